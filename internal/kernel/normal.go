@@ -1,0 +1,89 @@
+package kernel
+
+import "math"
+
+// Polynomials of the float32 normal transform, lowest power last. They are
+// minimax on the stated interval and were rounded to float32 afterwards.
+const (
+	// -2·log(1+f)/f on [√½-1, √2-1]
+	logC0 = -2.0
+	logC1 = 1.000006468
+	logC2 = -0.6666943007
+	logC3 = 0.4994246116
+	logC4 = -0.3981375719
+	logC5 = 0.3448638519
+	logC6 = -0.3236107737
+	logC7 = 0.2016507863
+
+	log2x2 = -1.3862943611198906 // -2·log 2
+
+	// sin(πt/4)/t and cos(πt/4) in t² on [-1, 1]
+	sinC0 = 0.7853981525
+	sinC1 = -0.08074536728
+	sinC2 = 0.002489871989
+	sinC3 = -3.587727028e-5
+
+	cosC0 = 0.9999999724
+	cosC1 = -0.3084242536
+	cosC2 = 0.01584991529
+	cosC3 = -0.0003188805333
+)
+
+// radius returns √(-2·log u) for the uniform u = x·2⁻³² + 2⁻³³ rounded to float32,
+// which is 1 for the 128 largest words; radius is 0 there. The largest value,
+// at x = 0, is 6.76.
+func radius(x uint32) float32 {
+	v := float32(x) + 0.5 // u·2³²
+	// v = 2³²·2ᵏ·(1+f) with 1+f in [√½, √2)
+	const half = 0x3f3504f3 // bits of √½
+	k := int32(math.Float32bits(v)) - (half + 32<<23)
+	e := float32(float32(k>>23) * log2x2)
+	f := math.Float32frombits(uint32(k&0x007fffff)+half) - 1
+	p := float32(float32(logC7*f) + logC6)
+	p = float32(p*f) + logC5
+	p = float32(p*f) + logC4
+	p = float32(p*f) + logC3
+	p = float32(p*f) + logC2
+	p = float32(p*f) + logC1
+	p = float32(p*f) + logC0
+	return float32(math.Sqrt(float64(float32(p*f) + e)))
+}
+
+// sincos returns the sine and cosine of 2π·y·2⁻³².
+func sincos(y uint32) (sin, cos float32) {
+	// The angle is t·π/4 from the nearest multiple of π/2.
+	t := float32(float32(int32(y<<2)) * (1.0 / (1 << 31)))
+	z := float32(t * t)
+	s := float32(float32(sinC3*z) + sinC2)
+	s = float32(s*z) + sinC1
+	s = float32(s*z) + sinC0
+	s = float32(s * t)
+	c := float32(float32(cosC3*z) + cosC2)
+	c = float32(c*z) + cosC1
+	c = float32(c*z) + cosC0
+	q := y + 1<<29
+	if q&(1<<30) != 0 {
+		s, c = c, s
+	}
+	return math.Float32frombits(math.Float32bits(s) ^ q&(1<<31)),
+		math.Float32frombits(math.Float32bits(c) ^ (q+1<<30)&(1<<31))
+}
+
+// boxMuller returns the pair of normals of two words, sine first.
+func boxMuller(x, y uint32) (float32, float32) {
+	r := radius(x)
+	s, c := sincos(y)
+	return float32(r * s), float32(r * c)
+}
+
+// Normal stores in dst the standard normal draws off, off+1, … of the stream.
+func (s Stream) Normal(dst []float32, off uint64) {
+	for len(dst) > 0 {
+		w := s.Block(uint32(off / 4))
+		var g [4]float32
+		g[0], g[1] = boxMuller(w[0], w[1])
+		g[2], g[3] = boxMuller(w[2], w[3])
+		n := copy(dst, g[off%4:])
+		dst, off = dst[n:], off+uint64(n)
+	}
+}
