@@ -1,0 +1,80 @@
+package noise
+
+import (
+	"math"
+
+	"cps/internal/kernel"
+)
+
+// A Key selects a family of independent streams, as a seed does. The zero Key is
+// valid. Make the keys of a program from one with [Key.Derive].
+type Key uint64
+
+// An ID names the noise of one sample at one step. The zero ID is valid. Step
+// 2³²-1 is reserved for [Key.Derive]; drawing from it panics.
+type ID struct {
+	Sample uint64
+	Step   uint32
+}
+
+// StreamLen is the number of words, and so of normals, of a stream.
+const StreamLen = 1 << 34
+
+const (
+	panicStep = "noise: ID.Step 1<<32 - 1 is reserved for Key.Derive"
+	panicEnd  = "noise: beyond the end of the stream"
+)
+
+// Derive returns an independent key for n, such as an iteration, an epoch or a
+// worker. It is, in the notation of the package comment, words 0 (low) and 1
+// (high) of the block with
+//
+//	counter = { 0, 2³²-1, lo(n), hi(n) },  key = k
+//
+// which no ID reaches. Keys derived from one key for different n, or along
+// different chains, coincide as 64-bit random numbers do: among m keys, with
+// probability m²·2⁻⁶⁵.
+func (k Key) Derive(n uint64) Key {
+	w := kernel.Stream{Key: uint64(k), Sample: n, Step: math.MaxUint32}.Block(0)
+	return Key(uint64(w[1])<<32 | uint64(w[0]))
+}
+
+// Normal stores in dst the standard normal draws off, off+1, … of the stream of k
+// and id. Its float32 draws are the same bits on every architecture, and so are
+// its float64 draws, which are the same numbers computed in float64: the two
+// differ by at most 1e-6. Normal does not allocate and is safe for concurrent
+// use.
+//
+// It panics if id.Step is reserved or the stream, [StreamLen] draws, has no draw
+// off+len(dst)-1.
+func Normal[T float32 | float64](dst []T, k Key, id ID, off uint64) {
+	s := stream(k, id, len(dst), off)
+	switch dst := any(dst).(type) {
+	case []float32:
+		s.Normal(dst, off)
+	case []float64:
+		s.Normal64(dst, off)
+	}
+}
+
+// Uint32s stores in dst the uniform words off, off+1, … of the stream of k and id.
+// These never change from version to version. Uint32s does not allocate and is
+// safe for concurrent use.
+//
+// It panics if id.Step is reserved or the stream, [StreamLen] words, has no word
+// off+len(dst)-1.
+func Uint32s(dst []uint32, k Key, id ID, off uint64) {
+	stream(k, id, len(dst), off).Words(dst, off)
+}
+
+// stream returns the stream of k and id after checking that draws off … off+n-1
+// exist.
+func stream(k Key, id ID, n int, off uint64) kernel.Stream {
+	if id.Step == math.MaxUint32 {
+		panic(panicStep)
+	}
+	if off > StreamLen || uint64(n) > StreamLen-off {
+		panic(panicEnd)
+	}
+	return kernel.Stream{Key: uint64(k), Sample: id.Sample, Step: id.Step}
+}
