@@ -17,8 +17,9 @@ type ID struct {
 	Step   uint32
 }
 
-// StreamLen is the number of words, and so of normals, of a stream.
-const StreamLen = 1 << 34
+// streamLen is the number of words, and so of normals, of a stream: the block
+// counter has 32 bits and a block four words.
+const streamLen = 1 << 34
 
 const (
 	panicStep = "noise: ID.Step 1<<32 - 1 is reserved for Key.Derive"
@@ -45,7 +46,7 @@ func (k Key) Derive(n uint64) Key {
 // differ by at most 1e-6. Normal does not allocate and is safe for concurrent
 // use.
 //
-// It panics if id.Step is reserved or the stream, [StreamLen] draws, has no draw
+// It panics if id.Step is reserved or the stream, 2³⁴ draws, has no draw
 // off+len(dst)-1.
 func Normal[T float32 | float64](dst []T, k Key, id ID, off uint64) {
 	s := stream(k, id, len(dst), off)
@@ -61,7 +62,7 @@ func Normal[T float32 | float64](dst []T, k Key, id ID, off uint64) {
 // These never change from version to version. Uint32s does not allocate and is
 // safe for concurrent use.
 //
-// It panics if id.Step is reserved or the stream, [StreamLen] words, has no word
+// It panics if id.Step is reserved or the stream, 2³⁴ words, has no word
 // off+len(dst)-1.
 func Uint32s(dst []uint32, k Key, id ID, off uint64) {
 	stream(k, id, len(dst), off).Words(dst, off)
@@ -73,7 +74,7 @@ func stream(k Key, id ID, n int, off uint64) kernel.Stream {
 	if id.Step == math.MaxUint32 {
 		panic(panicStep)
 	}
-	if off > StreamLen || uint64(n) > StreamLen-off {
+	if off > streamLen || uint64(n) > streamLen-off {
 		panic(panicEnd)
 	}
 	return kernel.Stream{Key: uint64(k), Sample: id.Sample, Step: id.Step}
