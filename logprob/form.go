@@ -1,0 +1,109 @@
+package logprob
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"cps/sampler"
+)
+
+// Errors of this package. They come wrapped, with the row.
+var (
+	ErrNoDensity = errors.New("a step without noise has no density")
+	ErrNotFinite = errors.New("the sum of squares is NaN or infinite")
+)
+
+// A Form says what is meant by log p. The zero Form is the paper's choice: without
+// denominator (Eq. 15), mean over elements.
+//
+// The published trainers take means of densities (Form{Gaussian: true}); the
+// probability of the paper's Eq. 14 is Form{Gaussian: true, Sum: true}. A ratio's
+// clip range means something else in each, see package grpo for the factors.
+//
+// All methods take one entry a row, allocate nothing, allow dst to be the other
+// slice, and panic if a length is not the number of rows. On an error dst holds
+// nothing of use.
+type Form struct {
+	Gaussian bool // the density (Eq. 14)
+	Sum      bool // over elements, not their mean
+}
+
+// LogProb stores log p of every row in dst and returns it. The sums of squares sq
+// are from Step or Squares with b. The error names the first row whose sum is not
+// finite, or, with Gaussian, that takes a step without noise.
+func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	check(b, dst, sq)
+	for i, r := range b.Rows {
+		std, err := f.std(r, i)
+		if err == nil {
+			err = finite(sq[i], i)
+		}
+		if err != nil {
+			return dst, err
+		}
+		p := -sq[i]
+		if f.Gaussian {
+			n := float64(b.Dim)
+			p = -sq[i]/(2*std*std) - n*math.Log(std) - n*(math.Log(2*math.Pi)/2)
+		}
+		dst[i] = p * f.weight(b)
+	}
+	return dst, nil
+}
+
+// Scale stores in dst what makes Device.Grad add grad·∂log p/∂v of every row to its
+// destination:
+//
+//	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
+//
+// Call Grad with the batch and the buffers of Squares. Grad rounds the scale to
+// float32.
+func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
+	check(b, dst, grad)
+	for i, r := range b.Rows {
+		std, err := f.std(r, i)
+		if err != nil {
+			return dst, err
+		}
+		g := 2 * grad[i] * weight32(r.V) * f.weight(b)
+		if f.Gaussian {
+			g /= 2 * std * std
+		}
+		dst[i] = g
+	}
+	return dst, nil
+}
+
+// std returns the standard deviation of a row that needs one.
+func (f Form) std(r sampler.Row, i int) (float64, error) {
+	std := weight32(r.Eps)
+	if f.Gaussian && std == 0 {
+		return 0, fmt.Errorf("logprob: row %d (sample %d): %w", i, r.Sample, ErrNoDensity)
+	}
+	return std, nil
+}
+
+// weight is what the sum over elements is multiplied by.
+func (f Form) weight(b sampler.Batch) float64 {
+	if f.Sum {
+		return 1
+	}
+	return 1 / float64(b.Dim)
+}
+
+// weight32 returns a weight as the kernels use it.
+func weight32(x float64) float64 { return float64(float32(x)) }
+
+func finite(sq float64, i int) error {
+	if math.IsNaN(sq) || math.IsInf(sq, 0) {
+		return fmt.Errorf("logprob: row %d: %v: %w", i, sq, ErrNotFinite)
+	}
+	return nil
+}
+
+func check(b sampler.Batch, x, y []float64) {
+	if len(x) != len(b.Rows) || len(y) != len(b.Rows) {
+		panic("logprob: length is not the number of rows")
+	}
+}

@@ -1,0 +1,84 @@
+package logprob
+
+import "cps/sampler"
+
+// KL stores in dst the divergence of the policies v and ref in every row and
+// returns it:
+//
+//	V²·‖v - ref‖²/(2Eps²)  (Gaussian, Eq. 6)  or  V²·‖v - ref‖²  (Eq. 16)
+//
+// divided by Dim unless Sum. It is exact, for both means share x. The squared
+// distances sq are from
+//
+//	d.Squares(sq, ref, none, v, b.With(sampler.Affine{V: 1}))
+//
+// while b itself is the batch of the step. Flow-GRPO's published KL has no Δ in its
+// denominator, so it is Δ times this one. The errors are those of LogProb.
+func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	check(b, dst, sq)
+	for i, r := range b.Rows {
+		w, err := f.klWeight(b, r, i)
+		if err == nil {
+			err = finite(sq[i], i)
+		}
+		if err != nil {
+			return dst, err
+		}
+		dst[i] = w * sq[i]
+	}
+	return dst, nil
+}
+
+// ScaleKL stores in dst what makes Device.Grad, called as Squares is for [Form.KL],
+// add weight·∂KL/∂v:
+//
+//	-weight·V²/Eps²  (Gaussian)  or  -weight·2V²,  divided by Dim unless Sum
+func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+	check(b, dst, dst)
+	for i, r := range b.Rows {
+		w, err := f.klWeight(b, r, i)
+		if err != nil {
+			return dst, err
+		}
+		dst[i] = -2 * weight * w
+	}
+	return dst, nil
+}
+
+// klWeight returns KL/‖v - ref‖² of a row.
+func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
+	std, err := f.std(r, i)
+	if err != nil {
+		return 0, err
+	}
+	v := weight32(r.V)
+	w := v * v * f.weight(b)
+	if f.Gaussian {
+		w /= 2 * std * std
+	}
+	return w, nil
+}
+
+// VelocityKL stores in dst the divergence in velocity, ‖v - ref‖², divided by Dim
+// unless Sum, with sq as for [Form.KL]: the "v-based" KL of X-GenGroup/Flow-Factory.
+// It weighs all steps alike and exists without noise; Gaussian does not matter.
+func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	check(b, dst, sq)
+	for i := range dst {
+		if err := finite(sq[i], i); err != nil {
+			return dst, err
+		}
+		dst[i] = sq[i] * f.weight(b)
+	}
+	return dst, nil
+}
+
+// ScaleVelocityKL is [Form.ScaleKL] for VelocityKL: -2·weight, divided by Dim unless
+// Sum.
+func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) []float64 {
+	check(b, dst, dst)
+	for i := range dst {
+		dst[i] = -2 * weight * f.weight(b)
+	}
+	return dst
+}

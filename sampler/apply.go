@@ -1,0 +1,74 @@
+package sampler
+
+import "cps/schedule"
+
+// Float is the element type of latents.
+type Float interface{ float32 | float64 }
+
+// Apply stores a.X·x + a.V·v + a.Eps·eps in dst and returns dst: a step whose noise
+// is given. dst may alias any input; an input whose weight is 0 is not read and may
+// be nil. The other lengths must be that of dst. In float32 the result has the bits
+// of a [Device] if eps are the draws of package noise. Apply does not allocate.
+func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
+	x = term(len(dst), x, a.X)
+	v = term(len(dst), v, a.V)
+	eps = term(len(dst), eps, a.Eps)
+	X, V, Eps := T(a.X), T(a.V), T(a.Eps)
+	for i := range dst {
+		var m T
+		switch {
+		case x != nil && v != nil:
+			m = T(X*x[i]) + T(V*v[i])
+		case x != nil:
+			m = X * x[i]
+		case v != nil:
+			m = V * v[i]
+		}
+		if eps != nil {
+			m = T(Eps*eps[i]) + m
+		}
+		dst[i] = m
+	}
+	return dst
+}
+
+// term returns x checked, or nil if its weight is 0.
+func term[T Float](n int, x []T, weight float64) []T {
+	if weight == 0 {
+		return nil
+	}
+	if len(x) != n {
+		panic("sampler: lengths of an input and of dst differ")
+	}
+	return x
+}
+
+// ApplyClipped is [Apply] of the step c from a point with the predicted clean
+// sample clipped to [-limit, limit], as diffusers' clip_sample does:
+//
+//	next = X0·clip(x̂0) + X1·x̂1 + Eps·ε
+//
+// x̂1 stays the one of the unclipped x̂0. Clipping is not affine, so devices do not
+// do it, and log-probabilities of such a step need the same clipping. It panics on
+// a limit that is negative or NaN; lengths and aliasing are those of Apply.
+func ApplyClipped[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from schedule.Point, limit float64) []T {
+	if !(limit >= 0) {
+		panic("sampler: clipping limit is negative or NaN")
+	}
+	if len(x) != len(dst) || len(v) != len(dst) {
+		panic("sampler: lengths of an input and of dst differ")
+	}
+	eps = term(len(dst), eps, c.Eps)
+	sample, noise := Coeffs{X0: 1}.Affine(p, from), Coeffs{X1: 1}.Affine(p, from)
+	for i := range dst {
+		x0 := T(T(sample.X)*x[i]) + T(T(sample.V)*v[i])
+		x1 := T(T(noise.X)*x[i]) + T(T(noise.V)*v[i])
+		x0 = max(-T(limit), min(x0, T(limit)))
+		m := T(T(c.X0)*x0) + T(T(c.X1)*x1)
+		if eps != nil {
+			m = T(T(c.Eps)*eps[i]) + m
+		}
+		dst[i] = m
+	}
+	return dst
+}

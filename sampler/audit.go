@@ -1,0 +1,58 @@
+package sampler
+
+import (
+	"fmt"
+	"math"
+	"strings"
+	"text/tabwriter"
+
+	"cps/schedule"
+)
+
+// An AuditStep compares what a step leaves with what its schedule allocates.
+type AuditStep struct {
+	Step        int
+	From, To    schedule.Point
+	Signal      float64 // X0; the ideal is To.Signal
+	Ideal       float64 // To.Noise
+	Level       float64 // hypot(X1, Eps)
+	Excess      float64 // Level - Ideal
+	Accumulated float64 // √Σ(Level² - Ideal²) up to here, negative where the sum is
+}
+
+// An Audit is the noise account of a run, one entry a step.
+type Audit []AuditStep
+
+// Audit returns the noise account of s. It needs no model: the levels hold where
+// the model's prediction is exact, so they are what the sampler itself adds
+// (Section 3.1, Figures 2 and 8). Accumulated is that of the authors' notebook
+// (IamCreateAI/FlowCPS, scripts/analysis/sde_noise_level.ipynb).
+func (s *Sampler) Audit() Audit {
+	a := make(Audit, len(s.steps))
+	var sum float64
+	for i, t := range s.steps {
+		level, ideal := t.Coeffs.NoiseLevel(), t.To.Noise
+		// The difference of squares as a product, so that a level that is right to
+		// the last bit counts as nothing.
+		sum += (level - ideal) * (level + ideal)
+		a[i] = AuditStep{
+			Step: i, From: t.From, To: t.To,
+			Signal: t.Coeffs.X0, Ideal: ideal, Level: level, Excess: level - ideal,
+			Accumulated: math.Copysign(math.Sqrt(math.Abs(sum)), sum),
+		}
+	}
+	return a
+}
+
+// String returns a as a table.
+func (a Audit) String() string {
+	var b strings.Builder
+	w := tabwriter.NewWriter(&b, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "step\tsignal\tideal signal\tnoise\tideal noise\texcess\taccumulated\t")
+	for _, s := range a {
+		fmt.Fprintf(w, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%+.4f\t%.4f\t\n",
+			s.Step, s.Signal, s.To.Signal, s.Level, s.Ideal, s.Excess, s.Accumulated)
+	}
+	w.Flush()
+	return b.String()
+}

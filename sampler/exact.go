@@ -1,0 +1,87 @@
+package sampler
+
+import (
+	"fmt"
+	"math"
+
+	"cps/schedule"
+
+	"gonum.org/v1/gonum/integrate/quad"
+)
+
+// Exact is the solution of the SDE of a diffusion coefficient with the predicted
+// clean sample frozen over the step, where [FlowSDE] also freezes the drift:
+//
+//	X0 = 1-s   X1 = sρ   Eps = s√(1-ρ²)   ρ = exp(-½∫ₛᵗ g(u)²/u² du)
+//
+// It preserves coefficients, and two steps compose to one in law if the prediction
+// does not change between them. With Ratio(√2) it is [DPMSDEPlus]; with Ratio it
+// is the sampler published as Precise (arXiv 2605.23522), whose code clamps every
+// standard deviation to at least 1e-6 where this rule does not. With Ratio the
+// first step from t = 1 replaces all noise. It serves the rectified-flow path only.
+//
+// The integral is closed for a [Decayer], as all diffusions of this package are,
+// and computed to a relative error of 1e-12 for others; ErrDiffusion says that it
+// does not converge.
+type Exact struct{ Diffusion Diffusion }
+
+func (r Exact) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	if err := checkFlow("Exact", from, to); err != nil {
+		return Coeffs{}, err
+	}
+	if err := checkDiffusion("Exact", r.Diffusion); err != nil {
+		return Coeffs{}, err
+	}
+	t, s := from.Noise, to.Noise
+	if s == t || s == 0 { // at s = 0 no noise is left to mix
+		return ode(to), nil
+	}
+	a, err := decay(r.Diffusion, t, s)
+	if err != nil {
+		return Coeffs{}, err
+	}
+	return mix(to, math.Exp(-a), math.Sqrt(-math.Expm1(-2*a))), nil
+}
+
+// decay returns ½∫ₛᵗ g(u)²/u² du.
+func decay(d Diffusion, t, s float64) (float64, error) {
+	if η, ok := eta(d); ok && η == 0 {
+		return 0, nil // also where the closed form is 0·∞
+	}
+	c, ok := d.(Decayer)
+	if !ok {
+		return integrate(d, t, s)
+	}
+	if a := c.Decay(t, s); a >= 0 {
+		return a, nil
+	}
+	return 0, fmt.Errorf("Exact: %T: Decay(%v, %v) = %v is negative or NaN: %w", d, t, s, c.Decay(t, s), ErrDiffusion)
+}
+
+// integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in
+// log u, in which every closed form of this package is smooth.
+func integrate(d Diffusion, t, s float64) (float64, error) {
+	f := func(w float64) float64 {
+		u := math.Exp(w)
+		g := d.G(u, u)
+		return g * g / u / 2
+	}
+	var bad error
+	var adapt func(a, b float64, depth int) float64
+	adapt = func(a, b float64, depth int) float64 {
+		coarse := quad.Fixed(f, a, b, 12, quad.Legendre{}, 0)
+		fine := quad.Fixed(f, a, b, 20, quad.Legendre{}, 0)
+		switch {
+		case math.Abs(fine-coarse) <= 1e-13*math.Abs(fine):
+			return fine
+		case bad == nil && depth < 40 && finite(fine):
+			m := a + (b-a)/2
+			return adapt(a, m, depth+1) + adapt(m, b, depth+1)
+		}
+		bad = fmt.Errorf("Exact: %T: the integral of g²/u² from %v to %v does not converge near u = %v: %w",
+			d, s, t, math.Exp(a), ErrDiffusion)
+		return 0
+	}
+	a := adapt(math.Log(s), math.Log(t), 0)
+	return a, bad
+}

@@ -1,0 +1,88 @@
+package sampler
+
+import (
+	"errors"
+	"fmt"
+	"math"
+
+	"cps/schedule"
+)
+
+// ErrNoEta says that no eta gives the exploration asked for.
+var ErrNoEta = errors.New("no eta injects this noise")
+
+// EquivalentEta returns the eta of [FlowCPS] that injects the noise that r injects
+// in the step (Figure 7, right):
+//
+//	σ'·sin(ηπ/2) = Eps
+//
+// At σ' = 0 a rule that injects nothing has eta 0. ErrNoEta says that r injects
+// more than the level of to, which FlowCPS never does.
+func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
+	c, err := r.Coeffs(from, to)
+	switch s := to.Noise; {
+	case err != nil:
+		return 0, err
+	case c.Eps == 0:
+		return 0, nil
+	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level are the level
+		return 0, fmt.Errorf("sampler: %T injects %v into the level %v: %w", r, c.Eps, s, ErrNoEta)
+	default:
+		eps := min(c.Eps, s)
+		return math.Atan2(eps, math.Sqrt((s-eps)*(s+eps))) * (2 / math.Pi), nil
+	}
+}
+
+// MatchEta returns the eta at which a family of rules injects the noise eps in the
+// step, so that rules can be compared at equal exploration. It is the inverse of
+// [EquivalentEta]: for the eta of FlowCPS, eps is σ'·sin(ηπ/2).
+//
+// The injected noise must rise with eta, as in every family here; MatchEta finds
+// the smallest eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says
+// that the family does not reach eps within the eta it accepts.
+//
+//	family := func(eta float64) Rule { return Exact{Ratio(eta)} }
+func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Point) (float64, error) {
+	if !(eps >= 0 && eps <= math.MaxFloat64) {
+		return 0, fmt.Errorf("sampler: noise %v is not a finite number ≥ 0: %w", eps, ErrNoEta)
+	}
+	inject := func(eta float64) (float64, error) {
+		c, err := family(eta).Coeffs(from, to)
+		if err == nil && math.IsNaN(c.Eps) {
+			err = fmt.Errorf("%T: Eps is NaN: %w", family(eta), ErrSingular)
+		}
+		return c.Eps, err
+	}
+	none, err := inject(0)
+	if err != nil {
+		return 0, err
+	}
+	if none >= eps {
+		return 0, nil
+	}
+	// Double eta until the family reaches eps or refuses.
+	lo, hi := 0.0, 1.0
+	for ; ; lo, hi = hi, 2*hi {
+		got, err := inject(hi)
+		if err == nil && got >= eps {
+			break
+		}
+		if err != nil || hi >= 1<<32 {
+			return 0, fmt.Errorf("sampler: %T does not inject %v in the step from noise %v to %v: %w",
+				family(lo), eps, from.Noise, to.Noise, errors.Join(ErrNoEta, err))
+		}
+	}
+	for {
+		m := lo + (hi-lo)/2
+		if m <= lo || m >= hi {
+			return hi, nil
+		}
+		if got, err := inject(m); err != nil {
+			return 0, err
+		} else if got >= eps {
+			hi = m
+		} else {
+			lo = m
+		}
+	}
+}

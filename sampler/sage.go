@@ -1,0 +1,35 @@
+package sampler
+
+import (
+	"fmt"
+	"math"
+
+	"cps/schedule"
+)
+
+// SAGE is the sampler of the published code of arXiv 2603.21872:
+//
+//	X0 = 1-s   X1 = s - Eps²/(2t)
+//	Eps² = η²(log((1-s)/(1-min(t, 1-0.003))) - Δ)
+//
+// Eta is any finite number ≥ 0. The clamp of t acts inside the logarithm alone, so
+// that close to t = 1 Eps² can be negative, which is an error (ErrSingular). It
+// does not preserve coefficients: level² = s² + Eps²(1 - s/t) + Eps⁴/(4t²). It
+// serves the rectified-flow path only.
+type SAGE struct{ Eta float64 }
+
+func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	if err := checkPositive("SAGE", r.Eta); err != nil {
+		return Coeffs{}, err
+	}
+	if err := checkFlow("SAGE", from, to); err != nil || r.Eta == 0 || same(from, to) {
+		return ode(to), err
+	}
+	t, s := from.Noise, to.Noise
+	c := min(t, 1-0.003)
+	v := r.Eta * r.Eta * (-math.Log1p(-(c-s)/(1-s)) - (t - s))
+	if v < 0 {
+		return Coeffs{}, fmt.Errorf("SAGE: the variance %v of the step %v → %v is negative: %w", v, t, s, ErrSingular)
+	}
+	return Coeffs{to.Signal, s - v/(2*t), math.Sqrt(v)}, nil
+}
