@@ -1,8 +1,12 @@
 package schedule
 
-import "math"
-
-// Flow lists rectified-flow levels t, noisiest first: Signal 1-t, Noise t.
+// Flow lists rectified-flow levels t, noisiest first: at level t Signal is 1-t,
+// and Noise and Time are t. Flow is a Scheduler, a literal is as good as a
+// constructor, and the nil Flow is one that Validate refuses.
+//
+// Methods return new levels and leave f alone. A number that makes no sense, in
+// a constructor or a method, never panics: it gives no levels (n < 1), or levels
+// that are NaN, out of range or out of order, and Validate names the first.
 type Flow []float64
 
 // Steps returns len(f) - 1: -1 for an empty list, which has no level to ask for.
@@ -11,8 +15,9 @@ func (f Flow) Steps() int { return len(f) - 1 }
 // At returns Level(f[i]).
 func (f Flow) At(i int) Point { return Level(f[i]) }
 
-// Linear returns the levels 1, 1-1/n, …, 0 of n steps. For n < 1 it returns an
-// empty Flow, which Validate rejects.
+// Linear returns the levels 1, 1-1/n, …, 1/n, 0 of n steps. It is the base of
+// most schedules: FLUX.1 schnell samples on Linear(4), and published trainers
+// on Linear(n).Shift(s).
 func Linear(n int) Flow {
 	if n < 1 {
 		return nil
@@ -24,19 +29,23 @@ func Linear(n int) Flow {
 	return f
 }
 
-// Shift returns new levels s·t/(1+(s-1)t); f is not changed.
-func (f Flow) Shift(s float64) Flow {
-	g := make(Flow, len(f))
-	for i, t := range f {
-		g[i] = shift(t, s)
+// FlowOf returns a copy of levels computed elsewhere. A float32 keeps its value,
+// not its decimal: float32(0.1) becomes 0.10000000149011612.
+func FlowOf[T ~float32 | ~float64](levels []T) Flow {
+	f := make(Flow, len(levels))
+	for i, t := range levels {
+		f[i] = float64(t)
 	}
-	return g
+	return f
 }
 
-func shift(t, s float64) float64 {
-	if !(s > 0) || math.IsInf(s, 1) {
-		return math.NaN()
+// ToZero returns f with a final level 0 appended, unless it ends in one. Lists
+// of custom sigmas or timesteps usually lack it.
+func (f Flow) ToZero() Flow {
+	g := make(Flow, len(f), len(f)+1)
+	copy(g, f)
+	if len(f) > 0 && f[len(f)-1] == 0 {
+		return g
 	}
-	// s·t + (1-t) is exact at both ends, where 1 + (s-1)·t need not be.
-	return s * t / (float64(s*t) + (1 - t))
+	return append(g, 0)
 }

@@ -6,37 +6,53 @@ import "math"
 //
 //	x = Signal·x0 + Noise·x1,    x0 a sample of the data, x1 ~ N(0, I)
 //
-// and a model is told Time. All three lie in [0, 1]; Time 1 is the noisy end.
-//
-// The zero Point is on no path: Validate accepts it nowhere but as a last point.
+// and the model is told Time. All three lie in [0, 1].
 type Point struct {
-	Time   float64 // what the model is told, in [0, 1]
+	Time   float64 // what the model is told, in [0, 1]; 1 is the noisy end
 	Signal float64 // α
 	Noise  float64 // σ
 }
 
-// Level returns the point of the rectified-flow path at level t (Eq. 1):
+// Level returns the point of the rectified-flow path at level t in [0, 1]
+// (Eq. 1):
 //
-//	Time t, Signal 1-t, Noise t
+//	Time t,  Signal 1-t,  Noise t
 //
-// Level does not check t; Validate does.
+// Models that count to 1000 want 1000·Time. Level checks nothing; Validate does.
 func Level(t float64) Point {
 	return Point{Time: t, Signal: 1 - t, Noise: t}
 }
 
-// flowTol allows for coefficients that a caller rounded one by one, such as
-// Signal 0.1 beside Noise 0.9.
-const flowTol = 0x1p-50
-
-// OnFlow reports whether p lies on the rectified-flow path, that is, whether
-// Signal + Noise is 1 to within 2⁻⁵⁰. Time does not matter. The two ends, pure
-// noise and pure data, lie on the variance-preserving path as well.
-func (p Point) OnFlow() bool {
-	return math.Abs(p.Signal+p.Noise-1) <= flowTol
+// VPLevel returns the point of the variance-preserving path at ᾱ = alphaBar in
+// [0, 1]:
+//
+//	Time time,  Signal √ᾱ,  Noise √(1-ᾱ)
+//
+// Near ᾱ = 1 the difference 1-ᾱ keeps only the digits that alphaBar has; the
+// points of a VP are better there. VPLevel checks nothing; Validate does.
+func VPLevel(time, alphaBar float64) Point {
+	return Point{Time: time, Signal: math.Sqrt(alphaBar), Noise: math.Sqrt(1 - alphaBar)}
 }
 
-// Points lists the points of any path, noisiest first. The VP constructors
-// return it; a literal is as good.
+// pathTol allows for coefficients that a caller rounded one by one, such as
+// Signal 0.1 beside Noise 0.9. It is four units in the last place of 1.
+const pathTol = 0x1p-50
+
+// OnFlow reports whether p lies on the rectified-flow path, that is, whether
+// Signal + Noise is 1 to within 2⁻⁵⁰, so that Noise is the level t. Time is not
+// looked at. The two ends, pure noise and pure data, lie on both paths.
+func (p Point) OnFlow() bool {
+	return math.Abs(p.Signal+p.Noise-1) <= pathTol
+}
+
+// OnVP reports whether p lies on the variance-preserving path, that is, whether
+// Signal² + Noise² is 1 to within 2⁻⁵⁰.
+func (p Point) OnVP() bool {
+	return math.Abs(float64(p.Signal*p.Signal)+float64(p.Noise*p.Noise)-1) <= pathTol
+}
+
+// Points lists the points of any path, noisiest first. VP.Points returns it; a
+// literal is as good. Points is a Scheduler.
 type Points []Point
 
 // Steps returns len(p) - 1: -1 for an empty list, which has no point to ask for.

@@ -1,0 +1,87 @@
+package schedule
+
+import (
+	"errors"
+	"fmt"
+	"reflect"
+)
+
+// A Scheduler allocates the coefficients of every point of a run (Definition 1).
+// Its methods return the same every time and may be called by several
+// goroutines at once. Validate says what else is asked of it.
+type Scheduler interface {
+	Steps() int     // N; a run has N+1 points
+	At(i int) Point // point i, noisiest first; panics unless 0 <= i <= Steps()
+}
+
+// The reasons why a Scheduler is refused. They come wrapped with the place and
+// the values; ask with errors.Is.
+var (
+	ErrNil   = errors.New("scheduler is nil")
+	ErrShort = errors.New("fewer than two points")
+	ErrRange = errors.New("coefficient outside [0, 1]")
+	ErrOrder = errors.New("noise does not decrease strictly")
+)
+
+// Validate reports the first reason why s is not a schedule, or nil. It serves
+// every Scheduler, the caller's own too. A schedule has
+//
+//   - a value: a nil interface, pointer or func is ErrNil;
+//   - at least one step: else ErrShort, which a nil slice is too;
+//   - Noise, Signal and Time in [0, 1] at every point: else ErrRange, which NaN
+//     and the infinities are too;
+//   - strictly decreasing Noise: else ErrOrder. A list that rises runs from data
+//     to noise (invert_sigmas of diffusers); a level that is repeated is a step
+//     that does nothing, and one with no log-probability.
+//
+// A schedule need not begin at pure noise nor end at pure data, and Signal and
+// Time may do as they like within [0, 1]. Validate calls Steps once and At once
+// for each point until the first fault.
+func Validate(s Scheduler) error {
+	if isNil(s) {
+		return fmt.Errorf("schedule: %w", ErrNil)
+	}
+	n := s.Steps()
+	if n < 1 {
+		return fmt.Errorf("schedule: Steps is %d: %w", n, ErrShort)
+	}
+	var prev Point
+	for i := 0; i <= n; i++ {
+		p := s.At(i)
+		if err := checkRange(i, p); err != nil {
+			return err
+		}
+		if i > 0 && p.Noise >= prev.Noise {
+			return fmt.Errorf("schedule: level %d (%v) is not below level %d (%v): %w",
+				i, p.Noise, i-1, prev.Noise, ErrOrder)
+		}
+		prev = p
+	}
+	return nil
+}
+
+func checkRange(i int, p Point) error {
+	for _, c := range [...]struct {
+		name  string
+		value float64
+	}{{"noise", p.Noise}, {"signal", p.Signal}, {"time", p.Time}} {
+		if !in01(c.value) {
+			return fmt.Errorf("schedule: level %d: %s is %v: %w", i, c.name, c.value, ErrRange)
+		}
+	}
+	return nil
+}
+
+// in01 reports whether x lies in [0, 1]; NaN does not.
+func in01(x float64) bool { return 0 <= x && x <= 1 }
+
+func isNil(s Scheduler) bool {
+	if s == nil {
+		return true
+	}
+	switch v := reflect.ValueOf(s); v.Kind() {
+	case reflect.Pointer, reflect.Func:
+		return v.IsNil()
+	}
+	return false
+}

@@ -1,0 +1,102 @@
+package schedule
+
+import (
+	"fmt"
+	"math"
+)
+
+// A VP is the noise of a variance-preserving model at its training timesteps
+// t = 0 … T-1, as DDPM (arXiv 2006.11239) defines it:
+//
+//	ᾱ(t) = (1-β(0))·…·(1-β(t)),    Signal √ᾱ,  Noise √(1-ᾱ),  Time t/T
+//
+// A run visits some of the timesteps, see Points. A VP is immutable and safe for
+// concurrent use; the zero VP has no timesteps.
+//
+// Everything is float64, where published schedulers keep ᾱ in float32, and 1-ᾱ
+// is summed, not subtracted, while it is small: both ends have all their digits.
+type VP struct {
+	alphaBar []float64
+	rest     []float64 // 1 - ᾱ
+}
+
+// NewVP returns the VP of the betas of timesteps 0 … len(betas)-1, which
+// LinearBetas, ScaledLinearBetas and CosineBetas make and trained models publish.
+// It copies what it needs. A beta outside [0, 1], or NaN, is ErrRange; no betas at
+// all are ErrShort.
+func NewVP(betas []float64) (*VP, error) {
+	if len(betas) == 0 {
+		return nil, fmt.Errorf("schedule: no betas: %w", ErrShort)
+	}
+	v := newVP(len(betas))
+	signal, noise := 1.0, 0.0 // ᾱ and 1 - ᾱ
+	for t, b := range betas {
+		if !in01(b) {
+			return nil, fmt.Errorf("schedule: beta %d is %v: %w", t, b, ErrRange)
+		}
+		// 1 - ᾱ(1-β) is 1 - ᾱ + ᾱβ
+		signal, noise = balance(signal*(1-b), noise+float64(signal*b))
+		v.alphaBar[t], v.rest[t] = signal, noise
+	}
+	return v, nil
+}
+
+func newVP(n int) *VP {
+	return &VP{alphaBar: make([]float64, n), rest: make([]float64, n)}
+}
+
+// balance corrects ᾱ and 1-ᾱ, each computed on its own, to sum to 1: the smaller
+// has all its digits, and gives the larger.
+func balance(alphaBar, rest float64) (float64, float64) {
+	if alphaBar < rest {
+		return alphaBar, 1 - alphaBar
+	}
+	return 1 - rest, rest
+}
+
+// Len returns T, the number of training timesteps.
+func (v *VP) Len() int { return len(v.alphaBar) }
+
+// AlphaBar returns ᾱ(t). It panics unless 0 <= t < Len().
+func (v *VP) AlphaBar(t int) float64 { return v.alphaBar[t] }
+
+// Point returns the point of timestep t. Its Time is t/T, so that the model's
+// timestep is math.Round(Time·T). It panics unless 0 <= t < Len().
+func (v *VP) Point(t int) Point {
+	return Point{
+		Time:   float64(t) / float64(v.Len()),
+		Signal: math.Sqrt(v.alphaBar[t]),
+		Noise:  math.Sqrt(v.rest[t]),
+	}
+}
+
+// ZeroSNR returns v rescaled so that the last timestep is pure noise and the
+// first stays as it is:
+//
+//	√ᾱ' = (√ᾱ - √ᾱ(T-1))·√ᾱ(0)/(√ᾱ(0) - √ᾱ(T-1))
+//
+// (Lin et al., arXiv 2305.08891, Algorithm 1; rescale_betas_zero_snr in
+// diffusers). Models that predict noise learn nothing at the last timestep: take
+// one trained for this. If noise does not rise from the first timestep to the
+// last, there is nothing to scale, which is ErrOrder.
+func (v *VP) ZeroSNR() (*VP, error) {
+	n := v.Len()
+	if n == 0 {
+		return nil, fmt.Errorf("schedule: no betas: %w", ErrShort)
+	}
+	first, last := v.Point(0), v.Point(n-1)
+	span := first.Signal - last.Signal
+	if !(span > 0) {
+		return nil, fmt.Errorf("schedule: timestep 0 (%v) is not below timestep %d (%v): %w",
+			first.Noise, n-1, last.Noise, ErrOrder)
+	}
+	w := newVP(n)
+	for t := range n {
+		a := v.Point(t).Signal
+		scaled := (a - last.Signal) / span * first.Signal
+		// 1 - scaled = (a0(1-a) - aT(1-a0))/(a0 - aT), and 1 - a = (1-ᾱ)/(1+a).
+		less := (float64(first.Signal*v.rest[t]/(1+a)) - float64(last.Signal*v.rest[0]/(1+first.Signal))) / span
+		w.alphaBar[t], w.rest[t] = balance(scaled*scaled, less*(1+scaled))
+	}
+	return w, nil
+}
