@@ -1,0 +1,26 @@
+package grpo
+
+import (
+	"errors"
+	"fmt"
+)
+
+// What is wrong with data and settings. Errors of this package wrap one of these
+// and name the sample, the group or the field.
+var (
+	ErrEmpty     = errors.New("empty")
+	ErrSize      = errors.New("groups do not divide the samples")
+	ErrNotFinite = errors.New("not a finite number")
+	ErrOverflow  = errors.New("overflows float64")
+	ErrSetting   = errors.New("setting out of range")
+	ErrWindow    = errors.New("no such window of steps")
+)
+
+const (
+	panicLength  = "grpo: slice lengths do not match"
+	panicGroups  = "grpo: groups of another number of samples"
+	panicWeights = "grpo: number of weights and of rewards do not match"
+	panicAlias   = "grpo: dst is one of the rewards"
+)
+
+func wrap(err error) error { return fmt.Errorf("grpo: %w", err) }

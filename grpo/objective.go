@@ -1,0 +1,223 @@
+package grpo
+
+import (
+	"fmt"
+	"math"
+)
+
+// An Objective is the clipped surrogate of PPO and GRPO,
+//
+//	loss = mean of max(-A·r, -A·clip(r, 1-ClipLow, 1+ClipHigh))   r = exp(log p - log p_old)
+//
+// with bounds of their own below and above (DAPO, arXiv 2503.14476). A bound of 0
+// does not clip, so the zero Objective is plain importance sampling. Bounds are
+// ratios without unit, but what they allow depends on what is meant by log p: see
+// [Objective.In]. With log p averaged over the elements, published trainers use
+// 1e-5 to 1e-3.
+type Objective struct{ ClipLow, ClipHigh float64 }
+
+// Stats describes one evaluation of a loss. Means are over samples.
+type Stats struct {
+	Loss   float64 // what to minimise: Policy, and what Penalize added
+	Policy float64 // the surrogate alone
+	KL     float64 // mean of the divergences that Penalize was given
+
+	ApproxKL  float64 // mean of ½(log p - log p_old)², as published trainers log it
+	MeanRatio float64 // mean of r
+	Deviation float64 // greatest |r - 1|: 0 on policy
+
+	ClipFraction float64 // fraction with r outside the bounds, whatever the advantage
+	ClipAbove    float64 // fraction with r - 1 > ClipHigh
+	ClipBelow    float64 // fraction with 1 - r > ClipLow
+	Stopped      float64 // fraction whose gradient the clip, or the mask of a DPPO, took away
+}
+
+// Loss stores ∂loss/∂log p in grad and returns the statistics. logp and old are the
+// log-probabilities of the same transitions under the trained policy and under the
+// one that drew them, in the same form; adv are the advantages. The gradient is
+//
+//	-A·r/n, or exactly 0 where A > 0 and r > 1+ClipHigh or A < 0 and r < 1-ClipLow
+//
+// At the bound itself, where the loss has a kink, it is the former, as torch's.
+// On policy r is exactly 1, so that loss = -mean A and the gradient -A/n.
+//
+// grad may be nil, if only the statistics are wanted, or any of the inputs. Loss
+// reports no samples, a sample whose log p, old log p or advantage is not finite, a
+// sample whose ratio or loss overflows float64, and a bound that is negative or NaN;
+// grad is then unspecified. It panics if lengths differ. It does not allocate.
+//
+// The gradient is the mean over this call's samples. Who accumulates several calls
+// before a step of the optimiser divides by their number.
+func (o Objective) Loss(grad, logp, old, adv []float64) (Stats, error) {
+	if err := o.validate(); err != nil {
+		return Stats{}, wrap(err)
+	}
+	checkLengths(grad, logp, old, adv)
+	var m means
+	for i := range logp {
+		d, err := difference(i, logp[i], old[i], adv[i])
+		if err != nil {
+			return Stats{}, wrap(err)
+		}
+		g, err := o.sample(&m, i, d, d, adv[i])
+		if err != nil {
+			return Stats{}, wrap(err)
+		}
+		if grad != nil {
+			grad[i] = g / float64(len(logp))
+		}
+	}
+	return m.stats(len(logp))
+}
+
+// sample adds to m a sample whose ratio is exp(x) and whose log p changed by d. It
+// returns the derivative of its loss by x.
+func (o Objective) sample(m *means, i int, x, d, adv float64) (float64, error) {
+	r, err := m.add(i, x, d)
+	if err != nil {
+		return 0, err
+	}
+	above := o.ClipHigh > 0 && r-1 > o.ClipHigh
+	below := o.ClipLow > 0 && 1-r > o.ClipLow
+	loss, g := -adv*r, -adv*r
+	if above {
+		m.ClipAbove++
+		if adv > 0 {
+			m.Stopped++
+			loss, g = -adv*(1+o.ClipHigh), 0
+		}
+	}
+	if below {
+		m.ClipBelow++
+		if adv < 0 {
+			m.Stopped++
+			loss, g = -adv*(1-o.ClipLow), 0
+		}
+	}
+	return g, m.lose(i, loss)
+}
+
+func (o Objective) validate() error {
+	switch {
+	case !(o.ClipLow >= 0):
+		return fmt.Errorf("Objective.ClipLow %v: %w", o.ClipLow, ErrSetting)
+	case !(o.ClipHigh >= 0):
+		return fmt.Errorf("Objective.ClipHigh %v: %w", o.ClipHigh, ErrSetting)
+	}
+	return nil
+}
+
+// Penalize adds to s.Loss the divergence from a reference policy,
+//
+//	loss = policy + beta·mean(kl)
+//
+// and returns ∂loss/∂kl, which is beta/n for every sample: the weight to give to
+// logprob's ScaleKL. kl are the exact divergences that logprob's KL gives, one a
+// sample; an estimate from log p (the k3 of GRPO for language models) is not needed,
+// for the policies are Gaussians of one variance. Flow-GRPO's published
+// kl_loss lacks the step length Δ in the variance.
+//
+// It reports no samples, a divergence that is negative or not finite, by its sample,
+// and such a beta; s is then unchanged.
+func (s *Stats) Penalize(beta float64, kl []float64) (weight float64, err error) {
+	switch {
+	case len(kl) == 0:
+		return 0, fmt.Errorf("grpo: divergences: %w", ErrEmpty)
+	case !finite(beta) || beta < 0:
+		return 0, fmt.Errorf("grpo: KL weight %v: %w", beta, ErrSetting)
+	}
+	var mean float64
+	for i, d := range kl {
+		if err := checkKL(i, d); err != nil {
+			return 0, wrap(err)
+		}
+		mean += d / float64(len(kl))
+	}
+	loss := s.Policy + float64(beta*mean)
+	if !finite(loss) {
+		return 0, fmt.Errorf("grpo: KL penalty: %w", ErrOverflow)
+	}
+	s.KL, s.Loss = mean, loss
+	return beta / float64(len(kl)), nil
+}
+
+// means sums what Stats averages.
+type means struct{ Stats }
+
+// add returns the ratio exp(x) of sample i, whose log p changed by d.
+func (m *means) add(i int, x, d float64) (float64, error) {
+	r, square := math.Exp(x), float64(d*d)
+	switch {
+	case !finite(r):
+		return 0, fmt.Errorf("ratio of sample %d, exp(%v): %w", i, x, ErrOverflow)
+	case !finite(square):
+		return 0, fmt.Errorf("squared log-ratio %v of sample %d: %w", d, i, ErrOverflow)
+	}
+	m.MeanRatio += r
+	m.Deviation = max(m.Deviation, math.Abs(r-1))
+	m.ApproxKL += square
+	return r, nil
+}
+
+func (m *means) lose(i int, loss float64) error {
+	if !finite(loss) {
+		return fmt.Errorf("loss of sample %d: %w", i, ErrOverflow)
+	}
+	m.Policy += loss
+	return nil
+}
+
+func (m *means) stats(samples int) (Stats, error) {
+	if samples == 0 {
+		return Stats{}, fmt.Errorf("grpo: batch: %w", ErrEmpty)
+	}
+	n := float64(samples)
+	s := m.Stats
+	s.Policy /= n
+	s.Loss = s.Policy
+	s.ApproxKL /= 2 * n
+	s.MeanRatio /= n
+	s.ClipAbove /= n
+	s.ClipBelow /= n
+	s.ClipFraction = (m.ClipAbove + m.ClipBelow) / n
+	s.Stopped /= n
+	if !finite(s.Policy) || !finite(s.ApproxKL) || !finite(s.MeanRatio) {
+		return Stats{}, fmt.Errorf("grpo: mean over samples: %w", ErrOverflow)
+	}
+	return s, nil
+}
+
+// difference returns log p - log p_old of sample i.
+func difference(i int, logp, old, adv float64) (float64, error) {
+	switch {
+	case !finite(logp):
+		return 0, fmt.Errorf("log p of sample %d is %v: %w", i, logp, ErrNotFinite)
+	case !finite(old):
+		return 0, fmt.Errorf("old log p of sample %d is %v: %w", i, old, ErrNotFinite)
+	case !finite(adv):
+		return 0, fmt.Errorf("advantage of sample %d is %v: %w", i, adv, ErrNotFinite)
+	}
+	return logp - old, nil
+}
+
+func checkKL(i int, kl float64) error {
+	if !finite(kl) {
+		return fmt.Errorf("divergence of sample %d is %v: %w", i, kl, ErrNotFinite)
+	}
+	if kl < 0 {
+		return fmt.Errorf("divergence of sample %d is %v, below 0: %w", i, kl, ErrSetting)
+	}
+	return nil
+}
+
+// checkLengths panics unless all lists are as long as the second; the first may be nil.
+func checkLengths(grad, logp []float64, more ...[]float64) {
+	if grad != nil && len(grad) != len(logp) {
+		panic(panicLength)
+	}
+	for _, s := range more {
+		if len(s) != len(logp) {
+			panic(panicLength)
+		}
+	}
+}
