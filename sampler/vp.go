@@ -37,10 +37,9 @@ type VPSDE struct{}
 
 func (VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	for _, p := range [2]schedule.Point{from, to} {
-		// 1e-6: schedules kept in float32 count as variance-preserving.
-		if v := p.Signal*p.Signal + p.Noise*p.Noise; !(math.Abs(v-1) <= 1e-6) {
-			return Coeffs{}, fmt.Errorf("VPSDE: signal² + noise² = %v at noise %v, so this is not a variance-preserving path: %w",
-				v, p.Noise, ErrPath)
+		if !p.OnVP() {
+			return Coeffs{}, fmt.Errorf("VPSDE: the squares of signal %v and noise %v do not add up to 1, so this is not the variance-preserving path: %w",
+				p.Signal, p.Noise, ErrPath)
 		}
 	}
 	if same(from, to) {
