@@ -1,0 +1,83 @@
+package digits
+
+import "math"
+
+// Adam is the optimizer of Kingma and Ba, arXiv 1412.6980, Algorithm 1. It must
+// be made with NewAdam.
+type Adam struct {
+	m, v  []float32
+	steps int
+
+	Beta1, Beta2, Epsilon float64
+}
+
+// NewAdam returns an optimizer of n weights with the paper's settings: 0.9, 0.999
+// and 1e-8.
+func NewAdam(n int) *Adam {
+	return &Adam{
+		m: make([]float32, n), v: make([]float32, n),
+		Beta1: 0.9, Beta2: 0.999, Epsilon: 1e-8,
+	}
+}
+
+// Step moves params against grad, at a learning rate, and clears grad. It panics if
+// the lengths are not those the optimizer was made for.
+func (o *Adam) Step(params, grad []float32, rate float64) {
+	if len(params) != len(o.m) || len(grad) != len(o.m) {
+		panic(badLen)
+	}
+	o.steps++
+	// The bias corrections of m and v, moved into rate and epsilon.
+	c1 := 1 - power(o.Beta1, o.steps)
+	c2 := math.Sqrt(1 - power(o.Beta2, o.steps))
+	alpha, eps := float32(rate*c2/c1), float32(o.Epsilon*c2)
+	b1, b2 := float32(o.Beta1), float32(o.Beta2)
+	a1, a2 := float32(1-o.Beta1), float32(1-o.Beta2)
+	const size = 4096
+	parallel(pieces(len(params), size), func(task int) {
+		lo := task * size
+		hi := min(lo+size, len(params))
+		p, g, m, v := params[lo:hi], grad[lo:hi], o.m[lo:hi], o.v[lo:hi]
+		for i, d := range g {
+			m[i] = float32(b1*m[i]) + float32(a1*d)
+			v[i] = float32(b2*v[i]) + float32(a2*float32(d*d))
+			p[i] -= alpha * m[i] / (float32(math.Sqrt(float64(v[i]))) + eps)
+			g[i] = 0
+		}
+	})
+}
+
+// power returns b^n by multiplication, the same everywhere.
+func power(b float64, n int) float64 {
+	p := 1.0
+	for ; n > 0; n >>= 1 {
+		if n&1 == 1 {
+			p = float64(p * b)
+		}
+		b = float64(b * b)
+	}
+	return p
+}
+
+// average moves mean towards params: an exponential moving average,
+//
+//	mean = mean + (1-decay)·(params - mean).
+func average(mean, params []float32, decay float64) {
+	if len(mean) != len(params) {
+		panic(badLen)
+	}
+	w := float32(1 - decay)
+	for i, x := range params {
+		mean[i] += float32(w * (x - mean[i]))
+	}
+}
+
+// cosine returns the learning rate of step 0 to steps-1, which rises linearly to
+// peak over the warmup and falls to 0 as half a cosine.
+func cosine(step, steps, warmup int, peak float64) float64 {
+	if step < warmup {
+		return peak * float64(step+1) / float64(warmup)
+	}
+	c, _ := halfTurn(float64(step-warmup) / float64(steps-warmup))
+	return peak * (1 + c) / 2
+}

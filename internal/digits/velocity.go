@@ -1,0 +1,231 @@
+package digits
+
+import (
+	"math"
+	"slices"
+	"sync"
+)
+
+// Unconditional is the class of no class: the velocity of the whole data set,
+// for classifier-free guidance.
+const Unconditional = Classes
+
+// harmonics is the number of frequencies of the time features.
+const harmonics = 8
+
+// A Net is a class-conditional velocity network. Its methods may be called
+// concurrently as long as nobody writes to Params.
+type Net struct {
+	shape
+	params []float32
+	base   baseline
+	spare  sync.Pool // of *Pass, chunk rows each, without backward
+}
+
+// A baseline is the velocity that is best when every pixel is Gaussian and
+// independent of all others, and the scale of what it leaves unexplained. The
+// network has to learn the difference, of variance 1, and nothing of pixels that
+// are the same in all images: there the baseline alone takes all noise off. It is
+// the preconditioning of Karras et al., arXiv 2206.00364, Table 1, for the path
+// x_t = (1-t)·x0 + t·x1 and with moments of each pixel. With y = x - (1-t)·mean
+// and q² = (1-t)²·std² + t²:
+//
+//	input    = y/q
+//	velocity = y·(t - (1-t)·std²)/q² - mean + output·std/q
+type baseline struct{ mean, std [Dim]float32 }
+
+// minStd bounds std from below, so that the velocity at t = 0 is finite. Ink
+// comes in counts of 1/8.
+const minStd = 1.0 / 64
+
+func newBaseline(s *Set) (b baseline) {
+	mean, variance := s.moments()
+	for p := range Dim {
+		b.mean[p] = float32(mean[p])
+		b.std[p] = float32(max(minStd, math.Sqrt(variance[p])))
+	}
+	return b
+}
+
+// at returns the terms of the baseline for one pixel and time:
+//
+//	input    = scale·(x - shift)
+//	velocity = slope·(x - shift) - mean + gain·output
+func (b *baseline) at(p int, t float64) (shift, scale, slope, gain float32) {
+	mean, std := float64(b.mean[p]), float64(b.std[p])
+	v := float64(std * std)
+	r := 1 - t
+	q2 := float64(float64(r*r)*v) + float64(t*t)
+	q := math.Sqrt(q2)
+	return float32(r * mean), float32(1 / q), float32((t - float64(r*v)) / q2), float32(std / q)
+}
+
+// netShape returns the shape of a velocity network with depth hidden layers.
+func netShape(hidden, depth int) shape {
+	return shape{In: Dim, Hidden: hidden, Depth: depth, Out: Dim, Extra: Classes + 1 + 2*harmonics}
+}
+
+// Params returns the weights, all layers in one slice, as the network uses them:
+// what is written there counts from the next call on.
+func (n *Net) Params() []float32 { return n.params }
+
+// Clone returns a copy that shares nothing with n.
+func (n *Net) Clone() *Net {
+	return &Net{shape: n.shape, params: slices.Clone(n.params), base: n.base}
+}
+
+// Forward stores in dst the velocity x1 - x0 that n predicts for rows of x at one
+// time in [0, 1]; 1 is pure noise. dst and x are row-major [len(classes), Dim]
+// and may be the same slice. classes are digits, or Unconditional.
+//
+// A row's result depends on that row alone, to the bit: neither on the others nor
+// on the number of processors. A NaN or an infinity in a row makes that row NaN.
+// Forward runs on the caller's goroutine and does not allocate, apart from its
+// first calls. It panics if a length, a class or the time is out of range.
+func (n *Net) Forward(dst, x []float32, classes []int, time float64) {
+	checkRows(dst, x, classes)
+	checkTime(time)
+	p, _ := n.spare.Get().(*Pass)
+	if p == nil {
+		p = newPass(n, chunk, false)
+	}
+	for lo := 0; lo < len(classes); lo += chunk {
+		rows := min(chunk, len(classes)-lo)
+		for i := range rows {
+			p.set(i, x[(lo+i)*Dim:][:Dim], classes[lo+i], time)
+		}
+		p.run(dst[lo*Dim:], 0, rows)
+	}
+	n.spare.Put(p)
+}
+
+// A Pass is the memory of one forward pass, kept for the backward pass: for
+// training. It serves one goroutine at a time, and uses all processors itself.
+type Pass struct {
+	net  *Net
+	act  *activations
+	rows int       // of the last Forward
+	bias []float32 // velocity without the network's output, [rows, Dim]
+	gain []float32 // what its output is multiplied by, [rows, Dim]
+}
+
+// NewPass returns a Pass for batches of up to rows rows through n.
+func NewPass(n *Net, rows int) *Pass { return newPass(n, rows, true) }
+
+func newPass(n *Net, rows int, backward bool) *Pass {
+	return &Pass{
+		net:  n,
+		act:  newActivations(n.shape, rows, backward),
+		bias: make([]float32, rows*Dim),
+		gain: make([]float32, rows*Dim),
+	}
+}
+
+// Forward is Net.Forward with a time for every row, and the same bits. It panics
+// if there are more rows than the Pass is for.
+func (p *Pass) Forward(dst, x []float32, classes []int, times []float64) {
+	checkRows(dst, x, classes)
+	if len(times) != len(classes) {
+		panic(badTimes)
+	}
+	if len(classes)*Dim > len(p.bias) {
+		panic(badBatch)
+	}
+	for _, t := range times {
+		checkTime(t)
+	}
+	p.rows = len(classes)
+	parallel(pieces(p.rows, chunk), func(task int) {
+		lo, hi := task*chunk, min((task+1)*chunk, p.rows)
+		for i := lo; i < hi; i++ {
+			p.set(i, x[i*Dim:][:Dim], classes[i], times[i])
+		}
+		p.run(dst, lo, hi)
+	})
+}
+
+// Backward adds to grad, a slice like Params, the derivative by every weight of a
+// loss whose derivative by the velocities of the last Forward is dv, row-major
+// [rows, Dim]. The weights must not have changed in between. The sum over rows is
+// taken in their order.
+func (p *Pass) Backward(grad, dv []float32) {
+	if len(grad) != len(p.net.params) {
+		panic(badGrad)
+	}
+	if len(dv) != p.rows*Dim {
+		panic(badLen)
+	}
+	p.act.prepare(p.net.params)
+	out := p.act.delta[p.act.Depth]
+	parallel(pieces(p.rows, chunk), func(task int) {
+		lo, hi := task*chunk, min((task+1)*chunk, p.rows)
+		for i := lo * Dim; i < hi*Dim; i++ {
+			out[i] = p.gain[i] * dv[i]
+		}
+		p.act.backward(lo, hi)
+	})
+	p.act.gradients(grad, p.rows)
+}
+
+// set makes x, class and t the input of row i.
+func (p *Pass) set(i int, x []float32, class int, t float64) {
+	row := p.act.input(i)
+	bias, gain := p.bias[i*Dim:][:Dim], p.gain[i*Dim:][:Dim]
+	for j, x := range x {
+		shift, scale, slope, g := p.net.base.at(j, t)
+		row[j] = float32(x-shift) * scale
+		bias[j] = float32(float32(x-shift)*slope) - p.net.base.mean[j]
+		gain[j] = g
+	}
+	condition(row[Dim:], class, t)
+}
+
+// condition stores what the network knows beside the latent: the class as one of
+// eleven columns, and
+//
+//	cos(k·π·t), sin(k·π·t)   for k = 1 … 8.
+func condition(dst []float32, class int, t float64) {
+	clear(dst[:Classes+1])
+	dst[class] = 1
+	dst = dst[Classes+1:]
+	c, s := halfTurn(t)
+	x, y := c, s
+	for k := range harmonics {
+		dst[2*k], dst[2*k+1] = float32(x), float32(y)
+		x, y = float64(x*c)-float64(y*s), float64(x*s)+float64(y*c)
+	}
+}
+
+// run computes rows lo to hi, which are set.
+func (p *Pass) run(dst []float32, lo, hi int) {
+	p.act.forward(dst, p.net.params, lo, hi)
+	for i := lo * Dim; i < hi*Dim; i++ {
+		dst[i] = float32(dst[i]*p.gain[i]) + p.bias[i]
+	}
+}
+
+const (
+	badLen   = "digits: bad length of slice"
+	badClass = "digits: class is not in [0, 10]"
+	badTime  = "digits: time is not in [0, 1]"
+	badTimes = "digits: number of times is not that of classes"
+	badBatch = "digits: batch is larger than the pass"
+	badGrad  = "digits: gradient has not the length of the weights"
+)
+
+func checkRows(dst, x []float32, classes []int) {
+	if len(x) != len(classes)*Dim || len(dst) != len(x) {
+		panic(badLen)
+	}
+	for _, c := range classes {
+		if c < 0 || c > Unconditional {
+			panic(badClass)
+		}
+	}
+}
+
+func checkTime(t float64) {
+	if !(0 <= t && t <= 1) {
+		panic(badTime)
+	}
+}
