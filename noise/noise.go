@@ -41,10 +41,9 @@ func (k Key) Derive(n uint64) Key {
 }
 
 // Normal stores in dst the standard normal draws off, off+1, … of the stream of k
-// and id. Its float32 draws are the same bits on every architecture, and so are
-// its float64 draws, which are the same numbers computed in float64: the two
-// differ by at most 1e-6. Normal does not allocate and is safe for concurrent
-// use.
+// and id. Float32 and float64 draws are the same numbers to within 1.6e-6; either
+// is the same bits on every architecture. Normal does not allocate and is safe
+// for concurrent use.
 //
 // It panics if id.Step is reserved or the stream, 2³⁴ draws, has no draw
 // off+len(dst)-1.

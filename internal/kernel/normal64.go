@@ -50,17 +50,22 @@ func sincos64(y uint32) (sin, cos float64) {
 	return s, c
 }
 
+// boxMuller64 returns the pair of normals of two words, sine first.
+func boxMuller64(x, y uint32) (float64, float64) {
+	r := radius64(x)
+	s, c := sincos64(y)
+	return float64(r * s), float64(r * c)
+}
+
 // Normal64 stores in dst the float64 draws off, off+1, … of the stream.
 func (s Stream) Normal64(dst []float64, off uint64) {
-	for len(dst) > 0 {
-		w := s.Block(uint32(off / 4))
+	b, skip := uint32(off/4), off%4
+	for ; len(dst) > 0; b++ {
+		w0, w1, w2, w3 := s.block(b)
 		var g [4]float64
-		for i := 0; i < 4; i += 2 {
-			r := radius64(w[i])
-			sin, cos := sincos64(w[i+1])
-			g[i], g[i+1] = float64(r*sin), float64(r*cos)
-		}
-		n := copy(dst, g[off%4:])
-		dst, off = dst[n:], off+uint64(n)
+		g[0], g[1] = boxMuller64(w0, w1)
+		g[2], g[3] = boxMuller64(w2, w3)
+		dst = dst[copy(dst, g[skip:]):]
+		skip = 0
 	}
 }
