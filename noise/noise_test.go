@@ -1,0 +1,172 @@
+package noise_test
+
+import (
+	"math"
+	"math/rand/v2"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"cps/noise"
+)
+
+const reserved = math.MaxUint32 // the step of Derive
+
+func drawKey(t *rapid.T) noise.Key { return noise.Key(rapid.Uint64().Draw(t, "key")) }
+
+func drawID(t *rapid.T) noise.ID {
+	return noise.ID{
+		Sample: rapid.Uint64().Draw(t, "sample"),
+		Step:   rapid.Uint32Range(0, reserved-1).Draw(t, "step"),
+	}
+}
+
+// Where a row is cut is no part of a draw's name.
+func TestSplit(t *testing.T) { rapid.Check(t, splitProperty) }
+
+func FuzzSplit(f *testing.F) { f.Fuzz(rapid.MakeFuzz(splitProperty)) }
+
+func splitProperty(t *rapid.T) {
+	key, id := drawKey(t), drawID(t)
+	n := rapid.IntRange(0, 3000).Draw(t, "n")
+	cut := rapid.IntRange(0, n).Draw(t, "cut")
+	off := rapid.Uint64Range(0, 1<<34-3000).Draw(t, "off")
+	fill(t, n, cut, off, func(dst []uint32, off uint64) { noise.Uint32s(dst, key, id, off) })
+	fill(t, n, cut, off, func(dst []float32, off uint64) { noise.Normal(dst, key, id, off) })
+	fill(t, n, cut, off, func(dst []float64, off uint64) { noise.Normal(dst, key, id, off) })
+}
+
+// fill checks that f gives the same n draws in one piece and in two.
+func fill[T comparable](t *rapid.T, n, cut int, off uint64, f func([]T, uint64)) {
+	whole, parts := make([]T, n), make([]T, n)
+	f(whole, off)
+	f(parts[cut:], off+uint64(cut))
+	f(parts[:cut], off)
+	for i := range whole {
+		if whole[i] != parts[i] {
+			t.Fatalf("%T %d of %d, cut at %d: %v in one piece, %v in two", whole[i], i, n, cut, whole[i], parts[i])
+		}
+	}
+}
+
+// Derive is the block of the stream that no ID reaches: the words that the
+// reserved step would have, had it a stream.
+func TestDerive(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		key := drawKey(t)
+		m, n := rapid.Uint64().Draw(t, "m"), rapid.Uint64().Draw(t, "n")
+		if key.Derive(n) == key {
+			t.Fatal("derived key is its parent")
+		}
+		if m != n && key.Derive(m) == key.Derive(n) {
+			t.Fatal("two derived keys coincide")
+		}
+		if m != n && key.Derive(m).Derive(n) == key.Derive(n).Derive(m) {
+			t.Fatal("derivation commutes")
+		}
+	})
+}
+
+func TestPanics(t *testing.T) {
+	const step, end = "noise: ID.Step 1<<32 - 1 is reserved for Key.Derive", "noise: beyond the end of the stream"
+	key, id := noise.Key(1), noise.ID{Sample: 2, Step: 3}
+	for _, c := range []struct {
+		name, want string
+		f          func()
+	}{
+		{"reserved step", step, func() { noise.Uint32s(make([]uint32, 1), key, noise.ID{Step: reserved}, 0) }},
+		{"reserved step of normals", step, func() { noise.Normal(make([]float32, 1), key, noise.ID{Step: reserved}, 0) }},
+		{"reserved step of nothing", step, func() { noise.Normal([]float64(nil), key, noise.ID{Step: reserved}, 0) }},
+		{"reserved step of a source", step, func() { (&noise.Source{ID: noise.ID{Step: reserved}}).Uint64() }},
+		{"one word beyond", end, func() { noise.Uint32s(make([]uint32, 2), key, id, 1<<34-1) }},
+		{"one draw beyond", end, func() { noise.Normal(make([]float32, 2), key, id, 1<<34-1) }},
+		{"one double beyond", end, func() { noise.Normal(make([]float64, 2), key, id, 1<<34-1) }},
+		{"far beyond", end, func() { noise.Uint32s(make([]uint32, 2), key, id, math.MaxUint64) }},
+		{"source beyond", end, func() { (&noise.Source{Pos: 1<<34 - 1}).Uint64() }},
+		{"torch offset", "noise: offset of a torch generator is not a multiple of 4", func() {
+			noise.TorchCUDANormal(make([]float32, 1), 0, 2, noise.TorchGPU{})
+		}},
+		{"torch without threads", "noise: TorchGPU must have 256 threads or more, or be zero", func() {
+			noise.TorchCUDANormal(make([]float32, 1), 0, 0, noise.TorchGPU{Multiprocessors: 8, ThreadsPerMultiprocessor: 255})
+		}},
+		{"torch with two minus signs", "noise: TorchGPU must have 256 threads or more, or be zero", func() {
+			noise.TorchCUDANormal(make([]float32, 1), 0, 0, noise.TorchGPU{Multiprocessors: -1, ThreadsPerMultiprocessor: -2048})
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			defer func() {
+				if got := recover(); got != c.want {
+					t.Errorf("panic %v, want %q", got, c.want)
+				}
+			}()
+			c.f()
+		})
+	}
+
+	// The last words, and nothing after them, exist.
+	noise.Uint32s(make([]uint32, 4), key, id, 1<<34-4)
+	noise.Normal(make([]float32, 0), key, id, 1<<34)
+	(&noise.Source{Pos: 1<<34 - 2}).Uint64()
+}
+
+func TestNoAllocation(t *testing.T) {
+	key, id := noise.Key(1), noise.ID{}
+	words, f32s, f64s := make([]uint32, 101), make([]float32, 101), make([]float64, 101)
+	src := &noise.Source{}
+	if n := testing.AllocsPerRun(10, func() {
+		noise.Uint32s(words, key.Derive(9), id, 1)
+		noise.Normal(f32s, key, id, 1)
+		noise.Normal(f64s, key, id, 1)
+		src.Uint64()
+	}); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+func TestSource(t *testing.T) {
+	var _ rand.Source = (*noise.Source)(nil)
+	rapid.Check(t, func(t *rapid.T) {
+		pos := rapid.Uint64Range(0, 1<<34-10).Draw(t, "pos")
+		s := noise.Source{Key: drawKey(t), ID: drawID(t), Pos: pos}
+		var words [10]uint32
+		noise.Uint32s(words[:], s.Key, s.ID, pos)
+		fork := s
+		for i := 0; i < len(words); i += 2 {
+			want := uint64(words[i]) | uint64(words[i+1])<<32
+			if got := s.Uint64(); got != want {
+				t.Fatalf("Uint64 %d is %#x, want %#x", i/2, got, want)
+			}
+		}
+		if s.Pos != pos+10 {
+			t.Fatalf("position %d after %d and ten words", s.Pos, pos)
+		}
+		fork.Pos += 4
+		if got, want := fork.Uint64(), uint64(words[4])|uint64(words[5])<<32; got != want {
+			t.Fatalf("after seeking: %#x, want %#x", got, want)
+		}
+	})
+}
+
+func BenchmarkNormal(b *testing.B) {
+	dst := make([]float32, 1<<16)
+	b.SetBytes(4 << 16)
+	for b.Loop() {
+		noise.Normal(dst, 1, noise.ID{}, 0)
+	}
+}
+
+func BenchmarkUint32s(b *testing.B) {
+	dst := make([]uint32, 1<<16)
+	b.SetBytes(4 << 16)
+	for b.Loop() {
+		noise.Uint32s(dst, 1, noise.ID{}, 0)
+	}
+}
+
+func BenchmarkSource(b *testing.B) {
+	s := &noise.Source{}
+	for b.Loop() {
+		s.Pos = 0
+		s.Uint64()
+	}
+}
