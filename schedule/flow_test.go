@@ -243,7 +243,7 @@ func TestKarrasTendsToExponential(t *testing.T) {
 	}
 }
 
-// The quantiles of Beta(1/2, 1/2) are sin²(πp/2), and any quantile is one that
+// The quantiles of Beta(1/2, 1/2) are sin²(πp/2), those of Beta(2, 1) are √p, and any quantile is one that
 // its distribution function leads back. The iteration stops at a relative step
 // of about 1e-14, by its source.
 func TestBetaQuantiles(t *testing.T) {
@@ -253,6 +253,12 @@ func TestBetaQuantiles(t *testing.T) {
 		s := math.Sin(math.Pi / 2 * float64(n-1-i) / (n - 1))
 		if math.Abs(f[i]-s*s) > 1e-12 {
 			t.Errorf("quantile %d of Beta(1/2, 1/2) is %v, want %v", n-1-i, f[i], s*s)
+		}
+	}
+	f = Beta(n, 1, 0, 2, 1)
+	for i := range n {
+		if want := math.Sqrt(float64(n-1-i) / (n - 1)); math.Abs(f[i]-want) > 1e-12 {
+			t.Errorf("quantile %d of Beta(2, 1) is %v, want %v", n-1-i, f[i], want)
 		}
 	}
 	d := distuv.Beta{Alpha: 0.6, Beta: 0.6}

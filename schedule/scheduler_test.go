@@ -219,8 +219,19 @@ func TestNonsenseIsRefused(t *testing.T) {
 			t.Errorf("Karras rho = %v gives %v", x, f)
 		}
 	}
-	if f := Linear(5).Shift(0); Validate(f) == nil {
-		t.Errorf("Shift(0) gives %v", f)
+	for _, s := range append(bad, 0, math.Copysign(0, -1)) {
+		for _, x := range (Flow{1, 0.5, 0}).Shift(s) {
+			if !math.IsNaN(x) {
+				t.Errorf("Shift(%v) gives a level %v", s, x)
+			}
+		}
+	}
+	for _, x := range append(bad, 0) {
+		for _, f := range []Flow{Beta(1, 1, 0.1, x, 0.6), Beta(1, 1, 0.1, 0.6, x)} {
+			if !math.IsNaN(f[0]) {
+				t.Errorf("Beta with parameter %v gives %v", x, f)
+			}
+		}
 	}
 	if f := Linear(5).DynamicShift(Mu(10, 256, 256, 0.5, 1.15)); Validate(f) == nil {
 		t.Errorf("Mu on a line of no length gives %v", f)

@@ -27,8 +27,8 @@ func (f Flow) Shift(s float64) Flow {
 }
 
 func shift(t, s float64) float64 {
-	if !(s > 0) || math.IsInf(s, 1) {
-		return math.NaN()
+	if !(s > 0) {
+		return math.NaN() // as +Inf does by itself
 	}
 	// The denominator in this form is exact at t = 0 and t = 1 and never
 	// cancels.

@@ -53,26 +53,36 @@ func (v *VP) Leading(n, offset int) []int {
 
 // Trailing returns n timesteps, highest first, from the last one down:
 //
-//	round(T·(n-i)/n) - 1,    i = 0 … n-1
+//	round(T - i·T/n) - 1,    i = 0 … n-1
 //
-// halves to even (Lin et al., arXiv 2305.08891, Table 2). It returns nil for
-// n < 1, and repeats timesteps for n > T, which Points refuses.
+// halves to even (Lin et al., arXiv 2305.08891, Table 2). The arithmetic is that
+// of numpy's arange, on which the rounding of halves depends, and so are the
+// timesteps of diffusers; but arange yields one more, -1, for some n such as 61.
+// It returns nil for n < 1, and repeats timesteps for n > T, which Points
+// refuses.
 func (v *VP) Trailing(n int) []int {
+	last := float64(v.Len())
+	step := (last - last/float64(n)) - last
 	return timesteps(n, func(i int) int {
-		return roundEven(float64(v.Len())*float64(n-i)/float64(n)) - 1
+		return int(math.RoundToEven(last+float64(float64(i)*step))) - 1
 	})
 }
 
 // Linspace returns n timesteps, highest first, evenly spaced from T-1 to 0 and
-// rounded, halves to even. A single one is T-1, where numpy, and so diffusers,
-// has 0. It returns nil for n < 1, and repeats timesteps for n > T, which Points
-// refuses.
+// rounded, halves to even, in the arithmetic of numpy's linspace:
+//
+//	round((n-1-i)·((T-1)/(n-1))),    i = 0 … n-1
+//
+// A single one is T-1, where numpy, and so diffusers, has 0. It returns nil for
+// n < 1, and repeats timesteps for n > T, which Points refuses.
 func (v *VP) Linspace(n int) []int {
-	if n == 1 {
-		return []int{v.Len() - 1}
-	}
+	last := v.Len() - 1
+	step := float64(last) / float64(n-1)
 	return timesteps(n, func(i int) int {
-		return roundEven(float64(v.Len()-1) * float64(n-1-i) / float64(n-1))
+		if i == 0 {
+			return last
+		}
+		return int(math.RoundToEven(float64(n-1-i) * step))
 	})
 }
 
@@ -86,5 +96,3 @@ func timesteps(n int, timestep func(i int) int) []int {
 	}
 	return t
 }
-
-func roundEven(x float64) int { return int(math.RoundToEven(x)) }
