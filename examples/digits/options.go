@@ -1,0 +1,121 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"strings"
+
+	"cps/internal/digits"
+	"cps/sampler"
+)
+
+// options are what the command line says.
+type options struct {
+	steps, class, samples int
+	eta, shift            float64
+	rule, out             string
+	seed                  uint64
+	train                 bool
+}
+
+// A usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// parse reads the command line; help goes to w. Mistakes are usage errors.
+func parse(args []string, w io.Writer) (options, error) {
+	var o options
+	f := flag.NewFlagSet("digits", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // mistakes are reported once, by main
+	f.IntVar(&o.steps, "steps", 10, "`number` of steps, 1 to 1000")
+	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of every stochastic rule; those of FlowCPS end at 1")
+	f.Float64Var(&o.shift, "shift", 1, "timestep shift `s` of the schedule, s·t/(1+(s-1)t)")
+	f.StringVar(&o.rule, "rule", "", "sample with this `rule` alone: "+strings.Join(ruleNames(), ", "))
+	f.Uint64Var(&o.seed, "seed", 1, "`key` of the noise")
+	f.IntVar(&o.class, "class", -1, "sample this `digit` alone, 0 to 9; -1: all")
+	f.IntVar(&o.samples, "samples", 40, "`number` of samples of each class in the table, 2 to 1000")
+	f.StringVar(&o.out, "out", "out", "`folder` for the pictures")
+	f.BoolVar(&o.train, "train", false, "train the networks again, into internal/digits")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(w, "Sample a flow model of handwritten digits with several rules.\n\n\tgo run ./examples/digits [flags]\n\n")
+		f.SetOutput(w)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, usageError{err}
+	}
+	return o, o.check(f.Args())
+}
+
+// check reports the first value that makes no sense. What package sampler knows
+// better, it checks itself.
+func (o options) check(args []string) error {
+	var err error
+	switch {
+	case len(args) > 0:
+		err = fmt.Errorf("unexpected argument %q", args[0])
+	case o.steps < 1 || o.steps > 1000:
+		err = fmt.Errorf("-steps %d is not in [1, 1000]", o.steps)
+	case o.class < -1 || o.class >= digits.Classes:
+		err = fmt.Errorf("-class %d is no digit", o.class)
+	case o.samples < 2 || o.samples > 1000:
+		err = fmt.Errorf("-samples %d is not in [2, 1000]", o.samples)
+	case !(o.shift > 0):
+		err = fmt.Errorf("-shift %v is not positive", o.shift)
+	case o.out == "":
+		err = errors.New("-out is empty")
+	default:
+		_, err = o.rules()
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}
+
+// A rule is a row of the picture and of the table.
+type rule struct {
+	label string
+	sampler.Rule
+}
+
+// all returns the rules of this program at one eta.
+func all(eta float64) []rule {
+	return []rule{
+		{"FlowODE", sampler.FlowODE{}},
+		{"FlowSDE Ratio", sampler.FlowSDE{Diffusion: sampler.Ratio(eta)}},
+		{"FlowSDE Constant", sampler.FlowSDE{Diffusion: sampler.Constant(eta)}},
+		{"FlowCPS", sampler.FlowCPS{Eta: eta}},
+		{"FlowCPWS Ratio", sampler.FlowCPWS{Diffusion: sampler.Ratio(eta)}},
+		{"Exact Ratio", sampler.Exact{Diffusion: sampler.Ratio(eta)}},
+	}
+}
+
+// name is the rule on the command line, such as flowsde-ratio.
+func (r rule) name() string { return strings.ToLower(strings.ReplaceAll(r.label, " ", "-")) }
+
+func ruleNames() []string {
+	var names []string
+	for _, r := range all(0) {
+		names = append(names, r.name())
+	}
+	return names
+}
+
+// rules returns the rules asked for.
+func (o options) rules() ([]rule, error) {
+	rules := all(o.eta)
+	if o.rule == "" {
+		return rules, nil
+	}
+	for _, r := range rules {
+		if r.name() == strings.ToLower(o.rule) {
+			return []rule{r}, nil
+		}
+	}
+	return nil, fmt.Errorf("-rule %q is none of %s", o.rule, strings.Join(ruleNames(), ", "))
+}

@@ -1,0 +1,101 @@
+package main
+
+import (
+	"image"
+	"image/color"
+	"image/draw"
+	"image/png"
+	"math"
+	"os"
+
+	"golang.org/x/image/font"
+	"golang.org/x/image/font/gofont/goregular"
+	"golang.org/x/image/font/opentype"
+	"golang.org/x/image/math/fixed"
+)
+
+// A strip is one row of the picture: a label, a remark below it, and images of
+// 8×8 pixels.
+type strip struct {
+	label, remark string
+	images        []float32 // row-major [n, 64]
+}
+
+const (
+	side    = 8  // pixels of an image
+	zoom    = 6  // screen pixels a pixel
+	gap     = 4  // between images
+	margin  = 12 // around everything
+	labels  = 190
+	heading = 46
+	pitch   = side*zoom + gap
+)
+
+// A picture is a labelled grid of images on a dark ground.
+type picture struct {
+	*image.RGBA
+	big, small font.Face
+}
+
+// newPicture returns an empty picture for rows of columns images.
+func newPicture(rows, columns int) (*picture, error) {
+	f, err := opentype.Parse(goregular.TTF)
+	if err != nil {
+		return nil, err
+	}
+	face := func(size float64) font.Face {
+		if err != nil {
+			return nil
+		}
+		var face font.Face
+		face, err = opentype.NewFace(f, &opentype.FaceOptions{Size: size, DPI: 72, Hinting: font.HintingFull})
+		return face
+	}
+	p := &picture{big: face(15), small: face(12)}
+	if err != nil {
+		return nil, err
+	}
+	p.RGBA = image.NewRGBA(image.Rect(0, 0, labels+columns*pitch+2*margin, heading+rows*pitch+2*margin))
+	draw.Draw(p, p.Bounds(), image.NewUniform(color.RGBA{38, 50, 64, 255}), image.Point{}, draw.Src)
+	return p, nil
+}
+
+// text draws s with its baseline at (x, y).
+func (p *picture) text(face font.Face, x, y int, bright uint8, s string) {
+	d := font.Drawer{Dst: p, Src: image.NewUniform(color.Gray{bright}), Face: face, Dot: fixed.P(x, y)}
+	d.DrawString(s)
+}
+
+// strip draws s as row number row.
+func (p *picture) strip(row int, s strip) {
+	top := margin + heading + row*pitch
+	p.text(p.big, margin, top+20, 235, s.label)
+	p.text(p.small, margin, top+37, 150, s.remark)
+	for i := range len(s.images) / (side * side) {
+		left := margin + labels + i*pitch
+		for k, v := range s.images[i*side*side:][:side*side] {
+			r := image.Rect(0, 0, zoom, zoom).Add(image.Pt(left+k%side*zoom, top+k/side*zoom))
+			draw.Draw(p, r, image.NewUniform(grey(v)), image.Point{}, draw.Src)
+		}
+	}
+}
+
+// grey maps a pixel value, -1 for paper and 1 for ink, to a shade. What lies beyond
+// is cut off, as in any picture; the root lifts faint noise on the paper.
+func grey(v float32) color.Gray {
+	x := (float64(v) + 1) / 2
+	return color.Gray{uint8(math.Round(255 * math.Sqrt(max(0, min(1, x)))))}
+}
+
+// save writes p as a PNG.
+func (p *picture) save(name string) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := png.Encode(f, p); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
