@@ -25,8 +25,8 @@ func (r Ancestral) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		return ode(to), err
 	}
 	t, s := from.Noise, to.Noise
-	down := r.Eta * (t - s) / t // 1 - r, so that 1-ρ² does not cancel
-	up := 1 - s*(1-down)
+	down := r.Eta * (t - s) / t     // 1 - r, so that 1-ρ² does not cancel
+	up := (1 - s) + float64(s*down) // 1 - sr
 	return mix(to, (1-down)*(1-s)/up, math.Sqrt(down*(2*(1-s)-down*(1-2*s)))/up), nil
 }
 

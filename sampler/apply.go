@@ -10,10 +10,10 @@ type Float interface{ float32 | float64 }
 // be nil. The other lengths must be that of dst. In float32 the result has the bits
 // of a [Device] if eps are the draws of package noise. Apply does not allocate.
 func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
-	x = term(len(dst), x, a.X)
-	v = term(len(dst), v, a.V)
-	eps = term(len(dst), eps, a.Eps)
 	X, V, Eps := T(a.X), T(a.V), T(a.Eps)
+	x = term(len(dst), x, X)
+	v = term(len(dst), v, V)
+	eps = term(len(dst), eps, Eps)
 	for i := range dst {
 		var m T
 		switch {
@@ -33,7 +33,7 @@ func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 }
 
 // term returns x checked, or nil if its weight is 0.
-func term[T Float](n int, x []T, weight float64) []T {
+func term[T Float](n int, x []T, weight T) []T {
 	if weight == 0 {
 		return nil
 	}
@@ -58,7 +58,7 @@ func ApplyClipped[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from sche
 	if len(x) != len(dst) || len(v) != len(dst) {
 		panic("sampler: lengths of an input and of dst differ")
 	}
-	eps = term(len(dst), eps, c.Eps)
+	eps = term(len(dst), eps, T(c.Eps))
 	sample, noise := Coeffs{X0: 1}.Affine(p, from), Coeffs{X1: 1}.Affine(p, from)
 	for i := range dst {
 		x0 := T(T(sample.X)*x[i]) + T(T(sample.V)*v[i])

@@ -36,11 +36,11 @@ func (g Ratio) G(t, s float64) float64 {
 
 // Decay returns η²h/2, h = log(t(1-s)/((1-t)s)). It is +Inf at t = 1.
 func (g Ratio) Decay(t, s float64) float64 {
-	h := math.Log(t * (1 - s) / ((1 - t) * s))
+	h := logRatio(t, s) + logRatio(1-s, 1-t)
 	if x := (t - s) / (t * (1 - s)); x < 0.5 {
 		h = -math.Log1p(-x)
 	}
-	return float64(g) * float64(g) * h / 2
+	return square(g, h) / 2
 }
 
 // Constant is Dance-GRPO's g = η.
@@ -51,7 +51,7 @@ func (g Constant) G(_, _ float64) float64 { return float64(g) }
 
 // Decay returns ½η²(1/s - 1/t).
 func (g Constant) Decay(t, s float64) float64 {
-	return float64(g) * float64(g) * (t - s) / (t * s) / 2
+	return float64(g) * (float64(g) / s) * ((t - s) / t) / 2
 }
 
 // Level is g = η·s, one of two readings of the paper's Appendix C, whose formula
@@ -63,7 +63,7 @@ type Level float64
 func (g Level) G(_, s float64) float64 { return float64(g) * s }
 
 // Decay returns ½η²(t - s).
-func (g Level) Decay(t, s float64) float64 { return float64(g) * float64(g) * (t - s) / 2 }
+func (g Level) Decay(t, s float64) float64 { return square(g, t-s) / 2 }
 
 // RootLevel is g = η√s, see [Level].
 type RootLevel float64
@@ -73,7 +73,21 @@ func (g RootLevel) G(_, s float64) float64 { return float64(g) * math.Sqrt(s) }
 
 // Decay returns ½η²·log(t/s).
 func (g RootLevel) Decay(t, s float64) float64 {
-	return float64(g) * float64(g) * math.Log1p((t-s)/s) / 2
+	return square(g, logRatio(t, s)) / 2
+}
+
+// square returns g²·x for x > 0, and never 0·∞.
+func square[T ~float64](g T, x float64) float64 { return float64(g) * (float64(g) * x) }
+
+// logRatio returns log(a/b) for 0 ≤ b < a, also where a/b overflows.
+func logRatio(a, b float64) float64 {
+	switch q := a / b; {
+	case q < 2:
+		return math.Log1p((a - b) / b)
+	case q <= math.MaxFloat64:
+		return math.Log(q)
+	}
+	return math.Log(a) - math.Log(b)
 }
 
 // eta returns the parameter of the diffusions of this package.

@@ -22,11 +22,9 @@ func (ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	}
 	p := math.Pow(from.Noise/from.Signal, 0.3)
 	q := math.Pow(to.Noise/to.Signal, 0.3)
-	ψ := math.Exp(p) + 10
-	if math.IsInf(ψ, 1) && !math.IsNaN(q) {
-		return mix(to, 0, 1), nil
-	}
-	rest := math.Exp(q) * math.Expm1(p-q) / ψ // 1 - ρ
-	rho := (math.Exp(q) + 10) / ψ
+	// ψ(Λ') and ψ(Λ) overflow near level 1. Divided by e^p they do not.
+	ten := 10 * math.Exp(-p)
+	rho := (math.Exp(q-p) + ten) / (1 + ten)
+	rest := -math.Expm1(q-p) / (1 + ten) // 1 - ρ
 	return mix(to, rho, math.Sqrt(rest*(1+rho))), nil
 }

@@ -59,29 +59,56 @@ func decay(d Diffusion, t, s float64) (float64, error) {
 }
 
 // integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in
-// log u, in which every closed form of this package is smooth.
+// log u, in which every closed form of this package is smooth: the panel with the
+// largest error is halved until the errors of all are small beside the sum.
 func integrate(d Diffusion, t, s float64) (float64, error) {
+	const (
+		firstPanels = 8 // so that no feature of that width is missed
+		maxPanels   = 500
+		tol         = 1e-12
+	)
+	var bad error
 	f := func(w float64) float64 {
-		u := math.Exp(w)
+		u := min(max(s, math.Exp(w)), t)
 		g := d.G(u, u)
+		if bad == nil && !(g >= 0 && g <= math.MaxFloat64) {
+			bad = fmt.Errorf("Exact: %T: g(%v) = %v is not a finite number ≥ 0: %w", d, u, g, ErrDiffusion)
+		}
 		return g * g / u / 2
 	}
-	var bad error
-	var adapt func(a, b float64, depth int) float64
-	adapt = func(a, b float64, depth int) float64 {
+	type panel struct{ a, b, sum, err float64 }
+	measure := func(a, b float64) panel {
 		coarse := quad.Fixed(f, a, b, 12, quad.Legendre{}, 0)
 		fine := quad.Fixed(f, a, b, 20, quad.Legendre{}, 0)
-		switch {
-		case math.Abs(fine-coarse) <= 1e-13*math.Abs(fine):
-			return fine
-		case bad == nil && depth < 40 && finite(fine):
-			m := a + (b-a)/2
-			return adapt(a, m, depth+1) + adapt(m, b, depth+1)
-		}
-		bad = fmt.Errorf("Exact: %T: the integral of g²/u² from %v to %v does not converge near u = %v: %w",
-			d, s, t, math.Exp(a), ErrDiffusion)
-		return 0
+		return panel{a, b, fine, math.Abs(fine - coarse)}
 	}
-	a := adapt(math.Log(s), math.Log(t), 0)
-	return a, bad
+	var panels []panel
+	lo, hi := math.Log(s), math.Log(t)
+	for i := range firstPanels {
+		a, b := float64(i)/firstPanels, float64(i+1)/firstPanels
+		panels = append(panels, measure(lo+a*(hi-lo), lo+b*(hi-lo)))
+	}
+	for bad == nil {
+		var sum, err float64
+		worst := 0
+		for i, p := range panels {
+			sum += p.sum
+			err += p.err
+			if p.err > panels[worst].err {
+				worst = i
+			}
+		}
+		if err <= tol*sum {
+			return sum, nil
+		}
+		p := panels[worst]
+		m := p.a + (p.b-p.a)/2
+		if len(panels) == maxPanels || !finite(sum) {
+			return 0, fmt.Errorf("Exact: %T: the integral of g²/u² from %v to %v does not converge near u = %v: %w",
+				d, s, t, math.Exp(m), ErrDiffusion)
+		}
+		panels[worst] = measure(p.a, m)
+		panels = append(panels, measure(m, p.b))
+	}
+	return 0, bad
 }

@@ -34,7 +34,10 @@ type FlowSDE struct{ Diffusion Diffusion }
 
 func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c, err := flowIncrement("FlowSDE", r.Diffusion, from, to)
-	return Coeffs{to.Signal, to.Noise - c*c/(2*from.Noise), c}, err
+	if c == 0 {
+		return ode(to), err
+	}
+	return Coeffs{to.Signal, to.Noise - c*c/(2*from.Noise), c}, nil
 }
 
 // NoisyODE is the Euler step of the flow with noise added and never taken off,
@@ -89,7 +92,8 @@ func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if c == 0 {
 		return ode(to), err
 	}
-	return Coeffs{to.Signal, math.Sqrt((s - c) * (s + c)), c}, err
+	// Two roots, since the product underflows near level 0.
+	return Coeffs{to.Signal, math.Sqrt(s-c) * math.Sqrt(s+c), c}, nil
 }
 
 // ModifiedSDE is FlowSDE with the level of the end of the step in the drift, the

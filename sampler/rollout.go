@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A Model stores in v its output for the latents x at one time. It must not write
@@ -95,9 +96,6 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 // latents around such a transition must not share a buffer. Errors are as for
 // Rollout.
 func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
-	if len(t.Squares) == 0 {
-		return fmt.Errorf("sampler: Squares asks for no transition: %w", ErrTrajectory)
-	}
 	return t.replay(ctx, d, s, b, model, t.Squares)
 }
 
@@ -127,6 +125,9 @@ func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch,
 }
 
 func (t *Trajectory[B]) replay(ctx context.Context, d Device[B], s *Sampler, b Batch, model Model[B], sums [][]float64) error {
+	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
+		return fmt.Errorf("sampler: Squares asks for no transition: %w", ErrTrajectory)
+	}
 	return t.run(ctx, d, s, b, model, sums, false, func(b Batch, k int) {
 		d.Squares(sums[k], t.Latents[k+1], t.Latents[k], t.V, b)
 	})

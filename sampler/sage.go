@@ -28,6 +28,9 @@ func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	t, s := from.Noise, to.Noise
 	c := min(t, 1-0.003)
 	v := r.Eta * r.Eta * (-math.Log1p(-(c-s)/(1-s)) - (t - s))
+	if c == t {
+		v = max(v, 0) // below 0 only by rounding, close to level 0
+	}
 	if v < 0 {
 		return Coeffs{}, fmt.Errorf("SAGE: the variance %v of the step %v → %v is negative: %w", v, t, s, ErrSingular)
 	}

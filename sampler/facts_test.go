@@ -1,0 +1,224 @@
+package sampler_test
+
+import (
+	"fmt"
+	"math"
+	"testing"
+
+	"cps/sampler"
+	"cps/schedule"
+
+	"pgregory.net/rapid"
+)
+
+// A family is the rules of one kind and what this module says of them.
+type family struct {
+	name       string
+	at         func(eta float64) sampler.Rule
+	path       path
+	param      param
+	preserving bool
+	jumps      bool // injects noise however short the step
+}
+
+type path uint8
+
+const (
+	anyPath path = iota
+	flowPath
+	vpPath
+)
+
+type param uint8
+
+const (
+	noEta       param = iota
+	unitEta           // in [0, 1]
+	positiveEta       // any finite number ≥ 0
+)
+
+// diffusions are the diffusion coefficients of this module.
+var diffusions = map[string]func(eta float64) sampler.Diffusion{
+	"Ratio":     func(eta float64) sampler.Diffusion { return sampler.Ratio(eta) },
+	"Constant":  func(eta float64) sampler.Diffusion { return sampler.Constant(eta) },
+	"Level":     func(eta float64) sampler.Diffusion { return sampler.Level(eta) },
+	"RootLevel": func(eta float64) sampler.Diffusion { return sampler.RootLevel(eta) },
+}
+
+// families are all rules of this module.
+var families = func() []family {
+	fixed := func(r sampler.Rule) func(float64) sampler.Rule {
+		return func(float64) sampler.Rule { return r }
+	}
+	all := []family{
+		{name: "FlowODE", at: fixed(sampler.FlowODE{}), preserving: true},
+		{name: "FlowCPS", at: func(η float64) sampler.Rule { return sampler.FlowCPS{Eta: η} }, param: unitEta, preserving: true, jumps: true},
+		{name: "DDIM", at: func(η float64) sampler.Rule { return sampler.DDIM{Eta: η} }, param: unitEta, preserving: true},
+		{name: "DPMSDEPlus", at: fixed(sampler.DPMSDEPlus{}), preserving: true},
+		{name: "DPMSDE", at: fixed(sampler.DPMSDE{})},
+		{name: "Ancestral", at: func(η float64) sampler.Rule { return sampler.Ancestral{Eta: η} }, param: unitEta, path: flowPath, preserving: true},
+		{name: "Renoise", at: fixed(sampler.Renoise{}), preserving: true, jumps: true},
+		{name: "ERSDE", at: fixed(sampler.ERSDE{}), preserving: true},
+		{name: "VPSDE", at: fixed(sampler.VPSDE{}), path: vpPath},
+		{name: "SAGE", at: func(η float64) sampler.Rule { return sampler.SAGE{Eta: η} }, param: positiveEta, path: flowPath},
+	}
+	for _, d := range []string{"Ratio", "Constant", "Level", "RootLevel"} {
+		g := diffusions[d]
+		with := func(name string, preserving bool, r func(sampler.Diffusion) sampler.Rule) {
+			all = append(all, family{
+				name: name + "/" + d, path: flowPath, param: positiveEta, preserving: preserving,
+				at: func(η float64) sampler.Rule { return r(g(η)) },
+			})
+		}
+		with("FlowSDE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.FlowSDE{Diffusion: d} })
+		with("NoisyODE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.NoisyODE{Diffusion: d} })
+		with("FlowCPWS", true, func(d sampler.Diffusion) sampler.Rule { return sampler.FlowCPWS{Diffusion: d} })
+		with("Exact", true, func(d sampler.Diffusion) sampler.Rule { return sampler.Exact{Diffusion: d} })
+		with("ModifiedSDE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.ModifiedSDE{Diffusion: d} })
+	}
+	return all
+}()
+
+// eta draws a parameter that f accepts, also a very small or a very large one.
+func (f family) eta(t *rapid.T) float64 {
+	tiny := rapid.Map(rapid.Float64Range(0, 300), func(x float64) float64 { return math.Pow(10, -x) })
+	switch f.param {
+	case unitEta:
+		return rapid.OneOf(rapid.Float64Range(0, 1), rapid.SampledFrom([]float64{0, 1, math.Nextafter(1, 0)}), tiny).Draw(t, "eta")
+	case positiveEta:
+		return rapid.OneOf(rapid.Float64Range(0, 3), rapid.Float64Range(0, 1e6), tiny).Draw(t, "eta")
+	}
+	return 0
+}
+
+// points draws the two ends of a step that f serves. Their noise falls, by as
+// little as one unit in the last place, and their signal rises.
+func (f family) points(t *rapid.T) (from, to schedule.Point) {
+	p := f.path
+	if p == anyPath {
+		p = path(rapid.IntRange(0, 2).Draw(t, "path"))
+	}
+	switch p {
+	case flowPath:
+		return flowPoints(t)
+	case vpPath:
+		return vpPoints(t)
+	}
+	for {
+		draw := rapid.Float64Range(1e-6, 1)
+		a := schedule.Point{Time: 0.5, Signal: draw.Draw(t, "signal"), Noise: draw.Draw(t, "noise")}
+		b := schedule.Point{Time: 0.25, Signal: draw.Draw(t, "signal'"), Noise: draw.Draw(t, "noise'")}
+		if a.Noise < b.Noise {
+			a, b = b, a
+		}
+		if b.Noise < a.Noise && a.Signal <= b.Signal {
+			return a, b
+		}
+		if b.Noise < a.Noise {
+			a.Signal, b.Signal = b.Signal, a.Signal
+			return a, b
+		}
+	}
+}
+
+// level draws a flow level in [0, 1], with much weight near and at the ends.
+func level(t *rapid.T, name string) float64 {
+	return rapid.OneOf(
+		rapid.Float64Range(0, 1),
+		rapid.Map(rapid.Float64Range(0, 300), func(x float64) float64 { return math.Pow(10, -x) }),
+		rapid.Map(rapid.Float64Range(0, 16), func(x float64) float64 { return 1 - math.Pow(10, -x) }),
+		rapid.SampledFrom([]float64{0, 1}),
+	).Draw(t, name)
+}
+
+// flowPoints draws levels s < t, at times next to each other.
+func flowPoints(t *rapid.T) (from, to schedule.Point) {
+	hi := level(t, "t")
+	lo := hi
+	switch rapid.IntRange(0, 2).Draw(t, "distance") {
+	case 0:
+		lo = math.Nextafter(hi, 0)
+	case 1:
+		lo = hi * (1 - math.Pow(10, -rapid.Float64Range(0, 17).Draw(t, "log relative distance")))
+	default:
+		lo = level(t, "s")
+	}
+	if lo > hi {
+		lo, hi = hi, lo
+	}
+	if lo == hi { // the interval has no room, or the draws agree
+		lo, hi = 0.25, 0.75
+	}
+	return schedule.Level(hi), schedule.Level(lo)
+}
+
+func vpPoints(t *rapid.T) (from, to schedule.Point) {
+	draw := func(name string) float64 {
+		return rapid.OneOf(
+			rapid.Float64Range(0, 1),
+			rapid.Map(rapid.Float64Range(0, 12), func(x float64) float64 { return math.Pow(10, -x) }),
+			rapid.SampledFrom([]float64{0, 1}),
+		).Draw(t, name)
+	}
+	a, b := draw("alphaBar"), draw("alphaBar'")
+	if a > b {
+		a, b = b, a
+	}
+	from, to = schedule.VPLevel(0.5, a), schedule.VPLevel(0.25, b)
+	if from.Noise == to.Noise {
+		return schedule.VPLevel(0.5, 0.3), schedule.VPLevel(0.25, 0.4)
+	}
+	return from, to
+}
+
+// ulp is the distance from |x| to the next larger float64.
+func ulp(x float64) float64 {
+	x = math.Abs(x)
+	return math.Nextafter(x, math.Inf(1)) - x
+}
+
+// closeTo reports whether got is want to a relative error of tol.
+func closeTo(got, want, tol float64) bool { return math.Abs(got-want) <= tol*math.Abs(want) }
+
+// coeffs returns the coefficients of a step that the rule must serve.
+func coeffs(t testing.TB, r sampler.Rule, from, to schedule.Point) sampler.Coeffs {
+	t.Helper()
+	c, err := r.Coeffs(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// forFamilies runs a property for every family that ok accepts.
+func forFamilies(t *testing.T, ok func(family) bool, property func(*rapid.T, family)) {
+	t.Helper()
+	n := 0
+	for _, f := range families {
+		if ok(f) {
+			n++
+			t.Run(f.name, func(t *testing.T) {
+				rapid.Check(t, func(t *rapid.T) { property(t, f) })
+			})
+		}
+	}
+	if n == 0 {
+		t.Fatal("no family")
+	}
+}
+
+// anyFamily makes a fuzz target of a property of the families that ok accepts.
+func anyFamily(ok func(family) bool, property func(*rapid.T, family)) func(*testing.T, []byte) {
+	var some []family
+	for _, f := range families {
+		if ok(f) {
+			some = append(some, f)
+		}
+	}
+	return rapid.MakeFuzz(func(t *rapid.T) {
+		i := rapid.IntRange(0, len(some)-1).Draw(t, "family")
+		property(t, some[i])
+	})
+}
+
+func (f family) String() string { return fmt.Sprintf("%s (preserving: %v)", f.name, f.preserving) }
