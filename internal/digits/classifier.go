@@ -11,7 +11,13 @@ import (
 type Classifier struct {
 	shape
 	params []float32
-	spare  sync.Pool // of *activations, chunk rows each, without backward
+	spare  sync.Pool // of *reading
+}
+
+// A reading is the memory to classify chunk images.
+type reading struct {
+	act    *activations
+	logits [chunk * Classes]float32
 }
 
 // classifierShape returns the shape of a classifier with one hidden layer. Its
@@ -35,22 +41,21 @@ func (c *Classifier) Probabilities(dst []float64, x []float32) []float64 {
 	if len(x) != rows*Dim || len(dst) != rows*Classes {
 		panic(badLen)
 	}
-	a, _ := c.spare.Get().(*activations)
-	if a == nil {
-		a = newActivations(c.shape, chunk, false)
+	r, _ := c.spare.Get().(*reading)
+	if r == nil {
+		r = &reading{act: newActivations(c.shape, chunk, false)}
 	}
-	var logits [chunk * Classes]float32
 	for lo := 0; lo < rows; lo += chunk {
 		n := min(chunk, rows-lo)
 		for i := range n {
-			show(a.input(i), x[(lo+i)*Dim:][:Dim])
+			show(r.act.input(i), x[(lo+i)*Dim:][:Dim])
 		}
-		a.forward(logits[:], c.params, 0, n)
+		r.act.forward(r.logits[:], c.params, 0, n)
 		for i := range n {
-			softmax(dst[(lo+i)*Classes:][:Classes], logits[i*Classes:][:Classes])
+			softmax(dst[(lo+i)*Classes:][:Classes], r.logits[i*Classes:][:Classes])
 		}
 	}
-	c.spare.Put(a)
+	c.spare.Put(r)
 	return dst
 }
 

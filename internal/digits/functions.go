@@ -26,9 +26,9 @@ func exp(x float32) float32 {
 	x = max(-87, min(87, x))
 	n := float32(float32(x*log2e)+magic) - magic
 	r := x - float32(n*ln2hi) - float32(n*ln2lo)
-	// Taylor to degree 6; |r| ≤ ln(2)/2 leaves r⁷/7! < 1.2e-7 of 1.
-	p := float32(1.0 / 720)
-	for _, c := range [...]float32{1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1, 1} {
+	// Taylor to degree 7; |r| ≤ ln(2)/2 leaves r⁸/8! < 6e-9.
+	p := float32(1.0 / 5040)
+	for _, c := range [...]float32{1.0 / 720, 1.0 / 120, 1.0 / 24, 1.0 / 6, 1.0 / 2, 1, 1} {
 		p = float32(p*r) + c
 	}
 	return p * math.Float32frombits(uint32(int32(n)+127)<<23)

@@ -17,13 +17,13 @@ type TrainConfig struct {
 
 	Hidden int     // width of the velocity network [256]
 	Depth  int     // number of its hidden layers [3]
-	Batch  int     // images in a step [256]
-	Steps  int     // optimizer steps of the velocity network [9000]
+	Batch  int     // images in a step [128]
+	Steps  int     // optimizer steps of the velocity network [10000]
 	Rate   float64 // highest learning rate [2e-3]
 	Drop   float64 // probability that a class is hidden, in [0, 1] [0.1]; negative: 0
 	Decay  float64 // of the moving average that becomes the weights, in [0, 1) [0.999]
 
-	ClassifierSteps int // of 64 images each [2000]
+	ClassifierSteps int // of 64 images each [4000]
 }
 
 func (c TrainConfig) withDefaults() (TrainConfig, error) {
@@ -39,9 +39,9 @@ func (c TrainConfig) withDefaults() (TrainConfig, error) {
 	}
 	set(&c.Hidden, 256)
 	set(&c.Depth, 3)
-	set(&c.Batch, 256)
-	set(&c.Steps, 9000)
-	set(&c.ClassifierSteps, 2000)
+	set(&c.Batch, 128)
+	set(&c.Steps, 10000)
+	set(&c.ClassifierSteps, 4000)
 	setf(&c.Rate, 2e-3)
 	setf(&c.Drop, 0.1)
 	setf(&c.Decay, 0.999)
@@ -187,8 +187,7 @@ func trainVelocity(c TrainConfig, data *Set, report func(done int, loss float64)
 }
 
 // trainClassifier minimizes the cross entropy. The images it sees are a little
-// noisy and moved by up to one pixel, so that it judges the digit and not the
-// quality of the picture.
+// noisy, so that it judges the digit and not the quality of the picture.
 func trainClassifier(c TrainConfig, data *Set, report func(done int, loss float64) error) (*Classifier, error) {
 	const batch, rate, decay, blur = 64, 2e-3, 0.995, 0.2
 	s := classifierShape(64)
@@ -237,4 +236,3 @@ func trainClassifier(c TrainConfig, data *Set, report func(done int, loss float6
 	}
 	return &Classifier{shape: s, params: mean}, round(mean)
 }
-
