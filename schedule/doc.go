@@ -24,8 +24,8 @@
 //
 // Linear, Even, Karras, Exponential and Beta lay levels out; Shift, DynamicShift
 // and StretchTerminal move them; a Flow literal is as good. Published pipelines
-// have lists of their own: DoubleShift, DPMSolver and UniPC make diffusers' to
-// the digit.
+// have lists of their own: DoubleShift, DPMSolver and UniPC make those of
+// diffusers.
 //
 // # Variance-preserving diffusion
 //
@@ -55,6 +55,6 @@
 // NaN is never accepted. Asking a schedule for a point that it does not have
 // panics, as indexing a slice does.
 //
-// All arithmetic is float64. Nothing here changes after it is made, so everything
-// is safe for concurrent use.
+// All arithmetic is float64. No function changes what it is given or keeps it, so
+// all may be called by several goroutines at once.
 package schedule
