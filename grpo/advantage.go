@@ -72,7 +72,8 @@ func Advantages(dst, rewards []float64, size int, eps float64) ([]float64, error
 }
 
 // Advantages stores the advantages of rewards in dst and returns dst, which may be
-// rewards. The group means of the result are 0 to rounding, except under PerBatch.
+// rewards. The group means of the result are 0 to the rounding of
+// rewards, except under PerBatch.
 //
 // It reports no rewards, a reward that is not finite, a spread that overflows, and a
 // setting that is negative or not finite, by sample, group or field; dst is then
@@ -129,8 +130,8 @@ func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error)
 //	S = Σ_k weights[k]·A_k   A = (S - mean S) / (max(std S, Floor) + Eps)
 //
 // A_k are c's advantages of reward k in the groups g (arXiv 2601.05242; Flow-Factory's
-// aggregation "gdpo"). The final step uses c with Scope PerBatch. Arguments, errors
-// and panics are those of [WeightedSum] and [Norm.Advantages]. It does not allocate.
+// aggregation "gdpo"). Arguments, errors and panics are those of [WeightedSum] and
+// [Norm.Advantages]. It does not allocate.
 func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]float64, error) {
 	if err := checkRewards(dst, weights, rewards); err != nil {
 		return nil, wrap(err)
@@ -145,7 +146,6 @@ func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]flo
 			return nil, fmt.Errorf("grpo: reward %d: %w", k, err)
 		}
 	}
-	c.Scope = PerBatch
 	return c.Advantages(dst, dst, Groups{})
 }
 
@@ -226,9 +226,6 @@ func (c Norm) eachGroup(rewards []float64, g Groups, put func(i int, a float64))
 			return fmt.Errorf("batch: %w", err)
 		}
 	}
-	if c.Scope == PerBatch {
-		g = Groups{}
-	}
 	for k := range g.Len() {
 		members := g.at(k, n)
 		m := all
@@ -237,7 +234,7 @@ func (c Norm) eachGroup(rewards []float64, g Groups, put func(i int, a float64))
 			if m, err = measure(rewards, members, c.Sample); err != nil {
 				return fmt.Errorf("group %d: %w", k, err)
 			}
-			if c.Scope == GlobalStd && m.std != 0 {
+			if c.Scope == GlobalStd {
 				m.std = all.std
 			}
 		}

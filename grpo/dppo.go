@@ -15,9 +15,9 @@ import "fmt"
 // Updates that lead back always count, and so does every update within MaxKL.
 //
 // Both formulas were recovered in full from published code and its notes:
-// FlowDPPO/README.md of Tencent-Hunyuan/UniRL, which cites the paper's Eq. 14
-// (divergence) and 18 (mask), and the DPPO trainer of Flow-Factory. The paper itself
-// was not read.
+// FlowDPPO/README.md of Tencent-Hunyuan/UniRL (1d068064), which cites the paper's
+// Eq. 14 (divergence) and 18 (mask), and the DPPO trainer of Flow-Factory. Of the paper
+// only the abstract was read.
 //
 // MaxKL is in the units of kl and must be above 0. Published thresholds, 1e-5 (UniRL)
 // and 1e-6 (Flow-Factory), are for the Gaussian divergence averaged over the

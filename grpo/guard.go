@@ -19,11 +19,11 @@ import "fmt"
 //
 // What comes from where: the expression, with the mean over elements and
 // scale = std·√Δ, is that of the authors' script (ratio_mean_bias in
-// scripts/train_sd3_GRPO_Guard.py of flow_grpo, read in a fork of it) and of
-// Flow-Factory's GRPOGuardTrainer. Their std is Flow-SDE's without √Δ; the Eps of an
-// Affine holds it. The paper was not read but for its abstract. Ours are that rows
-// may stand at different steps (the script takes one mean std), and the scale for log
-// p without denominator, where the published code serves Flow-SDE alone.
+// scripts/train_sd3_GRPO_Guard.py of flow_grpo, read in the fork zhtmike/flow_grpo at
+// 2e2f712e) and of Flow-Factory's GRPOGuardTrainer (b30dc004). Their std is Flow-SDE's
+// without √Δ; the Eps of an Affine holds it. Of the paper only the abstract was read.
+// Ours are that rows may stand at different steps, where the script takes one mean
+// std, and the scale for log p without denominator, where it serves Flow-SDE alone.
 //
 // GRPO-Guard also divides the loss by the step length Δ, to give all steps one
 // gradient. As Δ is positive, that is dividing the advantages by it, after [Clamp]

@@ -123,6 +123,9 @@ func propGuardReduces(t *rapid.T) {
 	}
 	weighted := must(Guard(o).Loss(nil, x.logp, x.old, adv, x.kl, x.scale))(t)
 	plain := must(Guard(o).Loss(nil, x.logp, x.old, x.adv, x.kl, x.scale))(t)
+	if plain.ApproxKL != stats.ApproxKL {
+		t.Errorf("approximate KL is %v, want %v of the plain log-ratios", plain.ApproxKL, stats.ApproxKL)
+	}
 	if math.Abs(weighted.Loss-plain.Loss/step) > 1e-300 { // denormals lose bits
 		t.Errorf("loss is %v, want %v/%v", weighted.Loss, plain.Loss, step)
 	}

@@ -92,9 +92,8 @@ func (r Random) Window(iteration, steps int) (start, end int, err error) {
 //
 // Stride must not exceed Size, or steps would never be trained.
 //
-// Two deviations from the published code: the last place is the one whose window
-// ends with the last step, where the code's windows shrink and at the end are empty;
-// and a place's interval is that of its own start throughout.
+// One deviation from the published code: the last place is the one whose window ends
+// with the last step, where the code's windows shrink and at the end are empty.
 type Sliding struct {
 	Size, Stride int
 	Interval     Interval
