@@ -1,2 +1,54 @@
-// Package digits is a small flow-matching model of handwritten digits.
+// Package digits is a small learned flow model, so that samplers can be seen at
+// work on something that was learned from data: handwritten digits of 8×8 pixels,
+// a class-conditional velocity network, a classifier that judges its samples, the
+// training of both, and their weights. All of it is Go, needs no network and no
+// GPU, and is small enough to read.
+//
+//	net, err := digits.Velocity()
+//	net.Forward(v, x, classes, time) // v is x1 - x0, as package sampler takes it
+//
+// Fine-tuning uses the same parts as training: [Pass] keeps what the backward pass
+// needs, [Adam] moves the weights, [Net.Clone] keeps a reference and [Net.Save]
+// stores the result.
+//
+// # Data
+//
+// The images are the 1797 of "Optical Recognition of Handwritten Digits" by
+// E. Alpaydin and C. Kaynak (UCI Machine Learning Repository, 1998) that
+// scikit-learn distributes as load_digits, under the BSD-3-Clause licence. They
+// were written by thirteen people.
+//
+// # Velocity network
+//
+// A perceptron with three hidden layers of 256 units, two of them residual, every
+// layer told the class and the time: 186,112 weights. It predicts what a Gaussian
+// model of single pixels leaves unexplained, so that it costs nothing to take all
+// noise off pixels that are always white. What noise is seen there in a sample was
+// left by the sampler.
+//
+// # Training
+//
+// The committed weights are those of Train with the zero TrainConfig: the
+// rectified-flow loss with uniform times, 10,000 steps of Adam on 128 images each
+// with a cosine learning rate, and an exponential moving average of the weights,
+// rounded to float16. It takes TRAINTIME on two cores of an AMD EPYC, in
+// float32 on gonum's BLAS.
+//
+// Training is deterministic: noise is a function of seed, step and row, every sum
+// has one written order, and processors only share out work that does not depend
+// on their number. On amd64 it gives the committed weights to the bit, whatever
+// GOMAXPROCS and GOAMD64 are. On other architectures gonum's sums may use fused
+// multiply-add, and both training and Forward give numbers of their own, though
+// again the same every time.
+//
+// # Quality
+//
+// Root mean square of what remains on the eleven nearly constant pixels, over 500
+// samples (the images themselves: 0.016), and the part in which the classifier,
+// right on CLASSACC of the test images, sees the digit that was asked for:
+//
+//	steps   ODE             Flow-SDE, Ratio 0.7
+//	   10   ODE10   SDE10
+//	   16   ODE16   SDE16
+//	   50   ODE50   SDE50
 package digits

@@ -132,7 +132,7 @@ func trainVelocity(c TrainConfig, data *Set, report func(done int, loss float64)
 		classes = make([]int, c.Batch)
 		times   = make([]float64, c.Batch)
 		losses  = make([]float64, c.Batch)
-		key     = noise.Key(c.Seed)
+		key     = noise.Key(c.Seed).Derive(0) // apart from that of samples
 	)
 	for step := range c.Steps {
 		parallel(pieces(c.Batch, chunk), func(task int) {
