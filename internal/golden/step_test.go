@@ -1,0 +1,210 @@
+package golden
+
+import (
+	"errors"
+	"math"
+	"testing"
+
+	"cps/logprob"
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// flowRule returns the rule that the golden files call name.
+func flowRule(t *testing.T, name string, eta float64) sampler.Rule {
+	t.Helper()
+	switch name {
+	case "flow_sde", "ff_flow_sde":
+		return sampler.FlowSDE{Diffusion: sampler.Ratio(eta)}
+	case "dance_sde", "ff_dance_sde":
+		return sampler.FlowSDE{Diffusion: sampler.Constant(eta)}
+	case "dance_noise":
+		return sampler.NoisyODE{Diffusion: sampler.Constant(eta)}
+	case "flow_cps", "ff_cps":
+		return sampler.FlowCPS{Eta: eta}
+	case "ff_ode":
+		return sampler.FlowODE{}
+	}
+	t.Fatalf("no test runs sampler %q", name)
+	return nil
+}
+
+// flowForm returns what the sampler's authors mean by log p: all take the mean
+// over elements, FlowCPS's without denominator.
+func flowForm(name string) logprob.Form {
+	return logprob.Form{Gaussian: name != "flow_cps" && name != "ff_cps"}
+}
+
+// A publishedStep is one step of a batch as a published implementation took it.
+// Arrays are row-major [len(rows), dim], scale and logProb have one number a row.
+type publishedStep struct {
+	sampler        string
+	precision      string
+	rows           []sampler.Transition // ours
+	storage        sampler.Storage      // of prev
+	x, v           arr
+	noise          arr // nil: prev was given
+	prev, mean     arr
+	scale, logProb arr
+	noDensity      bool // ours is logprob.ErrNoDensity on purpose
+}
+
+func (s publishedStep) check(t *testing.T, w worst) {
+	t.Helper()
+	if ulp(t, s.precision) == ulp32 {
+		s.check32(t, w)
+	} else {
+		s.check64(t, w)
+	}
+}
+
+// check64 runs a step that was published in double precision, with coefficients
+// that are not rounded.
+func (s publishedStep) check64(t *testing.T, w worst) {
+	t.Helper()
+	n := len(s.x) / len(s.rows)
+	for i, r := range s.rows {
+		row := func(a arr) arr { return a[i*n:][:n] }
+		tol := s.tolerance(t, i)
+		a := r.Coeffs.Affine(sampler.PredictVelocity, r.From)
+		mean := sampler.Apply(make([]float64, n), row(s.x), row(s.v), nil, sampler.Affine{X: a.X, V: a.V})
+		w.near(t, s.group(), "mean", mean, row(s.mean), tol)
+		s.checkScale(t, w, a.Eps, i)
+		if s.noise != nil {
+			prev := sampler.Apply(make([]float64, n), row(s.x), row(s.v), row(s.noise), a)
+			w.near(t, s.group(), "prev", prev, row(s.prev), tol)
+		}
+		square := meanSquare(row(s.prev), mean)
+		got := -square
+		if flowForm(s.sampler).Gaussian {
+			got = density(row(s.prev), mean, a.Eps)
+		}
+		w.near(t, s.group(), "log p", []float64{got}, s.logProb[i:][:1], s.toleranceLog(t, i, square))
+	}
+}
+
+// check32 runs a step that was published in single precision as a trainer would:
+// float32 weights, the sums of squares of the CPU device, log p of package logprob.
+func (s publishedStep) check32(t *testing.T, w worst) {
+	t.Helper()
+	n := len(s.x) / len(s.rows)
+	x, v, noise, next := float32s(s.x), float32s(s.v), float32s(s.noise), float32s(s.prev)
+	b := sampler.Batch{Dim: n, Storage: s.storage, Rows: make([]sampler.Row, len(s.rows))}
+	for i, r := range s.rows {
+		a := r.Affine
+		b.Rows[i].Affine = a
+		lo, hi := i*n, (i+1)*n
+		tol := s.tolerance(t, i)
+		mean := sampler.Apply(make([]float32, n), x[lo:hi], v[lo:hi], nil, sampler.Affine{X: a.X, V: a.V})
+		w.near(t, s.group(), "mean", float64s(mean), narrow(s.mean[lo:hi]), tol)
+		s.checkScale(t, w, a.Eps, i)
+		if s.noise != nil {
+			prev := sampler.Apply(make([]float32, n), x[lo:hi], v[lo:hi], noise[lo:hi], a)
+			s.checkStored(t, w, prev, next[lo:hi], tol)
+		}
+	}
+
+	sq := make([]float64, len(s.rows))
+	sampler.CPU{}.Squares(sq, next, x, v, b)
+	got := make([]float64, len(sq))
+	form := flowForm(s.sampler)
+	if s.noDensity {
+		if _, err := form.LogProb(got, b, sq); !errors.Is(err, logprob.ErrNoDensity) {
+			t.Errorf("LogProb = %v, %v, want %v", got, err, logprob.ErrNoDensity)
+		}
+		for _, p := range s.logProb {
+			if !math.IsNaN(p) && p != 0 {
+				t.Errorf("upstream has log p %v; only NaN and 0 are no densities", p)
+			}
+		}
+		return
+	}
+	if _, err := form.LogProb(got, b, sq); err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		w.near(t, s.group(), "log p", got[i:i+1], narrow(s.logProb[i:i+1]), s.toleranceLog(t, i, sq[i]/float64(n)))
+	}
+}
+
+// checkScale compares what the noise of row i is multiplied by. Upstream rounds g up
+// to five times, √Δ once and the product; Δ is exact.
+func (s publishedStep) checkScale(t *testing.T, w worst, eps float64, i int) {
+	t.Helper()
+	want := s.scale[i : i+1]
+	if s.precision == "f32" {
+		want = narrow(want)
+	}
+	w.scaled(t, s.group(), "scale", []float64{eps}, want, 6*ulp(t, s.precision))
+}
+
+// checkStored compares prev, a float32, with the value that upstream stored.
+func (s publishedStep) checkStored(t *testing.T, w worst, prev, stored []float32, tol float64) {
+	t.Helper()
+	if s.storage == sampler.Float32 {
+		w.near(t, s.group(), "prev", float64s(prev), float64s(stored), tol)
+		return
+	}
+	// Rounding to 8 or 11 bits hides an error or, at a boundary, blows it up to a
+	// whole unit. So: what is stored must be what some value within tol rounds to.
+	got := make([]float64, len(prev))
+	for i, p := range prev {
+		δ := float32(tol * max(1, math.Abs(float64(p))))
+		lo, hi := s.storage.Round(p-δ), s.storage.Round(p+δ)
+		got[i] = float64(min(max(stored[i], lo), hi))
+	}
+	w.near(t, s.group(), "prev stored", got, float64s(stored), 0)
+}
+
+// tolerance bounds the error of the mean of row i and of what is made of it.
+// Upstream and we round some ten times each, which seldom adds up to two whole
+// roundings of the largest term, and here never to four. Terms are as large as the
+// largest input, times
+//
+//   - the drift that Flow-SDE adds, g²Δ/(2t);
+//   - the drift of Dance-GRPO's code, which divides by t² where ours divides by t,
+//     after it has subtracted nearly equal numbers;
+//   - s²/X1 for Flow-CPS, whose code has √(s² - Eps²) where ours has a cosine.
+func (s publishedStep) tolerance(t *testing.T, i int) float64 {
+	t.Helper()
+	n := len(s.x) / len(s.rows)
+	r := s.rows[i]
+	drift := r.Coeffs.Eps * r.Coeffs.Eps / (2 * r.From.Noise) // g²Δ/(2t)
+	size := max(1, largest(s.x[i*n:][:n], s.v[i*n:][:n]))
+	switch s.sampler {
+	case "flow_sde", "ff_flow_sde":
+		size *= 1 + drift
+	case "dance_sde", "ff_dance_sde":
+		size *= 1 + drift/r.From.Noise
+	case "flow_cps", "ff_cps":
+		if c := r.Coeffs; c.X1 > 0 { // at η = 1 both are exact
+			size *= 1 + r.To.Noise*r.To.Noise/c.X1
+		}
+	}
+	return 4 * ulp(t, s.precision) * size
+}
+
+// toleranceLog bounds the error of log p of row i, given its mean square: that of the
+// mean, in units of the standard deviation for a density.
+func (s publishedStep) toleranceLog(t *testing.T, i int, square float64) float64 {
+	t.Helper()
+	u := ulp(t, s.precision)
+	if !flowForm(s.sampler).Gaussian {
+		return 2*math.Sqrt(square)*s.tolerance(t, i) + u
+	}
+	std := s.rows[i].Coeffs.Eps
+	z := math.Sqrt(square) / std
+	return z*s.tolerance(t, i)/std + 8*u*(1+z*z)
+}
+
+func (s publishedStep) group() string { return s.sampler + " " + s.precision }
+
+// oneStep returns the step between two levels as New makes it.
+func oneStep(t *testing.T, r sampler.Rule, from, to float64) sampler.Transition {
+	t.Helper()
+	s, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{from, to}, Rule: r})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s.At(0)
+}

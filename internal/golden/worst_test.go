@@ -1,0 +1,135 @@
+package golden
+
+import (
+	"fmt"
+	"maps"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// ulp returns the largest relative error of one rounding in a precision of the
+// golden files, the unit in which tolerances are counted here.
+func ulp(t *testing.T, precision string) float64 {
+	t.Helper()
+	switch precision {
+	case "f32":
+		return ulp32
+	case "f64":
+		return 0x1p-53
+	}
+	t.Fatalf("precision %q is unknown", precision)
+	return 0
+}
+
+const ulp32 = 0x1p-24
+
+// worst compares as near does and keeps, for every quantity of every group of
+// cases, the error that came nearest to its tolerance. They are logged when the test
+// ends: go test -v shows how much room the tolerances leave.
+type worst map[string]*extreme
+
+type extreme struct {
+	err, tol float64
+	at       string // the test
+	n        int    // numbers compared
+}
+
+func newWorst(t *testing.T) worst {
+	w := worst{}
+	t.Cleanup(func() {
+		var b strings.Builder
+		for _, k := range slices.Sorted(maps.Keys(w)) {
+			e := w[k]
+			fmt.Fprintf(&b, "\n%-34s %6d numbers, worst %.2e of %.2e in %s", k, e.n, e.err, e.tol, e.at)
+		}
+		t.Log("largest errors |got-want|/max(1,|want|) beside their tolerances:" + b.String())
+	})
+	return w
+}
+
+func (w worst) near(t *testing.T, group, what string, got, want []float64, tol float64) {
+	t.Helper()
+	near(t, what, got, want, tol)
+	e := w[group+" "+what]
+	if e == nil {
+		e = &extreme{tol: tol, at: t.Name()}
+		w[group+" "+what] = e
+	}
+	for i := range min(len(got), len(want)) {
+		e.n++
+		d := math.Abs(got[i]-want[i]) / max(1, math.Abs(want[i]))
+		if d*e.tol > e.err*tol {
+			e.err, e.tol, e.at = d, tol, t.Name()
+		}
+	}
+}
+
+// scaled is near for numbers that are small beside 1: it compares them in units of
+// the largest that is wanted. Where that is 0 it takes no other.
+func (w worst) scaled(t *testing.T, group, what string, got, want []float64, tol float64) {
+	t.Helper()
+	unit := largest(want)
+	if unit == 0 {
+		near(t, what, got, want, 0)
+		return
+	}
+	w.near(t, group, what, over(got, unit), over(want, unit), tol)
+}
+
+// largest returns the largest absolute value.
+func largest(x ...[]float64) float64 {
+	var m float64
+	for _, x := range x {
+		for _, x := range x {
+			m = max(m, math.Abs(x))
+		}
+	}
+	return m
+}
+
+func over(x []float64, unit float64) []float64 {
+	y := make([]float64, len(x))
+	for i := range x {
+		y[i] = x[i] / unit
+	}
+	return y
+}
+
+// float32s returns x rounded to float32, float64s its inverse.
+func float32s(x []float64) []float32 {
+	y := make([]float32, len(x))
+	for i := range x {
+		y[i] = float32(x[i])
+	}
+	return y
+}
+
+func float64s(x []float32) []float64 {
+	y := make([]float64, len(x))
+	for i := range x {
+		y[i] = float64(x[i])
+	}
+	return y
+}
+
+// density returns the mean over elements of the logarithm of a normal density
+// with the standard deviation std at next, given its mean.
+func density(next, mean []float64, std float64) float64 {
+	var sum float64
+	for i, m := range mean {
+		z := (next[i] - m) / std
+		sum += -z*z/2 - math.Log(std) - math.Log(math.Sqrt(2*math.Pi))
+	}
+	return sum / float64(len(mean))
+}
+
+// meanSquare returns the mean of (x - y)².
+func meanSquare(x, y []float64) float64 {
+	var sum float64
+	for i := range x {
+		sum += (x[i] - y[i]) * (x[i] - y[i])
+	}
+	return sum / float64(len(x))
+}
