@@ -29,7 +29,7 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 		return 0, fmt.Errorf("sampler: %T injects %v into the level %v: %w", r, c.Eps, s, ErrNoEta)
 	default:
 		eps := min(c.Eps, s)
-		return math.Atan2(eps, math.Sqrt((s-eps)*(s+eps))) * (2 / math.Pi), nil
+		return math.Atan2(eps, math.Sqrt(s-eps)*math.Sqrt(s+eps)) * (2 / math.Pi), nil
 	}
 }
 

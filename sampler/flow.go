@@ -37,7 +37,7 @@ func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if c == 0 {
 		return ode(to), err
 	}
-	return Coeffs{to.Signal, to.Noise - c*c/(2*from.Noise), c}, nil
+	return Coeffs{to.Signal, to.Noise - c*(c/(2*from.Noise)), c}, nil
 }
 
 // NoisyODE is the Euler step of the flow with noise added and never taken off,
@@ -114,7 +114,7 @@ func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		return Coeffs{}, err
 	}
 	s, Δ := to.Noise, from.Noise-to.Noise
-	drift := c * c / (2 * s)
+	drift := c * (c / (2 * s))
 	switch η := r.Diffusion.(type) {
 	case RootLevel:
 		drift = float64(η*η) * Δ / 2

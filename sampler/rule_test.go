@@ -96,7 +96,7 @@ func leavesItsExcess(t *rapid.T, f family) {
 		t.Skip(err)
 	}
 	got, want := c.NoiseLevel(), math.Sqrt(excess(r, c.Eps, from, to))
-	if math.IsInf(want, 1) || math.IsInf(got, 1) || want < 1e-150 {
+	if math.IsInf(want, 1) || math.IsInf(got, 1) || want < 1e-150 || c.Eps > 0 && c.Eps < 1e-140 {
 		t.Skip("beyond the range of squares")
 	}
 	if !closeTo(got, want, 1e-12) {

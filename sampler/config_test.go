@@ -1,0 +1,283 @@
+package sampler_test
+
+import (
+	"errors"
+	"math"
+	"slices"
+	"strconv"
+	"testing"
+
+	"cps/sampler"
+	"cps/schedule"
+
+	"pgregory.net/rapid"
+)
+
+var (
+	nan   = math.NaN()
+	inf   = math.Inf(1)
+	plain = schedule.Linear(10)
+)
+
+type pointerSchedule struct{ schedule.Flow }
+
+// Every mistake in a Config is an error that names the culprit.
+func TestNewRefuses(t *testing.T) {
+	vp := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.5), schedule.VPLevel(0.1, 0.9)}
+	ode := sampler.FlowODE{}
+	type config = sampler.Config
+	for name, tc := range map[string]struct {
+		c        config
+		want     error
+		culprits []string
+	}{
+		"zero":              {config{}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"nil scheduler":     {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"typed nil pointer": {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
+		"nil rule":          {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
+		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 4}, sampler.ErrConfig, []string{"Prediction(4)"}},
+		"storage":           {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
+
+		"no levels":  {config{Scheduler: schedule.Flow{}, Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
+		"nil levels": {config{Scheduler: schedule.Flow(nil), Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
+		"one level":  {config{Scheduler: schedule.Flow{1}, Rule: ode}, schedule.ErrShort, []string{"Steps is 0"}},
+		"rising":     {config{Scheduler: schedule.Flow{1, 0.4, 0.6, 0}, Rule: ode}, schedule.ErrOrder, []string{"level 2", "0.6", "0.4"}},
+		"equal":      {config{Scheduler: schedule.Flow{1, 0.4, 0.4, 0}, Rule: ode}, schedule.ErrOrder, []string{"level 2", "0.4"}},
+		"NaN":        {config{Scheduler: schedule.Flow{1, nan, 0}, Rule: ode}, schedule.ErrRange, []string{"level 1", "NaN"}},
+		"above 1":    {config{Scheduler: schedule.Flow{1.5, 0.5, 0}, Rule: ode}, schedule.ErrRange, []string{"level 0", "1.5"}},
+		"below 0":    {config{Scheduler: schedule.Flow{1, 0.5, -0.1}, Rule: ode}, schedule.ErrRange, []string{"level 2", "-0.1"}},
+		"infinite":   {config{Scheduler: schedule.Flow{inf, 0.5, 0}, Rule: ode}, schedule.ErrRange, []string{"level 0", "Inf"}},
+		"time":       {config{Scheduler: schedule.Points{{Time: 2, Noise: 1}, schedule.Level(0.5)}, Rule: ode}, schedule.ErrRange, []string{"level 0", "time", "2"}},
+
+		"window backwards": {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 1}}, sampler.ErrConfig, []string{"Window [2, 1)"}},
+		"window empty":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 3, End: 3}}, sampler.ErrConfig, []string{"Window [3, 3)", "empty"}},
+		"window before":    {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: -1, End: 2}}, sampler.ErrConfig, []string{"Window [-1, 2)"}},
+		"window after":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 8, End: 11}}, sampler.ErrConfig, []string{"Window [8, 11)", "10 steps"}},
+
+		"eta of rule":      {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
+		"eta outside":      {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},
+		"eta of diffusion": {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Level(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Level", "eta NaN"}},
+		"no diffusion":     {config{Scheduler: plain, Rule: sampler.FlowSDE{}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil"}},
+
+		"FlowSDE on VP":     {config{Scheduler: vp, Rule: sampler.FlowSDE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"step 0", "FlowSDE", "rectified-flow"}},
+		"NoisyODE on VP":    {config{Scheduler: vp, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"NoisyODE"}},
+		"FlowCPWS on VP":    {config{Scheduler: vp, Rule: sampler.FlowCPWS{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"FlowCPWS"}},
+		"Exact on VP":       {config{Scheduler: vp, Rule: sampler.Exact{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"Exact"}},
+		"ModifiedSDE on VP": {config{Scheduler: vp, Rule: sampler.ModifiedSDE{Diffusion: sampler.Level(1)}}, sampler.ErrPath, []string{"ModifiedSDE"}},
+		"Ancestral on VP":   {config{Scheduler: vp, Rule: sampler.Ancestral{Eta: 1}}, sampler.ErrPath, []string{"Ancestral"}},
+		"SAGE on VP":        {config{Scheduler: vp, Rule: sampler.SAGE{Eta: 1}}, sampler.ErrPath, []string{"SAGE"}},
+		"VPSDE on flow":     {config{Scheduler: plain, Rule: sampler.VPSDE{}}, sampler.ErrPath, []string{"step 0", "VPSDE", "variance-preserving"}},
+
+		"DPMSDE at 1":                 {config{Scheduler: plain, Rule: sampler.DPMSDE{}}, sampler.ErrSingular, []string{"step 0", "DPMSDE", "signal"}},
+		"SAGE near 1":                 {config{Scheduler: schedule.Flow{1, 0.9999, 0.5}, Rule: sampler.SAGE{Eta: 0.5}}, sampler.ErrSingular, []string{"step 0", "SAGE", "variance", "1 → 0.9999"}},
+		"ModifiedSDE{Ratio} at 0":     {config{Scheduler: plain, Rule: sampler.ModifiedSDE{Diffusion: sampler.Ratio(0.5)}}, sampler.ErrSingular, []string{"step 9", "ModifiedSDE", "Ratio"}},
+		"ModifiedSDE{Constant} at 0":  {config{Scheduler: plain, Rule: sampler.ModifiedSDE{Diffusion: sampler.Constant(0.5)}}, sampler.ErrSingular, []string{"step 9", "Constant"}},
+		"PredictNoise at 1":           {config{Scheduler: plain, Rule: ode, Prediction: sampler.PredictNoise}, sampler.ErrSingular, []string{"step 0", "PredictNoise", "signal 0", "float32"}},
+		"beyond float32":              {config{Scheduler: schedule.Flow{1e-60, 0}, Rule: sampler.Renoise{}, Prediction: sampler.PredictSample, Outside: ode}, nil, nil},
+		"beyond float32, large":       {config{Scheduler: plain, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1e40)}}, sampler.ErrSingular, []string{"step 0", "NoisyODE", "float32"}},
+		"rule gives NaN":              {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{X0: nan}}}, sampler.ErrSingular, []string{"step 0", "fixed", "NaN"}},
+		"rule gives infinity":         {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{X1: inf}}}, sampler.ErrSingular, []string{"step 0", "fixed", "Inf"}},
+		"rule gives negative Eps":     {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{Eps: -1e-9}}}, sampler.ErrSingular, []string{"step 0", "fixed", "-1e-09"}},
+		"rule's own error":            {config{Scheduler: plain, Rule: refusing{}}, errRefusing, []string{"step 0", "refusing: not today"}},
+		"signal falls with the noise": {config{Scheduler: schedule.Points{{Signal: 0.9, Noise: 0.9}, {Signal: 0.1, Noise: 0.5}}, Rule: sampler.DPMSDEPlus{}}, sampler.ErrSingular, []string{"step 0", "DPMSDEPlus"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, err := sampler.New(tc.c)
+			if tc.want == nil {
+				if err != nil {
+					t.Error(err)
+				}
+				return
+			}
+			wantError(t, err, tc.want, append(tc.culprits, "sampler: ")...)
+			if s != nil {
+				t.Error("a sampler beside an error")
+			}
+		})
+	}
+}
+
+var errRefusing = errors.New("not today")
+
+type refusing struct{}
+
+func (refusing) Coeffs(_, _ schedule.Point) (sampler.Coeffs, error) {
+	return sampler.Coeffs{}, errors.Join(errors.New("refusing: not today"), errRefusing)
+}
+
+// anyRule draws a rule with any float64 for a parameter.
+func anyRule(t *rapid.T) sampler.Rule {
+	f := rapid.SampledFrom(families).Draw(t, "family")
+	η := rapid.OneOf(rapid.Float64(), rapid.Float64Range(0, 1), rapid.SampledFrom([]float64{nan, inf, -inf})).Draw(t, "eta")
+	return f.at(η)
+}
+
+// New never lets a NaN or an infinity through: a Config that it accepts has finite
+// float32 weights, no negative noise, and says which steps are stochastic.
+func newIsFinite(t *rapid.T) {
+	number := rapid.OneOf(rapid.Float64Range(0, 1), rapid.Float64(),
+		rapid.Map(rapid.Float64Range(0, 320), func(x float64) float64 { return math.Pow(10, -x) }),
+		rapid.Map(rapid.Float64Range(0, 17), func(x float64) float64 { return 1 - math.Pow(10, -x) }),
+		rapid.SampledFrom([]float64{0, 1, nan, inf}))
+	levels := rapid.SliceOfN(number, 0, 6).Draw(t, "levels")
+	if rapid.Bool().Draw(t, "sorted") {
+		slices.Sort(levels)
+		slices.Reverse(levels)
+		levels = slices.Compact(levels)
+	}
+	var scheduler schedule.Scheduler = schedule.Flow(levels)
+	switch rapid.IntRange(0, 3).Draw(t, "path") {
+	case 0:
+		var p schedule.Points
+		for _, x := range levels {
+			p = append(p, schedule.VPLevel(x, 1-x))
+		}
+		scheduler = p
+	case 1:
+		var p schedule.Points
+		for _, x := range levels {
+			p = append(p, schedule.Point{Time: x, Signal: number.Draw(t, "signal"), Noise: x})
+		}
+		scheduler = p
+	}
+	c := sampler.Config{
+		Scheduler:  scheduler,
+		Rule:       anyRule(t),
+		Outside:    rapid.OneOf(rapid.Just[sampler.Rule](nil), rapid.Custom(anyRule)).Draw(t, "outside"),
+		Prediction: sampler.Prediction(rapid.IntRange(0, 4).Draw(t, "prediction")),
+		Storage:    sampler.Storage(rapid.IntRange(0, 3).Draw(t, "storage")),
+	}
+	if rapid.Bool().Draw(t, "windowed") {
+		c.Window = sampler.Window{Start: rapid.IntRange(-1, 6).Draw(t, "start"), End: rapid.IntRange(-1, 6).Draw(t, "end")}
+	}
+	s, err := sampler.New(c)
+	if err != nil {
+		if s != nil {
+			t.Fatal("a sampler beside an error")
+		}
+		return
+	}
+	if s.Steps() != scheduler.Steps() {
+		t.Fatalf("%d steps of %d", s.Steps(), scheduler.Steps())
+	}
+	for i := range s.Steps() {
+		tr := s.At(i)
+		for _, x := range []float64{tr.Coeffs.X0, tr.Coeffs.X1, tr.Coeffs.Eps, tr.Affine.X, tr.Affine.V, tr.Affine.Eps} {
+			if math.IsNaN(x) || math.IsInf(x, 0) {
+				t.Fatalf("%+v: step %d is %+v", c, i, tr)
+			}
+		}
+		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
+			t.Fatalf("%+v: step %d is %+v", c, i, tr)
+		}
+	}
+	s.Audit()
+}
+
+func TestNewIsFinite(t *testing.T) { rapid.Check(t, newIsFinite) }
+func FuzzNewIsFinite(f *testing.F) { f.Fuzz(rapid.MakeFuzz(newIsFinite)) }
+
+func TestWindow(t *testing.T) {
+	cps := sampler.FlowCPS{Eta: 0.5}
+	for _, tc := range []struct {
+		window     sampler.Window
+		outside    sampler.Rule
+		stochastic []int
+		renoised   []int
+	}{
+		{sampler.Window{}, nil, []int{0, 1, 2, 3}, nil}, // step 4 goes to level 0
+		{sampler.Window{Start: 1, End: 3}, nil, []int{1, 2}, nil},
+		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
+		{sampler.Window{Start: 4, End: 5}, nil, nil, nil},
+		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
+	} {
+		s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside})
+		var stochastic, renoised []int
+		for i := range s.Steps() {
+			tr := s.At(i)
+			if tr.Stochastic() {
+				stochastic = append(stochastic, i)
+			}
+			if tr.Coeffs.X1 == 0 && tr.Coeffs.Eps > 0 {
+				renoised = append(renoised, i)
+			}
+		}
+		if !slices.Equal(stochastic, tc.stochastic) || !slices.Equal(renoised, tc.renoised) {
+			t.Errorf("%v: stochastic %v, want %v; renoised %v, want %v", tc.window, stochastic, tc.stochastic, renoised, tc.renoised)
+		}
+	}
+}
+
+// The caller's own rule, diffusion and path do as those of the module.
+func TestOwnTypes(t *testing.T) {
+	half := diffusionFunc(func(u float64) float64 { return 0.5 })
+	for _, r := range []func(sampler.Diffusion) sampler.Rule{
+		func(d sampler.Diffusion) sampler.Rule { return sampler.FlowSDE{Diffusion: d} },
+		func(d sampler.Diffusion) sampler.Rule { return sampler.NoisyODE{Diffusion: d} },
+		func(d sampler.Diffusion) sampler.Rule { return sampler.FlowCPWS{Diffusion: d} },
+		func(d sampler.Diffusion) sampler.Rule { return sampler.Exact{Diffusion: d} },
+	} {
+		own := mustNew(t, sampler.Config{Scheduler: plain, Rule: r(half)})
+		ours := mustNew(t, sampler.Config{Scheduler: plain, Rule: r(sampler.Constant(0.5))})
+		for i := range own.Steps() {
+			a, b := own.At(i).Coeffs, ours.At(i).Coeffs
+			if math.Abs(a.X1-b.X1) > 1e-12 || math.Abs(a.Eps-b.Eps) > 1e-12 || a.X0 != b.X0 {
+				t.Errorf("%T, step %d: %+v, want %+v", r(half), i, a, b)
+			}
+		}
+	}
+	c := sampler.Coeffs{X0: 0.25, X1: 0.5, Eps: 0.125}
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Points{schedule.Level(1), schedule.Level(0.5)}, Rule: fixed{c}})
+	if got := s.At(0); got.Coeffs != c || got.Affine != (sampler.Affine{X: 0.75, V: -0.25, Eps: 0.125}) {
+		t.Errorf("%+v", got)
+	}
+}
+
+func TestBatchRefuses(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: plain, Rule: sampler.FlowODE{}})
+	const says = "sampler: Dim of a batch is not in [1, 2³⁴]"
+	wantPanic(t, says, func() { s.Batch(0, 1, 0) })
+	wantPanic(t, says, func() { s.Batch(-1, 1, 0) })
+	wantPanic(t, says, func() { s.Batch(math.MinInt, 1) })
+	for _, dim := range []int{0, -5} {
+		wantPanic(t, says, func() { sampler.CPU{}.Step(nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
+		wantPanic(t, says, func() { sampler.CPU{}.Squares(nil, nil, nil, nil, sampler.Batch{Dim: dim}) })
+		wantPanic(t, says, func() { sampler.CPU{}.Grad(nil, nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
+	}
+	if strconv.IntSize == 64 {
+		dim := int64(sampler.MaxDim) // a variable, so that this compiles for 32 bits
+		wantPanic(t, says, func() { s.Batch(int(dim+1), 1, 0) })
+		if b := s.Batch(int(dim), 1, 0); b.Dim != int(dim) {
+			t.Error("the longest row is refused")
+		}
+	}
+}
+
+func TestBatchAndMove(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 0.5}, Storage: sampler.Float16})
+	b := s.Batch(5, 77, 3, 9, 3)
+	if b.Dim != 5 || b.Key != 77 || b.Storage != sampler.Float16 || b.Len() != 15 {
+		t.Errorf("%+v", b)
+	}
+	for i, sample := range []uint64{3, 9, 3} {
+		if b.Rows[i] != sampler.Start(sample) || b.Rows[i].Affine != (sampler.Affine{Eps: 1}) || b.Rows[i].Step != 0 {
+			t.Errorf("row %d is %+v", i, b.Rows[i])
+		}
+	}
+	s.Move(b, 4)
+	for i, sample := range []uint64{3, 9, 3} {
+		if b.Rows[i] != s.Row(sample, 4) || b.Rows[i].Step != 5 {
+			t.Errorf("row %d moved to %+v", i, b.Rows[i])
+		}
+	}
+	w := b.With(sampler.Affine{X: 0.25, V: 0.75})
+	if w.Storage != sampler.Float32 || w.Dim != 5 || w.Key != 77 || len(w.Rows) != 3 || w.Rows[1].Affine != (sampler.Affine{X: 0.25, V: 0.75}) || w.Rows[1].ID != b.Rows[1].ID {
+		t.Errorf("With gives %+v", w)
+	}
+	if b.Rows[1] != s.Row(9, 4) {
+		t.Error("With changed its receiver")
+	}
+	if b := s.Batch(5, 77); len(b.Rows) != 0 || b.Len() != 0 {
+		t.Errorf("no samples: %+v", b)
+	}
+}
