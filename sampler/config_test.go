@@ -49,10 +49,10 @@ func TestNewRefuses(t *testing.T) {
 		"infinite":   {config{Scheduler: schedule.Flow{inf, 0.5, 0}, Rule: ode}, schedule.ErrRange, []string{"level 0", "Inf"}},
 		"time":       {config{Scheduler: schedule.Points{{Time: 2, Noise: 1}, schedule.Level(0.5)}, Rule: ode}, schedule.ErrRange, []string{"level 0", "time", "2"}},
 
-		"window backwards": {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 1}}, sampler.ErrConfig, []string{"Window [2, 1)"}},
-		"window empty":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 3, End: 3}}, sampler.ErrConfig, []string{"Window [3, 3)", "empty"}},
-		"window before":    {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: -1, End: 2}}, sampler.ErrConfig, []string{"Window [-1, 2)"}},
-		"window after":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 8, End: 11}}, sampler.ErrConfig, []string{"Window [8, 11)", "10 steps"}},
+		"window backwards": {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 1}}, sampler.ErrConfig, []string{"[2, 1) of Window"}},
+		"window empty":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 3, End: 3}}, sampler.ErrConfig, []string{"[3, 3) of Window", "empty"}},
+		"window before":    {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: -1, End: 2}}, sampler.ErrConfig, []string{"[-1, 2) of Window"}},
+		"window after":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 8, End: 11}}, sampler.ErrConfig, []string{"[8, 11) of Window", "10 steps"}},
 
 		"eta of rule":      {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
 		"eta outside":      {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},

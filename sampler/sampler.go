@@ -80,9 +80,9 @@ func New(c Config) (*Sampler, error) {
 func (c Config) check() error {
 	switch {
 	case c.Scheduler == nil:
-		return fmt.Errorf("the scheduler is nil: %w", ErrConfig)
+		return fmt.Errorf("Scheduler is nil: %w", ErrConfig)
 	case c.Rule == nil:
-		return fmt.Errorf("the rule is nil: %w", ErrConfig)
+		return fmt.Errorf("Rule is nil: %w", ErrConfig)
 	case c.Prediction > PredictV:
 		return fmt.Errorf("%v is no prediction: %w", c.Prediction, ErrConfig)
 	case c.Storage > Float16:
@@ -92,7 +92,7 @@ func (c Config) check() error {
 		return err
 	}
 	if w, n := c.Window, c.Scheduler.Steps(); w != (Window{}) && (w.Start < 0 || w.Start >= w.End || w.End > n) {
-		return fmt.Errorf("window [%d, %d) is empty or not within the %d steps: %w", w.Start, w.End, n, ErrConfig)
+		return fmt.Errorf("the range [%d, %d) of Window is empty or not within the %d steps: %w", w.Start, w.End, n, ErrConfig)
 	}
 	return nil
 }
