@@ -80,9 +80,9 @@ func New(c Config) (*Sampler, error) {
 func (c Config) check() error {
 	switch {
 	case c.Scheduler == nil:
-		return fmt.Errorf("Scheduler is nil: %w", ErrConfig)
+		return fmt.Errorf("field Scheduler is nil: %w", ErrConfig)
 	case c.Rule == nil:
-		return fmt.Errorf("Rule is nil: %w", ErrConfig)
+		return fmt.Errorf("field Rule is nil: %w", ErrConfig)
 	case c.Prediction > PredictV:
 		return fmt.Errorf("%v is no prediction: %w", c.Prediction, ErrConfig)
 	case c.Storage > Float16:
