@@ -47,9 +47,10 @@ func (w *worst) add(v float64) {
 
 // TestExhaustiveRadius proves, with -exhaustive, that radius is finite for every
 // word, 6.7637057 at most, a zero for the 128 largest words only, and near
-// √(-2·log u). Recorded: largest absolute error 5.34e-7, 1.1 units in the last
-// place of the largest radii; largest relative error 2.11e-7; the float64
-// radius is within 4.5e-16, relative, of package math.
+// √(-2·log u). Recorded over all words: the largest absolute error is 5.34e-7, 1.1
+// units in the last place of the largest radii, and the largest relative error
+// 2.11e-7; radius64 is within 3.03e-16, relative, of package math. The sweep takes
+// 40 seconds on two cores.
 func TestExhaustiveRadius(t *testing.T) {
 	var abs, rel, rel64 worst
 	sweep(func(lo, hi, stride uint64) {
@@ -77,7 +78,8 @@ func TestExhaustiveRadius(t *testing.T) {
 		rel64.add(r64)
 	})
 	t.Logf("absolute error %.3g, relative %.3g; float64 relative %.3g", abs.v, rel.v, rel64.v)
-	// Bounds: what was recorded, rounded up in the last digit.
+	// Bounds: what was recorded, rounded up. Package math differs between
+	// architectures by a unit in the last place, 2.2e-16, or less.
 	if abs.v > 5.4e-7 || rel.v > 2.2e-7 || rel64.v > 4.5e-16 {
 		t.Error("errors exceed those recorded")
 	}
@@ -89,9 +91,11 @@ func TestExhaustiveRadius(t *testing.T) {
 	}
 }
 
-// TestExhaustiveSincos proves, with -exhaustive, that no sine or cosine exceeds 1
-// and all are near 2π·y·2⁻³². Recorded: largest error 8.8e-8 for |angle| ≤ π/4 of
-// an odd multiple of π, … see the log; the float64 ones are within 3e-16.
+// TestExhaustiveSincos proves, with -exhaustive, that no sine or cosine of the 2³²
+// angles exceeds 1 in size and all are near those of 2π·y·2⁻³². Recorded over all
+// words: the largest error is 1.14e-7; sincos64, of every 127th word, is within
+// 4.44e-16 of package math, whose argument is itself rounded. The sweep takes 70
+// seconds on two cores.
 func TestExhaustiveSincos(t *testing.T) {
 	var abs, abs64 worst
 	sweep(func(lo, hi, stride uint64) {
@@ -105,7 +109,7 @@ func TestExhaustiveSincos(t *testing.T) {
 			}
 			ws, wc := math.Sincos(2 * math.Pi * float64(int32(y)) / (1 << 32))
 			a = max(a, math.Abs(float64(s)-ws), math.Abs(float64(c)-wc))
-			if stride > 1 || w%127 == 0 { // slow, and no table or cast depends on the word
+			if stride > 1 || w%127 == 0 { // it is slow, and smooth in y
 				s, c := sincos64(y)
 				a64 = max(a64, math.Abs(s-ws), math.Abs(c-wc))
 			}
@@ -114,7 +118,7 @@ func TestExhaustiveSincos(t *testing.T) {
 		abs64.add(a64)
 	})
 	t.Logf("absolute error %.3g; float64 %.3g", abs.v, abs64.v)
-	if abs.v > 1.2e-7 || abs64.v > 5e-16 {
+	if abs.v > 1.2e-7 || abs64.v > 6.7e-16 { // as above
 		t.Error("errors exceed those recorded")
 	}
 }
