@@ -31,8 +31,8 @@
 // The committed weights are those of Train with the zero TrainConfig: the
 // rectified-flow loss with uniform times, 10,000 steps of Adam on 128 images each
 // with a cosine learning rate, and an exponential moving average of the weights,
-// rounded to float16. It takes TRAINTIME on two cores of an AMD EPYC, in
-// float32 on gonum's BLAS.
+// rounded to float16. It takes 130 seconds of processor time, about 70 seconds on
+// two cores of an AMD EPYC, in float32 on gonum's BLAS.
 //
 // Training is deterministic: noise is a function of seed, step and row, every sum
 // has one written order, and processors only share out work that does not depend
@@ -43,12 +43,17 @@
 //
 // # Quality
 //
-// Root mean square of what remains on the eleven nearly constant pixels, over 500
-// samples (the images themselves: 0.016), and the part in which the classifier,
-// right on CLASSACC of the test images, sees the digit that was asked for:
+// Over 500 samples: the root mean square of what remains on the eleven nearly
+// constant pixels (0.016 in the images themselves), the part in which the
+// classifier sees the digit that was asked for (it is right on 97.8 % of its test
+// images), and the mean distance to the nearest other sample (2.17 among as many
+// images) and to the nearest image (2.12 from a test image to the training images).
 //
-//	steps   ODE             Flow-SDE, Ratio 0.7
-//	   10   ODE10   SDE10
-//	   16   ODE16   SDE16
-//	   50   ODE50   SDE50
+//	                      residual   accuracy   nearest sample   nearest image
+//	ODE            10       0.009      99.6 %        2.05            1.94
+//	               16       0.009      99.6 %        2.16            1.99
+//	               50       0.013      99.2 %        2.28            2.05
+//	Flow-SDE       10       0.083      99.2 %        2.32            2.09
+//	(Ratio 0.7)    16       0.048      99.4 %        2.28            2.06
+//	               50       0.019      99.2 %        2.32            2.07
 package digits
