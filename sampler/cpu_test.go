@@ -1,0 +1,250 @@
+package sampler_test
+
+import (
+	"fmt"
+	"math"
+	"sync"
+	"testing"
+
+	"cps/noise"
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// Lengths are programming errors: constant messages that say which.
+func TestLengthsPanic(t *testing.T) {
+	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
+		{Affine: sampler.Affine{X: 1}},
+		{Affine: sampler.Affine{V: 1, Eps: 1}},
+	}}
+	f := func(n int) []float32 { return make([]float32, n) }
+	d := func(n int) []float64 { return make([]float64, n) }
+	cpu := sampler.CPU{}
+	const (
+		buffer = "sampler: length of a buffer is not len(Rows)·Dim"
+		input  = "sampler: length of an input is not len(Rows)·Dim"
+		sq     = "sampler: length of sq is not the number of rows"
+		scale  = "sampler: length of scale is not the number of rows"
+		dst    = "sampler: length of dst is not that of next"
+		apply  = "sampler: lengths of an input and of dst differ"
+	)
+	for _, tc := range []struct {
+		says string
+		call func()
+	}{
+		{buffer, func() { cpu.Step(f(5), f(6), f(6), b, nil) }},
+		{buffer, func() { cpu.Step(f(7), f(6), f(6), b, nil) }},
+		{buffer, func() { cpu.Step(f(9), f(9), f(9), b, nil) }},
+		{buffer, func() { cpu.Step(nil, f(6), f(6), b, nil) }},
+		{input, func() { cpu.Step(f(6), f(5), f(6), b, nil) }},
+		{input, func() { cpu.Step(f(6), nil, f(6), b, nil) }},
+		{input, func() { cpu.Step(f(6), f(6), f(7), b, nil) }},
+		{input, func() { cpu.Step(f(6), f(6), nil, b, nil) }},
+		{sq, func() { cpu.Step(f(6), f(6), f(6), b, d(1)) }},
+		{sq, func() { cpu.Step(f(6), f(6), f(6), b, []float64{}) }},
+		{buffer, func() { cpu.Squares(d(2), f(3), f(6), f(6), b) }},
+		{input, func() { cpu.Squares(d(2), f(6), f(3), f(6), b) }},
+		{input, func() { cpu.Squares(d(2), f(6), f(6), f(3), b) }},
+		{sq, func() { cpu.Squares(d(3), f(6), f(6), f(6), b) }},
+		{sq, func() { cpu.Squares(nil, f(6), f(6), f(6), b) }},
+		{buffer, func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
+		{input, func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
+		{input, func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
+		{dst, func() { cpu.Grad(f(3), f(6), f(6), f(6), b, d(2)) }},
+		{dst, func() { cpu.Grad(nil, f(6), f(6), f(6), b, d(2)) }},
+		{scale, func() { cpu.Grad(f(6), f(6), f(6), f(6), b, d(1)) }},
+		{scale, func() { cpu.Grad(f(6), f(6), f(6), f(6), b, nil) }},
+		{apply, func() { sampler.Apply(f(3), f(2), f(3), f(3), sampler.Affine{X: 1}) }},
+		{apply, func() { sampler.Apply(f(3), f(3), f(4), f(3), sampler.Affine{V: 1}) }},
+		{apply, func() { sampler.Apply(d(3), d(3), d(3), nil, sampler.Affine{Eps: 1}) }},
+		{apply, func() {
+			sampler.ApplyClipped(f(3), f(2), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), 1)
+		}},
+		{apply, func() {
+			sampler.ApplyClipped(f(3), f(3), f(2), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), 1)
+		}},
+		{apply, func() {
+			sampler.ApplyClipped(f(3), f(3), f(3), f(2), sampler.Coeffs{Eps: 1}, 0, schedule.Level(0.5), 1)
+		}},
+		{"sampler: clipping limit is negative or NaN", func() {
+			sampler.ApplyClipped(f(3), f(3), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), -1)
+		}},
+		{"sampler: clipping limit is negative or NaN", func() {
+			sampler.ApplyClipped(f(3), f(3), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), math.NaN())
+		}},
+		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: -1, End: 2}) }},
+		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: 2, End: 1}) }},
+		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: 2, End: 4}) }},
+		{"sampler: lengths of dst and src differ", func() { sampler.Float16.Pack(make([]uint16, 2), f(3)) }},
+		{"sampler: lengths of dst and src differ", func() { sampler.BFloat16.Unpack(f(3), make([]uint16, 4)) }},
+		{"sampler: only BFloat16 and Float16 have 16-bit words", func() { sampler.Float32.Pack(nil, nil) }},
+		{"sampler: only BFloat16 and Float16 have 16-bit words", func() { sampler.Float32.Unpack(nil, nil) }},
+		{"sampler: only BFloat16 and Float16 have 16-bit words", func() { sampler.Storage(3).Pack(nil, nil) }},
+	} {
+		wantPanic(t, tc.says, tc.call)
+	}
+	// and what does not panic
+	empty := sampler.Batch{Dim: 3}
+	cpu.Step(nil, nil, nil, empty, []float64{})
+	cpu.Squares(nil, nil, nil, nil, empty)
+	cpu.Grad(nil, nil, nil, nil, empty, nil)
+	if err := cpu.Sync(); err != nil {
+		t.Error(err)
+	}
+}
+
+// Rounding to storage, at the ends of the types and at ties.
+func TestStorageRound(t *testing.T) {
+	inf := float32(math.Inf(1))
+	for _, tc := range []struct {
+		s       sampler.Storage
+		x, want float32
+	}{
+		{sampler.Float32, 0.1, 0.1},
+		{sampler.BFloat16, 1 + 0x1p-8, 1}, // a tie, to even
+		{sampler.BFloat16, 1 + 0x1.8p-7, 1 + 0x1p-6},
+		{sampler.BFloat16, 1 + 0x1.02p-8, 1 + 0x1p-7},
+		{sampler.BFloat16, math.MaxFloat32, inf},
+		{sampler.BFloat16, -0.1, -0.10009765625},
+		{sampler.Float16, 1 + 0x1p-11, 1}, // a tie, to even
+		{sampler.Float16, 1 + 0x1.8p-10, 1 + 0x1p-9},
+		{sampler.Float16, 65519, 65504},
+		{sampler.Float16, 65520, inf},
+		{sampler.Float16, -1e6, -inf},
+		{sampler.Float16, 0x1p-24, 0x1p-24}, // the smallest
+		{sampler.Float16, 0x1p-25, 0},
+		{sampler.Float16, 0x1.8p-24, 0x1p-23},
+		{sampler.Float16, inf, inf},
+	} {
+		if got := tc.s.Round(tc.x); got != tc.want {
+			t.Errorf("%v rounds %v to %v, want %v", tc.s, tc.x, got, tc.want)
+		}
+	}
+	for _, s := range storages {
+		if nan := s.Round(float32(math.NaN())); nan == nan {
+			t.Errorf("%v rounds NaN to %v", s, nan)
+		}
+	}
+}
+
+func TestApplyClipped(t *testing.T) {
+	from := schedule.Level(0.6)
+	c := sampler.Coeffs{X0: 0.5, X1: 0.3, Eps: 0.4}
+	x0 := []float64{-3, -1.01, -1, 0, 0.7, 1, 2}
+	x1 := []float64{0.5, -1, 2, 0, 1, -2, 0.25}
+	ε := []float64{1, 2, -1, 0, 0.5, 0.25, -2}
+	for _, p := range predictions {
+		x, v, want := make([]float64, len(x0)), make([]float64, len(x0)), make([]float64, len(x0))
+		for i := range x0 {
+			x[i] = from.Signal*x0[i] + from.Noise*x1[i]
+			v[i] = output(p, from, x0[i], x1[i])
+			want[i] = c.X0*min(max(x0[i], -1), 1) + c.X1*x1[i] + c.Eps*ε[i]
+		}
+		got := sampler.ApplyClipped(make([]float64, len(x0)), x, v, ε, c, p, from, 1)
+		free := sampler.ApplyClipped(make([]float64, len(x0)), x, v, ε, c, p, from, math.Inf(1))
+		affine := sampler.Apply(make([]float64, len(x0)), x, v, ε, c.Affine(p, from))
+		for i := range want {
+			if math.Abs(got[i]-want[i]) > 1e-14 {
+				t.Errorf("%v: x̂0 %v goes to %v, want %v", p, x0[i], got[i], want[i])
+			}
+			if math.Abs(free[i]-affine[i]) > 1e-14 {
+				t.Errorf("%v: unlimited, x̂0 %v goes to %v, want %v", p, x0[i], free[i], affine[i])
+			}
+		}
+		if bad := sampler.ApplyClipped([]float64{0}, []float64{math.NaN()}, []float64{0}, []float64{0}, c, p, from, 1); !math.IsNaN(bad[0]) {
+			t.Errorf("%v: clipping hides a NaN: %v", p, bad)
+		}
+	}
+	// without noise, eps may be nil
+	c.Eps = 0
+	sampler.ApplyClipped(make([]float32, 1), []float32{1}, []float32{1}, nil, c, sampler.PredictVelocity, from, 1)
+}
+
+// One CPU serves any number of goroutines.
+func TestConcurrentUse(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(3), Rule: sampler.FlowCPS{Eta: 0.5}})
+	cpu := sampler.CPU{Workers: 3}
+	var wait sync.WaitGroup
+	runs := make([]*sampler.Trajectory[[]float32], 8)
+	for i := range runs {
+		wait.Go(func() {
+			b := s.Batch(20001, 5, 1, 2)
+			runs[i] = rollout(t, s, b, cpu)
+		})
+	}
+	wait.Wait()
+	for i, run := range runs {
+		if !sameBits(run.Latents[3], runs[0].Latents[3]) || !sameBits64(run.Squares[1], runs[0].Squares[1]) {
+			t.Errorf("run %d differs", i)
+		}
+	}
+}
+
+// The hot path allocates nothing once pooled memory exists. AllocsPerRun drops
+// fractions, so that a pool emptied by the collector does not show.
+func TestNoAllocations(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools at random")
+	}
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}, Storage: sampler.BFloat16})
+	for _, shape := range [][2]int{{64, 100}, {64, 1000}, {70000, 2}} {
+		b := s.Batch(shape[0], 1, make([]uint64, shape[1])...)
+		s.Move(b, 1)
+		x, v, next := normal(b.Len(), 1), normal(b.Len(), 2), make([]float32, b.Len())
+		sq, scale := make([]float64, shape[1]), make([]float64, shape[1])
+		for _, workers := range []int{1, 2} {
+			cpu := sampler.CPU{Workers: workers}
+			for name, call := range map[string]func(){
+				"Step":    func() { cpu.Step(next, x, v, b, sq) },
+				"Squares": func() { cpu.Squares(sq, next, x, v, b) },
+				"Grad":    func() { cpu.Grad(v, next, x, v, b, scale) },
+				"Move":    func() { s.Move(b, 2) },
+				"Row":     func() { b.Rows[0] = s.Row(3, 1) },
+				"At":      func() { _ = s.At(3).Stochastic() },
+				"Apply":   func() { sampler.Apply(next, x, v, nil, sampler.Affine{X: 1, V: 2}) },
+			} {
+				if n := testing.AllocsPerRun(20, call); n != 0 {
+					t.Errorf("%s with %d workers on %d×%d: %v allocations", name, workers, shape[1], shape[0], n)
+				}
+			}
+		}
+	}
+}
+
+// benchmark runs a method on the shapes of image latents and of small problems.
+func benchmark(b *testing.B, call func(cpu sampler.CPU, next, x, v []float32, batch sampler.Batch, sums []float64)) {
+	for _, shape := range [][2]int{{16, 65536}, {10000, 64}} {
+		for _, workers := range []int{1, 2} {
+			b.Run(fmt.Sprintf("%dx%d/workers=%d", shape[0], shape[1], workers), func(b *testing.B) {
+				batch := sampler.Batch{Dim: shape[1], Rows: make([]sampler.Row, shape[0])}
+				for i := range batch.Rows {
+					batch.Rows[i] = sampler.Row{Affine: weights[0], ID: noise.ID{Sample: uint64(i), Step: 1}}
+				}
+				next, x, v := normal(batch.Len(), 1), normal(batch.Len(), 2), normal(batch.Len(), 3)
+				sums := make([]float64, shape[0])
+				for b.Loop() {
+					call(sampler.CPU{Workers: workers}, next, x, v, batch, sums)
+				}
+				b.ReportMetric(float64(batch.Len())*float64(b.N)/b.Elapsed().Seconds()/1e9, "Gelem/s")
+			})
+		}
+	}
+}
+
+func BenchmarkStep(b *testing.B) {
+	benchmark(b, func(cpu sampler.CPU, next, x, v []float32, batch sampler.Batch, sums []float64) {
+		cpu.Step(next, x, v, batch, sums)
+	})
+}
+
+func BenchmarkSquares(b *testing.B) {
+	benchmark(b, func(cpu sampler.CPU, next, x, v []float32, batch sampler.Batch, sums []float64) {
+		cpu.Squares(sums, next, x, v, batch)
+	})
+}
+
+func BenchmarkGrad(b *testing.B) {
+	benchmark(b, func(cpu sampler.CPU, next, x, v []float32, batch sampler.Batch, sums []float64) {
+		cpu.Grad(v, next, x, v, batch, sums)
+	})
+}
