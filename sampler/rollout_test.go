@@ -1,0 +1,381 @@
+package sampler_test
+
+import (
+	"context"
+	"errors"
+	"math"
+	"slices"
+	"testing"
+
+	"cps/sampler"
+	"cps/schedule"
+)
+
+var bg = context.Background()
+
+// start returns a sampler of six steps, a batch and the trajectory of a window, with
+// the initial latents made.
+func start(t testing.TB, storage sampler.Storage, w sampler.Window) (*sampler.Sampler, sampler.Batch, *sampler.Trajectory[[]float32]) {
+	t.Helper()
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.6}, Storage: storage})
+	b := s.Batch(50, 9, 8, 3, 5)
+	run := sampler.Keep(b, s.Steps(), w)
+	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
+	return s, b, run
+}
+
+// A run is what stepping by hand gives, and what it keeps does not change it.
+func TestRolloutKeeps(t *testing.T) {
+	s, b, _ := start(t, sampler.BFloat16, sampler.Window{})
+	hand := [][]float32{make([]float32, b.Len())}
+	var sums [][]float64
+	rows := s.Batch(b.Dim, b.Key, 8, 3, 5)
+	sampler.CPU{}.Step(hand[0], nil, nil, rows, nil)
+	for i := range s.Steps() {
+		v, next, sq := make([]float32, b.Len()), make([]float32, b.Len()), make([]float64, 3)
+		if err := testModel(v, hand[i], s.At(i).From.Time); err != nil {
+			t.Fatal(err)
+		}
+		s.Move(rows, i)
+		sampler.CPU{}.Step(next, hand[i], v, rows, sq)
+		hand, sums = append(hand, next), append(sums, sq)
+	}
+
+	for _, w := range []sampler.Window{{}, {Start: 0, End: 6}, {Start: 2, End: 4}, {Start: 0, End: 1}, {Start: 5, End: 6}, {Start: 3, End: 3}} {
+		s, b, run := start(t, sampler.BFloat16, w)
+		before := slices.Clone(b.Rows)
+		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+			t.Fatal(err)
+		}
+		if !slices.Equal(b.Rows, before) {
+			t.Errorf("%v: Rollout moved the caller's rows", w)
+		}
+		if w == (sampler.Window{}) {
+			w.End = 6
+		}
+		distinct := map[*float32]bool{}
+		for i, x := range run.Latents {
+			distinct[&x[0]] = true
+			if kept := w.Start < w.End && w.Start <= i && i <= w.End || i == 6; kept && !sameBits(x, hand[i]) {
+				t.Errorf("%v: latents %d are not those of stepping by hand", w, i)
+			}
+		}
+		buffers := 0
+		if w.Start < w.End {
+			buffers = w.End - w.Start + 1
+		}
+		if buffers < 7 {
+			buffers++
+		}
+		if len(distinct) != buffers {
+			t.Errorf("%v: %d buffers, want %d", w, len(distinct), buffers)
+		}
+		for i, sq := range run.Squares {
+			if kept := w.Start <= i && i < w.End; kept != (sq != nil) || kept && !sameBits64(sq, sums[i]) {
+				t.Errorf("%v: sums of step %d are %v, want %v", w, i, sq, sums[i])
+			}
+		}
+	}
+}
+
+// A run may start in the middle, and end there.
+func TestRolloutFromTheMiddle(t *testing.T) {
+	s, b, whole := start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+		t.Fatal(err)
+	}
+	part := sampler.Keep(b, 3, sampler.Window{})
+	part.First = 2
+	copy(part.Latents[0], whole.Latents[2])
+	var times []float64
+	err := sampler.Rollout(bg, sampler.CPU{}, s, b, part, func(v, x []float32, time float64) error {
+		times = append(times, time)
+		return testModel(v, x, time)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 4 {
+		if !sameBits(part.Latents[i], whole.Latents[2+i]) {
+			t.Errorf("latents %d differ", 2+i)
+		}
+	}
+	if want := []float64{s.At(2).From.Time, s.At(3).From.Time, s.At(4).From.Time}; !slices.Equal(times, want) {
+		t.Errorf("the model is told %v, want %v", times, want)
+	}
+	if !sameBits64(part.Squares[2], whole.Squares[4]) {
+		t.Error("sums differ")
+	}
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel); err != nil {
+		t.Error(err)
+	}
+}
+
+// Without Squares a run is the same, and non-finite values are still found.
+func TestRolloutWithoutSquares(t *testing.T) {
+	s, b, whole := start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+		t.Fatal(err)
+	}
+	_, _, run := start(t, sampler.Float32, sampler.Window{})
+	run.Squares = nil
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil || !sameBits(run.Latents[6], whole.Latents[6]) {
+		t.Error("the run differs", err)
+	}
+	_, _, run = start(t, sampler.Float32, sampler.Window{})
+	run.Squares = nil
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, nanAt(s, 4, 120)), 4, 2)
+}
+
+// nanAt is the test model with a NaN in one element of the output at one step.
+func nanAt(s *sampler.Sampler, step, element int) sampler.Model[[]float32] {
+	return func(v, x []float32, time float64) error {
+		err := testModel(v, x, time)
+		if time == s.At(step).From.Time {
+			v[element] = float32(math.NaN())
+		}
+		return err
+	}
+}
+
+func wantNonFinite(t *testing.T, err error, step, row int) {
+	t.Helper()
+	var e *sampler.NonFiniteError
+	if !errors.As(err, &e) {
+		t.Errorf("error %v is no NonFiniteError", err)
+		return
+	}
+	if e.Step != step || e.Row != row {
+		t.Errorf("error %+v, want step %d, row %d", e, step, row)
+	}
+	wantError(t, err, e, "step "+show(step), "row "+show(row))
+}
+
+func TestNonFiniteError(t *testing.T) {
+	for _, w := range []sampler.Window{{}, {Start: 1, End: 3}, {Start: 6, End: 6}} {
+		s, b, run := start(t, sampler.Float32, w)
+		wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, nanAt(s, 3, 50)), 3, 1)
+	}
+	// the initial latents
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	run.Latents[0][149] = float32(math.Inf(1))
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel), 0, 2)
+
+	// overflow of the storage type, not of the model: a step of -1/6·v
+	big := func(v, x []float32, time float64) error {
+		clear(v)
+		if time == s.At(2).From.Time {
+			v[77] = -1e6
+		}
+		return nil
+	}
+	s, b, run = start(t, sampler.Float16, sampler.Window{})
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, big), 2, 1)
+	s, b, run = start(t, sampler.BFloat16, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, big); err != nil {
+		t.Errorf("bfloat16 holds it, but %v", err)
+	}
+
+	// replays find it too, and name the first step and row that are asked for
+	s, b, run = start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Fatal(err)
+	}
+	wantNonFinite(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, nanAt(s, 5, 149)), 5, 2)
+	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, nanAt(s, 1, 0)), 1, 0)
+}
+
+// A model's error ends the run with its step; what was done stays.
+func TestModelError(t *testing.T) {
+	s, b, whole := start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+		t.Fatal(err)
+	}
+	boom := errors.New("out of memory")
+	for fail := range s.Steps() {
+		_, _, run := start(t, sampler.Float32, sampler.Window{})
+		calls := 0
+		err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+			if calls++; calls > fail {
+				return boom
+			}
+			return testModel(v, x, time)
+		})
+		wantError(t, err, boom, "sampler: model at step "+show(fail), "time "+show(s.At(fail).From.Time), "out of memory")
+		if calls != fail+1 {
+			t.Errorf("the model is called %d times, it fails at %d", calls, fail+1)
+		}
+		for i := range run.Latents {
+			if i <= fail && !sameBits(run.Latents[i], whole.Latents[i]) {
+				t.Errorf("failing at step %d: latents %d are lost", fail, i)
+			}
+			if i > fail && slices.ContainsFunc(run.Latents[i], func(x float32) bool { return x != 0 }) {
+				t.Errorf("failing at step %d: latents %d are written", fail, i)
+			}
+		}
+	}
+}
+
+// A done context ends the run between steps.
+func TestCancellation(t *testing.T) {
+	for _, after := range []int{0, 1, 3} {
+		s, b, run := start(t, sampler.Float32, sampler.Window{})
+		ctx, cancel := context.WithCancel(bg)
+		calls := 0
+		model := func(v, x []float32, time float64) error {
+			if calls++; calls == after {
+				cancel() // during the call: the step itself is finished
+			}
+			return testModel(v, x, time)
+		}
+		if after == 0 {
+			cancel()
+		}
+		err := sampler.Rollout(ctx, sampler.CPU{}, s, b, run, model)
+		wantError(t, err, context.Canceled, "sampler: stopped before step "+show(after))
+		if calls != after {
+			t.Errorf("the model is called %d times, want %d", calls, after)
+		}
+		for i := range run.Latents {
+			written := slices.ContainsFunc(run.Latents[i], func(x float32) bool { return x != 0 })
+			if written != (i <= after) {
+				t.Errorf("stopped before step %d: latents %d written: %v", after, i, written)
+			}
+		}
+		calls = 0
+		wantError(t, sampler.Replay(ctx, sampler.CPU{}, s, b, run, model), context.Canceled, "before step 0")
+		if calls != 0 {
+			t.Error("Replay calls the model though the context is done")
+		}
+		cancel()
+	}
+	ctx, cancel := context.WithCancelCause(bg)
+	cancel(errors.New("enough"))
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	wantError(t, sampler.Rollout(ctx, sampler.CPU{}, s, b, run, testModel), context.Canceled)
+}
+
+// Trajectories that do not fit are errors, not panics, and nothing is called.
+func TestBadTrajectory(t *testing.T) {
+	never := func(v, x []float32, time float64) error { panic("called") }
+	for name, tc := range map[string]struct {
+		spoil    func(*sampler.Trajectory[[]float32])
+		culprits []string
+	}{
+		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
+		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
+		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"transitions -1 to 4", "the 6"}},
+		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"transitions 1 to 6", "the 6"}},
+		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"transitions 0 to 6"}},
+		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.Squares = t.Squares[:5] }, []string{"Squares has 5 entries for 6"}},
+		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.Squares = append(t.Squares, nil) }, []string{"Squares has 7 entries for 6"}},
+		"rows":           {func(t *sampler.Trajectory[[]float32]) { t.Squares[3] = make([]float64, 2) }, []string{"Squares[3] has 2 entries for 3 rows"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s, b, run := start(t, sampler.Float32, sampler.Window{})
+			tc.spoil(run)
+			wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
+			wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
+			wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
+		})
+	}
+	// a check of nothing is no check
+	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 2})
+	for _, squares := range [][][]float64{nil, {}, run.Squares} {
+		run.Squares = squares
+		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
+		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
+	}
+}
+
+// Replay evaluates the transitions with an entry, and calls the model for no other.
+func TestReplayOfWindow(t *testing.T) {
+	s, b, run := start(t, sampler.Float16, sampler.Window{Start: 2, End: 4})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Fatal(err)
+	}
+	want := [][]float64{nil, nil, slices.Clone(run.Squares[2]), slices.Clone(run.Squares[3]), nil, nil}
+	clear(run.Squares[2])
+	clear(run.Squares[3])
+	var times []float64
+	err := sampler.Replay(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+		times = append(times, time)
+		return testModel(v, x, time)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(times, []float64{s.At(2).From.Time, s.At(3).From.Time}) {
+		t.Errorf("the model is called at %v", times)
+	}
+	for i := range want {
+		if !sameBits64(want[i], run.Squares[i]) {
+			t.Errorf("step %d: %v, want %v", i, run.Squares[i], want[i])
+		}
+	}
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Error(err)
+	}
+}
+
+// CheckOnPolicy names where a model is not the one that made the trajectory, if only
+// by one bit, and leaves the sums alone.
+func TestCheckOnPolicy(t *testing.T) {
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Fatal(err)
+	}
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Error(err)
+	}
+	sums := slices.Clone(run.Squares[4])
+	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+		err := testModel(v, x, time)
+		if time == s.At(4).From.Time {
+			v[110] += 1e-3
+		}
+		return err
+	})
+	wantError(t, err, err, "step 4", "row 2", "policy", show(sums[2]))
+	if !sameBits64(sums, run.Squares[4]) {
+		t.Error("CheckOnPolicy changes the sums")
+	}
+	// another rule
+	other := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.7}})
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, testModel); err == nil {
+		t.Error("another eta goes unnoticed")
+	}
+}
+
+// In training, rows of one batch stand at different steps: the sums are those of the
+// rollout.
+func TestMixedSteps(t *testing.T) {
+	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		t.Fatal(err)
+	}
+	picks := []struct{ row, step int }{{2, 4}, {0, 0}, {1, 5}, {0, 3}, {2, 0}}
+	samples := []uint64{8, 3, 5}
+	mixed := sampler.Batch{Dim: b.Dim, Key: b.Key, Storage: b.Storage}
+	var next, x, v []float32
+	for _, p := range picks {
+		mixed.Rows = append(mixed.Rows, s.Row(samples[p.row], p.step))
+		part := func(i int) []float32 { return run.Latents[i][p.row*b.Dim:][:b.Dim] }
+		next, x = append(next, part(p.step+1)...), append(x, part(p.step)...)
+		out := make([]float32, b.Dim)
+		testModel(out, part(p.step), s.At(p.step).From.Time)
+		v = append(v, out...)
+	}
+	sq := make([]float64, len(picks))
+	sampler.CPU{}.Squares(sq, next, x, v, mixed)
+	again := make([]float32, len(next))
+	sampler.CPU{}.Step(again, x, v, mixed, nil)
+	if !sameBits(again, next) {
+		t.Error("the mixed batch does not repeat the rollout")
+	}
+	for i, p := range picks {
+		if want := run.Squares[p.step][p.row]; sq[i] != want {
+			t.Errorf("row %d at step %d: %v, want %v", p.row, p.step, sq[i], want)
+		}
+	}
+}
