@@ -10,7 +10,7 @@ type Background struct {
 }
 
 // NearConstant returns the pixels of s whose variance is below the limit. The data
-// set has eleven below 0.0025, all nearly white.
+// set has eleven below 0.0025, all nearly blank.
 func NearConstant(s *Set, limit float64) Background {
 	mean, variance := s.moments()
 	var b Background
