@@ -51,8 +51,16 @@ func (a Audit) String() string {
 	fmt.Fprintln(w, "step\tsignal\tideal signal\tnoise\tideal noise\texcess\taccumulated\t")
 	for _, s := range a {
 		fmt.Fprintf(w, "%d\t%.4f\t%.4f\t%.4f\t%.4f\t%+.4f\t%.4f\t\n",
-			s.Step, s.Signal, s.To.Signal, s.Level, s.Ideal, s.Excess, s.Accumulated)
+			s.Step, s.Signal, s.To.Signal, s.Level, s.Ideal, flush(s.Excess), flush(s.Accumulated))
 	}
 	w.Flush()
 	return b.String()
+}
+
+// flush returns 0 for what String would print as -0.0000: roundings have no side.
+func flush(x float64) float64 {
+	if math.Abs(x) < 0.5e-4 {
+		return 0
+	}
+	return x
 }
