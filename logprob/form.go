@@ -11,7 +11,7 @@ import (
 // Errors of this package. They come wrapped, with the row.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
-	ErrNotFinite = errors.New("the sum of squares is NaN or infinite")
+	ErrNotFinite = errors.New("NaN or infinite")
 )
 
 // A Form says what is meant by log p. The zero Form is the paper's choice: without
@@ -58,7 +58,8 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 //	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
 //
 // Call Grad with the batch and the buffers of Squares. Grad rounds the scale to
-// float32.
+// float32; the error names the first row whose scale is not finite there, or, with
+// Gaussian, that takes a step without noise.
 func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	check(b, dst, grad)
 	for i, r := range b.Rows {
@@ -69,6 +70,9 @@ func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, 
 		g := 2 * grad[i] * weight32(r.V) * f.weight(b)
 		if f.Gaussian {
 			g /= 2 * std * std
+		}
+		if err := finite(weight32(g), i); err != nil {
+			return dst, err
 		}
 		dst[i] = g
 	}
@@ -95,9 +99,9 @@ func (f Form) weight(b sampler.Batch) float64 {
 // weight32 returns a weight as the kernels use it.
 func weight32(x float64) float64 { return float64(float32(x)) }
 
-func finite(sq float64, i int) error {
-	if math.IsNaN(sq) || math.IsInf(sq, 0) {
-		return fmt.Errorf("logprob: row %d: %v: %w", i, sq, ErrNotFinite)
+func finite(x float64, i int) error {
+	if math.IsNaN(x) || math.IsInf(x, 0) {
+		return fmt.Errorf("logprob: row %d: %v: %w", i, x, ErrNotFinite)
 	}
 	return nil
 }

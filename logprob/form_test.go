@@ -407,7 +407,7 @@ func TestNotFinite(t *testing.T) {
 	for i := range b.Rows {
 		b.Rows[i].Affine = steps[0]
 	}
-	for text, bad := range map[string]float64{"NaN": math.NaN(), "+Inf": math.Inf(1)} {
+	for text, bad := range map[string]float64{"NaN": math.NaN(), "Inf": math.Inf(1)} {
 		dst, sq := make([]float64, 3), []float64{1, 2, bad}
 		for _, f := range forms {
 			_, err1 := f.LogProb(dst, b, sq)
@@ -416,8 +416,16 @@ func TestNotFinite(t *testing.T) {
 			for _, err := range []error{err1, err2, err3} {
 				wantError(t, err, logprob.ErrNotFinite, "logprob: row 2", text)
 			}
+			_, err := f.Scale(dst, b, sq)
+			wantError(t, err, logprob.ErrNotFinite, "logprob: row 2", text)
+			_, err = f.ScaleKL(dst, b, bad)
+			wantError(t, err, logprob.ErrNotFinite, "logprob: row 0")
 		}
 	}
+	// Grad rounds scales to float32, which this one is beyond.
+	b.Rows[1].Eps = 1e-21
+	_, err := logprob.Form{Gaussian: true}.Scale(make([]float64, 3), b, []float64{1, 1, 1})
+	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "Inf")
 }
 
 func TestLengthsPanic(t *testing.T) {

@@ -41,6 +41,9 @@ func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64
 			return dst, err
 		}
 		dst[i] = -2 * weight * w
+		if err := finite(weight32(dst[i]), i); err != nil {
+			return dst, err
+		}
 	}
 	return dst, nil
 }

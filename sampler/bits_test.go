@@ -314,7 +314,7 @@ func TestBitsOfReplay(t *testing.T) {
 
 // Apply with the draws of package noise is CPU.Step to the bit.
 func TestBitsOfApply(t *testing.T) {
-	for _, dim := range []int{1, 33, 1025} {
+	for _, dim := range []int{1, 33, 1025, 20000} {
 		b := mixed(dim, len(weights), sampler.Float32)
 		r := execute(sampler.CPU{}, b)
 		for i, row := range b.Rows {

@@ -73,7 +73,7 @@ func (e *NonFiniteError) Error() string {
 // transitions, starting with t.First. For each it calls the model on the latents,
 // with the time of the transition's start, and takes the step into the next ones.
 // Points of t may share a buffer: a trajectory whose entries are all one buffer
-// keeps the last latents only. Only the samples and the shape of b matter.
+// keeps the last latents only. Of the rows of b only the samples matter.
 //
 // The initial latents are the caller's to make, usually by d.Step of
 // [Sampler.Batch] into t.Latents[0].
