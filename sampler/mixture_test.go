@@ -164,7 +164,11 @@ func TestMixture(t *testing.T) {
 	t.Logf("%d points; sliced Wasserstein distance to true points, and spread about the clouds (true: 1);", n)
 	t.Logf("mean and standard error over %d keys. True points: %.4f, %.3f", keys, slicedWasserstein(truth, other), moons.spread(other))
 
-	for _, steps := range []int{10, 30} {
+	lengths := []int{10, 30}
+	if testing.Short() {
+		lengths = lengths[:1]
+	}
+	for _, steps := range lengths {
 		distance, spread := make([][]float64, len(rules)), make([][]float64, len(rules))
 		for i, r := range rules {
 			s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(steps), Rule: r.rule})
