@@ -9,7 +9,8 @@
 // Draw a group of samples per prompt and score them. Package logprob gives the
 // log-probability of each stochastic step, Old below, when the step is drawn.
 //
-//	start, end, err := grpo.MixGRPO.Window(iteration, steps)   // which steps are stochastic
+//	start, end, err := grpo.MixGRPO.Window(iteration, steps-1) // the last step draws no noise
+//	window := sampler.Window{Start: start, End: end}           // for its Config and Keep
 //	… roll out, keep latents and old log p, compute rewards …
 //	groups, err := grpo.ByID(prompts)
 //	adv, err := grpo.FlowGRPO.Advantages(adv, rewards, groups)

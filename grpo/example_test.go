@@ -154,17 +154,17 @@ func ExampleDPPO() {
 }
 
 // Which steps of a run of ten are stochastic and trained, at four iterations. The
-// random window of Flow-GRPO-Fast leaves out the last step.
+// last step draws no noise, so nine may be trained.
 func ExampleStrategy() {
 	for _, s := range []grpo.Strategy{
-		grpo.AllButLast{},
+		grpo.Fixed{},
 		grpo.MixGRPO,
 		grpo.Sliding{Size: 2, Stride: 2, Interval: grpo.ExpDecay{First: 40, Threshold: 2, Rate: 0.5}},
-		grpo.Random{Size: 2, To: 9, Key: 7},
+		grpo.Random{Size: 2, Key: 7},
 	} {
 		fmt.Printf("%-15T", s)
 		for _, iteration := range []int{0, 30, 60, 90} {
-			start, end, err := s.Window(iteration, 10)
+			start, end, err := s.Window(iteration, 9)
 			if err != nil {
 				log.Fatal(err)
 			}
@@ -173,7 +173,7 @@ func ExampleStrategy() {
 		fmt.Println()
 	}
 	// Output:
-	// grpo.AllButLast [0, 9) [0, 9) [0, 9) [0, 9)
+	// grpo.Fixed      [0, 9) [0, 9) [0, 9) [0, 9)
 	// grpo.Sliding    [0, 4) [1, 5) [2, 6) [3, 7)
 	// grpo.Sliding    [0, 2) [0, 2) [2, 4) [4, 6)
 	// grpo.Random     [5, 7) [5, 7) [1, 3) [0, 2)

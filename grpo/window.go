@@ -12,15 +12,18 @@ import (
 // agree without sharing state. Strategies are comparable values, safe for
 // concurrent use.
 //
-// steps counts the steps that may be trained. To keep the last one out, whose
-// density is often too peaked to train on, pass one less than the run has.
+// steps counts the steps that may be trained, the first ones of a run. A rule that
+// preserves coefficients draws no noise in the last step, so it is one less than the
+// run has; others are trained without the last too, where the Gaussian is so peaked
+// that log p loses its digits.
 //
 // Window reports a negative iteration and a strategy that has no window within steps.
 type Strategy interface {
 	Window(iteration, steps int) (start, end int, err error)
 }
 
-// Fixed is the window [Start, End) at all iterations. The zero Fixed is all steps.
+// Fixed is the window [Start, End) at all iterations. The zero Fixed is all
+// steps, as flow_grpo trains without a window.
 type Fixed struct{ Start, End int }
 
 // Window implements [Strategy].
@@ -35,21 +38,6 @@ func (f Fixed) Window(iteration, steps int) (start, end int, err error) {
 		return 0, 0, fmt.Errorf("grpo: Fixed: window [%d, %d) of %d steps: %w", f.Start, f.End, steps, ErrWindow)
 	}
 	return f.Start, f.End, nil
-}
-
-// AllButLast is all steps except the last, as flow_grpo trains without a window:
-// near the data the Gaussian of a step is so peaked that log p loses its digits.
-type AllButLast struct{}
-
-// Window implements [Strategy]. There must be two steps at least.
-func (AllButLast) Window(iteration, steps int) (start, end int, err error) {
-	if err := checkCall(iteration, steps); err != nil {
-		return 0, 0, err
-	}
-	if steps < 2 {
-		return 0, 0, fmt.Errorf("grpo: AllButLast: nothing left of %d step: %w", steps, ErrWindow)
-	}
-	return 0, steps - 1, nil
 }
 
 // Random is Size consecutive steps within [From, To), with all places equally likely
@@ -109,8 +97,11 @@ func (s Sliding) Window(iteration, steps int) (start, end int, err error) {
 	if err := checkCall(iteration, steps); err != nil {
 		return 0, 0, err
 	}
-	if s.Size < 1 || s.Size > steps || s.Stride < 1 || s.Stride > s.Size {
-		return 0, 0, fmt.Errorf("grpo: Sliding: %d steps by %d of %d: %w", s.Size, s.Stride, steps, ErrWindow)
+	if s.Size < 1 || s.Size > steps {
+		return 0, 0, fmt.Errorf("grpo: Sliding: Size %d is not in [1, %d]: %w", s.Size, steps, ErrWindow)
+	}
+	if s.Stride < 1 || s.Stride > s.Size {
+		return 0, 0, fmt.Errorf("grpo: Sliding: Stride %d is not in [1, Size %d]: %w", s.Stride, s.Size, ErrWindow)
 	}
 	if s.Interval == nil {
 		return 0, 0, fmt.Errorf("grpo: Sliding.Interval is nil: %w", ErrWindow)

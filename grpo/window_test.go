@@ -29,7 +29,6 @@ func TestWindows(t *testing.T) {
 	}{
 		{"zero Fixed", Fixed{}, 5, []window{{0, 5}, {0, 5}}},
 		{"Fixed", Fixed{1, 3}, 5, []window{{1, 3}, {1, 3}}},
-		{"AllButLast", AllButLast{}, 5, []window{{0, 4}, {0, 4}}},
 		{"by 1", Sliding{Size: 2, Stride: 1, Interval: Every(2)}, 4,
 			[]window{{0, 2}, {0, 2}, {1, 3}, {1, 3}, {2, 4}, {2, 4}, {0, 2}, {0, 2}, {1, 3}}},
 		{"hold", Sliding{Size: 2, Stride: 1, Interval: Every(1), Hold: true}, 4,
@@ -103,7 +102,7 @@ func drawStrategy(t *rapid.T, steps int) Strategy {
 		Sliding{size, rapid.IntRange(1, size).Draw(t, "stride"), interval, rapid.Bool().Draw(t, "hold")},
 	}
 	if steps > 1 {
-		all = append(all, AllButLast{})
+		all = append(all, Fixed{0, steps - 1})
 	}
 	return all[rapid.IntRange(0, len(all)-1).Draw(t, "strategy")]
 }
@@ -236,9 +235,8 @@ func TestWindowErrors(t *testing.T) {
 	}{
 		{Fixed{}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
 		{Random{Size: 1}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
-		{AllButLast{}, 0, 0, "grpo: window of 0 steps: no such window of steps"},
+		{Fixed{}, 0, 0, "grpo: window of 0 steps: no such window of steps"},
 		{MixGRPO, 0, 0, "grpo: window of 0 steps: no such window of steps"},
-		{AllButLast{}, 0, 1, "grpo: AllButLast: nothing left of 1 step: no such window of steps"},
 		{Fixed{2, 2}, 0, 5, "grpo: Fixed: window [2, 2) of 5 steps: no such window of steps"},
 		{Fixed{3, 1}, 0, 5, "grpo: Fixed: window [3, 1) of 5 steps: no such window of steps"},
 		{Fixed{-1, 2}, 0, 5, "grpo: Fixed: window [-1, 2) of 5 steps: no such window of steps"},
@@ -249,10 +247,10 @@ func TestWindowErrors(t *testing.T) {
 		{Random{Size: 1, To: 6}, 0, 5, "grpo: Random: 1 steps within [0, 6) of 5: no such window of steps"},
 		{Random{Size: math.MaxInt, To: -5}, 0, 5, "grpo: Random: " + fmt.Sprint(math.MaxInt) + " steps within [0, -5) of 5: no such window of steps"},
 		{Random{Size: 1, From: -1}, 0, 5, "grpo: Random: 1 steps within [-1, 5) of 5: no such window of steps"},
-		{Sliding{}, 0, 5, "grpo: Sliding: 0 steps by 0 of 5: no such window of steps"},
-		{Sliding{Size: 6, Stride: 1, Interval: Every(1)}, 0, 5, "grpo: Sliding: 6 steps by 1 of 5: no such window of steps"},
-		{Sliding{Size: 2, Stride: 3, Interval: Every(1)}, 0, 5, "grpo: Sliding: 2 steps by 3 of 5: no such window of steps"},
-		{Sliding{Size: 2, Stride: 0, Interval: Every(1)}, 0, 5, "grpo: Sliding: 2 steps by 0 of 5: no such window of steps"},
+		{Sliding{}, 0, 5, "grpo: Sliding: Size 0 is not in [1, 5]: no such window of steps"},
+		{Sliding{Size: 6, Stride: 1, Interval: Every(1)}, 0, 5, "grpo: Sliding: Size 6 is not in [1, 5]: no such window of steps"},
+		{Sliding{Size: 2, Stride: 3, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 3 is not in [1, Size 2]: no such window of steps"},
+		{Sliding{Size: 2, Stride: 0, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 0 is not in [1, Size 2]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: Every(0)}, 0, 5, "grpo: Sliding: grpo.Every 0: 0 iterations at step 0: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: -1}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:-1}: 0 iterations at step 0: no such window of steps"},
@@ -270,7 +268,7 @@ func TestWindowErrors(t *testing.T) {
 }
 
 func TestWindowDoesNotAllocate(t *testing.T) {
-	for _, s := range []Strategy{Fixed{}, AllButLast{}, Random{Size: 2}, MixGRPO} {
+	for _, s := range []Strategy{Fixed{}, Random{Size: 2}, MixGRPO} {
 		wantNoAllocs(t, "Window", func() { s.Window(1000, 25) })
 	}
 }
