@@ -20,15 +20,17 @@ type lab struct {
 	judge      *digits.Classifier
 	data       *digits.Set
 	background digits.Background
-	classes    []int    // of every sample, ascending
-	samples    []uint64 // whose noise they draw
 	key        noise.Key
-	shown      int // samples of a class in the picture
+	asked      []int // classes
+	each       int   // samples of each of them
+	shown      int   // of these in the picture
+	classes    []int // of every sample, class by class
+	samples    []uint64
 }
 
 // newLab loads the networks and the data.
 func newLab(o options) (*lab, error) {
-	l := &lab{key: noise.Key(o.seed), shown: 2}
+	l := &lab{key: noise.Key(o.seed), each: o.samples, shown: 2}
 	var err error
 	if l.data, err = digits.Load(); err != nil {
 		return nil, err
@@ -41,16 +43,19 @@ func newLab(o options) (*lab, error) {
 	}
 	l.background = digits.NearConstant(l.data, 0.0025)
 	for c := range digits.Classes {
-		if o.class >= 0 && c != o.class {
-			continue
-		}
-		for k := range o.samples {
-			l.classes = append(l.classes, c)
-			l.samples = append(l.samples, uint64(c*o.samples+k))
+		if o.class < 0 || c == o.class {
+			l.asked = append(l.asked, c)
 		}
 	}
-	if o.class >= 0 {
-		l.shown = min(20, o.samples)
+	if len(l.asked) == 1 {
+		l.shown = 20
+	}
+	l.shown = min(l.shown, l.each)
+	for _, c := range l.asked {
+		for k := range l.each {
+			l.classes = append(l.classes, c)
+			l.samples = append(l.samples, uint64(c*l.each+k))
+		}
 	}
 	return l, nil
 }
@@ -86,9 +91,7 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 
 	audit := s.Audit()
 	r.level = audit[len(audit)-1].Level
-	r.residual = l.background.Residual(x)
-	r.diversity = l.diversity(x)
-	r.accuracy = l.judge.Accuracy(x, l.classes)
+	l.measure(&r, x, l.classes)
 	logp, err := l.logProbs(s, b, run)
 	if err != nil {
 		return nil, row{}, err
@@ -100,17 +103,45 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 	return x, r, nil
 }
 
-// diversity averages digits.Diversity over the classes.
-func (l *lab) diversity(x []float32) float64 {
-	n := 0 // samples of a class: the classes are equally large
-	for n < len(l.classes) && l.classes[n] == l.classes[0] {
-		n++
+// reference returns the row of the table for the data.
+func (l *lab) reference() row {
+	r := row{rule: rule{label: "data"}}
+	var x []float32
+	var classes []int
+	for _, c := range l.asked {
+		images := l.images(c, l.each)
+		x = append(x, images...)
+		for range len(images) / digits.Dim {
+			classes = append(classes, c)
+		}
 	}
-	var sum float64
-	for i := 0; i < len(l.classes); i += n {
-		sum += digits.Diversity(x[i*digits.Dim:][:n*digits.Dim])
+	l.measure(&r, x, classes)
+	return r
+}
+
+// measure measures images that stand class by class.
+func (l *lab) measure(r *row, x []float32, classes []int) {
+	r.residual = l.background.Residual(x)
+	r.accuracy = l.judge.Accuracy(x, classes)
+	for lo := 0; lo < len(classes); {
+		hi := lo
+		for hi < len(classes) && classes[hi] == classes[lo] {
+			hi++
+		}
+		r.diversity += digits.Diversity(x[lo*digits.Dim:hi*digits.Dim]) / float64(len(l.asked))
+		lo = hi
 	}
-	return sum / float64(len(l.classes)/n)
+}
+
+// images returns the first n images of a class in the data, fewer if there are fewer.
+func (l *lab) images(class, n int) []float32 {
+	var x []float32
+	for i, label := range l.data.Labels {
+		if label == class && len(x) < n*digits.Dim {
+			x = append(x, l.data.Image(i)...)
+		}
+	}
+	return x
 }
 
 // logProbs returns the log-probabilities of all rows at all stochastic steps.
@@ -133,56 +164,50 @@ func (l *lab) logProbs(s *sampler.Sampler, b sampler.Batch, run *sampler.Traject
 // show returns the samples of the picture, the first ones of every class.
 func (l *lab) show(x []float32) []float32 {
 	var shown []float32
-	count := 0
-	for i, c := range l.classes {
-		if i > 0 && c != l.classes[i-1] {
-			count = 0
-		}
-		if count++; count <= l.shown {
-			shown = append(shown, x[i*digits.Dim:][:digits.Dim]...)
-		}
+	for i := range l.asked {
+		shown = append(shown, x[i*l.each*digits.Dim:][:l.shown*digits.Dim]...)
 	}
 	return shown
 }
 
 // real returns the row of the picture that shows the data.
 func (l *lab) real() strip {
-	s := strip{label: "data", remark: fmt.Sprintf("residual noise %.3f", l.background.Residual(l.data.Pixels))}
-	next := make([]int, digits.Classes) // where to look for the next image of a class
-	for i, c := range l.classes {
-		if i > 0 && c == l.classes[i-1] {
-			continue
-		}
-		for range l.shown {
-			for int(l.data.Labels[next[c]]) != c {
-				next[c]++
-			}
-			s.images = append(s.images, l.data.Image(next[c])...)
-			next[c]++
-		}
+	s := strip{label: "data", remark: remark(l.background.Residual(l.data.Pixels))}
+	for _, c := range l.asked {
+		s.images = append(s.images, l.images(c, l.shown)...)
 	}
 	return s
 }
 
+// remark is what the picture says below the name of a rule.
+func remark(residual float64) string { return fmt.Sprintf("residual noise %.3f", residual) }
+
 // printTable prints what was measured.
 func printTable(w io.Writer, o options, rows []row, l *lab) {
-	fmt.Fprintf(w, "%d samples, %d steps, shift %v, η = %v, seed %d\n\n", len(l.samples), o.steps, o.shift, o.eta, o.seed)
+	fmt.Fprintf(w, "%d samples, %s, shift %v, η = %v, seed %d\n\n", len(l.samples), o.run(), o.shift, o.eta, o.seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(t, "rule\tfinal level\tresidual noise\tdiversity\taccuracy\tlog-prob\ttime\t")
 	for _, r := range rows {
-		logp := "-"
+		level, logp, seconds := "-", "-", "-"
+		if r.Rule != nil {
+			level = fmt.Sprintf("%.4f", r.level)
+			seconds = fmt.Sprintf("%.2f s", r.time.Seconds())
+		}
 		if r.density {
 			logp = fmt.Sprintf("%.3f", r.logProb)
 		}
-		fmt.Fprintf(t, "%s\t%.4f\t%.4f\t%.3f\t%.1f %%\t%s\t%.2f s\t\n",
-			r.label, r.level, r.residual, r.diversity, 100*r.accuracy, logp, r.time.Seconds())
+		fmt.Fprintf(t, "%s\t%s\t%.4f\t%.3f\t%.1f %%\t%s\t%s\t\n",
+			r.label, level, r.residual, r.diversity, 100*r.accuracy, logp, seconds)
 	}
 	t.Flush()
 	fmt.Fprint(w, `
 final level     noise left after the last step where the model is exact; the schedule says 0
-residual noise  root mean square deviation from the mean on the pixels that hardly vary in the data
-diversity       mean distance to the nearest other sample of the class
-accuracy        of a classifier of real digits on the samples
-log-prob        Gaussian, mean over elements and over the steps that draw noise
+residual noise  root mean square deviation from the mean on the pixels that hardly vary in the
+                data; what the data itself has there is a few rare strokes
+diversity       mean distance to the nearest other sample of the class, in the data to one of
+                as many images; noise raises it too
+accuracy        of a classifier of real digits, which noise hardly disturbs
+log-prob        Gaussian, mean over elements and over the steps that draw noise; rules that draw
+                more noise have less of it
 `)
 }

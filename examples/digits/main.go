@@ -27,7 +27,7 @@ import (
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
-	o, err := parse(os.Args[1:], os.Stderr)
+	o, err := parse(os.Args[1:], os.Stdout)
 	if err == nil {
 		err = run(ctx, o, os.Stdout)
 	}
@@ -56,7 +56,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	samplers := make([]*sampler.Sampler, len(rules))
 	for i, r := range rules {
 		if samplers[i], err = newSampler(o, r); err != nil {
-			return usageError{fmt.Errorf("%s: %w", r.label, err)}
+			return usageError{err}
 		}
 	}
 	if err := os.MkdirAll(o.out, 0o777); err != nil {
@@ -67,8 +67,8 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	strips := []strip{lab.real()}
-	var rows []row
+	strips := []strip{lab.real()} // of the picture
+	rows := []row{lab.reference()}
 	for i, s := range samplers {
 		x, r, err := lab.sample(ctx, s)
 		if err != nil {
@@ -78,7 +78,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		rows = append(rows, r)
 		strips = append(strips, strip{
 			label:  rules[i].label,
-			remark: fmt.Sprintf("residual noise %.3f", r.residual),
+			remark: remark(r.residual),
 			images: lab.show(x),
 		})
 	}
@@ -110,9 +110,9 @@ func drawStrips(file string, o options, strips []strip) error {
 		return err
 	}
 	p.text(p.big, margin, margin+18, 255, fmt.Sprintf(
-		"%d steps, η = %v, the same initial noise in every row", o.steps, o.eta))
+		"%s, shift %v, η = %v, seed %d: the same initial noise in every row", o.run(), o.shift, o.eta, o.seed))
 	p.text(p.small, margin, margin+38, 150,
-		"noise on the paper is what the sampler put in and never took out")
+		"residual noise: on the pixels that hardly vary in the data, root mean square")
 	for i, s := range strips {
 		p.strip(i, s)
 	}

@@ -70,11 +70,11 @@ func TestWrongFlags(t *testing.T) {
 
 func TestHelp(t *testing.T) {
 	status, stdout, stderr := command(t, "-h")
-	if status != 0 || stdout != "" {
-		t.Errorf("status %d, stdout %q", status, stdout)
+	if status != 0 || stderr != "" {
+		t.Errorf("status %d, stderr %q", status, stderr)
 	}
 	for _, f := range []string{"-steps", "-eta", "-shift", "-rule", "-seed", "-class", "-samples", "-out", "-train"} {
-		if !strings.Contains(stderr, f+" ") && !strings.Contains(stderr, f+"\n") {
+		if !strings.Contains(stdout, f+" ") && !strings.Contains(stdout, f+"\n") {
 			t.Errorf("the help does not explain %s", f)
 		}
 	}

@@ -31,7 +31,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f := flag.NewFlagSet("digits", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
 	f.IntVar(&o.steps, "steps", 10, "`number` of steps, 1 to 1000")
-	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of every stochastic rule; those of FlowCPS end at 1")
+	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of every stochastic rule, 0 or more; FlowCPS takes 1 at most")
 	f.Float64Var(&o.shift, "shift", 1, "timestep shift `s` of the schedule, s·t/(1+(s-1)t)")
 	f.StringVar(&o.rule, "rule", "", "sample with this `rule` alone: "+strings.Join(ruleNames(), ", "))
 	f.Uint64Var(&o.seed, "seed", 1, "`key` of the noise")
@@ -75,6 +75,14 @@ func (o options) check(args []string) error {
 		return usageError{err}
 	}
 	return nil
+}
+
+// run describes the length of a run.
+func (o options) run() string {
+	if o.steps == 1 {
+		return "1 step"
+	}
+	return fmt.Sprintf("%d steps", o.steps)
 }
 
 // A rule is a row of the picture and of the table.
