@@ -17,6 +17,9 @@
 // the root of the step's length. Here Eps is the whole of it, in the float32 value
 // that the kernels used.
 //
-// A step with Eps = 0 has no density. Functions that need one return ErrNoDensity
-// rather than a NaN; [cps/sampler.Transition.Stochastic] says which steps to train on.
+// A step with Eps = 0 has no density, and so no log-probability, ratio or divergence:
+// functions return ErrNoDensity rather than a NaN, and rather than the -Σ of the form
+// without denominator, which published code trains on if it is not told otherwise.
+// [cps/sampler.Transition.Stochastic] says which steps to train on. VelocityKL exists
+// everywhere.
 package logprob

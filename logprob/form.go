@@ -8,9 +8,10 @@ import (
 	"cps/sampler"
 )
 
-// Errors of this package. They come wrapped, with the row.
+// Errors of this package. They come wrapped, with the row and its sample.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
+	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition; move the batch to one")
 	ErrNotFinite = errors.New("NaN or infinite")
 )
 
@@ -30,14 +31,16 @@ type Form struct {
 }
 
 // LogProb stores log p of every row in dst and returns it. The sums of squares sq
-// are from Step or Squares with b. The error names the first row whose sum is not
-// finite, or, with Gaussian, that takes a step without noise.
+// are from Step or Squares with b, at the transition that made them
+// ([sampler.Sampler.Move]). The error names the first row whose sum is not finite,
+// which takes a step without noise, or which is at no transition: the form without
+// denominator has a value there too, but not one to train on.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
-		std, err := f.std(r, i)
+		std, err := density(r, i)
 		if err == nil {
-			err = finite(sq[i], i)
+			err = finite(sq[i], r, i)
 		}
 		if err != nil {
 			return dst, err
@@ -58,12 +61,12 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 //	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
 //
 // Call Grad with the batch and the buffers of Squares. Grad rounds the scale to
-// float32; the error names the first row whose scale is not finite there, or, with
-// Gaussian, that takes a step without noise.
+// float32; the error names the first row whose scale is not finite there. Its other
+// errors are those of LogProb.
 func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	check(b, dst, grad)
 	for i, r := range b.Rows {
-		std, err := f.std(r, i)
+		std, err := density(r, i)
 		if err != nil {
 			return dst, err
 		}
@@ -71,7 +74,7 @@ func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, 
 		if f.Gaussian {
 			g /= 2 * std * std
 		}
-		if err := finite(weight32(g), i); err != nil {
+		if err := finite(weight32(g), r, i); err != nil {
 			return dst, err
 		}
 		dst[i] = g
@@ -79,11 +82,14 @@ func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, 
 	return dst, nil
 }
 
-// std returns the standard deviation of a row that needs one.
-func (f Form) std(r sampler.Row, i int) (float64, error) {
+// density returns the standard deviation of a row that must have a density.
+func density(r sampler.Row, i int) (float64, error) {
 	std := weight32(r.Eps)
-	if f.Gaussian && std == 0 {
-		return 0, fmt.Errorf("logprob: row %d (sample %d): %w", i, r.Sample, ErrNoDensity)
+	if weight32(r.V) == 0 {
+		return 0, fail(ErrNoPolicy, r, i)
+	}
+	if std == 0 {
+		return 0, fail(ErrNoDensity, r, i)
 	}
 	return std, nil
 }
@@ -99,11 +105,16 @@ func (f Form) weight(b sampler.Batch) float64 {
 // weight32 returns a weight as the kernels use it.
 func weight32(x float64) float64 { return float64(float32(x)) }
 
-func finite(x float64, i int) error {
+func finite(x float64, r sampler.Row, i int) error {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return fmt.Errorf("logprob: row %d: %v: %w", i, x, ErrNotFinite)
+		return fail(fmt.Errorf("%v: %w", x, ErrNotFinite), r, i)
 	}
 	return nil
+}
+
+// fail returns err with the row that is at fault.
+func fail(err error, r sampler.Row, i int) error {
+	return fmt.Errorf("logprob: row %d (sample %d): %w", i, r.Sample, err)
 }
 
 func check(b sampler.Batch, x, y []float64) {

@@ -172,7 +172,7 @@ func formsOfSums(t *rapid.T) {
 	dim := rapid.IntRange(1, 1<<20).Draw(t, "dim")
 	a := sampler.Affine{
 		X:   rapid.Float64Range(-2, 2).Draw(t, "X"),
-		V:   rapid.Float64Range(-2, 2).Draw(t, "V"),
+		V:   rapid.Float64Range(-2, -1e-6).Draw(t, "V"), // negative, as towards the data
 		Eps: rapid.Float64Range(1e-6, 10).Draw(t, "Eps"),
 	}
 	sum := rapid.Float64Range(0, 1e9).Draw(t, "sum")
@@ -212,7 +212,8 @@ func formsOfSums(t *rapid.T) {
 		near("Scale", f, got, err, -0.7, 2*v/div)
 		got, err = f.ScaleKL(dst, b, 0.3)
 		near("ScaleKL", f, got, err, -0.3, 2*v*v/div)
-		near("ScaleVelocityKL", f, f.ScaleVelocityKL(dst, b, 0.3), nil, -0.3, 2)
+		got, err = f.ScaleVelocityKL(dst, b, 0.3)
+		near("ScaleVelocityKL", f, got, err, -0.3, 2)
 	}
 }
 
@@ -234,7 +235,10 @@ func TestGradients(t *testing.T) {
 		if err != nil || err2 != nil {
 			t.Fatal(err, err2)
 		}
-		vklScale := f.ScaleVelocityKL(make([]float64, rows), fx.b, weight)
+		vklScale, err := f.ScaleVelocityKL(make([]float64, rows), fx.b, weight)
+		if err != nil {
+			t.Fatal(err)
+		}
 		one := fx.b.With(sampler.Affine{V: 1})
 		for _, g := range []struct {
 			what     string
@@ -337,7 +341,7 @@ func TestAliasesAndAllocations(t *testing.T) {
 			"Scale":      func(dst, in []float64) ([]float64, error) { return f.Scale(dst, fx.b, in) },
 			"ScaleKL":    func(dst, _ []float64) ([]float64, error) { return f.ScaleKL(dst, fx.b, 2) },
 			"ScaleVelocityKL": func(dst, _ []float64) ([]float64, error) {
-				return f.ScaleVelocityKL(dst, fx.b, 2), nil
+				return f.ScaleVelocityKL(dst, fx.b, 2)
 			},
 		} {
 			dst := make([]float64, len(sq))
@@ -373,8 +377,8 @@ func wantError(t *testing.T, err, target error, culprits ...string) {
 	}
 }
 
-// A step without noise has no density: an error, where a formula would give NaN or an
-// infinity. What exists without noise is given.
+// A step without noise has no density: an error, where a formula would give NaN, an
+// infinity or a number that is no log-probability. What exists without noise is given.
 func TestNoDensity(t *testing.T) {
 	for _, eps := range []float64{0, 1e-60} { // which is 0 in float32
 		b := sampler.Batch{Dim: 4, Rows: []sampler.Row{
@@ -389,14 +393,31 @@ func TestNoDensity(t *testing.T) {
 			_, err3 := f.KL(dst, b, one)
 			_, err4 := f.ScaleKL(dst, b, 1)
 			for _, err := range []error{err1, err2, err3, err4} {
-				if f.Gaussian {
-					wantError(t, err, logprob.ErrNoDensity, "logprob: row 1", "sample 99")
-				} else if err != nil {
-					t.Errorf("%+v needs no density, but %v", f, err)
-				}
+				wantError(t, err, logprob.ErrNoDensity, "logprob: row 1", "sample 99")
 			}
 			if _, err := f.VelocityKL(dst, b, one); err != nil {
 				t.Errorf("%+v: VelocityKL needs no density, but %v", f, err)
+			}
+		}
+	}
+}
+
+// The rows of the initial latents, of guidance and of distances are no transitions.
+func TestNoPolicy(t *testing.T) {
+	for _, row := range []sampler.Row{
+		sampler.Start(99),
+		{Affine: sampler.Affine{X: 1, Eps: 1}, ID: noise.ID{Sample: 99}},
+		{Affine: sampler.Affine{X: 1, V: 1e-60, Eps: 1}, ID: noise.ID{Sample: 99}}, // 0 in float32
+	} {
+		b := sampler.Batch{Dim: 4, Rows: []sampler.Row{{Affine: steps[0]}, row}}
+		one, dst := []float64{1, 1}, make([]float64, 2)
+		for _, f := range forms {
+			_, err1 := f.LogProb(dst, b, one)
+			_, err2 := f.Scale(dst, b, one)
+			_, err3 := f.KL(dst, b, one)
+			_, err4 := f.ScaleKL(dst, b, 1)
+			for _, err := range []error{err1, err2, err3, err4} {
+				wantError(t, err, logprob.ErrNoPolicy, "logprob: row 1 (sample 99)")
 			}
 		}
 	}
@@ -419,6 +440,8 @@ func TestNotFinite(t *testing.T) {
 			_, err := f.Scale(dst, b, sq)
 			wantError(t, err, logprob.ErrNotFinite, "logprob: row 2", text)
 			_, err = f.ScaleKL(dst, b, bad)
+			wantError(t, err, logprob.ErrNotFinite, "logprob: row 0")
+			_, err = f.ScaleVelocityKL(dst, b, bad)
 			wantError(t, err, logprob.ErrNotFinite, "logprob: row 0")
 		}
 	}

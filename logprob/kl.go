@@ -10,16 +10,17 @@ import "cps/sampler"
 // divided by Dim unless Sum. It is exact, for both means share x. The squared
 // distances sq are from
 //
-//	d.Squares(sq, ref, none, v, b.With(sampler.Affine{V: 1}))
+//	d.Squares(sq, ref, nil, v, b.With(sampler.Affine{V: 1}))
 //
-// while b itself is the batch of the step. Flow-GRPO's published KL has no Δ in its
-// denominator, so it is Δ times this one. The errors are those of LogProb.
+// while b itself is the batch of the step; nil stands for a buffer that is not read.
+// Flow-GRPO's published KL has no Δ in its denominator, so it is Δ times this one. The
+// errors are those of LogProb.
 func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
 		w, err := f.klWeight(b, r, i)
 		if err == nil {
-			err = finite(sq[i], i)
+			err = finite(sq[i], r, i)
 		}
 		if err != nil {
 			return dst, err
@@ -33,6 +34,9 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 // add weight·∂KL/∂v:
 //
 //	-weight·V²/Eps²  (Gaussian)  or  -weight·2V²,  divided by Dim unless Sum
+//
+// Where every row has a weight of its own, as in grpo.Guard, multiply the result for
+// weight 1 by them. The errors are those of Scale.
 func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
@@ -41,7 +45,7 @@ func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64
 			return dst, err
 		}
 		dst[i] = -2 * weight * w
-		if err := finite(weight32(dst[i]), i); err != nil {
+		if err := finite(weight32(dst[i]), r, i); err != nil {
 			return dst, err
 		}
 	}
@@ -50,7 +54,7 @@ func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64
 
 // klWeight returns KL/‖v - ref‖² of a row.
 func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
-	std, err := f.std(r, i)
+	std, err := density(r, i)
 	if err != nil {
 		return 0, err
 	}
@@ -67,8 +71,8 @@ func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
 // It weighs all steps alike and exists without noise; Gaussian does not matter.
 func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
-	for i := range dst {
-		if err := finite(sq[i], i); err != nil {
+	for i, r := range b.Rows {
+		if err := finite(sq[i], r, i); err != nil {
 			return dst, err
 		}
 		dst[i] = sq[i] * f.weight(b)
@@ -78,10 +82,13 @@ func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float6
 
 // ScaleVelocityKL is [Form.ScaleKL] for VelocityKL: -2·weight, divided by Dim unless
 // Sum.
-func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) []float64 {
+func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
-	for i := range dst {
+	for i, r := range b.Rows {
 		dst[i] = -2 * weight * f.weight(b)
+		if err := finite(weight32(dst[i]), r, i); err != nil {
+			return dst, err
+		}
 	}
-	return dst
+	return dst, nil
 }

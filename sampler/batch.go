@@ -11,8 +11,11 @@ type Row struct {
 	noise.ID
 }
 
-// Start is the row that makes the initial latent of a sample, pure noise. Rows that
-// name one sample share one initial latent.
+// Start is the row that makes the initial latent of a sample, pure noise.
+//
+// Rows that name one sample are the same sample: they share the noise of every step.
+// For a group that shares its initial latent and nothing else, take the first step
+// with rows Start(prompt), and roll out with a batch of distinct samples.
 func Start(sample uint64) Row {
 	return Row{Affine{Eps: 1}, noise.ID{Sample: sample}}
 }
@@ -30,7 +33,7 @@ type Batch struct {
 // rounded to a storage type. Affine{X: 1 - w, V: w} in Step is classifier-free
 // guidance of the velocities x (unconditional) and v (conditional), and
 // Affine{V: 1} in Squares is the squared distance of next and v. It allocates the
-// rows.
+// rows; one result serves all steps of a run.
 func (b Batch) With(a Affine) Batch {
 	rows := make([]Row, len(b.Rows))
 	for i, r := range b.Rows {

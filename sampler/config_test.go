@@ -35,6 +35,7 @@ func TestNewRefuses(t *testing.T) {
 		"nil scheduler":     {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
 		"typed nil pointer": {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
 		"nil rule":          {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
+		"nil pointer rule":  {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
 		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 4}, sampler.ErrConfig, []string{"Prediction(4)"}},
 		"storage":           {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
 
@@ -79,7 +80,7 @@ func TestNewRefuses(t *testing.T) {
 		"rule gives infinity":         {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{X1: inf}}}, sampler.ErrSingular, []string{"step 0", "fixed", "Inf"}},
 		"rule gives negative Eps":     {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{Eps: -1e-9}}}, sampler.ErrSingular, []string{"step 0", "fixed", "-1e-09"}},
 		"rule's own error":            {config{Scheduler: plain, Rule: refusing{}}, errRefusing, []string{"step 0", "refusing: not today"}},
-		"signal falls with the noise": {config{Scheduler: schedule.Points{{Signal: 0.9, Noise: 0.9}, {Signal: 0.1, Noise: 0.5}}, Rule: sampler.DPMSDEPlus{}}, sampler.ErrSingular, []string{"step 0", "DPMSDEPlus"}},
+		"signal falls with the noise": {config{Scheduler: schedule.Points{{Signal: 0.9, Noise: 0.9}, {Signal: 0.1, Noise: 0.5}}, Rule: sampler.DPMSDEPlus{}}, sampler.ErrPath, []string{"step 0", "DPMSDEPlus"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, err := sampler.New(tc.c)

@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"math"
 	"runtime"
 	"sync"
 	"sync/atomic"
@@ -37,7 +38,7 @@ func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
 func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
 	b.checkInputs(next, x, v)
 	if len(dst) != len(next) {
-		panic("sampler: length of dst is not that of next")
+		panic("sampler: length of dst is not len(Rows)·Dim")
 	}
 	if len(scale) != len(b.Rows) {
 		panic("sampler: length of scale is not the number of rows")
@@ -51,11 +52,16 @@ func (CPU) Sync() error { return nil }
 func (b Batch) checkInputs(out, x, v []float32) {
 	b.checkDim()
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
-		panic("sampler: length of a buffer is not len(Rows)·Dim")
+		panic("sampler: length of dst or next is not len(Rows)·Dim")
 	}
 	for i := range b.Rows {
-		if b.Rows[i].X != 0 && len(x) != len(out) || b.Rows[i].V != 0 && len(v) != len(out) {
-			panic("sampler: length of an input is not len(Rows)·Dim")
+		switch r := &b.Rows[i]; {
+		case r.X != 0 && len(x) != len(out):
+			panic("sampler: length of x is not len(Rows)·Dim")
+		case r.V != 0 && len(v) != len(out):
+			panic("sampler: length of v is not len(Rows)·Dim")
+		case r.Step == math.MaxUint32:
+			panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
 		}
 	}
 }

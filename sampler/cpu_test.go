@@ -21,35 +21,36 @@ func TestLengthsPanic(t *testing.T) {
 	d := func(n int) []float64 { return make([]float64, n) }
 	cpu := sampler.CPU{}
 	const (
-		buffer = "sampler: length of a buffer is not len(Rows)·Dim"
-		input  = "sampler: length of an input is not len(Rows)·Dim"
-		sq     = "sampler: length of sq is not the number of rows"
-		scale  = "sampler: length of scale is not the number of rows"
-		dst    = "sampler: length of dst is not that of next"
-		apply  = "sampler: lengths of an input and of dst differ"
+		out   = "sampler: length of dst or next is not len(Rows)·Dim"
+		x     = "sampler: length of x is not len(Rows)·Dim"
+		v     = "sampler: length of v is not len(Rows)·Dim"
+		sq    = "sampler: length of sq is not the number of rows"
+		scale = "sampler: length of scale is not the number of rows"
+		dst   = "sampler: length of dst is not len(Rows)·Dim"
+		apply = "sampler: lengths of an input and of dst differ"
 	)
 	for _, tc := range []struct {
 		says string
 		call func()
 	}{
-		{buffer, func() { cpu.Step(f(5), f(6), f(6), b, nil) }},
-		{buffer, func() { cpu.Step(f(7), f(6), f(6), b, nil) }},
-		{buffer, func() { cpu.Step(f(9), f(9), f(9), b, nil) }},
-		{buffer, func() { cpu.Step(nil, f(6), f(6), b, nil) }},
-		{input, func() { cpu.Step(f(6), f(5), f(6), b, nil) }},
-		{input, func() { cpu.Step(f(6), nil, f(6), b, nil) }},
-		{input, func() { cpu.Step(f(6), f(6), f(7), b, nil) }},
-		{input, func() { cpu.Step(f(6), f(6), nil, b, nil) }},
+		{out, func() { cpu.Step(f(5), f(6), f(6), b, nil) }},
+		{out, func() { cpu.Step(f(7), f(6), f(6), b, nil) }},
+		{out, func() { cpu.Step(f(9), f(9), f(9), b, nil) }},
+		{out, func() { cpu.Step(nil, f(6), f(6), b, nil) }},
+		{x, func() { cpu.Step(f(6), f(5), f(6), b, nil) }},
+		{x, func() { cpu.Step(f(6), nil, f(6), b, nil) }},
+		{v, func() { cpu.Step(f(6), f(6), f(7), b, nil) }},
+		{v, func() { cpu.Step(f(6), f(6), nil, b, nil) }},
 		{sq, func() { cpu.Step(f(6), f(6), f(6), b, d(1)) }},
 		{sq, func() { cpu.Step(f(6), f(6), f(6), b, []float64{}) }},
-		{buffer, func() { cpu.Squares(d(2), f(3), f(6), f(6), b) }},
-		{input, func() { cpu.Squares(d(2), f(6), f(3), f(6), b) }},
-		{input, func() { cpu.Squares(d(2), f(6), f(6), f(3), b) }},
+		{out, func() { cpu.Squares(d(2), f(3), f(6), f(6), b) }},
+		{x, func() { cpu.Squares(d(2), f(6), f(3), f(6), b) }},
+		{v, func() { cpu.Squares(d(2), f(6), f(6), f(3), b) }},
 		{sq, func() { cpu.Squares(d(3), f(6), f(6), f(6), b) }},
 		{sq, func() { cpu.Squares(nil, f(6), f(6), f(6), b) }},
-		{buffer, func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
-		{input, func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
-		{input, func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
+		{out, func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
+		{x, func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
+		{v, func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
 		{dst, func() { cpu.Grad(f(3), f(6), f(6), f(6), b, d(2)) }},
 		{dst, func() { cpu.Grad(nil, f(6), f(6), f(6), b, d(2)) }},
 		{scale, func() { cpu.Grad(f(6), f(6), f(6), f(6), b, d(1)) }},
@@ -83,6 +84,9 @@ func TestLengthsPanic(t *testing.T) {
 	} {
 		wantPanic(t, tc.says, tc.call)
 	}
+	reserved := b
+	reserved.Rows = []sampler.Row{{ID: noise.ID{Step: math.MaxUint32}}}
+	wantPanic(t, "noise step 1<<32 - 1 is reserved", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
 	// and what does not panic
 	empty := sampler.Batch{Dim: 3}
 	cpu.Step(nil, nil, nil, empty, []float64{})

@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 )
 
@@ -108,10 +107,10 @@ func eta(d Diffusion) (float64, bool) {
 // checkDiffusion returns an error if d is nil or its parameter is out of range.
 func checkDiffusion(rule string, d Diffusion) error {
 	if d == nil {
-		return fmt.Errorf("%s: the diffusion is nil: %w", rule, ErrDiffusion)
+		return fail(ErrDiffusion, "%s: the diffusion is nil", rule)
 	}
 	if η, ok := eta(d); ok {
-		return checkPositive(fmt.Sprintf("%s: %T", rule, d), η)
+		return checkPositive(rule+": "+typeName(d), η)
 	}
 	return nil
 }
@@ -123,7 +122,7 @@ func increment(rule string, d Diffusion, t, s float64) (float64, error) {
 	}
 	g := d.G(t, s)
 	if !(g >= 0 && g <= math.MaxFloat64) {
-		return 0, fmt.Errorf("%s: %T: g(%v → %v) = %v is not a finite number ≥ 0: %w", rule, d, t, s, g, ErrDiffusion)
+		return 0, fail(ErrDiffusion, "%s: %s: g(%v → %v) = %v is not a finite number ≥ 0", rule, typeName(d), t, s, g)
 	}
 	return g * math.Sqrt(t-s), nil
 }

@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 
 	"cps/schedule"
@@ -22,9 +21,12 @@ func (DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	case same(from, to):
 		return ode(to), nil
 	case from.Signal == 0:
-		return Coeffs{}, fmt.Errorf("DPMSDE: divides by the signal, which is 0 at noise %v: %w", from.Noise, ErrSingular)
+		return Coeffs{}, fail(ErrSingular, "DPMSDE: divides by the signal, which is 0 at noise %v", from.Noise)
 	}
-	_, rest := shrink(from, to)
+	_, rest, err := shrink("DPMSDE", from, to)
+	if err != nil {
+		return Coeffs{}, err
+	}
 	q := from.Noise * to.Signal / from.Signal // σ'e^h, finite at σ' = 0
 	return Coeffs{to.Signal, 2*to.Noise - q, math.Sqrt(q * rest * (q + to.Noise))}, nil
 }
@@ -42,6 +44,9 @@ func (DPMSDEPlus) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if same(from, to) {
 		return ode(to), nil
 	}
-	e, rest := shrink(from, to)
+	e, rest, err := shrink("DPMSDEPlus", from, to)
+	if err != nil {
+		return Coeffs{}, err
+	}
 	return mix(to, e, math.Sqrt(rest*(1+e))), nil
 }

@@ -22,6 +22,9 @@ func (ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	}
 	p := math.Pow(from.Noise/from.Signal, 0.3)
 	q := math.Pow(to.Noise/to.Signal, 0.3)
+	if !(q <= p && q <= math.MaxFloat64) {
+		return Coeffs{}, noisier("ERSDE", from, to)
+	}
 	// ψ(Λ') and ψ(Λ) overflow near level 1. Divided by e^p they do not.
 	ten := 10 * math.Exp(-p)
 	rho := (math.Exp(q-p) + ten) / (1 + ten)

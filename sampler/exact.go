@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 
 	"cps/schedule"
@@ -55,7 +54,7 @@ func decay(d Diffusion, t, s float64) (float64, error) {
 	if a := c.Decay(t, s); a >= 0 {
 		return a, nil
 	}
-	return 0, fmt.Errorf("Exact: %T: Decay(%v, %v) = %v is negative or NaN: %w", d, t, s, c.Decay(t, s), ErrDiffusion)
+	return 0, fail(ErrDiffusion, "Exact: %s: Decay(%v, %v) = %v is negative or NaN", typeName(d), t, s, c.Decay(t, s))
 }
 
 // integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in
@@ -73,7 +72,7 @@ func integrate(d Diffusion, t, s float64) (float64, error) {
 		u := min(s*math.Exp(w), t)
 		g := d.G(u, u)
 		if bad == nil && !(g >= 0 && g <= math.MaxFloat64) {
-			bad = fmt.Errorf("Exact: %T: g(%v) = %v is not a finite number ≥ 0: %w", d, u, g, ErrDiffusion)
+			bad = fail(ErrDiffusion, "Exact: %s: g(%v) = %v is not a finite number ≥ 0", typeName(d), u, g)
 		}
 		return g * (g / u) / 2
 	}
@@ -104,8 +103,8 @@ func integrate(d Diffusion, t, s float64) (float64, error) {
 		p := panels[worst]
 		m := p.a + (p.b-p.a)/2
 		if len(panels) == maxPanels || !finite(sum) {
-			return 0, fmt.Errorf("Exact: %T: the integral of g²/u² from %v to %v does not converge near u = %v: %w",
-				d, s, t, s*math.Exp(m), ErrDiffusion)
+			return 0, fail(ErrDiffusion, "Exact: %s: the integral of g²/u² from %v to %v does not converge near u = %v",
+				typeName(d), s, t, s*math.Exp(m))
 		}
 		panels[worst] = measure(p.a, m)
 		panels = append(panels, measure(m, p.b))

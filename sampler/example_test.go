@@ -63,9 +63,9 @@ func ExampleNew() {
 	})
 	fmt.Println(err)
 	// Output:
-	// sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]: eta is out of range
+	// sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 	// true
-	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: sampler.Ratio divides by the level, which is 0: the rule is not finite here
+	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: Ratio divides by the level, which is 0
 }
 
 // What Flow-SDE leaves behind, and what Flow-CPS does not.
@@ -118,7 +118,7 @@ func ExampleEquivalentEta() {
 	fmt.Println(err)
 	// Output:
 	// eta 0.6667 injects 0.4330, as Ratio(0.5000) does; <nil>
-	// sampler: sampler.FlowSDE injects 0.3535533905932738 into the level 0: no eta injects this noise
+	// sampler: FlowSDE injects 0.3535533905932738 into the level 0
 }
 
 // Rules of any family at equal exploration.

@@ -1,15 +1,11 @@
 package sampler
 
 import (
-	"errors"
 	"fmt"
 	"math"
 
 	"cps/schedule"
 )
-
-// ErrNoEta says that no eta gives the exploration asked for.
-var ErrNoEta = errors.New("no eta injects this noise")
 
 // EquivalentEta returns the eta of [FlowCPS] that injects the noise that r injects
 // in the step (Figure 7, right):
@@ -19,14 +15,14 @@ var ErrNoEta = errors.New("no eta injects this noise")
 // At σ' = 0 a rule that injects nothing has eta 0. ErrNoEta says that r injects
 // more than the level of to, which FlowCPS never does.
 func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
-	c, err := r.Coeffs(from, to)
+	c, err := coeffs(r, from, to)
 	switch s := to.Noise; {
 	case err != nil:
-		return 0, err
+		return 0, fmt.Errorf("sampler: %w", err)
 	case c.Eps == 0:
 		return 0, nil
 	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level are the level
-		return 0, fmt.Errorf("sampler: %T injects %v into the level %v: %w", r, c.Eps, s, ErrNoEta)
+		return 0, fail(ErrNoEta, "sampler: %s injects %v into the level %v", typeName(r), c.Eps, s)
 	default:
 		eps := min(c.Eps, s)
 		return math.Atan2(eps, math.Sqrt(s-eps)*math.Sqrt(s+eps)) * (2 / math.Pi), nil
@@ -41,21 +37,18 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 // the smallest eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says
 // that the family does not reach eps within the eta it accepts.
 //
-//	family := func(eta float64) Rule { return Exact{Ratio(eta)} }
+//	family := func(eta float64) Rule { return Exact{Diffusion: Ratio(eta)} }
 func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Point) (float64, error) {
 	if !(eps >= 0 && eps <= math.MaxFloat64) {
-		return 0, fmt.Errorf("sampler: noise %v is not a finite number ≥ 0: %w", eps, ErrNoEta)
+		return 0, fail(ErrNoEta, "sampler: noise %v is not a finite number ≥ 0", eps)
 	}
 	inject := func(eta float64) (float64, error) {
-		c, err := family(eta).Coeffs(from, to)
-		if err == nil && math.IsNaN(c.Eps) {
-			err = fmt.Errorf("%T: Eps is NaN: %w", family(eta), ErrSingular)
-		}
+		c, err := coeffs(family(eta), from, to)
 		return c.Eps, err
 	}
 	none, err := inject(0)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("sampler: %w", err)
 	}
 	if none >= eps {
 		return 0, nil
@@ -67,10 +60,15 @@ func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Poin
 		if err == nil && got >= eps {
 			break
 		}
-		if err != nil || hi >= 1<<32 {
-			return 0, fmt.Errorf("sampler: %T does not inject %v in the step from noise %v to %v: %w",
-				family(lo), eps, from.Noise, to.Noise, errors.Join(ErrNoEta, err))
+		if err == nil && hi < 1<<32 {
+			continue
 		}
+		never := fail(ErrNoEta, "sampler: %s does not inject %v in the step from noise %v to %v",
+			typeName(family(lo)), eps, from.Noise, to.Noise)
+		if err != nil {
+			return 0, fmt.Errorf("%w; at eta %v: %w", never, hi, err)
+		}
+		return 0, never
 	}
 	for {
 		m := lo + (hi-lo)/2
@@ -78,7 +76,7 @@ func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Poin
 			return hi, nil
 		}
 		if got, err := inject(m); err != nil {
-			return 0, err
+			return 0, fmt.Errorf("sampler: %w", err)
 		} else if got >= eps {
 			hi = m
 		} else {

@@ -134,12 +134,15 @@ func TestEquivalentEtaOfFlowCPS(t *testing.T) {
 }
 
 func TestNoEta(t *testing.T) {
+	if _, err := sampler.EquivalentEta(nil, schedule.Level(1), schedule.Level(0)); !errors.Is(err, sampler.ErrConfig) {
+		t.Errorf("nil rule: %v", err)
+	}
 	from, to, end := schedule.Level(0.7), schedule.Level(0.3), schedule.Level(0)
 	sde := sampler.FlowSDE{Diffusion: sampler.Constant(0.7)}
 	_, err := sampler.EquivalentEta(sde, from, end)
 	wantError(t, err, sampler.ErrNoEta, "FlowSDE", "level 0")
 	_, err = sampler.EquivalentEta(fixed{sampler.Coeffs{Eps: math.NaN()}}, from, to)
-	wantError(t, err, sampler.ErrNoEta, "fixed", "NaN")
+	wantError(t, err, sampler.ErrSingular, "fixed", "NaN")
 	_, err = sampler.EquivalentEta(sampler.FlowCPS{Eta: 2}, from, to)
 	wantError(t, err, sampler.ErrEta, "FlowCPS", "2")
 	if η, err := sampler.EquivalentEta(sampler.FlowCPS{Eta: 1}, from, end); η != 0 || err != nil {

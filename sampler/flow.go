@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 
 	"cps/schedule"
@@ -124,7 +123,7 @@ func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		if s == 0 && c == 0 {
 			drift = 0
 		} else if s == 0 {
-			return Coeffs{}, fmt.Errorf("ModifiedSDE: %T divides by the level, which is 0: %w", r.Diffusion, ErrSingular)
+			return Coeffs{}, fail(ErrSingular, "ModifiedSDE: %s divides by the level, which is 0", typeName(r.Diffusion))
 		}
 	}
 	return Coeffs{to.Signal, s - drift, c}, nil

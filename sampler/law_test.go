@@ -71,15 +71,6 @@ var lawSchedules = map[string]schedule.Flow{
 	"one":     schedule.Linear(1),
 }
 
-// servesFlow reports whether all steps of ordinary flow schedules can be made.
-func servesFlow(f family) bool {
-	switch f.name {
-	case "VPSDE", "DPMSDE", "SAGE", "ModifiedSDE/Ratio", "ModifiedSDE/Constant":
-		return false
-	}
-	return true
-}
-
 // Point masses: what a preserving rule leaves has the variance that the schedule
 // allocates, after every step. The tolerance is a few roundings of each of 12 steps,
 // in units of the variance before the step, for at level 0 the weight of x is

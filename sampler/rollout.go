@@ -24,8 +24,8 @@ type Trajectory[B any] struct {
 // Keep returns a trajectory of slices for all n transitions of a run of b that
 // keeps the latents and the sums of squares of transitions in w, all for the zero
 // Window. Points that no kept transition touches share one buffer; the last
-// latents are valid after a run whatever w is. It panics unless 0 ≤ w.Start ≤ w.End
-// ≤ n.
+// latents are valid after a run whatever w is, so the empty Window{n, n} keeps them
+// alone. It panics unless 0 ≤ w.Start ≤ w.End ≤ n.
 func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
 		w.End = n
@@ -55,18 +55,16 @@ func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
 	return t
 }
 
-// ErrTrajectory says that a trajectory does not fit the run.
-var ErrTrajectory = errors.New("the trajectory does not fit")
-
 // A NonFiniteError reports a NaN or an infinity in what a transition read or wrote:
 // the model's output, the latents before it, or their overflow of the storage type.
 type NonFiniteError struct {
-	Step int // the transition, the first at fault
-	Row  int // of the batch, the first at fault
+	Step   int    // the transition, the first at fault
+	Row    int    // of the batch, the first at fault
+	Sample uint64 // of that row
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("sampler: step %d, row %d: NaN or infinity in the latents, from the model's output or beyond the storage type", e.Step, e.Row)
+	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity in the latents, from the model's output or beyond the storage type", e.Step, e.Row, e.Sample)
 }
 
 // Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1
@@ -83,6 +81,9 @@ func (e *NonFiniteError) Error() string {
 // done till then is in t. A device's error and a [NonFiniteError] are reported at
 // the end, so that a device need not be waited for between steps.
 func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
+	if err := t.check(s, b); err != nil {
+		return err
+	}
 	sums := t.sums(len(b.Rows))
 	return t.run(ctx, d, s, b, model, sums, true, func(b Batch, k int) {
 		d.Step(t.Latents[k+1], t.Latents[k], t.V, b, sums[k])
@@ -126,7 +127,7 @@ func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch,
 
 func (t *Trajectory[B]) replay(ctx context.Context, d Device[B], s *Sampler, b Batch, model Model[B], sums [][]float64) error {
 	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
-		return fmt.Errorf("sampler: Squares asks for no transition: %w", ErrTrajectory)
+		return fail(ErrTrajectory, "sampler: Squares asks for no transition")
 	}
 	return t.run(ctx, d, s, b, model, sums, false, func(b Batch, k int) {
 		d.Squares(sums[k], t.Latents[k+1], t.Latents[k], t.V, b)
@@ -136,8 +137,11 @@ func (t *Trajectory[B]) replay(ctx context.Context, d Device[B], s *Sampler, b B
 // run calls the model and then step for every transition, or for every one with an
 // entry in sums, and checks sums.
 func (t *Trajectory[B]) run(ctx context.Context, d Device[B], s *Sampler, b Batch, model Model[B], sums [][]float64, every bool, step func(b Batch, k int)) error {
-	if err := t.check(s, len(b.Rows)); err != nil {
+	if err := t.check(s, b); err != nil {
 		return err
+	}
+	if d == nil || model == nil {
+		return fail(ErrConfig, "sampler: the device or the model is nil")
 	}
 	b.Rows = append([]Row(nil), b.Rows...)
 	err := func() error {
@@ -167,27 +171,43 @@ func (t *Trajectory[B]) run(ctx context.Context, d Device[B], s *Sampler, b Batc
 	for k, sq := range sums {
 		for row, x := range sq {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return &NonFiniteError{Step: t.First + k, Row: row}
+				return &NonFiniteError{Step: t.First + k, Row: row, Sample: b.Rows[row].Sample}
 			}
 		}
 	}
 	return nil
 }
 
-// check reports how t does not fit a run of s.
-func (t *Trajectory[B]) check(s *Sampler, rows int) error {
+// check reports how t does not fit a run of b with s.
+func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
+	if s == nil || t == nil {
+		return fail(ErrConfig, "sampler: the sampler or the trajectory is nil")
+	}
 	n := len(t.Latents) - 1
 	switch {
+	case len(b.Rows) == 0:
+		return fail(ErrTrajectory, "sampler: the batch has no rows")
 	case n < 1:
-		return fmt.Errorf("sampler: %d latents hold no transition: %w", len(t.Latents), ErrTrajectory)
+		return fail(ErrTrajectory, "sampler: %d latents hold no transition", len(t.Latents))
 	case t.First < 0 || t.First+n > s.Steps():
-		return fmt.Errorf("sampler: transitions %d to %d are not within the %d of the run: %w", t.First, t.First+n-1, s.Steps(), ErrTrajectory)
+		return fail(ErrTrajectory, "sampler: transitions %d to %d are not within the %d of the run", t.First, t.First+n-1, s.Steps())
 	case len(t.Squares) != 0 && len(t.Squares) != n:
-		return fmt.Errorf("sampler: Squares has %d entries for %d transitions: %w", len(t.Squares), n, ErrTrajectory)
+		return fail(ErrTrajectory, "sampler: Squares has %d entries for %d transitions", len(t.Squares), n)
 	}
 	for k, sq := range t.Squares {
-		if sq != nil && len(sq) != rows {
-			return fmt.Errorf("sampler: Squares[%d] has %d entries for %d rows: %w", k, len(sq), rows, ErrTrajectory)
+		if sq != nil && len(sq) != len(b.Rows) {
+			return fail(ErrTrajectory, "sampler: Squares[%d] has %d entries for %d rows", k, len(sq), len(b.Rows))
+		}
+	}
+	// The lengths of other buffers are their device's to know.
+	if t, ok := any(t).(*Trajectory[[]float32]); ok {
+		for k, x := range t.Latents {
+			if len(x) != b.Len() {
+				return fail(ErrTrajectory, "sampler: Latents[%d] has %d elements for %d rows of %d", k, len(x), len(b.Rows), b.Dim)
+			}
+		}
+		if len(t.V) != b.Len() {
+			return fail(ErrTrajectory, "sampler: V has %d elements for %d rows of %d", len(t.V), len(b.Rows), b.Dim)
 		}
 	}
 	return nil

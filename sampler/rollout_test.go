@@ -13,12 +13,15 @@ import (
 
 var bg = context.Background()
 
+// startSamples are the rows of start.
+var startSamples = []uint64{8, 3, 5}
+
 // start returns a sampler of six steps, a batch and the trajectory of a window, with
 // the initial latents made.
 func start(t testing.TB, storage sampler.Storage, w sampler.Window) (*sampler.Sampler, sampler.Batch, *sampler.Trajectory[[]float32]) {
 	t.Helper()
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.6}, Storage: storage})
-	b := s.Batch(50, 9, 8, 3, 5)
+	b := s.Batch(50, 9, startSamples...)
 	run := sampler.Keep(b, s.Steps(), w)
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	return s, b, run
@@ -29,7 +32,7 @@ func TestRolloutKeeps(t *testing.T) {
 	s, b, _ := start(t, sampler.BFloat16, sampler.Window{})
 	hand := [][]float32{make([]float32, b.Len())}
 	var sums [][]float64
-	rows := s.Batch(b.Dim, b.Key, 8, 3, 5)
+	rows := s.Batch(b.Dim, b.Key, startSamples...)
 	sampler.CPU{}.Step(hand[0], nil, nil, rows, nil)
 	for i := range s.Steps() {
 		v, next, sq := make([]float32, b.Len()), make([]float32, b.Len()), make([]float64, 3)
@@ -145,10 +148,10 @@ func wantNonFinite(t *testing.T, err error, step, row int) {
 		t.Errorf("error %v is no NonFiniteError", err)
 		return
 	}
-	if e.Step != step || e.Row != row {
+	if e.Step != step || e.Row != row || e.Sample != startSamples[row] {
 		t.Errorf("error %+v, want step %d, row %d", e, step, row)
 	}
-	wantError(t, err, e, "step "+show(step), "row "+show(row))
+	wantError(t, err, e, "step "+show(step), "row "+show(row), "sample "+show(e.Sample))
 }
 
 func TestNonFiniteError(t *testing.T) {
@@ -269,6 +272,8 @@ func TestBadTrajectory(t *testing.T) {
 		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"transitions 0 to 6"}},
 		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.Squares = t.Squares[:5] }, []string{"Squares has 5 entries for 6"}},
 		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.Squares = append(t.Squares, nil) }, []string{"Squares has 7 entries for 6"}},
+		"latents":        {func(t *sampler.Trajectory[[]float32]) { t.Latents[2] = t.Latents[2][1:] }, []string{"Latents[2] has 149 elements for 3 rows of 50"}},
+		"output":         {func(t *sampler.Trajectory[[]float32]) { t.V = nil }, []string{"V has 0 elements for 3 rows of 50"}},
 		"rows":           {func(t *sampler.Trajectory[[]float32]) { t.Squares[3] = make([]float64, 2) }, []string{"Squares[3] has 2 entries for 3 rows"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -286,6 +291,25 @@ func TestBadTrajectory(t *testing.T) {
 		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
 		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
 	}
+}
+
+// Nothing to run, or nothing to run it with, is an error too.
+func TestNothingToRun(t *testing.T) {
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	var d sampler.Device[[]float32] = sampler.CPU{}
+	none := b
+	none.Rows = nil
+	for name, err := range map[string]error{
+		"sampler":    sampler.Rollout(bg, d, nil, b, run, testModel),
+		"trajectory": sampler.Rollout(bg, d, s, b, nil, testModel),
+		"device":     sampler.Rollout(bg, nil, s, b, run, testModel),
+		"model":      sampler.Rollout(bg, d, s, b, run, nil),
+	} {
+		wantError(t, err, sampler.ErrConfig, name, "nil")
+	}
+	wantError(t, sampler.Rollout(bg, d, s, none, run, testModel), sampler.ErrTrajectory, "no rows")
+	wantError(t, sampler.Replay(bg, d, s, b, run, nil), sampler.ErrConfig, "model")
+	wantError(t, sampler.CheckOnPolicy(bg, d, nil, b, run, testModel), sampler.ErrConfig, "sampler")
 }
 
 // Replay evaluates the transitions with an entry, and calls the model for no other.

@@ -1,26 +1,15 @@
 package sampler
 
 import (
-	"errors"
-	"fmt"
 	"math"
 
 	"cps/schedule"
 )
 
-// Errors that rules return. They come wrapped, with the name of the rule and the
-// values at fault.
-var (
-	ErrPath      = errors.New("the rule does not serve this path")
-	ErrEta       = errors.New("eta is out of range")
-	ErrDiffusion = errors.New("the diffusion coefficient is unusable")
-	ErrSingular  = errors.New("the rule is not finite here")
-)
-
 // A Rule is a sampler: the coefficients of the step from one point to a cleaner
 // one. Rules are comparable values without state, safe for concurrent use; equal
 // points give equal coefficients. An error of a Rule names the rule and the
-// parameter; [New] adds the step.
+// parameter; [New] adds the step, and the type of a rule that is not of this package.
 //
 // The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise. A
 // step between equal points is the identity, except for [FlowCPS] and [Renoise],
@@ -34,7 +23,7 @@ func checkUnit(rule string, eta float64) error {
 	if eta >= 0 && eta <= 1 {
 		return nil
 	}
-	return fmt.Errorf("%s: eta %v is not in [0, 1]: %w", rule, eta, ErrEta)
+	return fail(ErrEta, "%s: eta %v is not in [0, 1]", rule, eta)
 }
 
 // checkPositive returns an error unless eta is finite and not negative.
@@ -42,16 +31,18 @@ func checkPositive(rule string, eta float64) error {
 	if eta >= 0 && eta <= math.MaxFloat64 {
 		return nil
 	}
-	return fmt.Errorf("%s: eta %v is not a finite number ≥ 0: %w", rule, eta, ErrEta)
+	return fail(ErrEta, "%s: eta %v is not a finite number ≥ 0", rule, eta)
 }
 
-// checkFlow returns an error unless both points lie on the rectified-flow path.
+// checkFlow returns an error unless the step is one down the rectified-flow path.
 func checkFlow(rule string, from, to schedule.Point) error {
 	for _, p := range [2]schedule.Point{from, to} {
 		if !p.OnFlow() {
-			return fmt.Errorf("%s: signal %v and noise %v do not add up to 1, so this is not the rectified-flow path: %w",
-				rule, p.Signal, p.Noise, ErrPath)
+			return fail(ErrPath, "%s: signal %v and noise %v do not add up to 1, so this is not the rectified-flow path", rule, p.Signal, p.Noise)
 		}
+	}
+	if to.Noise > from.Noise {
+		return noisier(rule, from, to)
 	}
 	return nil
 }
@@ -74,15 +65,27 @@ func mix(to schedule.Point, rho, root float64) Coeffs {
 }
 
 // shrink returns e^{-h} = ασ'/(σα'), the factor by which the noise-to-signal ratio
-// falls in a step, and 1 - e^{-h}, both without cancellation on the flow path.
-func shrink(from, to schedule.Point) (e, rest float64) {
+// falls in a step, and 1 - e^{-h}, both without cancellation on the flow path. It
+// returns an error if the ratio does not fall.
+func shrink(rule string, from, to schedule.Point) (e, rest float64, err error) {
 	if from.OnFlow() && to.OnFlow() {
 		t, s := from.Noise, to.Noise
 		d := t * (1 - s)
-		return (1 - t) * s / d, (t - s) / d
+		e, rest = (1-t)*s/d, (t-s)/d
+	} else {
+		d := from.Noise * to.Signal
+		p := from.Signal * to.Noise
+		// The difference of products, with the rounding error of the second (Kahan).
+		e, rest = p/d, (math.FMA(from.Noise, to.Signal, -p)-math.FMA(from.Signal, to.Noise, -p))/d
 	}
-	d := from.Noise * to.Signal
-	p := from.Signal * to.Noise
-	// The difference of products, with the rounding error of the second (Kahan).
-	return p / d, (math.FMA(from.Noise, to.Signal, -p) - math.FMA(from.Signal, to.Noise, -p)) / d
+	if !(rest >= 0) { // NaN too
+		return 0, 0, noisier(rule, from, to)
+	}
+	return e, rest, nil
+}
+
+// noisier is the error of a step to a larger ratio of noise to signal.
+func noisier(rule string, from, to schedule.Point) error {
+	return fail(ErrPath, "%s: the ratio of noise to signal does not fall from %v/%v to %v/%v",
+		rule, from.Noise, from.Signal, to.Noise, to.Signal)
 }

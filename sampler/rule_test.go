@@ -319,3 +319,20 @@ func TestBadEta(t *testing.T) {
 		}
 	}
 }
+
+// A step to more noise is an error of every rule that divides by the way down.
+func TestUphill(t *testing.T) {
+	for _, f := range families {
+		from, to := schedule.Level(0.3), schedule.Level(0.7)
+		if f.path == vpPath {
+			from, to = schedule.VPLevel(0.3, 0.9), schedule.VPLevel(0.7, 0.2)
+		}
+		c, err := f.at(0.5).Coeffs(from, to)
+		switch {
+		case err != nil:
+			wantError(t, err, sampler.ErrPath, "noise", "does not fall")
+		case !f.jumps && f.name != "FlowODE":
+			t.Errorf("%s: %+v and no error", f.name, c)
+		}
+	}
+}

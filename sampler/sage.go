@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 
 	"cps/schedule"
@@ -32,7 +31,7 @@ func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		v = max(v, 0) // below 0 only by rounding, close to level 0
 	}
 	if v < 0 {
-		return Coeffs{}, fmt.Errorf("SAGE: the variance %v of the step %v → %v is negative: %w", v, t, s, ErrSingular)
+		return Coeffs{}, fail(ErrSingular, "SAGE: the variance %v of the step %v → %v is negative", v, t, s)
 	}
 	return Coeffs{to.Signal, s - v/(2*t), math.Sqrt(v)}, nil
 }

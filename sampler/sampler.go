@@ -1,15 +1,12 @@
 package sampler
 
 import (
-	"errors"
 	"fmt"
+	"reflect"
 
 	"cps/noise"
 	"cps/schedule"
 )
-
-// ErrConfig says that a field of a Config is missing or out of range.
-var ErrConfig = errors.New("bad configuration")
 
 // A Window is the half-open range [Start, End) of steps. The zero Window is all
 // steps. MixGRPO's moving windows and Flow-GRPO-Fast's come from package grpo.
@@ -49,7 +46,7 @@ type Sampler struct {
 // New computes and checks every transition of c. An error names the field, or the
 // step with its levels, the rule and the parameter:
 //
-//	sampler: step 9 (noise 0.1 → 0): FlowCPS: eta 1.7 is not in [0, 1]: eta is out of range
+//	sampler: step 9 (noise 0.1 → 0): FlowCPS: eta 1.7 is not in [0, 1]
 func New(c Config) (*Sampler, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
@@ -80,19 +77,19 @@ func New(c Config) (*Sampler, error) {
 func (c Config) check() error {
 	switch {
 	case c.Scheduler == nil:
-		return fmt.Errorf("field Scheduler is nil: %w", ErrConfig)
+		return fail(ErrConfig, "field Scheduler is nil")
 	case c.Rule == nil:
-		return fmt.Errorf("field Rule is nil: %w", ErrConfig)
+		return fail(ErrConfig, "field Rule is nil")
 	case c.Prediction > PredictV:
-		return fmt.Errorf("%v is no prediction: %w", c.Prediction, ErrConfig)
+		return fail(ErrConfig, "%v is no prediction", c.Prediction)
 	case c.Storage > Float16:
-		return fmt.Errorf("%v is no storage type: %w", c.Storage, ErrConfig)
+		return fail(ErrConfig, "%v is no storage type", c.Storage)
 	}
 	if err := schedule.Validate(c.Scheduler); err != nil {
 		return err
 	}
 	if w, n := c.Window, c.Scheduler.Steps(); w != (Window{}) && (w.Start < 0 || w.Start >= w.End || w.End > n) {
-		return fmt.Errorf("the range [%d, %d) of Window is empty or not within the %d steps: %w", w.Start, w.End, n, ErrConfig)
+		return fail(ErrConfig, "the range [%d, %d) of Window is empty or not within the %d steps", w.Start, w.End, n)
 	}
 	return nil
 }
@@ -100,21 +97,36 @@ func (c Config) check() error {
 // transition computes one step; its points are set also when there is an error.
 func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, error) {
 	t := Transition{From: from, To: to}
-	c, err := r.Coeffs(from, to)
+	c, err := coeffs(r, from, to)
 	if err != nil {
 		return t, err
 	}
-	if !finite(c.X0, c.X1, c.Eps) || c.Eps < 0 {
-		return t, fmt.Errorf("%T: coefficients %+v are not finite with Eps ≥ 0: %w", r, c, ErrSingular)
-	}
 	a := c.Affine(p, from)
-	if a32 := a.round32(); !finite(a32.X, a32.V, a32.Eps) {
-		return t, fmt.Errorf("%T: %v at signal %v, noise %v gives weights %+v beyond float32: %w",
-			r, p, from.Signal, from.Noise, a, ErrSingular)
-	} else {
-		t.Coeffs, t.Affine = c, a32
+	a32 := a.round32()
+	if !finite(a32.X, a32.V, a32.Eps) {
+		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32",
+			typeName(r), p, from.Signal, from.Noise, a)
 	}
+	t.Coeffs, t.Affine = c, a32
 	return t, nil
+}
+
+// coeffs returns the coefficients of a rule, checked: the caller's own rules may
+// return anything.
+func coeffs(r Rule, from, to schedule.Point) (Coeffs, error) {
+	if v := reflect.ValueOf(r); r == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+		return Coeffs{}, fail(ErrConfig, "the rule is a nil %s", typeName(r))
+	}
+	c, err := r.Coeffs(from, to)
+	switch {
+	case err != nil && reflect.TypeOf(r).PkgPath() != reflect.TypeFor[FlowODE]().PkgPath():
+		return Coeffs{}, fmt.Errorf("%s: %w", typeName(r), err)
+	case err != nil:
+		return Coeffs{}, err
+	case !finite(c.X0, c.X1, c.Eps) || c.Eps < 0:
+		return Coeffs{}, fail(ErrSingular, "%s: the coefficients %+v are not finite with Eps ≥ 0", typeName(r), c)
+	}
+	return c, nil
 }
 
 // Steps returns the number of transitions.

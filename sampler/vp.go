@@ -1,7 +1,6 @@
 package sampler
 
 import (
-	"fmt"
 	"math"
 
 	"cps/schedule"
@@ -23,7 +22,10 @@ func (r DDIM) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		return ode(to), err
 	}
 	η := r.Eta
-	e, rest := shrink(from, to)
+	e, rest, err := shrink("DDIM", from, to)
+	if err != nil {
+		return Coeffs{}, err
+	}
 	return mix(to, math.Hypot(math.Sqrt((1-η)*(1+η)), η*e), η*math.Sqrt(rest*(1+e))), nil
 }
 
@@ -38,12 +40,14 @@ type VPSDE struct{}
 func (VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	for _, p := range [2]schedule.Point{from, to} {
 		if !p.OnVP() {
-			return Coeffs{}, fmt.Errorf("VPSDE: the squares of signal %v and noise %v do not add up to 1, so this is not the variance-preserving path: %w",
-				p.Signal, p.Noise, ErrPath)
+			return Coeffs{}, fail(ErrPath, "VPSDE: the squares of signal %v and noise %v do not add up to 1, so this is not the variance-preserving path", p.Signal, p.Noise)
 		}
 	}
-	if same(from, to) {
+	switch {
+	case same(from, to):
 		return ode(to), nil
+	case to.Signal < from.Signal:
+		return Coeffs{}, noisier("VPSDE", from, to)
 	}
 	α, σ := from.Signal, from.Noise
 	β := (to.Signal - α) * (to.Signal + α) / (to.Signal * to.Signal)
