@@ -17,6 +17,7 @@ import (
 // only.
 type Ancestral struct{ Eta float64 }
 
+// Coeffs implements [Rule].
 func (r Ancestral) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if err := checkUnit("Ancestral", r.Eta); err != nil {
 		return Coeffs{}, err
@@ -27,7 +28,7 @@ func (r Ancestral) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	t, s := from.Noise, to.Noise
 	down := r.Eta * (t - s) / t     // 1 - r, so that 1-ρ² does not cancel
 	up := (1 - s) + float64(s*down) // 1 - sr
-	return mix(to, (1-down)*(1-s)/up, math.Sqrt(down*(2*(1-s)-down*(1-2*s)))/up), nil
+	return mix(to, (1-down)*(1-s)/up, math.Sqrt(down*(2*(1-s)-float64(down*(1-2*s))))/up), nil
 }
 
 // Renoise predicts the clean sample and noises it anew, as latent consistency
@@ -38,4 +39,5 @@ func (r Ancestral) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // It preserves coefficients and serves every path.
 type Renoise struct{}
 
+// Coeffs implements [Rule].
 func (Renoise) Coeffs(_, to schedule.Point) (Coeffs, error) { return mix(to, 0, 1), nil }

@@ -34,7 +34,7 @@ func (s *Sampler) Audit() Audit {
 		level, ideal := t.Coeffs.NoiseLevel(), t.To.Noise
 		// The difference of squares as a product, so that a level that is right to
 		// the last bit counts as nothing.
-		sum += (level - ideal) * (level + ideal)
+		sum += float64((level - ideal) * (level + ideal))
 		a[i] = AuditStep{
 			Step: i, From: t.From, To: t.To,
 			Signal: t.Coeffs.X0, Ideal: ideal, Level: level, Excess: level - ideal,

@@ -1,8 +1,14 @@
 package sampler
 
-import "cps/noise"
+import (
+	"math"
+	"math/bits"
 
-// MaxDim is the largest number of elements of a row: the length of a noise stream.
+	"cps/noise"
+)
+
+// MaxDim is the largest number of elements of a row: the length of a noise stream. It
+// is more than an int holds on 32-bit platforms.
 const MaxDim = 1 << 34
 
 // A Row is what one row of a batch does, and whose noise it draws.
@@ -43,8 +49,14 @@ func (b Batch) With(a Affine) Batch {
 	return b
 }
 
-// Len returns the number of elements of a buffer for b, Dim·len(Rows).
-func (b Batch) Len() int { return b.Dim * len(b.Rows) }
+// Len returns the number of elements of a buffer for b, Dim·len(Rows). It panics if
+// that is more than an int holds.
+func (b Batch) Len() int {
+	if hi, n := bits.Mul64(uint64(b.Dim), uint64(len(b.Rows))); hi != 0 || n > math.MaxInt {
+		panic("sampler: a buffer of len(Rows)·Dim elements is too large")
+	}
+	return b.Dim * len(b.Rows)
+}
 
 func (b Batch) checkDim() {
 	if b.Dim < 1 || uint64(b.Dim) > MaxDim {

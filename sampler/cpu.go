@@ -19,6 +19,7 @@ type CPU struct{ Workers int }
 
 var _ Device[[]float32] = CPU{}
 
+// Step implements [Device].
 func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
 	b.checkInputs(dst, x, v)
 	if sq != nil && len(sq) != len(b.Rows) {
@@ -27,6 +28,7 @@ func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
 	c.run(pass{do: doStep, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
+// Squares implements [Device].
 func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
 	b.checkInputs(next, x, v)
 	if len(sq) != len(b.Rows) {
@@ -35,6 +37,7 @@ func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
 	c.run(pass{do: doSquares, out: next, x: x, v: v, b: b, sq: sq})
 }
 
+// Grad implements [Device].
 func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
 	b.checkInputs(next, x, v)
 	if len(dst) != len(next) {
@@ -46,6 +49,7 @@ func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
 	c.run(pass{do: doGrad, out: dst, next: next, x: x, v: v, b: b, scale: scale})
 }
 
+// Sync implements [Device].
 func (CPU) Sync() error { return nil }
 
 // checkInputs panics unless all buffers that a row reads fit b.

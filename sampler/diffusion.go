@@ -33,7 +33,8 @@ func (g Ratio) G(t, s float64) float64 {
 	return float64(g) * math.Sqrt(t/(1-t))
 }
 
-// Decay returns η²h/2, h = log(t(1-s)/((1-t)s)). It is +Inf at t = 1.
+// Decay returns η²h/2, h = log(t(1-s)/((1-t)s)). It is +Inf at t = 1, and NaN there
+// for η = 0, which Exact does not ask for.
 func (g Ratio) Decay(t, s float64) float64 {
 	h := logRatio(t, s) + logRatio(1-s, 1-t)
 	if x := (t - s) / (t * (1 - s)); x < 0.5 {
@@ -75,7 +76,7 @@ func (g RootLevel) Decay(t, s float64) float64 {
 	return square(g, logRatio(t, s)) / 2
 }
 
-// square returns g²·x for x > 0, and never 0·∞.
+// square returns g²·x, in an order that underflows last.
 func square[T ~float64](g T, x float64) float64 { return float64(g) * (float64(g) * x) }
 
 // logRatio returns log(a/b) for 0 ≤ b < a, also where a/b overflows.

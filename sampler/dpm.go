@@ -16,6 +16,7 @@ import (
 // an error (ErrSingular): start a run just below. It serves every path.
 type DPMSDE struct{}
 
+// Coeffs implements [Rule].
 func (DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	switch {
 	case same(from, to):
@@ -40,6 +41,7 @@ func (DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // path, Exact{Ratio(√2)}. It serves every path.
 type DPMSDEPlus struct{}
 
+// Coeffs implements [Rule].
 func (DPMSDEPlus) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if same(from, to) {
 		return ode(to), nil

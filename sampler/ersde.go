@@ -16,18 +16,21 @@ import (
 // instead. It preserves coefficients and serves every path.
 type ERSDE struct{}
 
+// Coeffs implements [Rule].
 func (ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if same(from, to) {
 		return ode(to), nil
 	}
-	p := math.Pow(from.Noise/from.Signal, 0.3)
-	q := math.Pow(to.Noise/to.Signal, 0.3)
-	if !(q <= p && q <= math.MaxFloat64) {
-		return Coeffs{}, noisier("ERSDE", from, to)
+	_, rest, err := shrink("ERSDE", from, to)
+	if err != nil {
+		return Coeffs{}, err
 	}
+	p := math.Pow(from.Noise/from.Signal, 0.3)
+	// Λ'^0.3 - Λ^0.3, without the difference of two that are alike.
+	fall := p * math.Expm1(0.3*math.Log1p(-rest))
 	// ψ(Λ') and ψ(Λ) overflow near level 1. Divided by e^p they do not.
 	ten := 10 * math.Exp(-p)
-	rho := (math.Exp(q-p) + ten) / (1 + ten)
-	rest := -math.Expm1(q-p) / (1 + ten) // 1 - ρ
+	rho := (math.Exp(fall) + ten) / (1 + ten)
+	rest = -math.Expm1(fall) / (1 + ten) // 1 - ρ
 	return mix(to, rho, math.Sqrt(rest*(1+rho))), nil
 }

@@ -24,6 +24,7 @@ import (
 // accuracy. ErrDiffusion says that it does not converge.
 type Exact struct{ Diffusion Diffusion }
 
+// Coeffs implements [Rule].
 func (r Exact) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if err := checkFlow("Exact", from, to); err != nil {
 		return Coeffs{}, err
@@ -97,12 +98,15 @@ func integrate(d Diffusion, t, s float64) (float64, error) {
 				worst = i
 			}
 		}
-		if err <= max(tol*sum, tiny) {
+		switch {
+		case err <= max(tol*sum, tiny):
 			return sum, nil
+		case math.IsInf(sum, 1): // not a pole, which a panel would have to hit, but too large for a float64
+			return math.Inf(1), nil
 		}
 		p := panels[worst]
 		m := p.a + (p.b-p.a)/2
-		if len(panels) == maxPanels || !finite(sum) {
+		if len(panels) == maxPanels {
 			return 0, fail(ErrDiffusion, "Exact: %s: the integral of g²/u² from %v to %v does not converge near u = %v",
 				typeName(d), s, t, s*math.Exp(m))
 		}

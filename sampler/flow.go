@@ -17,6 +17,7 @@ import (
 // It preserves coefficients and serves every path, where it is DDIM with η = 0.
 type FlowODE struct{}
 
+// Coeffs implements [Rule].
 func (FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return ode(to), nil }
 
 // FlowSDE is the Euler-Maruyama step of the SDE with the flow's marginals (Eq. 10):
@@ -31,6 +32,7 @@ func (FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return ode(to), ni
 // It serves the rectified-flow path only.
 type FlowSDE struct{ Diffusion Diffusion }
 
+// Coeffs implements [Rule].
 func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c, err := flowIncrement("FlowSDE", r.Diffusion, from, to)
 	if c == 0 {
@@ -48,6 +50,7 @@ func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // rectified-flow path only.
 type NoisyODE struct{ Diffusion Diffusion }
 
+// Coeffs implements [Rule].
 func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c, err := flowIncrement("NoisyODE", r.Diffusion, from, to)
 	return Coeffs{to.Signal, to.Noise, c}, err
@@ -61,10 +64,12 @@ func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // any number and silently aliases what lies outside. It serves every path.
 //
 // The share of noise that is replaced does not depend on the length of the step,
-// so with fixed η and ever more steps FlowCPS tends to replace all of it. [Exact]
-// does not.
+// so with fixed η and ever more steps FlowCPS tends to replace all of it, and its
+// samples not to the model's law but to one of less variance. [Exact] tends to the
+// model's law.
 type FlowCPS struct{ Eta float64 }
 
+// Coeffs implements [Rule].
 func (r FlowCPS) Coeffs(_, to schedule.Point) (Coeffs, error) {
 	if err := checkUnit("FlowCPS", r.Eta); err != nil {
 		return Coeffs{}, err
@@ -84,6 +89,7 @@ func (r FlowCPS) Coeffs(_, to schedule.Point) (Coeffs, error) {
 // path only.
 type FlowCPWS struct{ Diffusion Diffusion }
 
+// Coeffs implements [Rule].
 func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c, err := flowIncrement("FlowCPWS", r.Diffusion, from, to)
 	s := to.Noise
@@ -107,6 +113,7 @@ func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // rectified-flow path only.
 type ModifiedSDE struct{ Diffusion Diffusion }
 
+// Coeffs implements [Rule].
 func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c, err := flowIncrement("ModifiedSDE", r.Diffusion, from, to)
 	if err != nil {

@@ -17,6 +17,7 @@ import (
 // serves the rectified-flow path only.
 type SAGE struct{ Eta float64 }
 
+// Coeffs implements [Rule].
 func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if err := checkPositive("SAGE", r.Eta); err != nil {
 		return Coeffs{}, err

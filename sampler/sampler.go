@@ -46,7 +46,7 @@ type Sampler struct {
 // New computes and checks every transition of c. An error names the field, or the
 // step with its levels, the rule and the parameter:
 //
-//	sampler: step 9 (noise 0.1 → 0): FlowCPS: eta 1.7 is not in [0, 1]
+//	sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 func New(c Config) (*Sampler, error) {
 	if err := c.check(); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)

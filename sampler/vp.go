@@ -17,6 +17,7 @@ import (
 // zero-SNR DDIM gives NaN there, for it takes the root of a rounded difference.
 type DDIM struct{ Eta float64 }
 
+// Coeffs implements [Rule].
 func (r DDIM) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	if err := checkUnit("DDIM", r.Eta); err != nil || r.Eta == 0 || same(from, to) {
 		return ode(to), err
@@ -37,6 +38,7 @@ func (r DDIM) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // It preserves neither signal nor noise. It serves paths with α² + σ² = 1.
 type VPSDE struct{}
 
+// Coeffs implements [Rule].
 func (VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	for _, p := range [2]schedule.Point{from, to} {
 		if !p.OnVP() {
@@ -51,5 +53,5 @@ func (VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	}
 	α, σ := from.Signal, from.Noise
 	β := (to.Signal - α) * (to.Signal + α) / (to.Signal * to.Signal)
-	return Coeffs{(1 + β/2) * α, (1+β/2)*σ - β/σ, math.Sqrt(β)}, nil
+	return Coeffs{(1 + β/2) * α, float64((1+β/2)*σ) - β/σ, math.Sqrt(β)}, nil
 }

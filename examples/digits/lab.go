@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"math"
 	"text/tabwriter"
 	"time"
 
@@ -64,6 +65,7 @@ func newLab(o options) (*lab, error) {
 type row struct {
 	rule
 	level     float64 // noise left at the end, by the audit
+	excess    float64 // accumulated over all steps, by the audit
 	residual  float64 // root mean square on near-constant pixels
 	diversity float64 // mean distance to the nearest other sample of the class
 	accuracy  float64
@@ -90,8 +92,8 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 	x := run.Latents[s.Steps()]
 
 	audit := s.Audit()
-	r.level = audit[len(audit)-1].Level
-	l.measure(&r, x, l.classes)
+	r.level, r.excess = audit[len(audit)-1].Level, audit[len(audit)-1].Accumulated
+	l.measure(&r, x)
 	logp, err := l.logProbs(s, b, run)
 	if err != nil {
 		return nil, row{}, err
@@ -103,33 +105,33 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 	return x, r, nil
 }
 
-// reference returns the row of the table for the data.
+// reference returns the row of the table for the data: all images of the classes asked
+// for, and for the diversity, which falls with their number, as many as there are
+// samples.
 func (l *lab) reference() row {
 	r := row{rule: rule{label: "data"}}
 	var x []float32
 	var classes []int
 	for _, c := range l.asked {
-		images := l.images(c, l.each)
+		images := l.images(c, l.data.Len())
 		x = append(x, images...)
 		for range len(images) / digits.Dim {
 			classes = append(classes, c)
 		}
+		r.diversity += digits.Diversity(l.images(c, l.each)) / float64(len(l.asked))
 	}
-	l.measure(&r, x, classes)
+	r.residual = l.background.Residual(x)
+	r.accuracy = l.judge.Accuracy(x, classes)
 	return r
 }
 
-// measure measures images that stand class by class.
-func (l *lab) measure(r *row, x []float32, classes []int) {
+// measure measures samples.
+func (l *lab) measure(r *row, x []float32) {
 	r.residual = l.background.Residual(x)
-	r.accuracy = l.judge.Accuracy(x, classes)
-	for lo := 0; lo < len(classes); {
-		hi := lo
-		for hi < len(classes) && classes[hi] == classes[lo] {
-			hi++
-		}
-		r.diversity += digits.Diversity(x[lo*digits.Dim:hi*digits.Dim]) / float64(len(l.asked))
-		lo = hi
+	r.accuracy = l.judge.Accuracy(x, l.classes)
+	n := l.each * digits.Dim
+	for i := range l.asked {
+		r.diversity += digits.Diversity(x[i*n:][:n]) / float64(len(l.asked))
 	}
 }
 
@@ -170,9 +172,9 @@ func (l *lab) show(x []float32) []float32 {
 	return shown
 }
 
-// real returns the row of the picture that shows the data.
-func (l *lab) real() strip {
-	s := strip{label: "data", remark: remark(l.background.Residual(l.data.Pixels))}
+// real returns the row of the picture that shows the data, given its row of the table.
+func (l *lab) real(r row) strip {
+	s := strip{label: r.label, remark: remark(r.residual)}
 	for _, c := range l.asked {
 		s.images = append(s.images, l.images(c, l.shown)...)
 	}
@@ -186,22 +188,26 @@ func remark(residual float64) string { return fmt.Sprintf("residual noise %.3f",
 func printTable(w io.Writer, o options, rows []row, l *lab) {
 	fmt.Fprintf(w, "%d samples, %s, shift %v, η = %v, seed %d\n\n", len(l.samples), o.run(), o.shift, o.eta, o.seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(t, "rule\tfinal level\tresidual noise\tdiversity\taccuracy\tlog-prob\ttime\t")
+	fmt.Fprintln(t, "rule\tfinal level\texcess\tresidual noise\tdiversity\taccuracy\tlog-prob\ttime\t")
 	for _, r := range rows {
-		level, logp, seconds := "-", "-", "-"
+		level, excess, logp, seconds := "-", "-", "-", "-"
 		if r.Rule != nil {
 			level = fmt.Sprintf("%.4f", r.level)
+			excess = fmt.Sprintf("%.4f", math.Abs(r.excess)) // no -0.0000
 			seconds = fmt.Sprintf("%.2f s", r.time.Seconds())
 		}
 		if r.density {
 			logp = fmt.Sprintf("%.3f", r.logProb)
 		}
-		fmt.Fprintf(t, "%s\t%s\t%.4f\t%.3f\t%.1f %%\t%s\t%s\t\n",
-			r.label, level, r.residual, r.diversity, 100*r.accuracy, logp, seconds)
+		fmt.Fprintf(t, "%s\t%s\t%s\t%.4f\t%.3f\t%.1f %%\t%s\t%s\t\n",
+			r.label, level, excess, r.residual, r.diversity, 100*r.accuracy, logp, seconds)
 	}
 	t.Flush()
 	fmt.Fprint(w, `
-final level     noise left after the last step where the model is exact; the schedule says 0
+final level     noise left after the last step if the model is exact and was given the noise
+                that the schedule says; 0 is right
+excess          what all steps together add to that of the schedule, root of the sum of squares;
+                a model that is given too much noise makes more of it
 residual noise  root mean square deviation from the mean on the pixels that hardly vary in the
                 data; what the data itself has there is a few rare strokes
 diversity       mean distance to the nearest other sample of the class, in the data to one of

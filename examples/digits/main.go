@@ -67,8 +67,8 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	if err != nil {
 		return err
 	}
-	strips := []strip{lab.real()} // of the picture
 	rows := []row{lab.reference()}
+	strips := []strip{lab.real(rows[0])}
 	for i, s := range samplers {
 		x, r, err := lab.sample(ctx, s)
 		if err != nil {

@@ -4,11 +4,13 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"image"
 	"image/png"
 	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 )
@@ -52,6 +54,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-shift NaN", "-shift NaN is not positive"},
 		{"-shift Inf", "level"},
 		{"-rule heun", `-rule "heun" is none of flowode, flowsde-ratio`},
+		{"-train -steps 5", "-train takes no other flag"},
 		{"-class 10", "-class 10 is no digit"},
 		{"-samples 1", "-samples 1 is not in [2, 1000]"},
 		{"-colour", "flag provided but not defined: -colour"},
@@ -77,6 +80,37 @@ func TestHelp(t *testing.T) {
 		if !strings.Contains(stdout, f+" ") && !strings.Contains(stdout, f+"\n") {
 			t.Errorf("the help does not explain %s", f)
 		}
+	}
+}
+
+// The picture of the README is what the program writes. Other architectures than
+// amd64 may give the network other bits, see package digits.
+func TestPicture(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("the picture was made on amd64")
+	}
+	o, err := parse([]string{"-out", t.TempDir()}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(context.Background(), o, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	var pixels [2][]byte
+	for i, name := range []string{"digits.png", filepath.Join(o.out, "digits.png")} {
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		m, err := png.Decode(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		pixels[i] = m.(*image.RGBA).Pix
+	}
+	if !bytes.Equal(pixels[0], pixels[1]) {
+		t.Error("examples/digits/digits.png is not up to date: copy the new one there")
 	}
 }
 

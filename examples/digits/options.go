@@ -48,16 +48,18 @@ func parse(args []string, w io.Writer) (options, error) {
 	case err != nil:
 		return o, usageError{err}
 	}
-	return o, o.check(f.Args())
+	return o, o.check(f.Args(), f.NFlag())
 }
 
 // check reports the first value that makes no sense. What package sampler knows
 // better, it checks itself.
-func (o options) check(args []string) error {
+func (o options) check(args []string, flags int) error {
 	var err error
 	switch {
 	case len(args) > 0:
 		err = fmt.Errorf("unexpected argument %q", args[0])
+	case o.train && flags > 1:
+		err = errors.New("-train takes no other flag: it makes the weights of the module")
 	case o.steps < 1 || o.steps > 1000:
 		err = fmt.Errorf("-steps %d is not in [1, 1000]", o.steps)
 	case o.class < -1 || o.class >= digits.Classes:

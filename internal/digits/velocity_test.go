@@ -144,6 +144,9 @@ func TestForwardBits(t *testing.T) {
 }
 
 func TestForwardDoesNotAllocate(t *testing.T) {
+	if raceEnabled {
+		t.Skip("the race detector empties pools")
+	}
 	n, _ := committed(t)
 	x, classes := normals(40, 6)
 	v := make([]float32, len(x))

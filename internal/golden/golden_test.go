@@ -42,7 +42,7 @@ func (a *arr) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// load decodes a golden file into dst.
+// load decodes a golden file into dst. testdata/README.md defines the format.
 func load(t *testing.T, file string, dst any) {
 	t.Helper()
 	dir := cmp.Or(os.Getenv("CPS_GOLDEN"), "internal/golden/testdata")
@@ -52,6 +52,10 @@ func load(t *testing.T, file string, dst any) {
 	b, err := os.ReadFile(filepath.Join(dir, file))
 	if err != nil {
 		t.Fatal(err)
+	}
+	var head struct{ Format int }
+	if err := json.Unmarshal(b, &head); err != nil || head.Format != 1 {
+		t.Fatalf("%s: format %d, want 1: %v", file, head.Format, err)
 	}
 	if err := json.Unmarshal(b, dst); err != nil {
 		t.Fatalf("%s: %v", file, err)
