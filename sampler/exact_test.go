@@ -36,6 +36,9 @@ func quadrature(t *rapid.T) {
 	if from.Noise <= to.Noise || to.Noise == 0 {
 		to = schedule.Level(from.Noise / 3)
 	}
+	if to.Noise < 1e-290 {
+		t.Skip("so close to the smallest numbers, points between the levels have no digits")
+	}
 	want, err := sampler.Exact{Diffusion: d}.Coeffs(from, to)
 	got, err2 := sampler.Exact{Diffusion: opaque{d}}.Coeffs(from, to)
 	if err != nil || err2 != nil {

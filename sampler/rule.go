@@ -81,7 +81,7 @@ func shrink(rule string, from, to schedule.Point) (e, rest float64, err error) {
 	if !(rest >= 0) { // NaN too
 		return 0, 0, noisier(rule, from, to)
 	}
-	return e, rest, nil
+	return e, min(rest, 1), nil // above 1 only by rounding
 }
 
 // noisier is the error of a step to a larger ratio of noise to signal.
