@@ -58,7 +58,7 @@ func TestProbabilities(t *testing.T) {
 			}
 		}
 	}
-	if a := testing.AllocsPerRun(20, func() { c.Probabilities(p, x) }); a >= 1 {
+	if a := testing.AllocsPerRun(20, func() { c.Probabilities(p, x) }); a >= 1 && !raceEnabled { // the race detector empties pools
 		t.Errorf("%v allocations", a)
 	}
 }
