@@ -99,7 +99,7 @@ type pass struct {
 }
 
 // piece does piece k of row i.
-func (p *pass) piece(i, k int) {
+func (p *pass) piece(w *kernel.Work, i, k int) {
 	row := &p.b.Rows[i]
 	n := p.b.Dim
 	lo, hi := i*n+k*pieceLen, i*n+min(n, (k+1)*pieceLen)
@@ -125,7 +125,7 @@ func (p *pass) piece(i, k int) {
 			sums = nil
 		}
 		s := kernel.Stream{Key: uint64(p.b.Key), Sample: row.Sample, Step: row.Step}
-		kernel.Step(sums, out, x, v, a, s, uint64(k)*pieceLen, kernel.Storage(p.b.Storage))
+		w.Step(sums, out, x, v, a, s, uint64(k)*pieceLen, kernel.Storage(p.b.Storage))
 	case doSquares:
 		kernel.Squares(sums, out, x, v, a)
 	case doGrad:
@@ -158,9 +158,10 @@ func (c CPU) run(p pass) {
 	}
 	total := p.pieces * len(p.b.Rows)
 	if workers = min(workers, total); workers < 2 || p.b.Len() < breakEven {
+		var w kernel.Work
 		for i := range p.b.Rows {
 			for k := range p.pieces {
-				p.piece(i, k)
+				p.piece(&w, i, k)
 			}
 		}
 		return
@@ -218,13 +219,14 @@ var teams = sync.Pool{New: func() any {
 
 // work does pieces until none is left.
 func (t *team) work() {
+	var w kernel.Work
 	for {
 		hi := t.next.Add(t.grain)
 		if hi-t.grain >= t.total {
 			return
 		}
 		for j := hi - t.grain; j < min(hi, t.total); j++ {
-			t.pass.piece(int(j)/t.pass.pieces, int(j)%t.pass.pieces)
+			t.pass.piece(&w, int(j)/t.pass.pieces, int(j)%t.pass.pieces)
 		}
 	}
 }

@@ -79,7 +79,9 @@ func boxMuller(x, y uint32) (float32, float32) {
 }
 
 // Normal stores in dst the standard normal draws off, off+1, … of the stream.
-func (s Stream) Normal(dst []float32, off uint64) {
+func (s Stream) Normal(dst []float32, off uint64) { s.normal(dst, off) }
+
+func (s Stream) normalPortable(dst []float32, off uint64) {
 	b, skip := uint32(off/4), off%4
 	for ; len(dst) > 0; b++ {
 		w0, w1, w2, w3 := s.block(b)

@@ -24,10 +24,25 @@ func (a Affine) mean(m, x, v []float32, i int) {
 	}
 }
 
+// Step is [Work.Step] with memory of its own.
+func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	new(Work).Step(sums, dst, x, v, a, s, off, t)
+}
+
 // Step stores in dst elements off, off+1, … of a step's result and, unless sums is
 // nil, in sums[k] the sum of squares of block k of these. Off must be a multiple
 // of [BlockLen]. The inputs start at element off too; dst may be x or v.
-func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+func (w *Work) Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	w.step(sums, dst, x, v, a, s, off, t)
+}
+
+// Squares stores in sums[k] the sum of squares of next - X·x - V·v over block k.
+func Squares(sums, next, x, v []float32, a Affine) { squares(sums, next, x, v, a) }
+
+// Grad adds float32(scale·(next - X·x - V·v)) to dst, which may be an input.
+func Grad(dst, next, x, v []float32, a Affine, scale float32) { grad(dst, next, x, v, a, scale) }
+
+func stepPortable(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
 	var m, g [quarterLen]float32
 	for b := 0; b*BlockLen < len(dst); b++ {
 		var q [4]lanes
@@ -41,7 +56,7 @@ func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) 
 			a.mean(m, x, v, i)
 			if a.Eps != 0 {
 				g := g[:len(y)]
-				s.Normal(g, off+uint64(i))
+				s.normalPortable(g, off+uint64(i))
 				for j, e := range g {
 					y[j] = float32(a.Eps*e) + m[j]
 				}
@@ -64,8 +79,7 @@ func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) 
 	}
 }
 
-// Squares stores in sums[k] the sum of squares of next - X·x - V·v over block k.
-func Squares(sums, next, x, v []float32, a Affine) {
+func squaresPortable(sums, next, x, v []float32, a Affine) {
 	var d [quarterLen]float32
 	for b := range Blocks(len(next)) {
 		var q [4]lanes
@@ -86,8 +100,7 @@ func Squares(sums, next, x, v []float32, a Affine) {
 	}
 }
 
-// Grad adds float32(scale·(next - X·x - V·v)) to dst, which may be an input.
-func Grad(dst, next, x, v []float32, a Affine, scale float32) {
+func gradPortable(dst, next, x, v []float32, a Affine, scale float32) {
 	var m [quarterLen]float32
 	for i := 0; i < len(dst); i += quarterLen {
 		y := dst[i:min(i+quarterLen, len(dst))]

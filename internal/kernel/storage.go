@@ -66,7 +66,7 @@ func toFloat16(x float32) uint16 {
 	sign, a := uint16(b>>16)&0x8000, b&0x7fffffff
 	switch {
 	case a > 0x7f800000:
-		return sign | 0x7e00
+		return sign | 0x7e00 | uint16(a>>13)&0x3ff // quiet, as processors convert it
 	case a >= 0x477ff000: // rounds to 2¹⁶ or more
 		return sign | 0x7c00
 	case a < 0x38800000: // below 2⁻¹⁴: adding ½ leaves multiples of 2⁻²⁴ in the low bits

@@ -1,0 +1,65 @@
+// Asm generates the AVX2 kernels of package kernel: noise, step, squares, gradient.
+//
+//	go run . -out ../avx2_amd64.s
+//
+// The kernels do to eight elements at once what the portable code of package kernel
+// does to one, in the same order; see the comments there for what and why.
+package main
+
+import (
+	"fmt"
+	"math"
+	"slices"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+type vec = reg.VecVirtual
+
+func main() {
+	ConstraintExpr("amd64,!purego")
+	normals()
+	for _, t := range []storage{float32s, bfloat16s, float16s} {
+		pass(step, t)
+	}
+	pass(squares, float32s)
+	pass(gradient, float32s)
+	Generate()
+}
+
+// Read-only data is named by its content, so that it exists once.
+var data = map[string]Mem{}
+
+// words returns a constant of eight words.
+func words(w ...uint32) Mem {
+	name := "w"
+	for _, x := range w {
+		name += fmt.Sprintf("_%x", x)
+	}
+	if !slices.ContainsFunc(w, func(x uint32) bool { return x != w[0] }) {
+		name = fmt.Sprintf("w_%08x", w[0])
+	}
+	m, ok := data[name]
+	if !ok {
+		m = GLOBL(name, 24) // RODATA|NOPTR
+		for i, x := range w {
+			DATA(4*i, U32(x))
+		}
+		data[name] = m
+	}
+	return m
+}
+
+// all returns a constant of eight equal words.
+func all(x uint32) Mem { return words(x, x, x, x, x, x, x, x) }
+
+// allF returns a constant of eight equal float32s.
+func allF(x float64) Mem { return all(math.Float32bits(float32(x))) }
+
+// quads returns a constant of four equal 64-bit words.
+func quads(x uint32) Mem { return words(x, 0, x, 0, x, 0, x, 0) }
+
+// at returns the memory at an offset from a pointer.
+func at(p reg.Register, offset int) Mem { return Mem{Base: p, Disp: offset} }

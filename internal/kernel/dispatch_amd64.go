@@ -1,0 +1,58 @@
+//go:build !purego
+
+package kernel
+
+import "golang.org/x/sys/cpu"
+
+// An implementation is one way to compute the passes. All give the same bits.
+type implementation uint8
+
+const (
+	portable implementation = iota
+	avx2
+)
+
+// available lists the implementations that this machine can run, the fastest last.
+func available() []implementation {
+	if cpu.X86.HasAVX2 && cpu.X86.HasF16C {
+		return []implementation{portable, avx2}
+	}
+	return []implementation{portable}
+}
+
+// use is the implementation in use. Tests set it.
+var use = available()[len(available())-1]
+
+func (i implementation) String() string { return [...]string{"portable", "AVX2"}[i] }
+
+func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	if use == avx2 {
+		w.stepVector(sums, dst, x, v, a, s, off, t)
+		return
+	}
+	stepPortable(sums, dst, x, v, a, s, off, t)
+}
+
+func squares(sums, next, x, v []float32, a Affine) {
+	if use == avx2 {
+		squaresVector(sums, next, x, v, a)
+		return
+	}
+	squaresPortable(sums, next, x, v, a)
+}
+
+func grad(dst, next, x, v []float32, a Affine, scale float32) {
+	if use == avx2 {
+		gradVector(dst, next, x, v, a, scale)
+		return
+	}
+	gradPortable(dst, next, x, v, a, scale)
+}
+
+func (s Stream) normal(dst []float32, off uint64) {
+	if use == avx2 {
+		s.normalVector(dst, off)
+		return
+	}
+	s.normalPortable(dst, off)
+}

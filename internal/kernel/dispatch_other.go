@@ -1,0 +1,28 @@
+//go:build !amd64 || purego
+
+package kernel
+
+// An implementation is one way to compute the passes. All give the same bits.
+type implementation uint8
+
+const portable implementation = 0
+
+// available lists the implementations that this machine can run, the fastest last.
+func available() []implementation { return []implementation{portable} }
+
+// use is the implementation in use. Tests set it.
+var use = portable
+
+func (implementation) String() string { return "portable" }
+
+func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	stepPortable(sums, dst, x, v, a, s, off, t)
+}
+
+func squares(sums, next, x, v []float32, a Affine) { squaresPortable(sums, next, x, v, a) }
+
+func grad(dst, next, x, v []float32, a Affine, scale float32) {
+	gradPortable(dst, next, x, v, a, scale)
+}
+
+func (s Stream) normal(dst []float32, off uint64) { s.normalPortable(dst, off) }

@@ -1,0 +1,177 @@
+//go:build !purego
+
+package kernel
+
+import "math"
+
+//go:generate sh -c "cd _asm && go run . -out ../avx2_amd64.s"
+
+// A schedule is what the kernels need of a stream: the round keys, and what the first
+// two rounds make of the counter's words that all blocks share. Its layout is known
+// to _asm.
+type schedule struct {
+	keys  [20]uint32
+	first [4]uint32
+}
+
+// schedule returns the schedule of s, whose round keys are given.
+func (s Stream) schedule(keys *[20]uint32) (c schedule) {
+	c.keys = *keys
+	c1, c2, c3 := s.Step, uint32(s.Sample), uint32(s.Sample>>32)
+	p := uint64(c2) * philoxM1
+	q := uint64(uint32(p>>32)^c1^keys[0]) * philoxM0
+	c.first = [4]uint32{
+		c3 ^ keys[1],
+		uint32(p) ^ keys[2],
+		uint32(q>>32) ^ keys[3],
+		uint32(q),
+	}
+	return c
+}
+
+// passArgs says what a pass does to n elements, which may be many blocks:
+//
+//	step      dst = round(wx·x + wv·v + we·extra), sums of squares of dst - wx·x - wv·v
+//	squares   sums of squares of dst - wx·x - wv·v
+//	grad      dst += we·(extra - wx·x - wv·v)
+//
+// After each block, backX and backV bytes are taken off x and v. Its layout is known
+// to _asm.
+type passArgs struct {
+	dst, x, v, extra *float32
+	n                int
+	sums             *float32
+	backX, backV     int
+	wx, wv, we       float32
+	_                float32
+	masks            *int32
+}
+
+// masks are 32 ones and 32 zeros: from element 32-n on, n ones.
+var masks = func() (m [64]int32) {
+	for i := range 32 {
+		m[i] = -1
+	}
+	return m
+}()
+
+// zeros stand for a term that is absent. Its weight is -0 then, for a sum with
+// -0·0 = -0 is the other summand to the bit.
+var zeros [BlockLen]float32
+
+var minusZero = math.Float32frombits(1 << 31)
+
+//go:noescape
+func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
+
+//go:noescape
+func stepAVX2(a *passArgs)
+
+//go:noescape
+func stepBFloat16AVX2(a *passArgs)
+
+//go:noescape
+func stepFloat16AVX2(a *passArgs)
+
+//go:noescape
+func squaresAVX2(a *passArgs)
+
+//go:noescape
+func gradAVX2(a *passArgs)
+
+// inputs sets x and v of the arguments, from element i on, and their weights.
+func (p *passArgs) inputs(x, v []float32, i int, a Affine) {
+	p.masks = &masks[32]
+	p.x, p.wx = &zeros[0], minusZero
+	p.v, p.wv = &zeros[0], minusZero
+	p.backX, p.backV = 4*BlockLen, 4*BlockLen
+	if a.X != 0 {
+		p.x, p.wx, p.backX = &x[i], a.X, 0
+	}
+	if a.V != 0 {
+		p.v, p.wv, p.backV = &v[i], a.V, 0
+	}
+	if a.X == 0 && a.V == 0 {
+		p.wx = 0 // no term at all is +0
+	}
+}
+
+const groupLen = 32 // elements that normalsAVX2 makes at a time
+
+func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	if len(dst) == 0 {
+		return
+	}
+	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
+	if sums != nil {
+		sums = sums[:Blocks(len(dst))]
+	}
+	var c schedule
+	if a.Eps != 0 {
+		c = s.schedule(w.keys.of(s.Key))
+	}
+	var unwanted float32
+	for i := 0; i < len(dst); i += BlockLen {
+		p := passArgs{dst: &dst[i], n: min(BlockLen, len(dst)-i), extra: &zeros[0], sums: &unwanted, we: minusZero}
+		p.inputs(x, v, i, a)
+		if a.Eps != 0 {
+			p.extra, p.we = &w.noise[0], a.Eps
+			normalsAVX2(&w.noise[0], (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &c)
+		}
+		if sums != nil {
+			p.sums = &sums[i/BlockLen]
+		}
+		switch t {
+		case BFloat16:
+			stepBFloat16AVX2(&p)
+		case Float16:
+			stepFloat16AVX2(&p)
+		default:
+			stepAVX2(&p)
+		}
+	}
+}
+
+func squaresVector(sums, next, x, v []float32, a Affine) {
+	if len(next) == 0 {
+		return
+	}
+	x, v = fit(x, len(next), a.X), fit(v, len(next), a.V)
+	sums = sums[:Blocks(len(next))]
+	p := passArgs{dst: &next[0], n: len(next), sums: &sums[0]}
+	p.inputs(x, v, 0, a)
+	squaresAVX2(&p)
+}
+
+func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
+	if len(dst) == 0 {
+		return
+	}
+	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
+	next = next[:len(dst)]
+	p := passArgs{dst: &dst[0], n: len(dst), extra: &next[0], we: scale}
+	p.inputs(x, v, 0, a)
+	gradAVX2(&p)
+}
+
+// fit returns the n elements of an input, for assembly does not check bounds.
+func fit(x []float32, n int, weight float32) []float32 {
+	if weight == 0 {
+		return nil
+	}
+	return x[:n]
+}
+
+func (s Stream) normalVector(dst []float32, off uint64) {
+	// The portable code goes to the next block, and does the last few.
+	head := min(int(-off&3), len(dst))
+	s.normalPortable(dst[:head], off)
+	dst, off = dst[head:], off+uint64(head)
+	if groups := len(dst) / groupLen; groups > 0 {
+		var keys roundKeys
+		c := s.schedule(keys.of(s.Key))
+		normalsAVX2(&dst[0], groups, uint32(off/4), &c)
+		dst, off = dst[groups*groupLen:], off+uint64(groups*groupLen)
+	}
+	s.normalPortable(dst, off)
+}
