@@ -6,7 +6,7 @@
 
 // func normalsAVX2(dst *float32, groups int, block uint32, s *byte)
 // Requires: AVX, AVX2
-TEXT ·normalsAVX2(SB), NOSPLIT, $0-32
+TEXT ·normalsAVX2(SB), NOSPLIT, $448-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
@@ -14,304 +14,519 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $0-32
 	VMOVD        BX, X0
 	VPBROADCASTD X0, Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
-
-group:
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
-	VPBROADCASTD 80(DX), Y3
-	VPSRLQ       $0x20, Y2, Y4
-	VPXOR        Y3, Y4, Y4
-	VPSRLQ       $0x20, Y1, Y5
-	VPXOR        Y3, Y5, Y3
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
-	VPBROADCASTD 84(DX), Y5
-	VPSRLQ       $0x20, Y4, Y6
-	VPXOR        Y5, Y6, Y6
-	VPSRLQ       $0x20, Y3, Y7
-	VPXOR        Y5, Y7, Y5
-	VPBROADCASTD 88(DX), Y7
-	VPXOR        Y7, Y2, Y2
-	VPXOR        Y7, Y1, Y1
-	VPBROADCASTD 92(DX), Y7
-	VPBROADCASTD 16(DX), Y8
-	VPBROADCASTD 20(DX), Y9
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y6
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y5
-	VPSRLQ       $0x20, Y2, Y10
-	VPXOR        Y4, Y10, Y4
-	VPXOR        Y8, Y4, Y4
-	VPSRLQ       $0x20, Y1, Y10
-	VPXOR        Y3, Y10, Y3
-	VPXOR        Y8, Y3, Y3
-	VPXOR        Y9, Y7, Y7
-	VPSRLQ       $0x20, Y6, Y8
-	VPXOR        Y7, Y8, Y8
-	VPSRLQ       $0x20, Y5, Y9
-	VPXOR        Y7, Y9, Y7
-	VPBROADCASTD 24(DX), Y9
-	VPBROADCASTD 28(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y4
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y7, Y7
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
-	VPSRLQ       $0x20, Y8, Y11
-	VPXOR        Y2, Y11, Y2
-	VPXOR        Y9, Y2, Y2
-	VPSRLQ       $0x20, Y7, Y11
-	VPXOR        Y1, Y11, Y1
-	VPXOR        Y9, Y1, Y1
-	VPSRLQ       $0x20, Y4, Y9
-	VPXOR        Y6, Y9, Y6
-	VPXOR        Y10, Y6, Y6
-	VPSRLQ       $0x20, Y3, Y9
-	VPXOR        Y5, Y9, Y5
-	VPXOR        Y10, Y5, Y5
-	VPBROADCASTD 32(DX), Y9
-	VPBROADCASTD 36(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
-	VPSRLQ       $0x20, Y6, Y11
-	VPXOR        Y8, Y11, Y8
-	VPXOR        Y9, Y8, Y8
-	VPSRLQ       $0x20, Y5, Y11
-	VPXOR        Y7, Y11, Y7
-	VPXOR        Y9, Y7, Y7
-	VPSRLQ       $0x20, Y2, Y9
-	VPXOR        Y4, Y9, Y4
-	VPXOR        Y10, Y4, Y4
-	VPSRLQ       $0x20, Y1, Y9
-	VPXOR        Y3, Y9, Y3
-	VPXOR        Y10, Y3, Y3
-	VPBROADCASTD 40(DX), Y9
-	VPBROADCASTD 44(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y8, Y8
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y7, Y7
-	VPSRLQ       $0x20, Y4, Y11
-	VPXOR        Y6, Y11, Y6
-	VPXOR        Y9, Y6, Y6
-	VPSRLQ       $0x20, Y3, Y11
-	VPXOR        Y5, Y11, Y5
-	VPXOR        Y9, Y5, Y5
-	VPSRLQ       $0x20, Y8, Y9
-	VPXOR        Y2, Y9, Y2
-	VPXOR        Y10, Y2, Y2
-	VPSRLQ       $0x20, Y7, Y9
-	VPXOR        Y1, Y9, Y1
-	VPXOR        Y10, Y1, Y1
-	VPBROADCASTD 48(DX), Y9
-	VPBROADCASTD 52(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y6
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y5
-	VPSRLQ       $0x20, Y2, Y11
-	VPXOR        Y4, Y11, Y4
-	VPXOR        Y9, Y4, Y4
-	VPSRLQ       $0x20, Y1, Y11
-	VPXOR        Y3, Y11, Y3
-	VPXOR        Y9, Y3, Y3
-	VPSRLQ       $0x20, Y6, Y9
-	VPXOR        Y8, Y9, Y8
-	VPXOR        Y10, Y8, Y8
-	VPSRLQ       $0x20, Y5, Y9
-	VPXOR        Y7, Y9, Y7
-	VPXOR        Y10, Y7, Y7
-	VPBROADCASTD 56(DX), Y9
-	VPBROADCASTD 60(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y4
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y7, Y7
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
-	VPSRLQ       $0x20, Y8, Y11
-	VPXOR        Y2, Y11, Y2
-	VPXOR        Y9, Y2, Y2
-	VPSRLQ       $0x20, Y7, Y11
-	VPXOR        Y1, Y11, Y1
-	VPXOR        Y9, Y1, Y1
-	VPSRLQ       $0x20, Y4, Y9
-	VPXOR        Y6, Y9, Y6
-	VPXOR        Y10, Y6, Y6
-	VPSRLQ       $0x20, Y3, Y9
-	VPXOR        Y5, Y9, Y5
-	VPXOR        Y10, Y5, Y5
-	VPBROADCASTD 64(DX), Y9
-	VPBROADCASTD 68(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
-	VPSRLQ       $0x20, Y6, Y11
-	VPXOR        Y8, Y11, Y8
-	VPXOR        Y9, Y8, Y8
-	VPSRLQ       $0x20, Y5, Y11
-	VPXOR        Y7, Y11, Y7
-	VPXOR        Y9, Y7, Y7
-	VPSRLQ       $0x20, Y2, Y9
-	VPXOR        Y4, Y9, Y4
-	VPXOR        Y10, Y4, Y4
-	VPSRLQ       $0x20, Y1, Y9
-	VPXOR        Y3, Y9, Y3
-	VPXOR        Y10, Y3, Y3
-	VPBROADCASTD 72(DX), Y9
-	VPBROADCASTD 76(DX), Y10
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y8, Y8
-	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
-	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y7, Y7
-	VPSRLQ       $0x20, Y4, Y11
-	VPBLENDD     $0xaa, Y3, Y11, Y11
-	VPSHUFD      $0xa0, Y5, Y5
-	VPBLENDD     $0xaa, Y5, Y6, Y5
-	VPXOR        Y5, Y11, Y5
-	VPXOR        Y9, Y5, Y5
-	VPSHUFD      $0xa0, Y3, Y3
-	VPBLENDD     $0xaa, Y3, Y4, Y3
-	VPSRLQ       $0x20, Y8, Y4
-	VPBLENDD     $0xaa, Y7, Y4, Y4
-	VPSHUFD      $0xa0, Y1, Y1
-	VPBLENDD     $0xaa, Y1, Y2, Y1
-	VPXOR        Y1, Y4, Y1
-	VPXOR        Y10, Y1, Y1
-	VPSHUFD      $0xa0, Y7, Y2
-	VPBLENDD     $0xaa, Y2, Y8, Y2
-	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y5, Y4
-	VPSRLD       $0x10, Y5, Y5
-	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y5, Y5
-	VSUBPS       w_53000080<>+0(SB), Y5, Y5
-	VADDPS       Y4, Y5, Y5
-	VADDPS       w_3f000000<>+0(SB), Y5, Y5
-	VPSUBD       w_4f3504f3<>+0(SB), Y5, Y4
-	VPSRAD       $0x17, Y4, Y5
-	VCVTDQ2PS    Y5, Y5
-	VMULPS       w_bfb17218<>+0(SB), Y5, Y5
-	VPAND        w_007fffff<>+0(SB), Y4, Y4
-	VPADDD       w_3f3504f3<>+0(SB), Y4, Y4
-	VADDPS       w_bf800000<>+0(SB), Y4, Y4
-	VMULPS       w_3e51ad3d<>+0(SB), Y4, Y6
-	VADDPS       w_bea76229<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_3eb0ade7<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_becb9c05<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_3effadbd<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_bf2aad8e<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_3f80003f<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       w_c0000000<>+0(SB), Y6, Y6
-	VMULPS       Y4, Y6, Y6
-	VADDPS       Y5, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VPSLLD       $0x02, Y3, Y4
-	VCVTDQ2PS    Y4, Y4
-	VMULPS       w_30000000<>+0(SB), Y4, Y4
-	VMULPS       Y4, Y4, Y5
-	VMULPS       w_b8153b1c<>+0(SB), Y5, Y7
-	VADDPS       w_3b2324b6<>+0(SB), Y7, Y7
-	VMULPS       Y5, Y7, Y7
-	VADDPS       w_bda55db4<>+0(SB), Y7, Y7
-	VMULPS       Y5, Y7, Y7
-	VADDPS       w_3f490fda<>+0(SB), Y7, Y7
-	VMULPS       w_b9a75889<>+0(SB), Y5, Y8
-	VADDPS       w_3c81d8c7<>+0(SB), Y8, Y8
-	VMULPS       Y5, Y8, Y8
-	VADDPS       w_be9de9d1<>+0(SB), Y8, Y8
-	VMULPS       Y5, Y8, Y8
-	VADDPS       w_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y4, Y7, Y7
-	VPADDD       w_20000000<>+0(SB), Y3, Y3
-	VPSLLD       $0x01, Y3, Y4
-	VBLENDVPS    Y4, Y8, Y7, Y5
-	VBLENDVPS    Y4, Y7, Y8, Y4
-	VPAND        w_80000000<>+0(SB), Y3, Y7
-	VXORPS       Y7, Y5, Y5
-	VPADDD       w_40000000<>+0(SB), Y3, Y3
-	VPAND        w_80000000<>+0(SB), Y3, Y3
-	VXORPS       Y3, Y4, Y4
-	VMULPS       Y6, Y5, Y5
-	VMULPS       Y6, Y4, Y4
-	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y1, Y3
-	VPSRLD       $0x10, Y1, Y1
-	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y1, Y1
-	VSUBPS       w_53000080<>+0(SB), Y1, Y1
-	VADDPS       Y3, Y1, Y1
-	VADDPS       w_3f000000<>+0(SB), Y1, Y1
-	VPSUBD       w_4f3504f3<>+0(SB), Y1, Y1
-	VPSRAD       $0x17, Y1, Y3
-	VCVTDQ2PS    Y3, Y3
-	VMULPS       w_bfb17218<>+0(SB), Y3, Y3
-	VPAND        w_007fffff<>+0(SB), Y1, Y1
-	VPADDD       w_3f3504f3<>+0(SB), Y1, Y1
-	VADDPS       w_bf800000<>+0(SB), Y1, Y1
-	VMULPS       w_3e51ad3d<>+0(SB), Y1, Y6
-	VADDPS       w_bea76229<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_3eb0ade7<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_becb9c05<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_3effadbd<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_bf2aad8e<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_3f80003f<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       w_c0000000<>+0(SB), Y6, Y6
-	VMULPS       Y1, Y6, Y6
-	VADDPS       Y3, Y6, Y6
-	VSQRTPS      Y6, Y6
-	VPSLLD       $0x02, Y2, Y1
-	VCVTDQ2PS    Y1, Y1
-	VMULPS       w_30000000<>+0(SB), Y1, Y1
-	VMULPS       Y1, Y1, Y3
-	VMULPS       w_b8153b1c<>+0(SB), Y3, Y7
-	VADDPS       w_3b2324b6<>+0(SB), Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       w_bda55db4<>+0(SB), Y7, Y7
-	VMULPS       Y3, Y7, Y7
-	VADDPS       w_3f490fda<>+0(SB), Y7, Y7
-	VMULPS       w_b9a75889<>+0(SB), Y3, Y8
-	VADDPS       w_3c81d8c7<>+0(SB), Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       w_be9de9d1<>+0(SB), Y8, Y8
-	VMULPS       Y3, Y8, Y8
-	VADDPS       w_3f800000<>+0(SB), Y8, Y8
-	VMULPS       Y1, Y7, Y7
-	VPADDD       w_20000000<>+0(SB), Y2, Y1
-	VPSLLD       $0x01, Y1, Y2
-	VBLENDVPS    Y2, Y8, Y7, Y3
-	VBLENDVPS    Y2, Y7, Y8, Y2
-	VPAND        w_80000000<>+0(SB), Y1, Y7
-	VXORPS       Y7, Y3, Y3
-	VPADDD       w_40000000<>+0(SB), Y1, Y1
-	VPAND        w_80000000<>+0(SB), Y1, Y1
-	VXORPS       Y1, Y2, Y2
-	VMULPS       Y6, Y3, Y3
-	VMULPS       Y6, Y2, Y2
-	VUNPCKLPS    Y4, Y5, Y1
-	VUNPCKHPS    Y4, Y5, Y5
-	VUNPCKLPS    Y2, Y3, Y4
-	VUNPCKHPS    Y2, Y3, Y3
-	VUNPCKLPD    Y4, Y1, Y2
-	VMOVUPS      Y2, (AX)
-	VUNPCKHPD    Y4, Y1, Y1
-	VMOVUPS      Y1, 32(AX)
-	VUNPCKLPD    Y3, Y5, Y1
-	VMOVUPS      Y1, 64(AX)
-	VUNPCKHPD    Y3, Y5, Y1
-	VMOVUPS      Y1, 96(AX)
 	VPADDD       w_8_0_8_0_8_0_8_0<>+0(SB), Y0, Y0
-	ADDQ         $0x80, AX
+	VPSRLQ       $0x20, Y2, Y3
+	VPSRLQ       $0x20, Y1, Y4
+	VPBROADCASTD 640(DX), Y5
+	VPXOR        Y5, Y3, Y3
+	VPXOR        Y5, Y4, Y4
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
+	VPSRLQ       $0x20, Y3, Y5
+	VPSRLQ       $0x20, Y4, Y6
+	VPBROADCASTD 644(DX), Y7
+	VPXOR        Y7, Y5, Y5
+	VPXOR        Y7, Y6, Y6
+	VMOVDQU      Y3, 128(SP)
+	VMOVDQU      Y4, 192(SP)
+	VPBROADCASTD 648(DX), Y3
+	VPXOR        Y3, Y2, Y2
+	VPXOR        Y3, Y1, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y4
+	VPBROADCASTD 652(DX), Y5
+	VPSRLQ       $0x20, Y2, Y6
+	VPXOR        128(DX), Y6, Y6
+	VPXOR        128(SP), Y6, Y6
+	VMOVDQU      Y2, 128(SP)
+	VPSRLQ       $0x20, Y1, Y2
+	VPXOR        128(DX), Y2, Y2
+	VPXOR        192(SP), Y2, Y2
+	VMOVDQU      Y1, 192(SP)
+	VPSRLQ       $0x20, Y3, Y1
+	VPXOR        160(DX), Y1, Y1
+	VPXOR        Y5, Y1, Y1
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        160(DX), Y3, Y3
+	VPXOR        Y5, Y3, Y3
+	VMOVDQU      Y4, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y1, Y5
+	VPXOR        192(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y3, Y1
+	VPXOR        192(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        224(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y2, Y4
+	VPXOR        224(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y2, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y2, Y5
+	VPXOR        256(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y2, 128(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        256(DX), Y2, Y2
+	VPXOR        192(SP), Y2, Y2
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        288(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        288(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y1, Y5
+	VPXOR        320(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y3, Y1
+	VPXOR        320(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        352(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y2, Y4
+	VPXOR        352(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y2, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y2, Y5
+	VPXOR        384(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y2, 128(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        384(DX), Y2, Y2
+	VPXOR        192(SP), Y2, Y2
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        416(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        416(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y1, Y5
+	VPXOR        448(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y3, Y1
+	VPXOR        448(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        480(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y2, Y4
+	VPXOR        480(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y2, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y2, Y5
+	VPXOR        512(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y2, 128(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        512(DX), Y2, Y2
+	VPXOR        192(SP), Y2, Y2
+	VMOVDQU      Y3, 192(SP)
+	VPSRLQ       $0x20, Y4, Y3
+	VPXOR        544(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VMOVDQU      Y4, 160(SP)
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        544(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
+	VPSHUFD      $0xa0, 192(SP), Y5
+	VPBLENDD     $0x55, 128(SP), Y5, Y5
+	VPSRLQ       $0x20, Y1, Y6
+	VPBLENDD     $0xaa, Y3, Y6, Y6
+	VPXOR        Y5, Y6, Y6
+	VPXOR        576(DX), Y6, Y6
+	VMOVDQU      Y6, (SP)
+	VPSHUFD      $0xa0, Y3, Y3
+	VPBLENDD     $0xaa, Y3, Y1, Y3
+	VMOVDQU      Y3, 32(SP)
+	VPSHUFD      $0xa0, 224(SP), Y1
+	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VPSRLQ       $0x20, Y4, Y3
+	VPBLENDD     $0xaa, Y2, Y3, Y3
+	VPXOR        Y1, Y3, Y3
+	VPXOR        608(DX), Y3, Y3
+	VMOVDQU      Y3, 64(SP)
+	VPSHUFD      $0xa0, Y2, Y1
+	VPBLENDD     $0xaa, Y1, Y4, Y1
+	VMOVDQU      Y1, 96(SP)
+
+group:
+	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
+	VMOVDQU      (SP), Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y3
+	VMOVDQU      64(SP), Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VMOVDQU      96(SP), Y5
+	VPADDD       w_8_0_8_0_8_0_8_0<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y3, Y6
+	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y2, Y7
+	VPSRLQ       $0x20, Y1, Y8
+	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y4, Y9
+	VPBROADCASTD 640(DX), Y10
+	VPSLLD       $0x02, Y5, Y11
+	VPXOR        Y10, Y6, Y6
+	VPXOR        Y10, Y8, Y8
+	VPSRLD       $0x10, Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
+	VPSRLD       $0x10, Y4, Y4
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
+	VPADDD       w_20000000<>+0(SB), Y5, Y5
+	VPSRLQ       $0x20, Y6, Y10
+	VPSRLQ       $0x20, Y8, Y12
+	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y2, Y2
+	VPBROADCASTD 644(DX), Y13
+	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y4, Y4
+	VPXOR        Y13, Y10, Y10
+	VPXOR        Y13, Y12, Y12
+	VCVTDQ2PS    Y11, Y11
+	VMOVDQU      Y6, 128(SP)
+	VSUBPS       w_53000080<>+0(SB), Y2, Y2
+	VMOVDQU      Y8, 192(SP)
+	VSUBPS       w_53000080<>+0(SB), Y4, Y4
+	VPBROADCASTD 648(DX), Y6
+	VPXOR        Y6, Y3, Y3
+	VADDPS       Y7, Y2, Y2
+	VPXOR        Y6, Y1, Y1
+	VADDPS       Y9, Y4, Y4
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VMULPS       w_30000000<>+0(SB), Y11, Y11
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y6
+	VADDPS       w_3f000000<>+0(SB), Y2, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y12, Y7
+	VADDPS       w_3f000000<>+0(SB), Y4, Y4
+	VPBROADCASTD 652(DX), Y8
+	VMULPS       Y11, Y11, Y9
+	VPSRLQ       $0x20, Y3, Y10
+	VPXOR        128(DX), Y10, Y10
+	VPSUBD       w_4f3504f3<>+0(SB), Y2, Y2
+	VPXOR        128(SP), Y10, Y10
+	VPSUBD       w_4f3504f3<>+0(SB), Y4, Y4
+	VMOVDQU      Y3, 128(SP)
+	VMULPS       w_b8153b1c<>+0(SB), Y9, Y3
+	VPSRLQ       $0x20, Y1, Y12
+	VPXOR        128(DX), Y12, Y12
+	VPSRAD       $0x17, Y2, Y13
+	VPXOR        192(SP), Y12, Y12
+	VPSRAD       $0x17, Y4, Y14
+	VMOVDQU      Y1, 192(SP)
+	VMULPS       w_b9a75889<>+0(SB), Y9, Y1
+	VPSRLQ       $0x20, Y6, Y15
+	VPXOR        160(DX), Y15, Y15
+	VPAND        w_007fffff<>+0(SB), Y2, Y2
+	VPXOR        Y8, Y15, Y15
+	VPAND        w_007fffff<>+0(SB), Y4, Y4
+	VMOVDQU      Y6, 160(SP)
+	VADDPS       w_3b2324b6<>+0(SB), Y3, Y3
+	VPSRLQ       $0x20, Y7, Y6
+	VPXOR        160(DX), Y6, Y6
+	VCVTDQ2PS    Y13, Y13
+	VPXOR        Y8, Y6, Y6
+	VCVTDQ2PS    Y14, Y14
+	VMOVDQU      Y7, 224(SP)
+	VPADDD       w_3f3504f3<>+0(SB), Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y15, Y7
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
+	VPADDD       w_3f3504f3<>+0(SB), Y4, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y8
+	VADDPS       w_3c81d8c7<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y12, Y10
+	VPSRLQ       $0x20, Y7, Y12
+	VMULPS       w_bfb17218<>+0(SB), Y13, Y13
+	VPXOR        192(DX), Y12, Y12
+	VMULPS       w_bfb17218<>+0(SB), Y14, Y14
+	VPXOR        128(SP), Y12, Y12
+	VMULPS       Y9, Y3, Y3
+	VMOVDQU      Y7, 128(SP)
+	VPSRLQ       $0x20, Y6, Y7
+	VADDPS       w_bf800000<>+0(SB), Y2, Y2
+	VPXOR        192(DX), Y7, Y7
+	VADDPS       w_bf800000<>+0(SB), Y4, Y4
+	VPXOR        192(SP), Y7, Y7
+	VMULPS       Y9, Y1, Y1
+	VMOVDQU      Y6, 192(SP)
+	VPSRLQ       $0x20, Y8, Y6
+	VMOVUPS      Y13, 256(SP)
+	VPXOR        224(DX), Y6, Y6
+	VMOVUPS      Y14, 288(SP)
+	VPXOR        160(SP), Y6, Y6
+	VADDPS       w_bda55db4<>+0(SB), Y3, Y3
+	VMOVDQU      Y8, 160(SP)
+	VPSRLQ       $0x20, Y10, Y8
+	VMULPS       w_3e51ad3d<>+0(SB), Y2, Y13
+	VPXOR        224(DX), Y8, Y8
+	VMULPS       w_3e51ad3d<>+0(SB), Y4, Y14
+	VPXOR        224(SP), Y8, Y8
+	VADDPS       w_bea76229<>+0(SB), Y13, Y13
+	VMOVDQU      Y10, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
+	VADDPS       w_bea76229<>+0(SB), Y14, Y14
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
+	VADDPS       w_be9de9d1<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y12, Y10
+	VMULPS       Y2, Y13, Y13
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y7, Y7
+	VPSRLQ       $0x20, Y6, Y12
+	VMULPS       Y4, Y14, Y14
+	VPXOR        256(DX), Y12, Y12
+	VMULPS       Y9, Y3, Y3
+	VPXOR        128(SP), Y12, Y12
+	VADDPS       w_3eb0ade7<>+0(SB), Y13, Y13
+	VMOVDQU      Y6, 128(SP)
+	VPSRLQ       $0x20, Y8, Y6
+	VADDPS       w_3eb0ade7<>+0(SB), Y14, Y14
+	VPXOR        256(DX), Y6, Y6
+	VMULPS       Y9, Y1, Y1
+	VPXOR        192(SP), Y6, Y6
+	VMULPS       Y2, Y13, Y13
+	VMOVDQU      Y8, 192(SP)
+	VPSRLQ       $0x20, Y10, Y8
+	VMULPS       Y4, Y14, Y14
+	VPXOR        288(DX), Y8, Y8
+	VADDPS       w_3f490fda<>+0(SB), Y3, Y3
+	VPXOR        160(SP), Y8, Y8
+	VMOVDQU      Y10, 160(SP)
+	VADDPS       w_becb9c05<>+0(SB), Y13, Y13
+	VPSRLQ       $0x20, Y7, Y9
+	VADDPS       w_becb9c05<>+0(SB), Y14, Y14
+	VPXOR        288(DX), Y9, Y9
+	VADDPS       w_3f800000<>+0(SB), Y1, Y1
+	VPXOR        224(SP), Y9, Y9
+	VMOVDQU      Y7, 224(SP)
+	VMULPS       Y2, Y13, Y13
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y7
+	VMULPS       Y4, Y14, Y14
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y9, Y8
+	VADDPS       w_3effadbd<>+0(SB), Y13, Y13
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y12, Y9
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y6
+	VADDPS       w_3effadbd<>+0(SB), Y14, Y14
+	VPSRLQ       $0x20, Y7, Y10
+	VMULPS       Y11, Y3, Y3
+	VPXOR        320(DX), Y10, Y10
+	VMULPS       Y2, Y13, Y13
+	VPXOR        128(SP), Y10, Y10
+	VMOVDQU      Y7, 128(SP)
+	VMULPS       Y4, Y14, Y14
+	VPSRLQ       $0x20, Y8, Y7
+	VPSLLD       $0x01, Y5, Y11
+	VPXOR        320(DX), Y7, Y7
+	VADDPS       w_bf2aad8e<>+0(SB), Y13, Y13
+	VPXOR        192(SP), Y7, Y7
+	VMOVDQU      Y8, 192(SP)
+	VADDPS       w_bf2aad8e<>+0(SB), Y14, Y14
+	VPSRLQ       $0x20, Y9, Y8
+	VBLENDVPS    Y11, Y1, Y3, Y12
+	VPXOR        352(DX), Y8, Y8
+	VMULPS       Y2, Y13, Y13
+	VPXOR        160(SP), Y8, Y8
+	VMOVDQU      Y9, 160(SP)
+	VMULPS       Y4, Y14, Y14
+	VPSRLQ       $0x20, Y6, Y9
+	VBLENDVPS    Y11, Y3, Y1, Y1
+	VPXOR        352(DX), Y9, Y9
+	VADDPS       w_3f80003f<>+0(SB), Y13, Y13
+	VPXOR        224(SP), Y9, Y9
+	VMOVDQU      Y6, 224(SP)
+	VADDPS       w_3f80003f<>+0(SB), Y14, Y14
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y3
+	VMULPS       Y2, Y13, Y13
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y9, Y6
+	VMULPS       Y4, Y14, Y14
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y8
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y7, Y7
+	VPAND        w_80000000<>+0(SB), Y5, Y9
+	VPSRLQ       $0x20, Y3, Y10
+	VADDPS       w_c0000000<>+0(SB), Y13, Y13
+	VPXOR        384(DX), Y10, Y10
+	VPXOR        128(SP), Y10, Y10
+	VADDPS       w_c0000000<>+0(SB), Y14, Y14
+	VMOVDQU      Y3, 128(SP)
+	VPADDD       w_40000000<>+0(SB), Y5, Y5
+	VPSRLQ       $0x20, Y6, Y3
+	VMULPS       Y2, Y13, Y13
+	VPXOR        384(DX), Y3, Y3
+	VPXOR        192(SP), Y3, Y3
+	VMULPS       Y4, Y14, Y14
+	VMOVDQU      Y6, 192(SP)
+	VXORPS       Y9, Y12, Y12
+	VPSRLQ       $0x20, Y8, Y2
+	VADDPS       256(SP), Y13, Y13
+	VPXOR        416(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VADDPS       288(SP), Y14, Y14
+	VMOVDQU      Y8, 160(SP)
+	VPAND        w_80000000<>+0(SB), Y5, Y5
+	VPSRLQ       $0x20, Y7, Y4
+	VSQRTPS      Y13, Y13
+	VPXOR        416(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VSQRTPS      Y14, Y14
+	VMOVDQU      Y7, 224(SP)
+	VXORPS       Y5, Y1, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
+	VMOVUPS      Y13, 320(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y5
+	VMOVUPS      Y14, 352(SP)
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
+	VMULPS       352(SP), Y1, Y1
+	VPSRLQ       $0x20, Y2, Y6
+	VMULPS       352(SP), Y12, Y12
+	VPXOR        448(DX), Y6, Y6
+	VPXOR        128(SP), Y6, Y6
+	VUNPCKLPS    Y1, Y12, Y7
+	VMOVDQU      Y2, 128(SP)
+	VUNPCKHPS    Y1, Y12, Y12
+	VPSRLQ       $0x20, Y4, Y1
+	VMOVUPS      Y7, 384(SP)
+	VPXOR        448(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVUPS      Y12, 416(SP)
+	VMOVDQU      Y4, 192(SP)
+	VMOVDQU      32(SP), Y2
+	VPSRLQ       $0x20, Y5, Y4
+	VPSLLD       $0x02, Y2, Y7
+	VPXOR        480(DX), Y4, Y4
+	VPXOR        160(SP), Y4, Y4
+	VPADDD       w_20000000<>+0(SB), Y2, Y2
+	VMOVDQU      Y5, 160(SP)
+	VCVTDQ2PS    Y7, Y7
+	VPSRLQ       $0x20, Y3, Y5
+	VPXOR        480(DX), Y5, Y5
+	VMULPS       w_30000000<>+0(SB), Y7, Y7
+	VPXOR        224(SP), Y5, Y5
+	VMULPS       Y7, Y7, Y8
+	VMOVDQU      Y3, 224(SP)
+	VMULPS       w_b8153b1c<>+0(SB), Y8, Y3
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
+	VMULPS       w_b9a75889<>+0(SB), Y8, Y9
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y6
+	VADDPS       w_3b2324b6<>+0(SB), Y3, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VADDPS       w_3c81d8c7<>+0(SB), Y9, Y9
+	VPSRLQ       $0x20, Y4, Y10
+	VPXOR        512(DX), Y10, Y10
+	VMULPS       Y8, Y3, Y3
+	VPXOR        128(SP), Y10, Y10
+	VMULPS       Y8, Y9, Y9
+	VMOVDQU      Y4, 128(SP)
+	VADDPS       w_bda55db4<>+0(SB), Y3, Y3
+	VPSRLQ       $0x20, Y5, Y4
+	VPXOR        512(DX), Y4, Y4
+	VADDPS       w_be9de9d1<>+0(SB), Y9, Y9
+	VPXOR        192(SP), Y4, Y4
+	VMULPS       Y8, Y3, Y3
+	VMOVDQU      Y5, 192(SP)
+	VMULPS       Y8, Y9, Y9
+	VPSRLQ       $0x20, Y6, Y5
+	VPXOR        544(DX), Y5, Y5
+	VADDPS       w_3f490fda<>+0(SB), Y3, Y3
+	VPXOR        160(SP), Y5, Y5
+	VADDPS       w_3f800000<>+0(SB), Y9, Y9
+	VMOVDQU      Y6, 160(SP)
+	VMULPS       Y7, Y3, Y3
+	VPSRLQ       $0x20, Y1, Y6
+	VPXOR        544(DX), Y6, Y6
+	VPSLLD       $0x01, Y2, Y7
+	VPXOR        224(SP), Y6, Y6
+	VBLENDVPS    Y7, Y9, Y3, Y8
+	VMOVDQU      Y1, 224(SP)
+	VBLENDVPS    Y7, Y3, Y9, Y9
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y3
+	VPAND        w_80000000<>+0(SB), Y2, Y5
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y6
+	VPADDD       w_40000000<>+0(SB), Y2, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y4
+	VXORPS       Y5, Y8, Y8
+	VPSHUFD      $0xa0, 192(SP), Y5
+	VPBLENDD     $0x55, 128(SP), Y5, Y5
+	VPAND        w_80000000<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y1, Y7
+	VXORPS       Y2, Y9, Y9
+	VPBLENDD     $0xaa, Y3, Y7, Y7
+	VPXOR        Y5, Y7, Y7
+	VMULPS       320(SP), Y9, Y9
+	VPXOR        576(DX), Y7, Y7
+	VMULPS       320(SP), Y8, Y8
+	VMOVDQU      Y7, (SP)
+	VUNPCKLPS    Y9, Y8, Y2
+	VPSHUFD      $0xa0, Y3, Y3
+	VPBLENDD     $0xaa, Y3, Y1, Y3
+	VUNPCKHPS    Y9, Y8, Y8
+	VMOVDQU      Y3, 32(SP)
+	VUNPCKLPD    384(SP), Y2, Y1
+	VPSHUFD      $0xa0, 224(SP), Y3
+	VMOVUPS      Y1, (AX)
+	VPBLENDD     $0x55, 160(SP), Y3, Y3
+	VPSRLQ       $0x20, Y6, Y1
+	VUNPCKHPD    384(SP), Y2, Y2
+	VPBLENDD     $0xaa, Y4, Y1, Y1
+	VMOVUPS      Y2, 32(AX)
+	VPXOR        Y3, Y1, Y1
+	VUNPCKLPD    416(SP), Y8, Y2
+	VPXOR        608(DX), Y1, Y1
+	VMOVDQU      Y1, 64(SP)
+	VMOVUPS      Y2, 64(AX)
+	VPSHUFD      $0xa0, Y4, Y1
+	VUNPCKHPD    416(SP), Y8, Y8
+	VPBLENDD     $0xaa, Y1, Y6, Y1
+	VMOVUPS      Y8, 96(AX)
+	VMOVDQU      Y1, 96(SP)
+	ADDQ         $0x00000080, AX
 	DECQ         CX
 	JNZ          group
 	VZEROUPPER
@@ -357,6 +572,16 @@ DATA w_2_0_2_0_2_0_2_0<>+24(SB)/4, $0x00000002
 DATA w_2_0_2_0_2_0_2_0<>+28(SB)/4, $0x00000000
 GLOBL w_2_0_2_0_2_0_2_0<>(SB), RODATA|NOPTR, $32
 
+DATA w_8_0_8_0_8_0_8_0<>+0(SB)/4, $0x00000008
+DATA w_8_0_8_0_8_0_8_0<>+4(SB)/4, $0x00000000
+DATA w_8_0_8_0_8_0_8_0<>+8(SB)/4, $0x00000008
+DATA w_8_0_8_0_8_0_8_0<>+12(SB)/4, $0x00000000
+DATA w_8_0_8_0_8_0_8_0<>+16(SB)/4, $0x00000008
+DATA w_8_0_8_0_8_0_8_0<>+20(SB)/4, $0x00000000
+DATA w_8_0_8_0_8_0_8_0<>+24(SB)/4, $0x00000008
+DATA w_8_0_8_0_8_0_8_0<>+28(SB)/4, $0x00000000
+GLOBL w_8_0_8_0_8_0_8_0<>(SB), RODATA|NOPTR, $32
+
 DATA w_4b000000<>+0(SB)/4, $0x4b000000
 DATA w_4b000000<>+4(SB)/4, $0x4b000000
 DATA w_4b000000<>+8(SB)/4, $0x4b000000
@@ -366,6 +591,16 @@ DATA w_4b000000<>+20(SB)/4, $0x4b000000
 DATA w_4b000000<>+24(SB)/4, $0x4b000000
 DATA w_4b000000<>+28(SB)/4, $0x4b000000
 GLOBL w_4b000000<>(SB), RODATA|NOPTR, $32
+
+DATA w_20000000<>+0(SB)/4, $0x20000000
+DATA w_20000000<>+4(SB)/4, $0x20000000
+DATA w_20000000<>+8(SB)/4, $0x20000000
+DATA w_20000000<>+12(SB)/4, $0x20000000
+DATA w_20000000<>+16(SB)/4, $0x20000000
+DATA w_20000000<>+20(SB)/4, $0x20000000
+DATA w_20000000<>+24(SB)/4, $0x20000000
+DATA w_20000000<>+28(SB)/4, $0x20000000
+GLOBL w_20000000<>(SB), RODATA|NOPTR, $32
 
 DATA w_53000000<>+0(SB)/4, $0x53000000
 DATA w_53000000<>+4(SB)/4, $0x53000000
@@ -387,6 +622,16 @@ DATA w_53000080<>+24(SB)/4, $0x53000080
 DATA w_53000080<>+28(SB)/4, $0x53000080
 GLOBL w_53000080<>(SB), RODATA|NOPTR, $32
 
+DATA w_30000000<>+0(SB)/4, $0x30000000
+DATA w_30000000<>+4(SB)/4, $0x30000000
+DATA w_30000000<>+8(SB)/4, $0x30000000
+DATA w_30000000<>+12(SB)/4, $0x30000000
+DATA w_30000000<>+16(SB)/4, $0x30000000
+DATA w_30000000<>+20(SB)/4, $0x30000000
+DATA w_30000000<>+24(SB)/4, $0x30000000
+DATA w_30000000<>+28(SB)/4, $0x30000000
+GLOBL w_30000000<>(SB), RODATA|NOPTR, $32
+
 DATA w_3f000000<>+0(SB)/4, $0x3f000000
 DATA w_3f000000<>+4(SB)/4, $0x3f000000
 DATA w_3f000000<>+8(SB)/4, $0x3f000000
@@ -407,15 +652,25 @@ DATA w_4f3504f3<>+24(SB)/4, $0x4f3504f3
 DATA w_4f3504f3<>+28(SB)/4, $0x4f3504f3
 GLOBL w_4f3504f3<>(SB), RODATA|NOPTR, $32
 
-DATA w_bfb17218<>+0(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+4(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+8(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+12(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+16(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+20(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+24(SB)/4, $0xbfb17218
-DATA w_bfb17218<>+28(SB)/4, $0xbfb17218
-GLOBL w_bfb17218<>(SB), RODATA|NOPTR, $32
+DATA w_b8153b1c<>+0(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+4(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+8(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+12(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+16(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+20(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+24(SB)/4, $0xb8153b1c
+DATA w_b8153b1c<>+28(SB)/4, $0xb8153b1c
+GLOBL w_b8153b1c<>(SB), RODATA|NOPTR, $32
+
+DATA w_b9a75889<>+0(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+4(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+8(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+12(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+16(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+20(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+24(SB)/4, $0xb9a75889
+DATA w_b9a75889<>+28(SB)/4, $0xb9a75889
+GLOBL w_b9a75889<>(SB), RODATA|NOPTR, $32
 
 DATA w_007fffff<>+0(SB)/4, $0x007fffff
 DATA w_007fffff<>+4(SB)/4, $0x007fffff
@@ -427,6 +682,16 @@ DATA w_007fffff<>+24(SB)/4, $0x007fffff
 DATA w_007fffff<>+28(SB)/4, $0x007fffff
 GLOBL w_007fffff<>(SB), RODATA|NOPTR, $32
 
+DATA w_3b2324b6<>+0(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+4(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+8(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+12(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+16(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+20(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+24(SB)/4, $0x3b2324b6
+DATA w_3b2324b6<>+28(SB)/4, $0x3b2324b6
+GLOBL w_3b2324b6<>(SB), RODATA|NOPTR, $32
+
 DATA w_3f3504f3<>+0(SB)/4, $0x3f3504f3
 DATA w_3f3504f3<>+4(SB)/4, $0x3f3504f3
 DATA w_3f3504f3<>+8(SB)/4, $0x3f3504f3
@@ -437,6 +702,26 @@ DATA w_3f3504f3<>+24(SB)/4, $0x3f3504f3
 DATA w_3f3504f3<>+28(SB)/4, $0x3f3504f3
 GLOBL w_3f3504f3<>(SB), RODATA|NOPTR, $32
 
+DATA w_3c81d8c7<>+0(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+4(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+8(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+12(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+16(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+20(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+24(SB)/4, $0x3c81d8c7
+DATA w_3c81d8c7<>+28(SB)/4, $0x3c81d8c7
+GLOBL w_3c81d8c7<>(SB), RODATA|NOPTR, $32
+
+DATA w_bfb17218<>+0(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+4(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+8(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+12(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+16(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+20(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+24(SB)/4, $0xbfb17218
+DATA w_bfb17218<>+28(SB)/4, $0xbfb17218
+GLOBL w_bfb17218<>(SB), RODATA|NOPTR, $32
+
 DATA w_bf800000<>+0(SB)/4, $0xbf800000
 DATA w_bf800000<>+4(SB)/4, $0xbf800000
 DATA w_bf800000<>+8(SB)/4, $0xbf800000
@@ -446,6 +731,16 @@ DATA w_bf800000<>+20(SB)/4, $0xbf800000
 DATA w_bf800000<>+24(SB)/4, $0xbf800000
 DATA w_bf800000<>+28(SB)/4, $0xbf800000
 GLOBL w_bf800000<>(SB), RODATA|NOPTR, $32
+
+DATA w_bda55db4<>+0(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+4(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+8(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+12(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+16(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+20(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+24(SB)/4, $0xbda55db4
+DATA w_bda55db4<>+28(SB)/4, $0xbda55db4
+GLOBL w_bda55db4<>(SB), RODATA|NOPTR, $32
 
 DATA w_3e51ad3d<>+0(SB)/4, $0x3e51ad3d
 DATA w_3e51ad3d<>+4(SB)/4, $0x3e51ad3d
@@ -467,6 +762,16 @@ DATA w_bea76229<>+24(SB)/4, $0xbea76229
 DATA w_bea76229<>+28(SB)/4, $0xbea76229
 GLOBL w_bea76229<>(SB), RODATA|NOPTR, $32
 
+DATA w_be9de9d1<>+0(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+4(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+8(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+12(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+16(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+20(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+24(SB)/4, $0xbe9de9d1
+DATA w_be9de9d1<>+28(SB)/4, $0xbe9de9d1
+GLOBL w_be9de9d1<>(SB), RODATA|NOPTR, $32
+
 DATA w_3eb0ade7<>+0(SB)/4, $0x3eb0ade7
 DATA w_3eb0ade7<>+4(SB)/4, $0x3eb0ade7
 DATA w_3eb0ade7<>+8(SB)/4, $0x3eb0ade7
@@ -477,6 +782,16 @@ DATA w_3eb0ade7<>+24(SB)/4, $0x3eb0ade7
 DATA w_3eb0ade7<>+28(SB)/4, $0x3eb0ade7
 GLOBL w_3eb0ade7<>(SB), RODATA|NOPTR, $32
 
+DATA w_3f490fda<>+0(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+4(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+8(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+12(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+16(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+20(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+24(SB)/4, $0x3f490fda
+DATA w_3f490fda<>+28(SB)/4, $0x3f490fda
+GLOBL w_3f490fda<>(SB), RODATA|NOPTR, $32
+
 DATA w_becb9c05<>+0(SB)/4, $0xbecb9c05
 DATA w_becb9c05<>+4(SB)/4, $0xbecb9c05
 DATA w_becb9c05<>+8(SB)/4, $0xbecb9c05
@@ -486,6 +801,16 @@ DATA w_becb9c05<>+20(SB)/4, $0xbecb9c05
 DATA w_becb9c05<>+24(SB)/4, $0xbecb9c05
 DATA w_becb9c05<>+28(SB)/4, $0xbecb9c05
 GLOBL w_becb9c05<>(SB), RODATA|NOPTR, $32
+
+DATA w_3f800000<>+0(SB)/4, $0x3f800000
+DATA w_3f800000<>+4(SB)/4, $0x3f800000
+DATA w_3f800000<>+8(SB)/4, $0x3f800000
+DATA w_3f800000<>+12(SB)/4, $0x3f800000
+DATA w_3f800000<>+16(SB)/4, $0x3f800000
+DATA w_3f800000<>+20(SB)/4, $0x3f800000
+DATA w_3f800000<>+24(SB)/4, $0x3f800000
+DATA w_3f800000<>+28(SB)/4, $0x3f800000
+GLOBL w_3f800000<>(SB), RODATA|NOPTR, $32
 
 DATA w_3effadbd<>+0(SB)/4, $0x3effadbd
 DATA w_3effadbd<>+4(SB)/4, $0x3effadbd
@@ -517,116 +842,6 @@ DATA w_3f80003f<>+24(SB)/4, $0x3f80003f
 DATA w_3f80003f<>+28(SB)/4, $0x3f80003f
 GLOBL w_3f80003f<>(SB), RODATA|NOPTR, $32
 
-DATA w_c0000000<>+0(SB)/4, $0xc0000000
-DATA w_c0000000<>+4(SB)/4, $0xc0000000
-DATA w_c0000000<>+8(SB)/4, $0xc0000000
-DATA w_c0000000<>+12(SB)/4, $0xc0000000
-DATA w_c0000000<>+16(SB)/4, $0xc0000000
-DATA w_c0000000<>+20(SB)/4, $0xc0000000
-DATA w_c0000000<>+24(SB)/4, $0xc0000000
-DATA w_c0000000<>+28(SB)/4, $0xc0000000
-GLOBL w_c0000000<>(SB), RODATA|NOPTR, $32
-
-DATA w_30000000<>+0(SB)/4, $0x30000000
-DATA w_30000000<>+4(SB)/4, $0x30000000
-DATA w_30000000<>+8(SB)/4, $0x30000000
-DATA w_30000000<>+12(SB)/4, $0x30000000
-DATA w_30000000<>+16(SB)/4, $0x30000000
-DATA w_30000000<>+20(SB)/4, $0x30000000
-DATA w_30000000<>+24(SB)/4, $0x30000000
-DATA w_30000000<>+28(SB)/4, $0x30000000
-GLOBL w_30000000<>(SB), RODATA|NOPTR, $32
-
-DATA w_b8153b1c<>+0(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+4(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+8(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+12(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+16(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+20(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+24(SB)/4, $0xb8153b1c
-DATA w_b8153b1c<>+28(SB)/4, $0xb8153b1c
-GLOBL w_b8153b1c<>(SB), RODATA|NOPTR, $32
-
-DATA w_3b2324b6<>+0(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+4(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+8(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+12(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+16(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+20(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+24(SB)/4, $0x3b2324b6
-DATA w_3b2324b6<>+28(SB)/4, $0x3b2324b6
-GLOBL w_3b2324b6<>(SB), RODATA|NOPTR, $32
-
-DATA w_bda55db4<>+0(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+4(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+8(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+12(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+16(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+20(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+24(SB)/4, $0xbda55db4
-DATA w_bda55db4<>+28(SB)/4, $0xbda55db4
-GLOBL w_bda55db4<>(SB), RODATA|NOPTR, $32
-
-DATA w_3f490fda<>+0(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+4(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+8(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+12(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+16(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+20(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+24(SB)/4, $0x3f490fda
-DATA w_3f490fda<>+28(SB)/4, $0x3f490fda
-GLOBL w_3f490fda<>(SB), RODATA|NOPTR, $32
-
-DATA w_b9a75889<>+0(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+4(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+8(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+12(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+16(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+20(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+24(SB)/4, $0xb9a75889
-DATA w_b9a75889<>+28(SB)/4, $0xb9a75889
-GLOBL w_b9a75889<>(SB), RODATA|NOPTR, $32
-
-DATA w_3c81d8c7<>+0(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+4(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+8(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+12(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+16(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+20(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+24(SB)/4, $0x3c81d8c7
-DATA w_3c81d8c7<>+28(SB)/4, $0x3c81d8c7
-GLOBL w_3c81d8c7<>(SB), RODATA|NOPTR, $32
-
-DATA w_be9de9d1<>+0(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+4(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+8(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+12(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+16(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+20(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+24(SB)/4, $0xbe9de9d1
-DATA w_be9de9d1<>+28(SB)/4, $0xbe9de9d1
-GLOBL w_be9de9d1<>(SB), RODATA|NOPTR, $32
-
-DATA w_3f800000<>+0(SB)/4, $0x3f800000
-DATA w_3f800000<>+4(SB)/4, $0x3f800000
-DATA w_3f800000<>+8(SB)/4, $0x3f800000
-DATA w_3f800000<>+12(SB)/4, $0x3f800000
-DATA w_3f800000<>+16(SB)/4, $0x3f800000
-DATA w_3f800000<>+20(SB)/4, $0x3f800000
-DATA w_3f800000<>+24(SB)/4, $0x3f800000
-DATA w_3f800000<>+28(SB)/4, $0x3f800000
-GLOBL w_3f800000<>(SB), RODATA|NOPTR, $32
-
-DATA w_20000000<>+0(SB)/4, $0x20000000
-DATA w_20000000<>+4(SB)/4, $0x20000000
-DATA w_20000000<>+8(SB)/4, $0x20000000
-DATA w_20000000<>+12(SB)/4, $0x20000000
-DATA w_20000000<>+16(SB)/4, $0x20000000
-DATA w_20000000<>+20(SB)/4, $0x20000000
-DATA w_20000000<>+24(SB)/4, $0x20000000
-DATA w_20000000<>+28(SB)/4, $0x20000000
-GLOBL w_20000000<>(SB), RODATA|NOPTR, $32
-
 DATA w_80000000<>+0(SB)/4, $0x80000000
 DATA w_80000000<>+4(SB)/4, $0x80000000
 DATA w_80000000<>+8(SB)/4, $0x80000000
@@ -637,6 +852,16 @@ DATA w_80000000<>+24(SB)/4, $0x80000000
 DATA w_80000000<>+28(SB)/4, $0x80000000
 GLOBL w_80000000<>(SB), RODATA|NOPTR, $32
 
+DATA w_c0000000<>+0(SB)/4, $0xc0000000
+DATA w_c0000000<>+4(SB)/4, $0xc0000000
+DATA w_c0000000<>+8(SB)/4, $0xc0000000
+DATA w_c0000000<>+12(SB)/4, $0xc0000000
+DATA w_c0000000<>+16(SB)/4, $0xc0000000
+DATA w_c0000000<>+20(SB)/4, $0xc0000000
+DATA w_c0000000<>+24(SB)/4, $0xc0000000
+DATA w_c0000000<>+28(SB)/4, $0xc0000000
+GLOBL w_c0000000<>(SB), RODATA|NOPTR, $32
+
 DATA w_40000000<>+0(SB)/4, $0x40000000
 DATA w_40000000<>+4(SB)/4, $0x40000000
 DATA w_40000000<>+8(SB)/4, $0x40000000
@@ -646,16 +871,6 @@ DATA w_40000000<>+20(SB)/4, $0x40000000
 DATA w_40000000<>+24(SB)/4, $0x40000000
 DATA w_40000000<>+28(SB)/4, $0x40000000
 GLOBL w_40000000<>(SB), RODATA|NOPTR, $32
-
-DATA w_8_0_8_0_8_0_8_0<>+0(SB)/4, $0x00000008
-DATA w_8_0_8_0_8_0_8_0<>+4(SB)/4, $0x00000000
-DATA w_8_0_8_0_8_0_8_0<>+8(SB)/4, $0x00000008
-DATA w_8_0_8_0_8_0_8_0<>+12(SB)/4, $0x00000000
-DATA w_8_0_8_0_8_0_8_0<>+16(SB)/4, $0x00000008
-DATA w_8_0_8_0_8_0_8_0<>+20(SB)/4, $0x00000000
-DATA w_8_0_8_0_8_0_8_0<>+24(SB)/4, $0x00000008
-DATA w_8_0_8_0_8_0_8_0<>+28(SB)/4, $0x00000000
-GLOBL w_8_0_8_0_8_0_8_0<>(SB), RODATA|NOPTR, $32
 
 // func stepAVX2(a *byte)
 // Requires: AVX, AVX2, CMOV

@@ -2,6 +2,8 @@ package kernel
 
 import (
 	"math"
+	"os"
+	"regexp"
 	"slices"
 	"testing"
 
@@ -221,4 +223,16 @@ func TestRoundingInPasses(t *testing.T) {
 			}
 		}
 	})
+}
+
+// AVX2 has sixteen registers. The generator takes more where it needs them, and the
+// assembler accepts that, but the instruction is one of AVX-512 then.
+func TestAVX2HasSixteenRegisters(t *testing.T) {
+	b, err := os.ReadFile("avx2_amd64.s")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r := regexp.MustCompile(`\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7])\b`).Find(b); r != nil {
+		t.Errorf("avx2_amd64.s uses %s", r)
+	}
 }

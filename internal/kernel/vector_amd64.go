@@ -6,27 +6,38 @@ import "math"
 
 //go:generate sh -c "cd _asm && go run . -out ../avx2_amd64.s"
 
-// A schedule is what the kernels need of a stream: the round keys, and what the first
-// two rounds make of the counter's words that all blocks share. Its layout is known
-// to _asm.
+// A schedule is what the kernels need of a stream: the round keys, each eight times,
+// and what the first two rounds make of the counter's words that all blocks share. Its
+// layout is known to _asm.
 type schedule struct {
-	keys  [20]uint32
+	keys  [20][8]uint32
 	first [4]uint32
+
+	key   uint64 // whose round keys these are
+	known bool
 }
 
-// schedule returns the schedule of s, whose round keys are given.
-func (s Stream) schedule(keys *[20]uint32) (c schedule) {
-	c.keys = *keys
+// set makes c the schedule of s.
+func (c *schedule) set(s Stream) {
+	if !c.known || c.key != s.Key {
+		k := [2]uint32{uint32(s.Key), uint32(s.Key >> 32)}
+		for i := range c.keys {
+			for j := range c.keys[i] {
+				c.keys[i][j] = k[i%2]
+			}
+			k[i%2] += [2]uint32{philoxW0, philoxW1}[i%2]
+		}
+		c.key, c.known = s.Key, true
+	}
 	c1, c2, c3 := s.Step, uint32(s.Sample), uint32(s.Sample>>32)
 	p := uint64(c2) * philoxM1
-	q := uint64(uint32(p>>32)^c1^keys[0]) * philoxM0
+	q := uint64(uint32(p>>32)^c1^c.keys[0][0]) * philoxM0
 	c.first = [4]uint32{
-		c3 ^ keys[1],
-		uint32(p) ^ keys[2],
-		uint32(q>>32) ^ keys[3],
+		c3 ^ c.keys[1][0],
+		uint32(p) ^ c.keys[2][0],
+		uint32(q>>32) ^ c.keys[3][0],
 		uint32(q),
 	}
-	return c
 }
 
 // passArgs says what a pass does to n elements, which may be many blocks:
@@ -106,9 +117,8 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	if sums != nil {
 		sums = sums[:Blocks(len(dst))]
 	}
-	var c schedule
 	if a.Eps != 0 {
-		c = s.schedule(w.keys.of(s.Key))
+		w.schedule.set(s)
 	}
 	var unwanted float32
 	for i := 0; i < len(dst); i += BlockLen {
@@ -116,7 +126,7 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 		p.inputs(x, v, i, a)
 		if a.Eps != 0 {
 			p.extra, p.we = &w.noise[0], a.Eps
-			normalsAVX2(&w.noise[0], (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &c)
+			normalsAVX2(&w.noise[0], (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &w.schedule)
 		}
 		if sums != nil {
 			p.sums = &sums[i/BlockLen]
@@ -168,8 +178,8 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	s.normalPortable(dst[:head], off)
 	dst, off = dst[head:], off+uint64(head)
 	if groups := len(dst) / groupLen; groups > 0 {
-		var keys roundKeys
-		c := s.schedule(keys.of(s.Key))
+		var c schedule
+		c.set(s)
 		normalsAVX2(&dst[0], groups, uint32(off/4), &c)
 		dst, off = dst[groups*groupLen:], off+uint64(groups*groupLen)
 	}

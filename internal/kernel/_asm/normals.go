@@ -15,183 +15,288 @@ var (
 	log2x2 = -1.3862943611198906
 )
 
+// Offsets in schedule.
+const (
+	offKeys  = 0            // round keys, each eight times, two a round
+	offFirst = 20 * 4 * 8   // what the first rounds make of the words that all blocks share
+	groupLen = 4 * 8        // elements of eight blocks
+	stride   = 4 * groupLen // bytes of these
+)
+
+// A stream is instructions in order. Streams that do not depend on each other are
+// merged, so that one works while the other waits: a processor sees no more than a
+// hundred or two instructions at a time, and the rounds of Philox, as the polynomials
+// of Box and Muller, each wait for the last.
+type stream []func()
+
+func (s *stream) do(f func()) { *s = append(*s, f) }
+
+// merge spreads the instructions of all streams evenly.
+func merge(streams ...stream) (out stream) {
+	next := make([]int, len(streams))
+	total := 0
+	for _, s := range streams {
+		total += len(s)
+	}
+	for len(out) < total {
+		best, least := -1, 2.0
+		for i, s := range streams {
+			if next[i] < len(s) {
+				if at := (float64(next[i]) + 0.5) / float64(len(s)); at < least {
+					best, least = i, at
+				}
+			}
+		}
+		out = append(out, streams[best][next[best]])
+		next[best]++
+	}
+	return out
+}
+
+func join(streams ...stream) (out stream) {
+	for _, s := range streams {
+		out = append(out, s...)
+	}
+	return out
+}
+
+// A noiser generates the draws of a stream of noise. Its slots hold what the sixteen
+// registers do not.
+type noiser struct {
+	dst, schedule reg.Register
+	counter       vec
+	words         [4]Mem // of a group, made one group ahead
+	low           [4]Mem // lower words of products: even 1 and 3, odd 1 and 3
+	exponent      [2]Mem
+	radius        [2]Mem
+	pair          [2]Mem // of words 2 and 3, unpacked
+	sin, cos      [2]vec
+	writes        int // of words in the loop: they must come after all reads
+}
+
 // normals makes the draws of 4·8·groups elements. In every group the lanes of a
 // register hold eight blocks in an order that two unpackings turn into the natural
 // one: lane l of blocks 0 2 4 6 | 1 3 5 7.
 func normals() {
 	TEXT("normalsAVX2", NOSPLIT, "func(dst *float32, groups int, block uint32, s *byte)")
+	n := &noiser{counter: YMM()}
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)
-	s := Load(Param("s"), GP64()).(reg.GPVirtual)
-	counter, first := YMM(), GP32()
+	n.dst, n.schedule = dst, Load(Param("s"), GP64())
+	local := AllocLocal(32 * 14)
+	slot := 0
+	for _, slots := range [][]Mem{n.words[:], n.low[:], n.exponent[:], n.radius[:], n.pair[:]} {
+		for i := range slots {
+			slots[i] = local.Offset(32 * slot)
+			slot++
+		}
+	}
+	first := GP32()
 	Load(Param("block"), first)
-	VMOVD(first, counter.AsX())
-	VPBROADCASTD(counter.AsX(), counter)
-	VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), counter, counter)
+	VMOVD(first, n.counter.AsX())
+	VPBROADCASTD(n.counter.AsX(), n.counter)
+	VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter)
+	for _, f := range n.philox() {
+		f()
+	}
 
 	Label("group")
-	w := philox(counter, s)
-	sin0, cos0 := boxMuller(w[0], w[1])
-	sin1, cos1 := boxMuller(w[2], w[3])
-	lo0, lo1 := YMM(), YMM()
-	VUNPCKLPS(cos0, sin0, lo0)
-	VUNPCKHPS(cos0, sin0, sin0)
-	VUNPCKLPS(cos1, sin1, lo1)
-	VUNPCKHPS(cos1, sin1, sin1)
-	for i, p := range [][2]vec{{lo0, lo1}, {sin0, sin1}} {
-		t := YMM()
-		VUNPCKLPD(p[1], p[0], t)
-		VMOVUPS(t, at(dst, 64*i))
-		t = YMM()
-		VUNPCKHPD(p[1], p[0], t)
-		VMOVUPS(t, at(dst, 64*i+32))
+	order := merge(n.philox(), n.boxMuller())
+	n.writes = 0
+	for _, f := range order {
+		f()
 	}
-	VPADDD(quads(8), counter, counter)
-	ADDQ(Imm(128), dst)
+	ADDQ(U32(stride), dst)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 	VZEROUPPER()
 	RET()
 }
 
-// Offsets in schedule.
-const (
-	offKeys  = 0  // round keys, two words a round
-	offFirst = 80 // what the first rounds make of the words that all blocks share
-)
-
-// key broadcasts a word of the schedule.
-func key(s reg.Register, offset int) vec {
-	k := YMM()
-	VPBROADCASTD(at(s, offset), k)
-	return k
-}
-
-// philox returns the words of eight blocks, four in even counters and, two blocks
-// further, four in odd ones; the 32-bit products need registers of 64-bit lanes.
-func philox(counter vec, s reg.Register) (w [4]vec) {
+// philox makes the words of eight blocks, four in even counters and, two blocks
+// further, four in odd ones, for 32-bit products need lanes of 64 bits. It leaves the
+// counter at the next eight.
+func (n *noiser) philox() (s stream) {
 	m0, m1 := quads(0xD2511F53), quads(0xCD9E8D57)
-	// e and o are words 0 and 2, and le and lo words 1 and 3, of even and odd blocks,
-	// each in the low half of a lane. The upper halves are never read.
-	var e, o, le, lo [2]vec
-	mul := func(m Mem, a vec) vec { p := YMM(); VPMULUDQ(m, a, p); return p }
-	high := func(a vec) vec { h := YMM(); VPSRLQ(Imm(32), a, h); return h }
-	xor := func(a, b vec) vec { x := YMM(); VPXOR(b, a, x); return x }
+	// c holds word 0 and word 2 of even blocks, and of odd ones, each in the low half
+	// of a lane; the upper halves are never read. p holds their products.
+	var c, p [4]vec
+	var k, t vec
+	mul := func(i int, m Mem, a *vec) { s.do(func() { p[i] = YMM(); VPMULUDQ(m, *a, p[i]) }) }
+	high := func(i int) { s.do(func() { c[i] = YMM(); VPSRLQ(Imm(32), p[i], c[i]) }) }
+	xor := func(i int, m Op) { s.do(func() { VPXOR(m, c[i], c[i]) }) }
+	xorK := func(i int) { s.do(func() { VPXOR(k, c[i], c[i]) }) }
+	key := func(offset int) { s.do(func() { k = YMM(); VPBROADCASTD(at(n.schedule, offFirst+4*offset), k) }) }
+	save := func(i int) { s.do(func() { VMOVDQU(p[i], n.low[i]) }) }
 
 	// Rounds 1 and 2: words 1 to 3 are the same in all blocks.
-	odd := YMM()
-	VPADDD(quads(2), counter, odd)
-	le[1], lo[1] = mul(m0, counter), mul(m0, odd)
-	k := key(s, offFirst)
-	e[1], o[1] = xor(high(le[1]), k), xor(high(lo[1]), k)
-	le[0], lo[0] = mul(m1, e[1]), mul(m1, o[1])
-	k = key(s, offFirst+4)
-	e[0], o[0] = xor(high(le[0]), k), xor(high(lo[0]), k)
-	k = key(s, offFirst+8)
-	e[1], o[1] = xor(le[1], k), xor(lo[1], k)
-	shared := key(s, offFirst+12) // word 3
-
-	for r := 2; r < 10; r++ {
-		k0, k1 := key(s, offKeys+8*r), key(s, offKeys+8*r+4)
-		pe := [2]vec{mul(m1, e[1]), mul(m0, e[0])}
-		po := [2]vec{mul(m1, o[1]), mul(m0, o[0])}
-		if r == 9 {
-			// Merge even and odd blocks: a product of odd ones has its high word in
-			// place, and its low word is moved up.
-			merge := func(even, odd vec) vec {
-				t, m := YMM(), YMM()
-				VPSHUFD(Imm(0xA0), odd, t)
-				VPBLENDD(Imm(0xAA), t, even, m)
-				return m
-			}
-			for i, k := range []vec{k0, k1} {
-				h := high(pe[i])
-				VPBLENDD(Imm(0xAA), po[i], h, h)
-				w[2*i] = xor(xor(h, merge(le[i], lo[i])), k)
-				w[2*i+1] = merge(pe[i], po[i])
-			}
-			return w
-		}
-		e[0], o[0] = xor(xor(high(pe[0]), le[0]), k0), xor(xor(high(po[0]), lo[0]), k0)
+	s.do(func() { t = YMM(); VPADDD(quads(2), n.counter, t) })
+	mul(1, m0, &n.counter)
+	mul(3, m0, &t)
+	s.do(func() { VPADDD(quads(8), n.counter, n.counter) })
+	high(1)
+	high(3)
+	key(0)
+	xorK(1)
+	xorK(3)
+	mul(0, m1, &c[1])
+	mul(2, m1, &c[3])
+	high(0)
+	high(2)
+	key(1)
+	xorK(0)
+	xorK(2)
+	save(0)
+	save(2)
+	key(2)
+	for _, i := range []int{1, 3} {
+		s.do(func() { c[i] = YMM(); VPXOR(k, p[i], c[i]) })
+	}
+	for r := 2; r < 9; r++ {
+		key0, key1 := at(n.schedule, offKeys+64*r), at(n.schedule, offKeys+64*r+32)
+		mul(0, m1, &c[1])
+		mul(2, m1, &c[3])
+		mul(1, m0, &c[0])
+		mul(3, m0, &c[2])
 		if r == 2 {
-			k := xor(shared, k1)
-			e[1], o[1] = xor(high(pe[1]), k), xor(high(po[1]), k)
-		} else {
-			e[1], o[1] = xor(xor(high(pe[1]), le[1]), k1), xor(xor(high(po[1]), lo[1]), k1)
+			key(3) // word 3
 		}
-		le, lo = pe, po
-	}
-	return w
-}
-
-// horner returns c[0] + c[1]·x + …
-func horner(x vec, c []float64) vec {
-	p := YMM()
-	VMULPS(allF(c[len(c)-1]), x, p)
-	for i := len(c) - 2; ; i-- {
-		VADDPS(allF(c[i]), p, p)
-		if i == 0 {
-			return p
+		for i, roundKey := range []Mem{key0, key1} {
+			for _, j := range []int{i, i + 2} {
+				high(j)
+				xor(j, roundKey)
+				if r == 2 && i == 1 {
+					xorK(j)
+				} else {
+					xor(j, n.low[j])
+				}
+				save(j)
+			}
 		}
-		VMULPS(x, p, p)
+	}
+	// The last round merges even and odd blocks: a product of odd ones has its high
+	// word in place, and its low word is moved up.
+	mul(0, m1, &c[1])
+	mul(2, m1, &c[3])
+	mul(1, m0, &c[0])
+	mul(3, m0, &c[2])
+	for i := range 2 {
+		roundKey := at(n.schedule, offKeys+64*9+32*i)
+		s.do(func() { t = YMM(); VPSHUFD(Imm(0xA0), n.low[i+2], t) })
+		s.do(func() { VPBLENDD(Imm(0x55), n.low[i], t, t) })
+		high(i)
+		s.do(func() { VPBLENDD(Imm(0xAA), p[i+2], c[i], c[i]) })
+		s.do(func() { VPXOR(t, c[i], c[i]) })
+		xor(i, roundKey)
+		s.do(func() { n.writes++; VMOVDQU(c[i], n.words[2*i]) })
+		s.do(func() { t = YMM(); VPSHUFD(Imm(0xA0), p[i+2], t) })
+		s.do(func() { VPBLENDD(Imm(0xAA), t, p[i], t) })
+		s.do(func() { n.writes++; VMOVDQU(t, n.words[2*i+1]) })
+	}
+	return s
+}
+
+// read is called by instructions that read a group's words, which the next group's
+// words replace.
+func (n *noiser) read() {
+	if n.writes > 0 {
+		panic("words are read after they were replaced")
 	}
 }
 
-// boxMuller returns the pairs of normals of words x and y.
-func boxMuller(x, y vec) (sin, cos vec) {
-	r := radius(x)
-	sin, cos = sincos(y)
-	VMULPS(r, sin, sin)
-	VMULPS(r, cos, cos)
-	return sin, cos
+// boxMuller stores the draws of a group's words: those of pair 1, words 2 and 3, wait
+// in slots for those of pair 0.
+func (n *noiser) boxMuller() stream {
+	return join(merge(n.normRadius(0), n.normRadius(1), n.sincos(1)), n.finish(1), n.sincos(0), n.finish(0))
 }
 
-func radius(x vec) vec {
+// normRadius stores the radius of pair i.
+func (n *noiser) normRadius(i int) (s stream) {
+	var lo, v, k, e, f, p vec
+	x := n.words[2*i]
 	// The conversion of an unsigned word, rounded once: the halves as fractions of
-	// 2³⁹ and 2²³.
-	lo, v := YMM(), YMM()
-	VPBLENDW(Imm(0xAA), all(0x4B000000), x, lo)
-	VPSRLD(Imm(16), x, v)
-	VPBLENDW(Imm(0xAA), all(0x53000000), v, v)
-	VSUBPS(all(0x53000080), v, v)
-	VADDPS(lo, v, v)
-	VADDPS(allF(0.5), v, v)
+	// 2²³ and 2³⁹.
+	s.do(func() { n.read(); v = YMM(); VMOVDQU(x, v) })
+	s.do(func() { lo = YMM(); VPBLENDW(Imm(0xAA), all(0x4B000000), v, lo) })
+	s.do(func() { VPSRLD(Imm(16), v, v) })
+	s.do(func() { VPBLENDW(Imm(0xAA), all(0x53000000), v, v) })
+	s.do(func() { VSUBPS(all(0x53000080), v, v) })
+	s.do(func() { VADDPS(lo, v, v) })
+	s.do(func() { VADDPS(allF(0.5), v, v) })
 
 	const half = 0x3f3504f3
-	k, e, f := YMM(), YMM(), YMM()
-	VPSUBD(all(half+32<<23), v, k)
-	VPSRAD(Imm(23), k, e)
-	VCVTDQ2PS(e, e)
-	VMULPS(allF(log2x2), e, e)
-	VPAND(all(0x007fffff), k, f)
-	VPADDD(all(half), f, f)
-	VADDPS(allF(-1), f, f)
-	p := horner(f, logC)
-	VMULPS(f, p, p)
-	VADDPS(e, p, p)
-	VSQRTPS(p, p)
-	return p
+	s.do(func() { k = v; VPSUBD(all(half+32<<23), v, k) })
+	s.do(func() { e = YMM(); VPSRAD(Imm(23), k, e) })
+	s.do(func() { f = k; VPAND(all(0x007fffff), k, f) })
+	s.do(func() { VCVTDQ2PS(e, e) })
+	s.do(func() { VPADDD(all(half), f, f) })
+	s.do(func() { VMULPS(allF(log2x2), e, e) })
+	s.do(func() { VADDPS(allF(-1), f, f) })
+	s.do(func() { VMOVUPS(e, n.exponent[i]) })
+	horner(&s, &p, &f, logC)
+	s.do(func() { VMULPS(f, p, p) })
+	s.do(func() { VADDPS(n.exponent[i], p, p) })
+	s.do(func() { VSQRTPS(p, p) })
+	s.do(func() { VMOVUPS(p, n.radius[i]) })
+	return s
 }
 
-func sincos(y vec) (sin, cos vec) {
-	t, z := YMM(), YMM()
-	VPSLLD(Imm(2), y, t)
-	VCVTDQ2PS(t, t)
-	VMULPS(allF(1.0/(1<<31)), t, t)
-	VMULPS(t, t, z)
-	s, c := horner(z, sinC), horner(z, cosC)
-	VMULPS(t, s, s)
-	q, odd := YMM(), YMM()
-	VPADDD(all(1<<29), y, q)
-	VPSLLD(Imm(1), q, odd) // the quadrant's parity as a sign
-	sin, cos = YMM(), YMM()
-	VBLENDVPS(odd, c, s, sin)
-	VBLENDVPS(odd, s, c, cos)
-	sign := YMM()
-	VPAND(all(1<<31), q, sign)
-	VXORPS(sign, sin, sin)
-	VPADDD(all(1<<30), q, q)
-	VPAND(all(1<<31), q, q)
-	VXORPS(q, cos, cos)
-	return sin, cos
+// horner sets p to c[0] + c[1]·x + …
+func horner(s *stream, p, x *vec, c []float64) {
+	s.do(func() { *p = YMM(); VMULPS(allF(c[len(c)-1]), *x, *p) })
+	for i := len(c) - 2; ; i-- {
+		s.do(func() { VADDPS(allF(c[i]), *p, *p) })
+		if i == 0 {
+			return
+		}
+		s.do(func() { VMULPS(*x, *p, *p) })
+	}
+}
+
+// sincos computes the sine and cosine of pair i.
+func (n *noiser) sincos(i int) (s stream) {
+	var t, z, q, odd vec
+	sin, cos := &n.sin[i], &n.cos[i]
+	s.do(func() { n.read(); q = YMM(); VMOVDQU(n.words[2*i+1], q) })
+	s.do(func() { t = YMM(); VPSLLD(Imm(2), q, t) })
+	s.do(func() { VPADDD(all(1<<29), q, q) })
+	s.do(func() { VCVTDQ2PS(t, t) })
+	s.do(func() { VMULPS(allF(1.0/(1<<31)), t, t) })
+	s.do(func() { z = YMM(); VMULPS(t, t, z) })
+	var a, b stream
+	horner(&a, sin, &z, sinC)
+	horner(&b, cos, &z, cosC)
+	s = join(s, merge(a, b))
+	s.do(func() { VMULPS(t, *sin, *sin) })
+	s.do(func() { odd = t; VPSLLD(Imm(1), q, odd) }) // the quadrant's parity as a sign
+	s.do(func() { z = YMM(); VBLENDVPS(odd, *cos, *sin, z) })
+	s.do(func() { VBLENDVPS(odd, *sin, *cos, *cos) })
+	s.do(func() { *sin = z; odd = YMM(); VPAND(all(1<<31), q, odd) })
+	s.do(func() { VPADDD(all(1<<30), q, q) })
+	s.do(func() { VXORPS(odd, *sin, *sin) })
+	s.do(func() { VPAND(all(1<<31), q, q) })
+	s.do(func() { VXORPS(q, *cos, *cos) })
+	return s
+}
+
+// finish multiplies the sine and cosine of pair i by its radius and interleaves them.
+func (n *noiser) finish(i int) (s stream) {
+	var t, z vec
+	sin, cos := &n.sin[i], &n.cos[i]
+	s.do(func() { VMULPS(n.radius[i], *cos, *cos) })
+	s.do(func() { VMULPS(n.radius[i], *sin, *sin) })
+	s.do(func() { t = YMM(); VUNPCKLPS(*cos, *sin, t) })
+	s.do(func() { VUNPCKHPS(*cos, *sin, *sin) })
+	if i == 1 {
+		s.do(func() { VMOVUPS(t, n.pair[0]) })
+		s.do(func() { VMOVUPS(*sin, n.pair[1]) })
+		return s
+	}
+	for j, first := range []*vec{&t, sin} {
+		s.do(func() { z = YMM(); VUNPCKLPD(n.pair[j], *first, z) })
+		s.do(func() { VMOVUPS(z, at(n.dst, 64*j)) })
+		s.do(func() { VUNPCKHPD(n.pair[j], *first, *first) })
+		s.do(func() { VMOVUPS(*first, at(n.dst, 64*j+32)) })
+	}
+	return s
 }
