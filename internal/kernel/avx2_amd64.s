@@ -200,6 +200,8 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $448-32
 	VPSHUFD      $0xa0, Y2, Y1
 	VPBLENDD     $0xaa, Y1, Y4, Y1
 	VMOVDQU      Y1, 96(SP)
+	DECQ         CX
+	JZ           last
 
 group:
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
@@ -529,6 +531,146 @@ group:
 	ADDQ         $0x00000080, AX
 	DECQ         CX
 	JNZ          group
+
+last:
+	VMOVDQU   (SP), Y0
+	VMOVDQU   64(SP), Y1
+	VMOVDQU   96(SP), Y2
+	VPBLENDW  $0xaa, w_4b000000<>+0(SB), Y0, Y3
+	VPBLENDW  $0xaa, w_4b000000<>+0(SB), Y1, Y4
+	VPSLLD    $0x02, Y2, Y5
+	VPSRLD    $0x10, Y0, Y0
+	VPSRLD    $0x10, Y1, Y1
+	VPADDD    w_20000000<>+0(SB), Y2, Y2
+	VPBLENDW  $0xaa, w_53000000<>+0(SB), Y0, Y0
+	VPBLENDW  $0xaa, w_53000000<>+0(SB), Y1, Y1
+	VCVTDQ2PS Y5, Y5
+	VSUBPS    w_53000080<>+0(SB), Y0, Y0
+	VSUBPS    w_53000080<>+0(SB), Y1, Y1
+	VADDPS    Y3, Y0, Y0
+	VADDPS    Y4, Y1, Y1
+	VMULPS    w_30000000<>+0(SB), Y5, Y5
+	VADDPS    w_3f000000<>+0(SB), Y0, Y0
+	VADDPS    w_3f000000<>+0(SB), Y1, Y1
+	VMULPS    Y5, Y5, Y3
+	VPSUBD    w_4f3504f3<>+0(SB), Y0, Y0
+	VPSUBD    w_4f3504f3<>+0(SB), Y1, Y1
+	VMULPS    w_b8153b1c<>+0(SB), Y3, Y4
+	VPSRAD    $0x17, Y0, Y6
+	VPSRAD    $0x17, Y1, Y7
+	VMULPS    w_b9a75889<>+0(SB), Y3, Y8
+	VPAND     w_007fffff<>+0(SB), Y0, Y0
+	VPAND     w_007fffff<>+0(SB), Y1, Y1
+	VADDPS    w_3b2324b6<>+0(SB), Y4, Y4
+	VCVTDQ2PS Y6, Y6
+	VCVTDQ2PS Y7, Y7
+	VPADDD    w_3f3504f3<>+0(SB), Y0, Y0
+	VPADDD    w_3f3504f3<>+0(SB), Y1, Y1
+	VADDPS    w_3c81d8c7<>+0(SB), Y8, Y8
+	VMULPS    w_bfb17218<>+0(SB), Y6, Y6
+	VMULPS    w_bfb17218<>+0(SB), Y7, Y7
+	VMULPS    Y3, Y4, Y4
+	VADDPS    w_bf800000<>+0(SB), Y0, Y0
+	VADDPS    w_bf800000<>+0(SB), Y1, Y1
+	VMULPS    Y3, Y8, Y8
+	VMOVUPS   Y6, 256(SP)
+	VMOVUPS   Y7, 288(SP)
+	VADDPS    w_bda55db4<>+0(SB), Y4, Y4
+	VMULPS    w_3e51ad3d<>+0(SB), Y0, Y6
+	VMULPS    w_3e51ad3d<>+0(SB), Y1, Y7
+	VADDPS    w_bea76229<>+0(SB), Y6, Y6
+	VADDPS    w_bea76229<>+0(SB), Y7, Y7
+	VADDPS    w_be9de9d1<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VMULPS    Y3, Y4, Y4
+	VADDPS    w_3eb0ade7<>+0(SB), Y6, Y6
+	VADDPS    w_3eb0ade7<>+0(SB), Y7, Y7
+	VMULPS    Y3, Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VADDPS    w_3f490fda<>+0(SB), Y4, Y4
+	VADDPS    w_becb9c05<>+0(SB), Y6, Y6
+	VADDPS    w_becb9c05<>+0(SB), Y7, Y7
+	VADDPS    w_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VADDPS    w_3effadbd<>+0(SB), Y6, Y6
+	VADDPS    w_3effadbd<>+0(SB), Y7, Y7
+	VMULPS    Y5, Y4, Y4
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VPSLLD    $0x01, Y2, Y5
+	VADDPS    w_bf2aad8e<>+0(SB), Y6, Y6
+	VADDPS    w_bf2aad8e<>+0(SB), Y7, Y7
+	VBLENDVPS Y5, Y8, Y4, Y3
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VBLENDVPS Y5, Y4, Y8, Y8
+	VADDPS    w_3f80003f<>+0(SB), Y6, Y6
+	VADDPS    w_3f80003f<>+0(SB), Y7, Y7
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VPAND     w_80000000<>+0(SB), Y2, Y4
+	VADDPS    w_c0000000<>+0(SB), Y6, Y6
+	VADDPS    w_c0000000<>+0(SB), Y7, Y7
+	VPADDD    w_40000000<>+0(SB), Y2, Y2
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VXORPS    Y4, Y3, Y3
+	VADDPS    256(SP), Y6, Y6
+	VADDPS    288(SP), Y7, Y7
+	VPAND     w_80000000<>+0(SB), Y2, Y2
+	VSQRTPS   Y6, Y6
+	VSQRTPS   Y7, Y7
+	VXORPS    Y2, Y8, Y8
+	VMOVUPS   Y6, 320(SP)
+	VMOVUPS   Y7, 352(SP)
+	VMULPS    352(SP), Y8, Y8
+	VMULPS    352(SP), Y3, Y3
+	VUNPCKLPS Y8, Y3, Y0
+	VUNPCKHPS Y8, Y3, Y3
+	VMOVUPS   Y0, 384(SP)
+	VMOVUPS   Y3, 416(SP)
+	VMOVDQU   32(SP), Y0
+	VPSLLD    $0x02, Y0, Y1
+	VPADDD    w_20000000<>+0(SB), Y0, Y0
+	VCVTDQ2PS Y1, Y1
+	VMULPS    w_30000000<>+0(SB), Y1, Y1
+	VMULPS    Y1, Y1, Y2
+	VMULPS    w_b8153b1c<>+0(SB), Y2, Y3
+	VMULPS    w_b9a75889<>+0(SB), Y2, Y4
+	VADDPS    w_3b2324b6<>+0(SB), Y3, Y3
+	VADDPS    w_3c81d8c7<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VADDPS    w_bda55db4<>+0(SB), Y3, Y3
+	VADDPS    w_be9de9d1<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VADDPS    w_3f490fda<>+0(SB), Y3, Y3
+	VADDPS    w_3f800000<>+0(SB), Y4, Y4
+	VMULPS    Y1, Y3, Y3
+	VPSLLD    $0x01, Y0, Y1
+	VBLENDVPS Y1, Y4, Y3, Y2
+	VBLENDVPS Y1, Y3, Y4, Y4
+	VPAND     w_80000000<>+0(SB), Y0, Y1
+	VPADDD    w_40000000<>+0(SB), Y0, Y0
+	VXORPS    Y1, Y2, Y2
+	VPAND     w_80000000<>+0(SB), Y0, Y0
+	VXORPS    Y0, Y4, Y4
+	VMULPS    320(SP), Y4, Y4
+	VMULPS    320(SP), Y2, Y2
+	VUNPCKLPS Y4, Y2, Y0
+	VUNPCKHPS Y4, Y2, Y2
+	VUNPCKLPD 384(SP), Y0, Y1
+	VMOVUPS   Y1, (AX)
+	VUNPCKHPD 384(SP), Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	VUNPCKLPD 416(SP), Y2, Y0
+	VMOVUPS   Y0, 64(AX)
+	VUNPCKHPD 416(SP), Y2, Y2
+	VMOVUPS   Y2, 96(AX)
 	VZEROUPPER
 	RET
 

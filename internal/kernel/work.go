@@ -7,3 +7,24 @@ type Work struct {
 	noise    [BlockLen]float32
 	schedule schedule
 }
+
+// Implementations names what this machine can compute the passes with, the fastest
+// last.
+func Implementations() (names []string) {
+	for _, i := range available() {
+		names = append(names, i.String())
+	}
+	return names
+}
+
+// Use makes all passes use an implementation by name, for benchmarks. It panics if
+// there is none, and must not be called while passes run.
+func Use(name string) {
+	for _, i := range available() {
+		if i.String() == name {
+			use = i
+			return
+		}
+	}
+	panic("kernel: no such implementation")
+}

@@ -96,19 +96,23 @@ func normals() {
 	VMOVD(first, n.counter.AsX())
 	VPBROADCASTD(n.counter.AsX(), n.counter)
 	VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter)
-	for _, f := range n.philox() {
-		f()
+	emit := func(s stream) {
+		for _, f := range s {
+			f()
+		}
 	}
-
+	emit(n.philox())
+	DECQ(groups)
+	JZ(LabelRef("last"))
 	Label("group")
-	order := merge(n.philox(), n.boxMuller())
 	n.writes = 0
-	for _, f := range order {
-		f()
-	}
+	emit(merge(n.philox(), n.boxMuller()))
 	ADDQ(U32(stride), dst)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
+	Label("last")
+	n.writes = 0
+	emit(n.boxMuller())
 	VZEROUPPER()
 	RET()
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"cps/internal/kernel"
+	"cps/noise"
+	"cps/sampler"
+	"cps/schedule"
+
+	"gonum.org/v1/gonum/floats"
+)
+
+// ownCases returns the passes of this module on all implementations, and the plain
+// loops that move the same bytes.
+func ownCases(s size) ([]benchCase, error) {
+	run, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.7}})
+	if err != nil {
+		return nil, err
+	}
+	samples := make([]uint64, s.Rows)
+	for i := range samples {
+		samples[i] = uint64(i)
+	}
+	b := run.Batch(s.Dim, noise.Key(1), samples...)
+	x, v, next, ref := make([]float32, b.Len()), make([]float32, b.Len()), make([]float32, b.Len()), make([]float32, b.Len())
+	cpu := sampler.CPU{}
+	cpu.Step(x, nil, nil, b, nil)
+	copy(v, x)
+	copy(ref, x)
+	run.Move(b, 3)
+	distance := b.With(sampler.Affine{V: 1})
+	sq, scale := make([]float64, s.Rows), make([]float64, s.Rows)
+
+	var cases []benchCase
+	threads := []int{1}
+	if n := runtime.NumCPU(); n > 1 {
+		threads = append(threads, n)
+	}
+	for _, n := range threads {
+		cases = append(cases, limits(s, n)...)
+		cpu := sampler.CPU{Workers: n}
+		for _, name := range slices.Backward(kernel.Implementations()) {
+			add := func(pass string, bytes int, limit string, f func()) {
+				w := here(f)
+				cases = append(cases, benchCase{
+					result: result{Pass: pass, Implementation: name, Threads: n, Rows: s.Rows, Dim: s.Dim},
+					bytes:  bytes, limit: limit,
+					work: func(k int) (time.Duration, error) {
+						kernel.Use(name)
+						return w(k)
+					},
+				})
+			}
+			add("step", 12, "triad", func() { cpu.Step(next, x, v, b, sq) })
+			add("replay", 12, "read 3", func() { cpu.Squares(sq, next, x, v, b) })
+			add("gradient", 20, "", func() { cpu.Grad(ref, next, x, v, b, scale) })
+			add("KL", 8, "read 2", func() { cpu.Squares(sq, ref, nil, v, distance) })
+			add("replay and gradient", 24, "", func() {
+				cpu.Squares(sq, next, x, v, b)
+				cpu.Grad(ref, next, x, v, b, scale)
+			})
+			if n == 1 {
+				row := next[:min(len(next), 1<<20)]
+				k := len(next) / len(row)
+				add("normal", 4, "", func() {
+					for range k {
+						noise.Normal(row, 1, noise.ID{}, 0)
+					}
+				})
+			}
+		}
+	}
+	return cases, nil
+}
+
+// limits returns gonum's loops over float64s, half as many, so that the bytes are the
+// same: dst = a·x + y, the dot product, and that and a sum.
+func limits(s size, threads int) []benchCase {
+	n := s.elements() / 2
+	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)
+	each := func(f func(lo, hi int)) work {
+		return here(func() {
+			var wait sync.WaitGroup
+			for t := range threads {
+				wait.Go(func() { f(n*t/threads, n*(t+1)/threads) })
+			}
+			wait.Wait()
+		})
+	}
+	loop := func(name string, bytes int, f func(lo, hi int)) benchCase {
+		return benchCase{
+			result: result{Pass: name, Implementation: "plain loop", Threads: threads, Rows: s.Rows, Dim: s.Dim},
+			bytes:  bytes, work: each(f),
+		}
+	}
+	return []benchCase{
+		loop("triad", 12, func(lo, hi int) { floats.AddScaledTo(z[lo:hi], y[lo:hi], 0.5, x[lo:hi]) }),
+		loop("read 3", 12, func(lo, hi int) { sink(floats.Dot(x[lo:hi], y[lo:hi]) + floats.Sum(z[lo:hi])) }),
+		loop("read 2", 8, func(lo, hi int) { sink(floats.Dot(x[lo:hi], y[lo:hi])) }),
+	}
+}
+
+// sink keeps a result from being left out.
+//
+//go:noinline
+func sink(float64) {}
