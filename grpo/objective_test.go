@@ -346,3 +346,25 @@ func TestLossFinite(t *testing.T)   { rapid.Check(t, propLossFinite) }
 func FuzzLoss(f *testing.F)         { f.Fuzz(rapid.MakeFuzz(propLossFinite)) }
 func FuzzObjective(f *testing.F)    { f.Fuzz(rapid.MakeFuzz(propObjective)) }
 func FuzzLossGradient(f *testing.F) { f.Fuzz(rapid.MakeFuzz(propObjectiveGradient)) }
+
+// At the bound itself, where the loss has a kink, the gradient is that inside.
+func TestGradientAtTheBound(t *testing.T) {
+	for _, c := range []struct{ ratio, adv float64 }{{0.75, -1}, {1.25, 1}} {
+		x := math.Log(c.ratio)
+		for range 4 { // to the log-ratio whose exponential is the ratio to the bit
+			if math.Exp(x) < c.ratio {
+				x = math.Nextafter(x, 1)
+			} else if math.Exp(x) > c.ratio {
+				x = math.Nextafter(x, -1)
+			}
+		}
+		if math.Exp(x) != c.ratio {
+			t.Fatalf("no float64 has the exponential %v", c.ratio)
+		}
+		grad := make([]float64, 1)
+		stats, err := Objective{ClipLow: 0.25, ClipHigh: 0.25}.Loss(grad, []float64{x}, []float64{0}, []float64{c.adv})
+		if err != nil || grad[0] != -c.adv*c.ratio || stats.ClipFraction != 0 {
+			t.Errorf("ratio %v: gradient %v, %+v, %v", c.ratio, grad[0], stats, err)
+		}
+	}
+}

@@ -12,7 +12,7 @@ import (
 func SumFactor(dim int) float64 { return float64(dim) }
 
 // UnnormalizedFactor returns 2std²: what turns a Gaussian log-ratio or divergence
-// (Eq. 14, 16) into the one without denominator (Eq. 15).
+// (Eq. 14) into the one without denominator (Eq. 15).
 //
 //	unnormalized = UnnormalizedFactor(std)·gaussian
 //

@@ -8,7 +8,7 @@
 //
 //	density        log p = -Σ/(2Eps²) - n·log Eps - n·log√(2π)        (Eq. 14)
 //	without denominator    -Σ                                       (Eq. 15)
-//	KL of v and v_ref      V²‖v - v_ref‖²/(2Eps²)                   (Eq. 6 and 16)
+//	KL of v and v_ref      V²‖v - v_ref‖²/(2Eps²), or without       (Eq. 6 and 16)
 //	its gradient by v      scale·d, by sampler.Device.Grad
 //
 // Equation numbers are those of arXiv 2509.05952. Every function reads the
@@ -21,5 +21,6 @@
 // functions return ErrNoDensity rather than a NaN, and rather than the -Σ of the form
 // without denominator, which published code trains on if it is not told otherwise.
 // [cps/sampler.Transition.Stochastic] says which steps to train on. VelocityKL exists
-// everywhere.
+// everywhere. A row that is at no transition, as those of a new batch are, is
+// ErrNoPolicy.
 package logprob

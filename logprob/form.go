@@ -12,7 +12,7 @@ import (
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
 	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition; move the batch to one")
-	ErrNotFinite = errors.New("NaN or infinite")
+	ErrNotFinite = errors.New("not a finite number")
 )
 
 // A Form says what is meant by log p. The zero Form is the paper's choice: without
@@ -32,15 +32,16 @@ type Form struct {
 
 // LogProb stores log p of every row in dst and returns it. The sums of squares sq
 // are from Step or Squares with b, at the transition that made them
-// ([sampler.Sampler.Move]). The error names the first row whose sum is not finite,
-// which takes a step without noise, or which is at no transition: the form without
-// denominator has a value there too, but not one to train on.
+// ([sampler.Sampler.Move]). The error names the first row that is at no transition
+// (ErrNoPolicy), whose step draws no noise (ErrNoDensity), or whose sum is not finite
+// (ErrNotFinite). Without denominator a value would exist for the first two, but none
+// to train on.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
 		std, err := density(r, i)
 		if err == nil {
-			err = finite(sq[i], r, i)
+			err = finite("sum of squares", sq[i], r, i)
 		}
 		if err != nil {
 			return dst, err
@@ -55,7 +56,7 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 	return dst, nil
 }
 
-// Scale stores in dst what makes Device.Grad add grad·∂log p/∂v of every row to its
+// Scale stores in dst, and returns, what makes Device.Grad add grad·∂log p/∂v of every row to its
 // destination:
 //
 //	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
@@ -74,7 +75,7 @@ func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, 
 		if f.Gaussian {
 			g /= 2 * std * std
 		}
-		if err := finite(weight32(g), r, i); err != nil {
+		if err := finite("scale in float32", weight32(g), r, i); err != nil {
 			return dst, err
 		}
 		dst[i] = g
@@ -105,9 +106,9 @@ func (f Form) weight(b sampler.Batch) float64 {
 // weight32 returns a weight as the kernels use it.
 func weight32(x float64) float64 { return float64(float32(x)) }
 
-func finite(x float64, r sampler.Row, i int) error {
+func finite(what string, x float64, r sampler.Row, i int) error {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return fail(fmt.Errorf("%v: %w", x, ErrNotFinite), r, i)
+		return fail(fmt.Errorf("%s %v: %w", what, x, ErrNotFinite), r, i)
 	}
 	return nil
 }

@@ -448,7 +448,9 @@ func TestNotFinite(t *testing.T) {
 	// Grad rounds scales to float32, which this one is beyond.
 	b.Rows[1].Eps = 1e-21
 	_, err := logprob.Form{Gaussian: true}.Scale(make([]float64, 3), b, []float64{1, 1, 1})
-	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "Inf")
+	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "scale", "Inf")
+	_, err = logprob.Form{Gaussian: true}.ScaleKL(make([]float64, 3), b, 1)
+	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "scale", "Inf")
 }
 
 func TestLengthsPanic(t *testing.T) {

@@ -5,9 +5,9 @@ import "cps/sampler"
 // KL stores in dst the divergence of the policies v and ref in every row and
 // returns it:
 //
-//	V²·‖v - ref‖²/(2Eps²)  (Gaussian, Eq. 6)  or  V²·‖v - ref‖²  (Eq. 16)
+//	V²·‖v - ref‖²/(2Eps²)  (Gaussian)  or  V²·‖v - ref‖²
 //
-// divided by Dim unless Sum. It is exact, for both means share x. The squared
+// divided by Dim unless Sum (Eq. 6 and 16, with and without denominator). It is exact, for both means share x. The squared
 // distances sq are from
 //
 //	d.Squares(sq, ref, nil, v, b.With(sampler.Affine{V: 1}))
@@ -20,7 +20,7 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 	for i, r := range b.Rows {
 		w, err := f.klWeight(b, r, i)
 		if err == nil {
-			err = finite(sq[i], r, i)
+			err = finite("squared distance", sq[i], r, i)
 		}
 		if err != nil {
 			return dst, err
@@ -30,7 +30,7 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 	return dst, nil
 }
 
-// ScaleKL stores in dst what makes Device.Grad, called as Squares is for [Form.KL],
+// ScaleKL stores in dst, and returns, what makes Device.Grad, called as Squares is for [Form.KL],
 // add weight·∂KL/∂v:
 //
 //	-weight·V²/Eps²  (Gaussian)  or  -weight·2V²,  divided by Dim unless Sum
@@ -45,7 +45,7 @@ func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64
 			return dst, err
 		}
 		dst[i] = -2 * weight * w
-		if err := finite(weight32(dst[i]), r, i); err != nil {
+		if err := finite("scale in float32", weight32(dst[i]), r, i); err != nil {
 			return dst, err
 		}
 	}
@@ -66,13 +66,13 @@ func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
 	return w, nil
 }
 
-// VelocityKL stores in dst the divergence in velocity, ‖v - ref‖², divided by Dim
+// VelocityKL stores in dst, and returns, the divergence in velocity, ‖v - ref‖², divided by Dim
 // unless Sum, with sq as for [Form.KL]: the "v-based" KL of X-GenGroup/Flow-Factory.
 // It weighs all steps alike and exists without noise; Gaussian does not matter.
 func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
-		if err := finite(sq[i], r, i); err != nil {
+		if err := finite("squared distance", sq[i], r, i); err != nil {
 			return dst, err
 		}
 		dst[i] = sq[i] * f.weight(b)
@@ -86,7 +86,7 @@ func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([
 	check(b, dst, dst)
 	for i, r := range b.Rows {
 		dst[i] = -2 * weight * f.weight(b)
-		if err := finite(weight32(dst[i]), r, i); err != nil {
+		if err := finite("scale in float32", weight32(dst[i]), r, i); err != nil {
 			return dst, err
 		}
 	}

@@ -20,8 +20,8 @@ type Row struct {
 // Start is the row that makes the initial latent of a sample, pure noise.
 //
 // Rows that name one sample are the same sample: they share the noise of every step.
-// For a group that shares its initial latent and nothing else, take the first step
-// with rows Start(prompt), and roll out with a batch of distinct samples.
+// For a group that shares its initial latent and nothing else, make the latents with
+// rows Start(prompt), and roll out with a batch of distinct samples.
 func Start(sample uint64) Row {
 	return Row{Affine{Eps: 1}, noise.ID{Sample: sample}}
 }
@@ -52,6 +52,7 @@ func (b Batch) With(a Affine) Batch {
 // Len returns the number of elements of a buffer for b, Dim·len(Rows). It panics if
 // that is more than an int holds.
 func (b Batch) Len() int {
+	b.checkDim()
 	if hi, n := bits.Mul64(uint64(b.Dim), uint64(len(b.Rows))); hi != 0 || n > math.MaxInt {
 		panic("sampler: a buffer of len(Rows)·Dim elements is too large")
 	}

@@ -9,7 +9,8 @@ package sampler
 // Sync, and on the CPU at once, results and sq are valid. The first failure since
 // the last Sync makes later calls do nothing and is what Sync returns.
 //
-// The zero B stands for an input that no row reads. A wrong length and a Dim
+// Buffers may be the same or apart, but not overlap in part. The zero B stands for an
+// input that no row reads. A wrong length and a Dim
 // outside [1, MaxDim] panic.
 //
 // All devices return the same bits; package cps/internal/kernel has the
@@ -23,9 +24,10 @@ type Device[B any] interface {
 	// A NaN or an infinity in an input that is read makes its row's sum one.
 	Squares(sq []float64, next, x, v B, b Batch)
 
-	// Grad adds scale·(next - X·x - V·v) to every row of dst, with one scale a row
-	// rounded to float32.
+	// Grad adds scale·(next - X·x - V·v) to every row of dst, which may be an input,
+	// with one scale a row rounded to float32.
 	Grad(dst, next, x, v B, b Batch, scale []float64)
 
+	// Sync waits for all calls and returns the first failure since the last Sync.
 	Sync() error
 }

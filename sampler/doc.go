@@ -1,7 +1,8 @@
 // Package sampler implements stochastic samplers for flow matching and diffusion
 // models, as used to explore in reinforcement learning: Flow-ODE, Flow-SDE
-// (Flow-GRPO, Dance-GRPO), Flow-CPS, Flow-CPWS, DDIM and DDPM, VP-SDE,
-// SDE-DPM-Solvers, and the exact sampler of any diffusion coefficient. "The paper"
+// (Flow-GRPO, Dance-GRPO) and its relatives, Flow-CPS, Flow-CPWS, DDIM and DDPM,
+// VP-SDE, SDE-DPM-Solvers, ER-SDE, SAGE, Euler-ancestral and LCM sampling, and the
+// exact sampler of any diffusion coefficient. "The paper"
 // is Wang and Yu, Coefficients-Preserving Sampling for Reinforcement Learning with
 // Flow Matching, arXiv 2509.05952; equation numbers are its.
 //
@@ -22,7 +23,7 @@
 // # A run
 //
 // [New] computes and checks all steps of a [Config] once. After it nothing in a
-// run can fail but the model and the device. A [Batch] says what rows of latents
+// run can fail but the model, the device, and numbers that outgrow their type. A [Batch] says what rows of latents
 // do: which step each takes and whose noise it draws; a [Device] executes batches,
 // and [CPU] is the one for slices. [Rollout] runs a whole trajectory, [Replay]
 // evaluates a policy on a stored one, and package logprob turns the sums of squares

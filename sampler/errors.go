@@ -3,18 +3,19 @@ package sampler
 import (
 	"errors"
 	"fmt"
+	"reflect"
 	"strings"
 )
 
 // Kinds of errors, for errors.Is. The error itself says what is wrong where.
 var (
-	ErrConfig     = errors.New("bad configuration")
-	ErrPath       = errors.New("the rule does not serve this path")
-	ErrEta        = errors.New("eta is out of range")
-	ErrDiffusion  = errors.New("the diffusion coefficient is unusable")
-	ErrSingular   = errors.New("a step is not finite")
-	ErrTrajectory = errors.New("the trajectory does not fit the run")
-	ErrNoEta      = errors.New("no eta injects this noise")
+	ErrConfig     = errors.New("bad configuration")                     // a field or an argument is missing or out of range
+	ErrPath       = errors.New("the rule does not serve this path")     // as FlowSDE on a variance-preserving one, or a step to more noise
+	ErrEta        = errors.New("eta is out of range")                   // of a rule, or of a diffusion of this package
+	ErrDiffusion  = errors.New("the diffusion coefficient is unusable") // nil, not a finite number ≥ 0, or not integrable
+	ErrSingular   = errors.New("a step is not finite")                  // in float64, or its weights in float32
+	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
+	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
 )
 
 // A fault is an error of a kind whose own text says everything.
@@ -33,4 +34,15 @@ func fail(kind error, format string, args ...any) error {
 
 // typeName names the type of a rule or a diffusion: FlowCPS for one of this
 // package, trainer.MyRule for others.
-func typeName(x any) string { return strings.TrimPrefix(fmt.Sprintf("%T", x), "sampler.") }
+func typeName(x any) string {
+	name := fmt.Sprintf("%T", x)
+	if own(x) {
+		name = strings.TrimPrefix(name, "sampler.")
+	}
+	return name
+}
+
+// own reports whether the type of x is of this package.
+func own(x any) bool {
+	return x != nil && reflect.TypeOf(x).PkgPath() == reflect.TypeFor[FlowODE]().PkgPath()
+}

@@ -19,7 +19,7 @@ import (
 // standard deviation to at least 1e-6 where this rule does not. With Ratio the
 // first step from t = 1 replaces all noise. It serves the rectified-flow path only.
 //
-// The integral is closed for a [Decayer], as all diffusions of this package are,
+// The integral has a closed form for a [Decayer], as all diffusions of this package are,
 // and computed to a relative error of 1e-12 for others that are smooth; a jump costs
 // accuracy. ErrDiffusion says that it does not converge.
 type Exact struct{ Diffusion Diffusion }

@@ -35,7 +35,8 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 //
 // The injected noise must rise with eta, as in every family here; MatchEta finds
 // the smallest eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says
-// that the family does not reach eps within the eta it accepts.
+// that the family does not reach eps within the eta it accepts, which must be all up
+// to a limit.
 //
 //	family := func(eta float64) Rule { return Exact{Diffusion: Ratio(eta)} }
 func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Point) (float64, error) {
@@ -53,34 +54,34 @@ func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Poin
 	if none >= eps {
 		return 0, nil
 	}
-	// Double eta until the family reaches eps or refuses.
+	// lo injects less. hi injects enough, or the family refuses it with an error.
 	lo, hi := 0.0, 1.0
-	for ; ; lo, hi = hi, 2*hi {
-		got, err := inject(hi)
-		if err == nil && got >= eps {
+	for {
+		got, e := inject(hi)
+		if err = e; err != nil || got >= eps {
 			break
 		}
-		if err == nil && hi < 1<<32 {
-			continue
+		if hi >= 1<<32 {
+			return 0, fail(ErrNoEta, "sampler: %s injects less than %v from noise %v to %v at every eta",
+				typeName(family(hi)), eps, from.Noise, to.Noise)
 		}
-		never := fail(ErrNoEta, "sampler: %s does not inject %v in the step from noise %v to %v",
-			typeName(family(lo)), eps, from.Noise, to.Noise)
-		if err != nil {
-			return 0, fmt.Errorf("%w; at eta %v: %w", never, hi, err)
-		}
-		return 0, never
+		lo, hi = hi, 2*hi
 	}
 	for {
 		m := lo + (hi-lo)/2
 		if m <= lo || m >= hi {
-			return hi, nil
+			break
 		}
-		if got, err := inject(m); err != nil {
-			return 0, fmt.Errorf("sampler: %w", err)
-		} else if got >= eps {
-			hi = m
+		if got, e := inject(m); e != nil || got >= eps {
+			hi, err = m, e
 		} else {
 			lo = m
 		}
 	}
+	if err != nil {
+		return 0, fmt.Errorf("%w; at eta %v: %w", fail(ErrNoEta,
+			"sampler: %s injects less than %v from noise %v to %v at every eta it accepts",
+			typeName(family(lo)), eps, from.Noise, to.Noise), hi, err)
+	}
+	return hi, nil
 }

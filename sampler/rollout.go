@@ -55,8 +55,9 @@ func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
 	return t
 }
 
-// A NonFiniteError reports a NaN or an infinity in what a transition read or wrote:
-// the model's output, the latents before it, or their overflow of the storage type.
+// A NonFiniteError reports a sum of squares that is NaN or infinite, because the
+// model's output or the latents before the transition are, because the latents after
+// it overflow the storage type, or because the sum overflows float32.
 type NonFiniteError struct {
 	Step   int    // the transition, the first at fault
 	Row    int    // of the batch, the first at fault
@@ -64,7 +65,7 @@ type NonFiniteError struct {
 }
 
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity in the latents, from the model's output or beyond the storage type", e.Step, e.Row, e.Sample)
+	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity, from the model's output or the latents, or beyond the storage type", e.Step, e.Row, e.Sample)
 }
 
 // Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1
@@ -97,6 +98,9 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 // latents around such a transition must not share a buffer. Errors are as for
 // Rollout.
 func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
+	if err := t.check(s, b); err != nil {
+		return err
+	}
 	return t.replay(ctx, d, s, b, model, t.Squares)
 }
 
@@ -105,6 +109,9 @@ func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tra
 // the bit. A trainer calls it once at start-up: it finds dropout, a batch-dependent
 // model, a wrong time or storage type before they bias the ratio.
 func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
+	if err := t.check(s, b); err != nil {
+		return err
+	}
 	again := make([][]float64, len(t.Squares))
 	for k, sq := range t.Squares {
 		if sq != nil {
@@ -117,8 +124,8 @@ func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch,
 	for k := range again {
 		for row, sq := range again[k] {
 			if was := t.Squares[k][row]; sq != was {
-				return fmt.Errorf("sampler: step %d, row %d: replay gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
-					t.First+k, row, sq, was)
+				return fmt.Errorf("sampler: step %d, row %d (sample %d): replay gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
+					t.First+k, row, b.Rows[row].Sample, sq, was)
 			}
 		}
 	}
@@ -137,11 +144,11 @@ func (t *Trajectory[B]) replay(ctx context.Context, d Device[B], s *Sampler, b B
 // run calls the model and then step for every transition, or for every one with an
 // entry in sums, and checks sums.
 func (t *Trajectory[B]) run(ctx context.Context, d Device[B], s *Sampler, b Batch, model Model[B], sums [][]float64, every bool, step func(b Batch, k int)) error {
-	if err := t.check(s, b); err != nil {
-		return err
-	}
-	if d == nil || model == nil {
-		return fail(ErrConfig, "sampler: the device or the model is nil")
+	switch {
+	case d == nil:
+		return fail(ErrConfig, "sampler: the device is nil")
+	case model == nil:
+		return fail(ErrConfig, "sampler: the model is nil")
 	}
 	b.Rows = append([]Row(nil), b.Rows...)
 	err := func() error {
@@ -180,11 +187,16 @@ func (t *Trajectory[B]) run(ctx context.Context, d Device[B], s *Sampler, b Batc
 
 // check reports how t does not fit a run of b with s.
 func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
-	if s == nil || t == nil {
-		return fail(ErrConfig, "sampler: the sampler or the trajectory is nil")
+	switch {
+	case s == nil:
+		return fail(ErrConfig, "sampler: the sampler is nil")
+	case t == nil:
+		return fail(ErrConfig, "sampler: the trajectory is nil")
 	}
 	n := len(t.Latents) - 1
 	switch {
+	case b.Storage != s.storage:
+		return fail(ErrTrajectory, "sampler: the batch is stored as %v, the run as %v", b.Storage, s.storage)
 	case len(b.Rows) == 0:
 		return fail(ErrTrajectory, "sampler: the batch has no rows")
 	case n < 1:

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"math"
 	"slices"
+	"strings"
 	"testing"
 
 	"cps/sampler"
@@ -310,6 +311,8 @@ func TestNothingToRun(t *testing.T) {
 	wantError(t, sampler.Rollout(bg, d, s, none, run, testModel), sampler.ErrTrajectory, "no rows")
 	wantError(t, sampler.Replay(bg, d, s, b, run, nil), sampler.ErrConfig, "model")
 	wantError(t, sampler.CheckOnPolicy(bg, d, nil, b, run, testModel), sampler.ErrConfig, "sampler")
+	wantError(t, sampler.Replay(bg, d, s, b, nil, testModel), sampler.ErrConfig, "trajectory")
+	wantError(t, sampler.CheckOnPolicy(bg, d, s, b, nil, testModel), sampler.ErrConfig, "trajectory")
 }
 
 // Replay evaluates the transitions with an entry, and calls the model for no other.
@@ -402,4 +405,49 @@ func TestMixedSteps(t *testing.T) {
 			t.Errorf("row %d at step %d: %v, want %v", p.row, p.step, sq[i], want)
 		}
 	}
+}
+
+// A model is told the time of its points, which is not their noise on every path.
+func TestModelIsToldTheTime(t *testing.T) {
+	points := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.4), schedule.VPLevel(0.2, 0.9)}
+	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV})
+	b := s.Batch(4, 1, 0)
+	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	var times []float64
+	model := func(v, x []float32, time float64) error {
+		times = append(times, time)
+		return nil
+	}
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, model); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.Equal(times, []float64{0.9, 0.5}) {
+		t.Errorf("told %v", times)
+	}
+}
+
+// A trajectory may be a part of a run: what goes wrong in it is named by the run's
+// count. CheckOnPolicy tells sums apart that differ in the last bit.
+func TestPartOfRun(t *testing.T) {
+	s, b, whole := start(t, sampler.Float32, sampler.Window{})
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+		t.Fatal(err)
+	}
+	part := &sampler.Trajectory[[]float32]{First: 3, Latents: whole.Latents[3:], V: whole.V, Squares: whole.Squares[3:]}
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel); err != nil {
+		t.Error(err)
+	}
+	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, nanAt(s, 4, 60)), 4, 1)
+	part.Squares[1][2] = math.Nextafter(part.Squares[1][2], 1e9)
+	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel)
+	if err == nil || !strings.Contains(err.Error(), "step 4, row 2 (sample 5)") {
+		t.Errorf("got %v", err)
+	}
+}
+
+// A batch of another storage type than the run's would replay to other sums.
+func TestStorageOfBatch(t *testing.T) {
+	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
+	b.Storage = sampler.Float32
+	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel), sampler.ErrTrajectory, "Float32", "BFloat16")
 }

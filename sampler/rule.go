@@ -11,8 +11,8 @@ import (
 // points give equal coefficients. An error of a Rule names the rule and the
 // parameter; [New] adds the step, and the type of a rule that is not of this package.
 //
-// The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise. A
-// step between equal points is the identity, except for [FlowCPS] and [Renoise],
+// The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise on the
+// paths they serve, but for what their own documentation excepts. A step between equal points is the identity, except for [FlowCPS] and [Renoise],
 // which inject their noise however short the step.
 type Rule interface {
 	Coeffs(from, to schedule.Point) (Coeffs, error)

@@ -114,12 +114,14 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 // coeffs returns the coefficients of a rule, checked: the caller's own rules may
 // return anything.
 func coeffs(r Rule, from, to schedule.Point) (Coeffs, error) {
-	if v := reflect.ValueOf(r); r == nil || v.Kind() == reflect.Pointer && v.IsNil() {
+	if v := reflect.ValueOf(r); r == nil {
+		return Coeffs{}, fail(ErrConfig, "the rule is nil")
+	} else if v.Kind() == reflect.Pointer && v.IsNil() {
 		return Coeffs{}, fail(ErrConfig, "the rule is a nil %s", typeName(r))
 	}
 	c, err := r.Coeffs(from, to)
 	switch {
-	case err != nil && reflect.TypeOf(r).PkgPath() != reflect.TypeFor[FlowODE]().PkgPath():
+	case err != nil && !own(r):
 		return Coeffs{}, fmt.Errorf("%s: %w", typeName(r), err)
 	case err != nil:
 		return Coeffs{}, err

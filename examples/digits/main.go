@@ -4,7 +4,7 @@
 //
 //	go run ./examples/digits
 //
-// It writes digits.png, every rule a row, and levels.png, the noise level after each
+// It writes digits.png, six rules and a row for each, and levels.png, the noise level after each
 // step beside the one of the schedule (Figure 2 of arXiv 2509.05952), and prints a
 // table. All rules start from the same noise and call the same network, which this
 // module trained on the data set it embeds; -train trains it again.

@@ -3,10 +3,11 @@
 // every file in testdata is run, or is named beside the reason why the module
 // differs. It holds tests only.
 //
-//	CPS_GOLDEN=DIR go test ./internal/golden
+//	CPS_GOLDEN=DIR go test -count=1 ./internal/golden
 //
 // runs it on another folder of the same format; a relative DIR counts from the
-// root of the module.
+// root of the module. Without -count=1 a result of earlier contents of DIR would stand,
+// for go test does not watch files outside the module.
 package golden
 
 import (
