@@ -91,12 +91,14 @@ func pass(k kind, t storage) {
 	SUBQ(p.left, n)
 	at0 := GP64()
 	if k != gradient {
+		LEAQ(partial, at0)
+		CMPQ(p.left, U32(quarter))
+		JLE(LabelRef("quarter"))
 		zero := YMM()
 		VPXOR(zero, zero, zero)
 		for i := range 4 * vectors {
 			VMOVUPS(zero, partial.Offset(32*i))
 		}
-		LEAQ(partial, at0)
 	}
 
 	Label("quarter")
@@ -132,17 +134,26 @@ func pass(k kind, t storage) {
 	SUBQ(count, mask)
 	p.group(mask)
 	Label("done")
-	if k != gradient {
+	if k == gradient {
+		TESTQ(p.left, p.left)
+		JNZ(LabelRef("quarter"))
+	} else {
+		// A block of one quarter has its lanes in registers: the others are zeros,
+		// which change no sum.
+		first := GP64()
+		LEAQ(partial, first)
+		SUBQ(at0, first)
+		ORQ(p.left, first)
+		JZ(LabelRef("fold"))
 		for i, v := range p.acc {
 			VMOVUPS(v, at(at0, 32*i))
 		}
 		ADDQ(Imm(4*lanes), at0)
-	}
-	TESTQ(p.left, p.left)
-	JNZ(LabelRef("quarter"))
-
-	if k != gradient {
-		p.fold(partial)
+		TESTQ(p.left, p.left)
+		JNZ(LabelRef("quarter"))
+		p.quarters(partial)
+		Label("fold")
+		p.fold()
 	}
 	// Inputs that stand for absent terms are one block long.
 	SUBQ(at(a, offBackX), p.x)
@@ -238,18 +249,21 @@ func (p *passer) round(y vec) {
 	}
 }
 
-// fold stores the sum of a block.
-func (p *passer) fold(partial Mem) {
-	t := make([]vec, vectors)
-	for i := range t {
-		t[i] = YMM()
+// quarters adds the lanes of four quarters.
+func (p *passer) quarters(partial Mem) {
+	for i, t := range p.acc {
 		b := YMM()
-		VMOVUPS(partial.Offset(32*i), t[i])
-		VADDPS(partial.Offset(4*lanes+32*i), t[i], t[i])
+		VMOVUPS(partial.Offset(32*i), t)
+		VADDPS(partial.Offset(4*lanes+32*i), t, t)
 		VMOVUPS(partial.Offset(2*4*lanes+32*i), b)
 		VADDPS(partial.Offset(3*4*lanes+32*i), b, b)
-		VADDPS(b, t[i], t[i])
+		VADDPS(b, t, t)
 	}
+}
+
+// fold stores the sum of a block, whose lanes are in acc.
+func (p *passer) fold() {
+	t := p.acc
 	VADDPS(t[2], t[0], t[0])
 	VADDPS(t[3], t[1], t[1])
 	VADDPS(t[1], t[0], t[0])
