@@ -25,7 +25,7 @@ func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
 	if sq != nil && len(sq) != len(b.Rows) {
 		panic("sampler: length of sq is not the number of rows")
 	}
-	c.run(pass{do: doStep, out: dst, x: x, v: v, b: b, sq: sq})
+	c.run(pass{kind: doStep, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
 // Squares implements [Device].
@@ -34,7 +34,7 @@ func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
 	if len(sq) != len(b.Rows) {
 		panic("sampler: length of sq is not the number of rows")
 	}
-	c.run(pass{do: doSquares, out: next, x: x, v: v, b: b, sq: sq})
+	c.run(pass{kind: doSquares, out: next, x: x, v: v, b: b, sq: sq})
 }
 
 // Grad implements [Device].
@@ -46,7 +46,7 @@ func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
 	if len(scale) != len(b.Rows) {
 		panic("sampler: length of scale is not the number of rows")
 	}
-	c.run(pass{do: doGrad, out: dst, next: next, x: x, v: v, b: b, scale: scale})
+	c.run(pass{kind: doGrad, out: dst, next: next, x: x, v: v, b: b, scale: scale})
 }
 
 // Sync implements [Device].
@@ -88,7 +88,7 @@ const (
 
 // A pass is one call of a method, cut into pieces of rows.
 type pass struct {
-	do        int
+	kind      int
 	out, next []float32
 	x, v      []float32
 	b         Batch
@@ -96,6 +96,42 @@ type pass struct {
 
 	pieces int       // of each row
 	sums   []float32 // of all blocks of all rows, unless every row is one piece
+}
+
+// do does pieces lo to hi-1 of all pieces of all rows.
+func (p *pass) do(w *kernel.Work, lo, hi int) {
+	ahead := 0
+	for j := lo; j < hi; j++ {
+		row := j / p.pieces
+		if row >= ahead {
+			ahead = p.ahead(w, row, (hi-1)/p.pieces+1)
+		}
+		p.piece(w, row, j%p.pieces)
+	}
+}
+
+// ahead makes the noise of short rows from i on, not beyond end, and returns the
+// first row whose noise it did not make.
+func (p *pass) ahead(w *kernel.Work, i, end int) int {
+	room := kernel.AheadLen(p.b.Dim)
+	if p.kind != doStep || room == 0 {
+		return end
+	}
+	var streams [kernel.MaxAhead]kernel.Stream
+	n := 0
+	for ; i < end && n < room; i++ {
+		if row := &p.b.Rows[i]; float32(row.Eps) != 0 {
+			streams[n] = p.stream(row)
+			n++
+		}
+	}
+	w.Ahead(streams[:n], p.b.Dim)
+	return i
+}
+
+// stream returns the noise of a row.
+func (p *pass) stream(row *Row) kernel.Stream {
+	return kernel.Stream{Key: uint64(p.b.Key), Sample: row.Sample, Step: row.Step}
 }
 
 // piece does piece k of row i.
@@ -119,13 +155,12 @@ func (p *pass) piece(w *kernel.Work, i, k int) {
 		first := i*kernel.Blocks(n) + k*pieceBlocks
 		sums = p.sums[first:][:len(sums)]
 	}
-	switch p.do {
+	switch p.kind {
 	case doStep:
 		if p.sq == nil {
 			sums = nil
 		}
-		s := kernel.Stream{Key: uint64(p.b.Key), Sample: row.Sample, Step: row.Step}
-		w.Step(sums, out, x, v, a, s, uint64(k)*pieceLen, kernel.Storage(p.b.Storage))
+		w.Step(sums, out, x, v, a, p.stream(row), uint64(k)*pieceLen, kernel.Storage(p.b.Storage))
 	case doSquares:
 		kernel.Squares(sums, out, x, v, a)
 	case doGrad:
@@ -159,11 +194,7 @@ func (c CPU) run(p pass) {
 	total := p.pieces * len(p.b.Rows)
 	if workers = min(workers, total); workers < 2 || p.b.Len() < breakEven {
 		var w kernel.Work
-		for i := range p.b.Rows {
-			for k := range p.pieces {
-				p.piece(&w, i, k)
-			}
-		}
+		p.do(&w, 0, total)
 		return
 	}
 
@@ -222,11 +253,10 @@ func (t *team) work() {
 	var w kernel.Work
 	for {
 		hi := t.next.Add(t.grain)
-		if hi-t.grain >= t.total {
+		lo := hi - t.grain
+		if lo >= t.total {
 			return
 		}
-		for j := hi - t.grain; j < min(hi, t.total); j++ {
-			t.pass.piece(&w, int(j)/t.pass.pieces, int(j)%t.pass.pieces)
-		}
+		t.pass.do(&w, int(lo), int(min(hi, t.total)))
 	}
 }

@@ -1014,6 +1014,677 @@ DATA w_40000000<>+24(SB)/4, $0x40000000
 DATA w_40000000<>+28(SB)/4, $0x40000000
 GLOBL w_40000000<>(SB), RODATA|NOPTR, $32
 
+// func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte)
+// Requires: AVX, AVX2
+TEXT ·groupNormalsAVX2(SB), NOSPLIT, $448-32
+	MOVQ         dst+0(FP), AX
+	MOVQ         groups+8(FP), CX
+	MOVQ         s+24(FP), DX
+	MOVQ         each+16(FP), BX
+	VPBROADCASTD 16(BX), Y0
+	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
+	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y0, Y2
+	VPSRLQ       $0x20, Y1, Y3
+	VPBROADCASTD (BX), Y4
+	VPXOR        Y4, Y2, Y2
+	VPXOR        Y4, Y3, Y3
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VPSRLQ       $0x20, Y2, Y4
+	VPSRLQ       $0x20, Y3, Y5
+	VPBROADCASTD 4(BX), Y6
+	VPXOR        Y6, Y4, Y4
+	VPXOR        Y6, Y5, Y5
+	VMOVDQU      Y2, 128(SP)
+	VMOVDQU      Y3, 192(SP)
+	VPBROADCASTD 8(BX), Y2
+	VPXOR        Y2, Y0, Y0
+	VPXOR        Y2, Y1, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y0, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y3
+	VPBROADCASTD 12(BX), Y4
+	ADDQ         $0x20, BX
+	VPSRLQ       $0x20, Y0, Y5
+	VPXOR        128(DX), Y5, Y5
+	VPXOR        128(SP), Y5, Y5
+	VMOVDQU      Y0, 128(SP)
+	VPSRLQ       $0x20, Y1, Y0
+	VPXOR        128(DX), Y0, Y0
+	VPXOR        192(SP), Y0, Y0
+	VMOVDQU      Y1, 192(SP)
+	VPSRLQ       $0x20, Y2, Y1
+	VPXOR        160(DX), Y1, Y1
+	VPXOR        Y4, Y1, Y1
+	VMOVDQU      Y2, 160(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        160(DX), Y2, Y2
+	VPXOR        Y4, Y2, Y2
+	VMOVDQU      Y3, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        192(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y2, Y1
+	VPXOR        192(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        224(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y0, Y3
+	VPXOR        224(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y0, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y0, Y4
+	VPXOR        256(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y0, 128(SP)
+	VPSRLQ       $0x20, Y2, Y0
+	VPXOR        256(DX), Y0, Y0
+	VPXOR        192(SP), Y0, Y0
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        288(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y1, Y3
+	VPXOR        288(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        320(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y2, Y1
+	VPXOR        320(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        352(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y0, Y3
+	VPXOR        352(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y0, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y0, Y4
+	VPXOR        384(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y0, 128(SP)
+	VPSRLQ       $0x20, Y2, Y0
+	VPXOR        384(DX), Y0, Y0
+	VPXOR        192(SP), Y0, Y0
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        416(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y1, Y3
+	VPXOR        416(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y1, Y4
+	VPXOR        448(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y2, Y1
+	VPXOR        448(DX), Y1, Y1
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        480(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y0, Y3
+	VPXOR        480(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y0, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y0, Y4
+	VPXOR        512(DX), Y4, Y4
+	VPXOR        128(SP), Y4, Y4
+	VMOVDQU      Y0, 128(SP)
+	VPSRLQ       $0x20, Y2, Y0
+	VPXOR        512(DX), Y0, Y0
+	VPXOR        192(SP), Y0, Y0
+	VMOVDQU      Y2, 192(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VPXOR        544(DX), Y2, Y2
+	VPXOR        160(SP), Y2, Y2
+	VMOVDQU      Y3, 160(SP)
+	VPSRLQ       $0x20, Y1, Y3
+	VPXOR        544(DX), Y3, Y3
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y1, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPSHUFD      $0xa0, 192(SP), Y4
+	VPBLENDD     $0x55, 128(SP), Y4, Y4
+	VPSRLQ       $0x20, Y1, Y5
+	VPBLENDD     $0xaa, Y2, Y5, Y5
+	VPXOR        Y4, Y5, Y5
+	VPXOR        576(DX), Y5, Y5
+	VMOVDQU      Y5, (SP)
+	VPSHUFD      $0xa0, Y2, Y2
+	VPBLENDD     $0xaa, Y2, Y1, Y2
+	VMOVDQU      Y2, 32(SP)
+	VPSHUFD      $0xa0, 224(SP), Y1
+	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VPSRLQ       $0x20, Y3, Y2
+	VPBLENDD     $0xaa, Y0, Y2, Y2
+	VPXOR        Y1, Y2, Y2
+	VPXOR        608(DX), Y2, Y2
+	VMOVDQU      Y2, 64(SP)
+	VPSHUFD      $0xa0, Y0, Y0
+	VPBLENDD     $0xaa, Y0, Y3, Y0
+	VMOVDQU      Y0, 96(SP)
+	DECQ         CX
+	JZ           last
+
+group:
+	VPBROADCASTD 16(BX), Y0
+	VMOVDQU      (SP), Y1
+	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
+	VMOVDQU      64(SP), Y2
+	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y3
+	VMOVDQU      96(SP), Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
+	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y1, Y5
+	VPSRLQ       $0x20, Y0, Y6
+	VPBLENDW     $0xaa, w_4b000000<>+0(SB), Y2, Y7
+	VPSRLQ       $0x20, Y3, Y8
+	VPSLLD       $0x02, Y4, Y9
+	VPBROADCASTD (BX), Y10
+	VPXOR        Y10, Y6, Y6
+	VPSRLD       $0x10, Y1, Y1
+	VPXOR        Y10, Y8, Y8
+	VPSRLD       $0x10, Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
+	VPADDD       w_20000000<>+0(SB), Y4, Y4
+	VPSRLQ       $0x20, Y6, Y10
+	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y8, Y11
+	VPBLENDW     $0xaa, w_53000000<>+0(SB), Y2, Y2
+	VPBROADCASTD 4(BX), Y12
+	VPXOR        Y12, Y10, Y10
+	VCVTDQ2PS    Y9, Y9
+	VPXOR        Y12, Y11, Y11
+	VSUBPS       w_53000080<>+0(SB), Y1, Y1
+	VMOVDQU      Y6, 128(SP)
+	VSUBPS       w_53000080<>+0(SB), Y2, Y2
+	VMOVDQU      Y8, 192(SP)
+	VPBROADCASTD 8(BX), Y6
+	VADDPS       Y5, Y1, Y1
+	VPXOR        Y6, Y0, Y0
+	VADDPS       Y7, Y2, Y2
+	VPXOR        Y6, Y3, Y3
+	VMULPS       w_30000000<>+0(SB), Y9, Y9
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y0, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VADDPS       w_3f000000<>+0(SB), Y1, Y1
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y5
+	VADDPS       w_3f000000<>+0(SB), Y2, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y11, Y6
+	VPBROADCASTD 12(BX), Y7
+	VMULPS       Y9, Y9, Y8
+	ADDQ         $0x20, BX
+	VPSUBD       w_4f3504f3<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y0, Y10
+	VPSUBD       w_4f3504f3<>+0(SB), Y2, Y2
+	VPXOR        128(DX), Y10, Y10
+	VPXOR        128(SP), Y10, Y10
+	VMULPS       w_b8153b1c<>+0(SB), Y8, Y11
+	VMOVDQU      Y0, 128(SP)
+	VPSRAD       $0x17, Y1, Y0
+	VPSRLQ       $0x20, Y3, Y12
+	VPSRAD       $0x17, Y2, Y13
+	VPXOR        128(DX), Y12, Y12
+	VPXOR        192(SP), Y12, Y12
+	VMULPS       w_b9a75889<>+0(SB), Y8, Y14
+	VMOVDQU      Y3, 192(SP)
+	VPAND        w_007fffff<>+0(SB), Y1, Y1
+	VPSRLQ       $0x20, Y5, Y3
+	VPAND        w_007fffff<>+0(SB), Y2, Y2
+	VPXOR        160(DX), Y3, Y3
+	VPXOR        Y7, Y3, Y3
+	VADDPS       w_3b2324b6<>+0(SB), Y11, Y11
+	VMOVDQU      Y5, 160(SP)
+	VCVTDQ2PS    Y0, Y0
+	VPSRLQ       $0x20, Y6, Y5
+	VPXOR        160(DX), Y5, Y5
+	VCVTDQ2PS    Y13, Y13
+	VPXOR        Y7, Y5, Y5
+	VPADDD       w_3f3504f3<>+0(SB), Y1, Y1
+	VMOVDQU      Y6, 224(SP)
+	VPADDD       w_3f3504f3<>+0(SB), Y2, Y2
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
+	VADDPS       w_3c81d8c7<>+0(SB), Y14, Y14
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y6
+	VMULPS       w_bfb17218<>+0(SB), Y0, Y0
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y12, Y7
+	VMULPS       w_bfb17218<>+0(SB), Y13, Y13
+	VPSRLQ       $0x20, Y3, Y10
+	VPXOR        192(DX), Y10, Y10
+	VMULPS       Y8, Y11, Y11
+	VPXOR        128(SP), Y10, Y10
+	VADDPS       w_bf800000<>+0(SB), Y1, Y1
+	VMOVDQU      Y3, 128(SP)
+	VADDPS       w_bf800000<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y5, Y3
+	VPXOR        192(DX), Y3, Y3
+	VMULPS       Y8, Y14, Y14
+	VPXOR        192(SP), Y3, Y3
+	VMOVUPS      Y0, 256(SP)
+	VMOVDQU      Y5, 192(SP)
+	VPSRLQ       $0x20, Y6, Y0
+	VMOVUPS      Y13, 288(SP)
+	VPXOR        224(DX), Y0, Y0
+	VADDPS       w_bda55db4<>+0(SB), Y11, Y11
+	VPXOR        160(SP), Y0, Y0
+	VMULPS       w_3e51ad3d<>+0(SB), Y1, Y5
+	VMOVDQU      Y6, 160(SP)
+	VPSRLQ       $0x20, Y7, Y6
+	VMULPS       w_3e51ad3d<>+0(SB), Y2, Y12
+	VPXOR        224(DX), Y6, Y6
+	VADDPS       w_bea76229<>+0(SB), Y5, Y5
+	VPXOR        224(SP), Y6, Y6
+	VADDPS       w_bea76229<>+0(SB), Y12, Y12
+	VMOVDQU      Y7, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y0, Y0
+	VADDPS       w_be9de9d1<>+0(SB), Y14, Y14
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
+	VMULPS       Y1, Y5, Y5
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y7
+	VMULPS       Y2, Y12, Y12
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
+	VPSRLQ       $0x20, Y0, Y10
+	VMULPS       Y8, Y11, Y11
+	VPXOR        256(DX), Y10, Y10
+	VADDPS       w_3eb0ade7<>+0(SB), Y5, Y5
+	VPXOR        128(SP), Y10, Y10
+	VMOVDQU      Y0, 128(SP)
+	VADDPS       w_3eb0ade7<>+0(SB), Y12, Y12
+	VPSRLQ       $0x20, Y6, Y0
+	VMULPS       Y8, Y14, Y14
+	VPXOR        256(DX), Y0, Y0
+	VMULPS       Y1, Y5, Y5
+	VPXOR        192(SP), Y0, Y0
+	VMOVDQU      Y6, 192(SP)
+	VMULPS       Y2, Y12, Y12
+	VPSRLQ       $0x20, Y7, Y6
+	VADDPS       w_3f490fda<>+0(SB), Y11, Y11
+	VPXOR        288(DX), Y6, Y6
+	VADDPS       w_becb9c05<>+0(SB), Y5, Y5
+	VPXOR        160(SP), Y6, Y6
+	VMOVDQU      Y7, 160(SP)
+	VADDPS       w_becb9c05<>+0(SB), Y12, Y12
+	VPSRLQ       $0x20, Y3, Y7
+	VADDPS       w_3f800000<>+0(SB), Y14, Y14
+	VPXOR        288(DX), Y7, Y7
+	VMULPS       Y1, Y5, Y5
+	VPXOR        224(SP), Y7, Y7
+	VMOVDQU      Y3, 224(SP)
+	VMULPS       Y2, Y12, Y12
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y3
+	VADDPS       w_3effadbd<>+0(SB), Y5, Y5
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y7, Y6
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y7
+	VADDPS       w_3effadbd<>+0(SB), Y12, Y12
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VMULPS       Y9, Y11, Y11
+	VPSRLQ       $0x20, Y3, Y8
+	VMULPS       Y1, Y5, Y5
+	VPXOR        320(DX), Y8, Y8
+	VPXOR        128(SP), Y8, Y8
+	VMULPS       Y2, Y12, Y12
+	VMOVDQU      Y3, 128(SP)
+	VPSLLD       $0x01, Y4, Y9
+	VPSRLQ       $0x20, Y6, Y3
+	VADDPS       w_bf2aad8e<>+0(SB), Y5, Y5
+	VPXOR        320(DX), Y3, Y3
+	VPXOR        192(SP), Y3, Y3
+	VADDPS       w_bf2aad8e<>+0(SB), Y12, Y12
+	VMOVDQU      Y6, 192(SP)
+	VBLENDVPS    Y9, Y14, Y11, Y6
+	VPSRLQ       $0x20, Y7, Y10
+	VMULPS       Y1, Y5, Y5
+	VPXOR        352(DX), Y10, Y10
+	VPXOR        160(SP), Y10, Y10
+	VMULPS       Y2, Y12, Y12
+	VMOVDQU      Y7, 160(SP)
+	VBLENDVPS    Y9, Y11, Y14, Y14
+	VPSRLQ       $0x20, Y0, Y7
+	VADDPS       w_3f80003f<>+0(SB), Y5, Y5
+	VPXOR        352(DX), Y7, Y7
+	VPXOR        224(SP), Y7, Y7
+	VADDPS       w_3f80003f<>+0(SB), Y12, Y12
+	VMOVDQU      Y0, 224(SP)
+	VMULPS       Y1, Y5, Y5
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y10, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y7, Y7
+	VMULPS       Y2, Y12, Y12
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y8, Y8
+	VPAND        w_80000000<>+0(SB), Y4, Y9
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
+	VADDPS       w_c0000000<>+0(SB), Y5, Y5
+	VPSRLQ       $0x20, Y0, Y10
+	VPXOR        384(DX), Y10, Y10
+	VADDPS       w_c0000000<>+0(SB), Y12, Y12
+	VPXOR        128(SP), Y10, Y10
+	VPADDD       w_40000000<>+0(SB), Y4, Y4
+	VMOVDQU      Y0, 128(SP)
+	VMULPS       Y1, Y5, Y5
+	VPSRLQ       $0x20, Y7, Y0
+	VPXOR        384(DX), Y0, Y0
+	VMULPS       Y2, Y12, Y12
+	VPXOR        192(SP), Y0, Y0
+	VXORPS       Y9, Y6, Y6
+	VMOVDQU      Y7, 192(SP)
+	VADDPS       256(SP), Y5, Y5
+	VPSRLQ       $0x20, Y8, Y1
+	VPXOR        416(DX), Y1, Y1
+	VADDPS       288(SP), Y12, Y12
+	VPXOR        160(SP), Y1, Y1
+	VPAND        w_80000000<>+0(SB), Y4, Y4
+	VMOVDQU      Y8, 160(SP)
+	VPSRLQ       $0x20, Y3, Y2
+	VSQRTPS      Y5, Y5
+	VPXOR        416(DX), Y2, Y2
+	VSQRTPS      Y12, Y12
+	VPXOR        224(SP), Y2, Y2
+	VXORPS       Y4, Y14, Y14
+	VMOVDQU      Y3, 224(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
+	VMOVUPS      Y5, 320(SP)
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
+	VMOVUPS      Y12, 352(SP)
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y3
+	VMULPS       352(SP), Y14, Y14
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y1, Y4
+	VMULPS       352(SP), Y6, Y6
+	VPXOR        448(DX), Y4, Y4
+	VUNPCKLPS    Y14, Y6, Y5
+	VPXOR        128(SP), Y4, Y4
+	VUNPCKHPS    Y14, Y6, Y6
+	VMOVDQU      Y1, 128(SP)
+	VPSRLQ       $0x20, Y2, Y1
+	VMOVUPS      Y5, 384(SP)
+	VPXOR        448(DX), Y1, Y1
+	VMOVUPS      Y6, 416(SP)
+	VPXOR        192(SP), Y1, Y1
+	VMOVDQU      Y2, 192(SP)
+	VMOVDQU      32(SP), Y2
+	VPSRLQ       $0x20, Y3, Y5
+	VPSLLD       $0x02, Y2, Y6
+	VPXOR        480(DX), Y5, Y5
+	VPADDD       w_20000000<>+0(SB), Y2, Y2
+	VPXOR        160(SP), Y5, Y5
+	VMOVDQU      Y3, 160(SP)
+	VCVTDQ2PS    Y6, Y6
+	VPSRLQ       $0x20, Y0, Y3
+	VMULPS       w_30000000<>+0(SB), Y6, Y6
+	VPXOR        480(DX), Y3, Y3
+	VMULPS       Y6, Y6, Y7
+	VPXOR        224(SP), Y3, Y3
+	VMOVDQU      Y0, 224(SP)
+	VMULPS       w_b8153b1c<>+0(SB), Y7, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
+	VMULPS       w_b9a75889<>+0(SB), Y7, Y8
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	VADDPS       w_3b2324b6<>+0(SB), Y0, Y0
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y4
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
+	VADDPS       w_3c81d8c7<>+0(SB), Y8, Y8
+	VPSRLQ       $0x20, Y5, Y9
+	VMULPS       Y7, Y0, Y0
+	VPXOR        512(DX), Y9, Y9
+	VPXOR        128(SP), Y9, Y9
+	VMULPS       Y7, Y8, Y8
+	VMOVDQU      Y5, 128(SP)
+	VADDPS       w_bda55db4<>+0(SB), Y0, Y0
+	VPSRLQ       $0x20, Y3, Y5
+	VADDPS       w_be9de9d1<>+0(SB), Y8, Y8
+	VPXOR        512(DX), Y5, Y5
+	VPXOR        192(SP), Y5, Y5
+	VMULPS       Y7, Y0, Y0
+	VMOVDQU      Y3, 192(SP)
+	VMULPS       Y7, Y8, Y8
+	VPSRLQ       $0x20, Y4, Y3
+	VADDPS       w_3f490fda<>+0(SB), Y0, Y0
+	VPXOR        544(DX), Y3, Y3
+	VPXOR        160(SP), Y3, Y3
+	VADDPS       w_3f800000<>+0(SB), Y8, Y8
+	VMOVDQU      Y4, 160(SP)
+	VMULPS       Y6, Y0, Y0
+	VPSRLQ       $0x20, Y1, Y4
+	VPSLLD       $0x01, Y2, Y6
+	VPXOR        544(DX), Y4, Y4
+	VPXOR        224(SP), Y4, Y4
+	VBLENDVPS    Y6, Y8, Y0, Y7
+	VMOVDQU      Y1, 224(SP)
+	VBLENDVPS    Y6, Y0, Y8, Y8
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y0
+	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y1
+	VPAND        w_80000000<>+0(SB), Y2, Y3
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y9, Y4
+	VPADDD       w_40000000<>+0(SB), Y2, Y2
+	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y5
+	VXORPS       Y3, Y7, Y7
+	VPSHUFD      $0xa0, 192(SP), Y3
+	VPBLENDD     $0x55, 128(SP), Y3, Y3
+	VPAND        w_80000000<>+0(SB), Y2, Y2
+	VPSRLQ       $0x20, Y0, Y6
+	VXORPS       Y2, Y8, Y8
+	VPBLENDD     $0xaa, Y1, Y6, Y6
+	VMULPS       320(SP), Y8, Y8
+	VPXOR        Y3, Y6, Y6
+	VPXOR        576(DX), Y6, Y6
+	VMULPS       320(SP), Y7, Y7
+	VMOVDQU      Y6, (SP)
+	VUNPCKLPS    Y8, Y7, Y2
+	VPSHUFD      $0xa0, Y1, Y1
+	VUNPCKHPS    Y8, Y7, Y7
+	VPBLENDD     $0xaa, Y1, Y0, Y1
+	VMOVDQU      Y1, 32(SP)
+	VUNPCKLPD    384(SP), Y2, Y0
+	VPSHUFD      $0xa0, 224(SP), Y1
+	VMOVUPS      Y0, (AX)
+	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VPSRLQ       $0x20, Y4, Y0
+	VUNPCKHPD    384(SP), Y2, Y2
+	VPBLENDD     $0xaa, Y5, Y0, Y0
+	VMOVUPS      Y2, 32(AX)
+	VPXOR        Y1, Y0, Y0
+	VUNPCKLPD    416(SP), Y7, Y1
+	VPXOR        608(DX), Y0, Y0
+	VMOVDQU      Y0, 64(SP)
+	VMOVUPS      Y1, 64(AX)
+	VPSHUFD      $0xa0, Y5, Y0
+	VUNPCKHPD    416(SP), Y7, Y7
+	VPBLENDD     $0xaa, Y0, Y4, Y0
+	VMOVUPS      Y7, 96(AX)
+	VMOVDQU      Y0, 96(SP)
+	ADDQ         $0x00000080, AX
+	DECQ         CX
+	JNZ          group
+
+last:
+	VMOVDQU   (SP), Y0
+	VMOVDQU   64(SP), Y1
+	VMOVDQU   96(SP), Y2
+	VPBLENDW  $0xaa, w_4b000000<>+0(SB), Y0, Y3
+	VPBLENDW  $0xaa, w_4b000000<>+0(SB), Y1, Y4
+	VPSLLD    $0x02, Y2, Y5
+	VPSRLD    $0x10, Y0, Y0
+	VPSRLD    $0x10, Y1, Y1
+	VPADDD    w_20000000<>+0(SB), Y2, Y2
+	VPBLENDW  $0xaa, w_53000000<>+0(SB), Y0, Y0
+	VPBLENDW  $0xaa, w_53000000<>+0(SB), Y1, Y1
+	VCVTDQ2PS Y5, Y5
+	VSUBPS    w_53000080<>+0(SB), Y0, Y0
+	VSUBPS    w_53000080<>+0(SB), Y1, Y1
+	VADDPS    Y3, Y0, Y0
+	VADDPS    Y4, Y1, Y1
+	VMULPS    w_30000000<>+0(SB), Y5, Y5
+	VADDPS    w_3f000000<>+0(SB), Y0, Y0
+	VADDPS    w_3f000000<>+0(SB), Y1, Y1
+	VMULPS    Y5, Y5, Y3
+	VPSUBD    w_4f3504f3<>+0(SB), Y0, Y0
+	VPSUBD    w_4f3504f3<>+0(SB), Y1, Y1
+	VMULPS    w_b8153b1c<>+0(SB), Y3, Y4
+	VPSRAD    $0x17, Y0, Y6
+	VPSRAD    $0x17, Y1, Y7
+	VMULPS    w_b9a75889<>+0(SB), Y3, Y8
+	VPAND     w_007fffff<>+0(SB), Y0, Y0
+	VPAND     w_007fffff<>+0(SB), Y1, Y1
+	VADDPS    w_3b2324b6<>+0(SB), Y4, Y4
+	VCVTDQ2PS Y6, Y6
+	VCVTDQ2PS Y7, Y7
+	VPADDD    w_3f3504f3<>+0(SB), Y0, Y0
+	VPADDD    w_3f3504f3<>+0(SB), Y1, Y1
+	VADDPS    w_3c81d8c7<>+0(SB), Y8, Y8
+	VMULPS    w_bfb17218<>+0(SB), Y6, Y6
+	VMULPS    w_bfb17218<>+0(SB), Y7, Y7
+	VMULPS    Y3, Y4, Y4
+	VADDPS    w_bf800000<>+0(SB), Y0, Y0
+	VADDPS    w_bf800000<>+0(SB), Y1, Y1
+	VMULPS    Y3, Y8, Y8
+	VMOVUPS   Y6, 256(SP)
+	VMOVUPS   Y7, 288(SP)
+	VADDPS    w_bda55db4<>+0(SB), Y4, Y4
+	VMULPS    w_3e51ad3d<>+0(SB), Y0, Y6
+	VMULPS    w_3e51ad3d<>+0(SB), Y1, Y7
+	VADDPS    w_bea76229<>+0(SB), Y6, Y6
+	VADDPS    w_bea76229<>+0(SB), Y7, Y7
+	VADDPS    w_be9de9d1<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VMULPS    Y3, Y4, Y4
+	VADDPS    w_3eb0ade7<>+0(SB), Y6, Y6
+	VADDPS    w_3eb0ade7<>+0(SB), Y7, Y7
+	VMULPS    Y3, Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VADDPS    w_3f490fda<>+0(SB), Y4, Y4
+	VADDPS    w_becb9c05<>+0(SB), Y6, Y6
+	VADDPS    w_becb9c05<>+0(SB), Y7, Y7
+	VADDPS    w_3f800000<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VADDPS    w_3effadbd<>+0(SB), Y6, Y6
+	VADDPS    w_3effadbd<>+0(SB), Y7, Y7
+	VMULPS    Y5, Y4, Y4
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VPSLLD    $0x01, Y2, Y5
+	VADDPS    w_bf2aad8e<>+0(SB), Y6, Y6
+	VADDPS    w_bf2aad8e<>+0(SB), Y7, Y7
+	VBLENDVPS Y5, Y8, Y4, Y3
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VBLENDVPS Y5, Y4, Y8, Y8
+	VADDPS    w_3f80003f<>+0(SB), Y6, Y6
+	VADDPS    w_3f80003f<>+0(SB), Y7, Y7
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VPAND     w_80000000<>+0(SB), Y2, Y4
+	VADDPS    w_c0000000<>+0(SB), Y6, Y6
+	VADDPS    w_c0000000<>+0(SB), Y7, Y7
+	VPADDD    w_40000000<>+0(SB), Y2, Y2
+	VMULPS    Y0, Y6, Y6
+	VMULPS    Y1, Y7, Y7
+	VXORPS    Y4, Y3, Y3
+	VADDPS    256(SP), Y6, Y6
+	VADDPS    288(SP), Y7, Y7
+	VPAND     w_80000000<>+0(SB), Y2, Y2
+	VSQRTPS   Y6, Y6
+	VSQRTPS   Y7, Y7
+	VXORPS    Y2, Y8, Y8
+	VMOVUPS   Y6, 320(SP)
+	VMOVUPS   Y7, 352(SP)
+	VMULPS    352(SP), Y8, Y8
+	VMULPS    352(SP), Y3, Y3
+	VUNPCKLPS Y8, Y3, Y0
+	VUNPCKHPS Y8, Y3, Y3
+	VMOVUPS   Y0, 384(SP)
+	VMOVUPS   Y3, 416(SP)
+	VMOVDQU   32(SP), Y0
+	VPSLLD    $0x02, Y0, Y1
+	VPADDD    w_20000000<>+0(SB), Y0, Y0
+	VCVTDQ2PS Y1, Y1
+	VMULPS    w_30000000<>+0(SB), Y1, Y1
+	VMULPS    Y1, Y1, Y2
+	VMULPS    w_b8153b1c<>+0(SB), Y2, Y3
+	VMULPS    w_b9a75889<>+0(SB), Y2, Y4
+	VADDPS    w_3b2324b6<>+0(SB), Y3, Y3
+	VADDPS    w_3c81d8c7<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VADDPS    w_bda55db4<>+0(SB), Y3, Y3
+	VADDPS    w_be9de9d1<>+0(SB), Y4, Y4
+	VMULPS    Y2, Y3, Y3
+	VMULPS    Y2, Y4, Y4
+	VADDPS    w_3f490fda<>+0(SB), Y3, Y3
+	VADDPS    w_3f800000<>+0(SB), Y4, Y4
+	VMULPS    Y1, Y3, Y3
+	VPSLLD    $0x01, Y0, Y1
+	VBLENDVPS Y1, Y4, Y3, Y2
+	VBLENDVPS Y1, Y3, Y4, Y4
+	VPAND     w_80000000<>+0(SB), Y0, Y1
+	VPADDD    w_40000000<>+0(SB), Y0, Y0
+	VXORPS    Y1, Y2, Y2
+	VPAND     w_80000000<>+0(SB), Y0, Y0
+	VXORPS    Y0, Y4, Y4
+	VMULPS    320(SP), Y4, Y4
+	VMULPS    320(SP), Y2, Y2
+	VUNPCKLPS Y4, Y2, Y0
+	VUNPCKHPS Y4, Y2, Y2
+	VUNPCKLPD 384(SP), Y0, Y1
+	VMOVUPS   Y1, (AX)
+	VUNPCKHPD 384(SP), Y0, Y0
+	VMOVUPS   Y0, 32(AX)
+	VUNPCKLPD 416(SP), Y2, Y0
+	VMOVUPS   Y0, 64(AX)
+	VUNPCKHPD 416(SP), Y2, Y2
+	VMOVUPS   Y2, 96(AX)
+	VZEROUPPER
+	RET
+
 // func stepAVX2(a *byte)
 // Requires: AVX, AVX2, CMOV
 TEXT ·stepAVX2(SB), NOSPLIT, $512-8

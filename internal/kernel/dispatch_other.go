@@ -15,8 +15,13 @@ var use = portable
 
 func (implementation) String() string { return "portable" }
 
-// A schedule is what vector kernels need of a stream.
-type schedule struct{}
+// What vector kernels keep.
+type (
+	schedule struct{}
+	ahead    struct{}
+)
+
+func (w *Work) makeAhead(streams []Stream, n int) {}
 
 func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
 	stepPortable(sums, dst, x, v, a, s, off, t)

@@ -29,15 +29,71 @@ func (c *schedule) set(s Stream) {
 		}
 		c.key, c.known = s.Key, true
 	}
+	c.first = c.firstOf(s)
+}
+
+// firstOf returns the first words of s, whose key is c's.
+func (c *schedule) firstOf(s Stream) [4]uint32 {
 	c1, c2, c3 := s.Step, uint32(s.Sample), uint32(s.Sample>>32)
 	p := uint64(c2) * philoxM1
 	q := uint64(uint32(p>>32)^c1^c.keys[0][0]) * philoxM0
-	c.first = [4]uint32{
+	return [4]uint32{
 		c3 ^ c.keys[1][0],
 		uint32(p) ^ c.keys[2][0],
 		uint32(q>>32) ^ c.keys[3][0],
 		uint32(q),
 	}
+}
+
+// A group is eight blocks of one of many streams. Its layout is known to _asm.
+type group struct {
+	first [4]uint32
+	block uint32
+	_     [3]uint32
+}
+
+// ahead is noise made before the steps that take it.
+type ahead struct {
+	streams [MaxAhead]Stream // in order
+	next    int              // of these
+	end     int
+	n       int // elements of each, in a whole number of groups
+	groups  [MaxAhead]group
+}
+
+// ahead makes the first n elements of the noise of streams, as many as there is room
+// for.
+func (w *Work) makeAhead(streams []Stream, n int) {
+	per := (n + groupLen - 1) / groupLen
+	a := &w.ahead
+	a.next, a.end, a.n = 0, 0, per*groupLen
+	if per == 0 || len(streams) == 0 {
+		return
+	}
+	w.schedule.set(streams[0])
+	g := a.groups[:0]
+	for _, s := range streams {
+		if s.Key != streams[0].Key || len(g)+per > cap(g) {
+			break
+		}
+		first := w.schedule.firstOf(s)
+		for i := range per {
+			g = append(g, group{first: first, block: uint32(8 * i)})
+		}
+		a.streams[a.end] = s
+		a.end++
+	}
+	groupNormalsAVX2(&w.noise[0], len(g), &g[0], &w.schedule)
+}
+
+// take returns the noise of s from off on, if it is what comes next.
+func (w *Work) take(s Stream, off uint64, n int) *float32 {
+	a := &w.ahead
+	if a.next == a.end || off != 0 || n > a.n || a.streams[a.next] != s {
+		return nil
+	}
+	a.next++
+	return &w.noise[(a.next-1)*a.n]
 }
 
 // passArgs says what a pass does to n elements, which may be many blocks:
@@ -74,6 +130,9 @@ var minusZero = math.Float32frombits(1 << 31)
 
 //go:noescape
 func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
+
+//go:noescape
+func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule)
 
 //go:noescape
 func stepAVX2(a *passArgs)
@@ -117,16 +176,23 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	if sums != nil {
 		sums = sums[:Blocks(len(dst))]
 	}
+	var made *float32 // the noise, if Ahead made it
 	if a.Eps != 0 {
-		w.schedule.set(s)
+		if made = w.take(s, off, len(dst)); made == nil {
+			w.schedule.set(s)
+			w.ahead.end = w.ahead.next // its memory is needed
+		}
 	}
 	var unwanted float32
 	for i := 0; i < len(dst); i += BlockLen {
 		p := passArgs{dst: &dst[i], n: min(BlockLen, len(dst)-i), extra: &zeros[0], sums: &unwanted, we: minusZero}
 		p.inputs(x, v, i, a)
 		if a.Eps != 0 {
-			p.extra, p.we = &w.noise[0], a.Eps
-			normalsAVX2(&w.noise[0], (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &w.schedule)
+			p.we = a.Eps
+			if p.extra = made; made == nil {
+				p.extra = &w.noise[0]
+				normalsAVX2(p.extra, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &w.schedule)
+			}
 		}
 		if sums != nil {
 			p.sums = &sums[i/BlockLen]

@@ -6,6 +6,24 @@ package kernel
 type Work struct {
 	noise    [BlockLen]float32
 	schedule schedule
+	ahead    ahead
+}
+
+// Ahead makes the first n elements of the noise of streams at once, which is faster
+// for short rows. Steps of these streams take it, if they come in the same order; they
+// need not.
+func (w *Work) Ahead(streams []Stream, n int) { w.makeAhead(streams, n) }
+
+// MaxAhead is the largest number of streams for which Ahead has room.
+const MaxAhead = BlockLen / 32
+
+// AheadLen is the number of streams for which Ahead has room, for n elements of each:
+// 0 if it is not worth calling.
+func AheadLen(n int) int {
+	if use == portable || n > BlockLen/4 {
+		return 0
+	}
+	return BlockLen / ((n + 31) / 32 * 32)
 }
 
 // Implementations names what this machine can compute the passes with, the fastest

@@ -20,7 +20,8 @@ type vec = reg.VecVirtual
 
 func main() {
 	ConstraintExpr("amd64,!purego")
-	normals()
+	normals(oneStream)
+	normals(manyStreams)
 	for _, t := range []storage{float32s, bfloat16s, float16s} {
 		pass(step, t)
 	}

@@ -15,12 +15,14 @@ var (
 	log2x2 = -1.3862943611198906
 )
 
-// Offsets in schedule.
+// Offsets in schedule and, for many streams, in group.
 const (
-	offKeys  = 0            // round keys, each eight times, two a round
-	offFirst = 20 * 4 * 8   // what the first rounds make of the words that all blocks share
-	groupLen = 4 * 8        // elements of eight blocks
-	stride   = 4 * groupLen // bytes of these
+	offKeys   = 0          // round keys, each eight times, two a round
+	offFirst  = 20 * 4 * 8 // what the first rounds make of the words that all blocks share
+	offBlock  = 4 * 4      // first block, after four such words
+	groupSize = 32
+	groupLen  = 4 * 8        // elements of eight blocks
+	stride    = 4 * groupLen // bytes of these
 )
 
 // A stream is instructions in order. Streams that do not depend on each other are
@@ -60,10 +62,21 @@ func join(streams ...stream) (out stream) {
 	return out
 }
 
+// source says whose noise the groups are: blocks of one stream one after the other, or
+// each group of a stream of its own, all with one key.
+type source int
+
+const (
+	oneStream source = iota
+	manyStreams
+)
+
 // A noiser generates the draws of a stream of noise. Its slots hold what the sixteen
 // registers do not.
 type noiser struct {
+	source
 	dst, schedule reg.Register
+	groups        reg.GPVirtual // what each group is, if of many streams
 	counter       vec
 	words         [4]Mem // of a group, made one group ahead
 	low           [4]Mem // lower words of products: even 1 and 3, odd 1 and 3
@@ -77,9 +90,13 @@ type noiser struct {
 // normals makes the draws of 4·8·groups elements. In every group the lanes of a
 // register hold eight blocks in an order that two unpackings turn into the natural
 // one: lane l of blocks 0 2 4 6 | 1 3 5 7.
-func normals() {
-	TEXT("normalsAVX2", NOSPLIT, "func(dst *float32, groups int, block uint32, s *byte)")
-	n := &noiser{counter: YMM()}
+func normals(from source) {
+	n := &noiser{source: from}
+	if from == oneStream {
+		TEXT("normalsAVX2", NOSPLIT, "func(dst *float32, groups int, block uint32, s *byte)")
+	} else {
+		TEXT("groupNormalsAVX2", NOSPLIT, "func(dst *float32, groups int, each *byte, s *byte)")
+	}
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)
 	n.dst, n.schedule = dst, Load(Param("s"), GP64())
@@ -91,11 +108,16 @@ func normals() {
 			slot++
 		}
 	}
-	first := GP32()
-	Load(Param("block"), first)
-	VMOVD(first, n.counter.AsX())
-	VPBROADCASTD(n.counter.AsX(), n.counter)
-	VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter)
+	if from == oneStream {
+		n.counter = YMM()
+		first := GP32()
+		Load(Param("block"), first)
+		VMOVD(first, n.counter.AsX())
+		VPBROADCASTD(n.counter.AsX(), n.counter)
+		VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter)
+	} else {
+		n.groups = Load(Param("each"), GP64()).(reg.GPVirtual)
+	}
 	emit := func(s stream) {
 		for _, f := range s {
 			f()
@@ -130,14 +152,29 @@ func (n *noiser) philox() (s stream) {
 	high := func(i int) { s.do(func() { c[i] = YMM(); VPSRLQ(Imm(32), p[i], c[i]) }) }
 	xor := func(i int, m Op) { s.do(func() { VPXOR(m, c[i], c[i]) }) }
 	xorK := func(i int) { s.do(func() { VPXOR(k, c[i], c[i]) }) }
-	key := func(offset int) { s.do(func() { k = YMM(); VPBROADCASTD(at(n.schedule, offFirst+4*offset), k) }) }
+	key := func(i int) {
+		s.do(func() {
+			k = YMM()
+			if n.source == oneStream {
+				VPBROADCASTD(at(n.schedule, offFirst+4*i), k)
+			} else {
+				VPBROADCASTD(at(n.groups, 4*i), k)
+			}
+		})
+	}
 	save := func(i int) { s.do(func() { VMOVDQU(p[i], n.low[i]) }) }
 
 	// Rounds 1 and 2: words 1 to 3 are the same in all blocks.
+	if n.source == manyStreams {
+		s.do(func() { n.counter = YMM(); VPBROADCASTD(at(n.groups, offBlock), n.counter) })
+		s.do(func() { VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter) })
+	}
 	s.do(func() { t = YMM(); VPADDD(quads(2), n.counter, t) })
 	mul(1, m0, &n.counter)
 	mul(3, m0, &t)
-	s.do(func() { VPADDD(quads(8), n.counter, n.counter) })
+	if n.source == oneStream {
+		s.do(func() { VPADDD(quads(8), n.counter, n.counter) })
+	}
 	high(1)
 	high(3)
 	key(0)
@@ -164,6 +201,9 @@ func (n *noiser) philox() (s stream) {
 		mul(3, m0, &c[2])
 		if r == 2 {
 			key(3) // word 3
+			if n.source == manyStreams {
+				s.do(func() { ADDQ(Imm(groupSize), n.groups) })
+			}
 		}
 		for i, roundKey := range []Mem{key0, key1} {
 			for _, j := range []int{i, i + 2} {

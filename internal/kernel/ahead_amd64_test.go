@@ -1,0 +1,5 @@
+//go:build !purego
+
+package kernel
+
+func aheadTaken(w *Work) int { return w.ahead.next }

@@ -1,0 +1,68 @@
+package kernel
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// Steps take the noise made ahead, and give the same bits, whether it is there, partly
+// there, or of other streams.
+func aheadAgrees(t *rapid.T) {
+	n := rapid.IntRange(1, BlockLen/4).Draw(t, "n")
+	var streams []Stream
+	for range rapid.IntRange(0, MaxAhead+2).Draw(t, "streams") {
+		streams = append(streams, Stream{
+			Key:    7,
+			Sample: rapid.Uint64().Draw(t, "sample"),
+			Step:   rapid.Uint32().Draw(t, "step"),
+		})
+	}
+	other := rapid.IntRange(0, len(streams)).Draw(t, "other")
+	var w Work
+	w.Ahead(streams, n)
+	a := Affine{Eps: 0.55}
+	for i, s := range streams {
+		if i == other {
+			w.Step(nil, make([]float32, 3), nil, nil, a, Stream{Key: 8}, 0, Float32)
+		}
+		m := rapid.IntRange(1, n).Draw(t, "elements")
+		got, want := make([]float32, m), make([]float32, m)
+		w.Step(nil, got, nil, nil, a, s, 0, Float32)
+		stepPortable(nil, want, nil, nil, a, s, 0, Float32)
+		if !sameFloats(got, want) {
+			t.Fatalf("stream %d of %d of %d elements: %v, want %v", i, len(streams), n, got, want)
+		}
+	}
+}
+
+func TestAheadAgrees(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t, aheadAgrees) }) }
+
+func FuzzAheadAgrees(f *testing.F) { f.Fuzz(rapid.MakeFuzz(aheadAgrees)) }
+
+// Ahead is taken where there is room for it, or it is no use.
+func TestAheadIsTaken(t *testing.T) {
+	forEach(t, func(t *testing.T) {
+		for _, n := range []int{1, 32, 33, 64, 100, BlockLen / 4, BlockLen/4 + 1, BlockLen} {
+			room := AheadLen(n)
+			if n > BlockLen/4 && room != 0 || room > MaxAhead {
+				t.Errorf("room for %d streams of %d elements", room, n)
+			}
+			if room == 0 {
+				continue
+			}
+			var w Work
+			streams := make([]Stream, room)
+			for i := range streams {
+				streams[i].Sample = uint64(i)
+			}
+			w.Ahead(streams, n)
+			for _, s := range streams {
+				w.Step(nil, make([]float32, n), nil, nil, Affine{Eps: 1}, s, 0, Float32)
+			}
+			if n := aheadTaken(&w); n != room {
+				t.Errorf("%d of %d streams taken", n, room)
+			}
+		}
+	})
+}
