@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
@@ -22,6 +23,7 @@ func plotResults(file string, all []result) error {
 	var sizes []string
 	bars := map[bar]plotter.Values{}
 	var order []bar
+	var passes []string
 	for _, r := range all {
 		label := size{r.Rows, r.Dim}.String()
 		if len(sizes) == 0 || sizes[len(sizes)-1] != label {
@@ -33,12 +35,15 @@ func plotResults(file string, all []result) error {
 		k := bar{r.Pass, r.Threads}
 		if bars[k] == nil {
 			order = append(order, k)
+			if !slices.Contains(passes, r.Pass) {
+				passes = append(passes, r.Pass)
+			}
 		}
 		bars[k] = append(bars[k], r.Elements/1e9)
 	}
 	p := plot.New()
 	p.Title.Text = "Passes of the CPU device, " + all[3].Implementation
-	p.Y.Label.Text = "10⁹ elements a second"
+	p.Y.Label.Text = "billion elements a second"
 	p.Y.Min = 0
 	p.Legend.Top = true
 	p.NominalX(sizes...)
@@ -48,11 +53,18 @@ func plotResults(file string, all []result) error {
 		if err != nil {
 			return err
 		}
-		b.Color = plotutil.Color(i)
+		b.Color = plotutil.DarkColors[i%len(passes)]
+		if k.threads > 1 {
+			b.Color = plotutil.SoftColors[i%len(passes)]
+		}
 		b.LineStyle.Width = 0
 		b.Offset = width * vg.Length(float64(i)-float64(len(order)-1)/2)
 		p.Add(b)
-		p.Legend.Add(fmt.Sprintf("%s, %d threads", k.pass, k.threads), b)
+		threads := fmt.Sprintf("%d threads", k.threads)
+		if k.threads == 1 {
+			threads = "1 thread"
+		}
+		p.Legend.Add(k.pass+", "+threads, b)
 	}
 	return errors.Join(os.MkdirAll(filepath.Dir(file), 0o777), p.Save(9*vg.Inch, 4.5*vg.Inch, file))
 }
