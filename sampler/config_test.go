@@ -55,10 +55,11 @@ func TestNewRefuses(t *testing.T) {
 		"window before":    {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: -1, End: 2}}, sampler.ErrConfig, []string{"[-1, 2) of Window"}},
 		"window after":     {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 8, End: 11}}, sampler.ErrConfig, []string{"[8, 11) of Window", "10 steps"}},
 
-		"eta of rule":      {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
-		"eta outside":      {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},
-		"eta of diffusion": {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Level(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Level", "eta NaN"}},
-		"no diffusion":     {config{Scheduler: plain, Rule: sampler.FlowSDE{}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil"}},
+		"eta of rule":           {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
+		"eta outside":           {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},
+		"eta of diffusion":      {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Level(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Level", "eta NaN"}},
+		"nil diffusion pointer": {config{Scheduler: plain, Rule: sampler.FlowSDE{Diffusion: (*sampler.Ratio)(nil)}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil *sampler.Ratio"}},
+		"no diffusion":          {config{Scheduler: plain, Rule: sampler.FlowSDE{}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil"}},
 
 		"FlowSDE on VP":     {config{Scheduler: vp, Rule: sampler.FlowSDE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"step 0", "FlowSDE", "rectified-flow"}},
 		"NoisyODE on VP":    {config{Scheduler: vp, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"NoisyODE"}},

@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"math"
+	"reflect"
 )
 
 // A Diffusion is a diffusion coefficient g of the rectified-flow SDE (Eq. 4). G
@@ -109,6 +110,9 @@ func eta(d Diffusion) (float64, bool) {
 func checkDiffusion(rule string, d Diffusion) error {
 	if d == nil {
 		return fail(ErrDiffusion, "%s: the diffusion is nil", rule)
+	}
+	if v := reflect.ValueOf(d); v.Kind() == reflect.Pointer && v.IsNil() {
+		return fail(ErrDiffusion, "%s: the diffusion is a nil %s", rule, typeName(d))
 	}
 	if η, ok := eta(d); ok {
 		return checkPositive(rule+": "+typeName(d), η)

@@ -95,8 +95,8 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 // transition whose entry of t.Squares is not nil it calls the model and stores the
 // sums of squares of the transition there. For the model that made the latents they
 // are the bits of [Rollout], and the ratio of probabilities is exactly 1. The
-// latents around such a transition must not share a buffer. Errors are as for
-// Rollout.
+// latents around such a transition must not share a buffer; for slices that is an
+// error (ErrTrajectory). Other errors are as for Rollout.
 func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
 	if err := t.check(s, b); err != nil {
 		return err
@@ -135,6 +135,13 @@ func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch,
 func (t *Trajectory[B]) replay(ctx context.Context, d Device[B], s *Sampler, b Batch, model Model[B], sums [][]float64) error {
 	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
 		return fail(ErrTrajectory, "sampler: Squares asks for no transition")
+	}
+	if t, ok := any(t).(*Trajectory[[]float32]); ok {
+		for k, sq := range sums {
+			if sq != nil && &t.Latents[k][0] == &t.Latents[k+1][0] {
+				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d cannot be replayed", k, k+1, t.First+k)
+			}
+		}
 	}
 	return t.run(ctx, d, s, b, model, sums, false, func(b Batch, k int) {
 		d.Squares(sums[k], t.Latents[k+1], t.Latents[k], t.V, b)

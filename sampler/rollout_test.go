@@ -451,3 +451,10 @@ func TestStorageOfBatch(t *testing.T) {
 	b.Storage = sampler.Float32
 	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel), sampler.ErrTrajectory, "Float32", "BFloat16")
 }
+
+// Latents that share a buffer were lost, and with them what a replay would evaluate.
+func TestReplayOfSharedLatents(t *testing.T) {
+	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 6, End: 6})
+	run.Squares[4] = make([]float64, len(b.Rows))
+	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, testModel), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
+}

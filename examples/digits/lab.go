@@ -55,7 +55,7 @@ func newLab(o options) (*lab, error) {
 	for _, c := range l.asked {
 		for k := range l.each {
 			l.classes = append(l.classes, c)
-			l.samples = append(l.samples, uint64(c*l.each+k))
+			l.samples = append(l.samples, uint64(c*maxSamples+k))
 		}
 	}
 	return l, nil

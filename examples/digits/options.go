@@ -20,6 +20,10 @@ type options struct {
 	train                 bool
 }
 
+// maxSamples is the largest number of samples of a class. Samples are numbered by it,
+// so that the first ones are the same however many there are.
+const maxSamples = 1000
+
 // A usageError is a mistake on the command line.
 type usageError struct{ error }
 
@@ -64,8 +68,8 @@ func (o options) check(args []string, flags int) error {
 		err = fmt.Errorf("-steps %d is not in [1, 1000]", o.steps)
 	case o.class < -1 || o.class >= digits.Classes:
 		err = fmt.Errorf("-class %d is no digit", o.class)
-	case o.samples < 2 || o.samples > 1000:
-		err = fmt.Errorf("-samples %d is not in [2, 1000]", o.samples)
+	case o.samples < 2 || o.samples > maxSamples:
+		err = fmt.Errorf("-samples %d is not in [2, %d]", o.samples, maxSamples)
 	case !(o.shift > 0):
 		err = fmt.Errorf("-shift %v is not positive", o.shift)
 	case o.out == "":
