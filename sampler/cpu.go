@@ -73,12 +73,12 @@ func (b Batch) checkInputs(out, x, v []float32) {
 const (
 	pieceBlocks = 16 // blocks of a row that one worker does at a time
 	pieceLen    = pieceBlocks * kernel.BlockLen
-
-	// breakEven is the number of elements below which goroutines cost more than
-	// they save. Measured: starting and joining a few costs about 5 µs, and a
-	// portable pass does 0.1 to 1 elements a nanosecond.
-	breakEven = 1 << 15
 )
+
+// worthwhile is how many microseconds one goroutine must have to do for a call to
+// start others. Measured on two cores of an AMD EPYC: waking the second costs about
+// 100, so that 200 is where two finish sooner than one.
+var worthwhile = 200.0
 
 const (
 	doStep = iota
@@ -127,6 +127,15 @@ func (p *pass) ahead(w *kernel.Work, i, end int) int {
 	}
 	w.Ahead(streams[:n], p.b.Dim)
 	return i
+}
+
+// microseconds returns about how long one goroutine takes.
+func (p *pass) microseconds() float64 {
+	rate := kernel.PassRate()
+	if p.kind == doStep {
+		rate = kernel.StepRate()
+	}
+	return float64(p.b.Len()) / rate
 }
 
 // stream returns the noise of a row.
@@ -192,9 +201,10 @@ func (c CPU) run(p pass) {
 		workers = runtime.GOMAXPROCS(0)
 	}
 	total := p.pieces * len(p.b.Rows)
-	if workers = min(workers, total); workers < 2 || p.b.Len() < breakEven {
-		var w kernel.Work
-		p.do(&w, 0, total)
+	if workers = min(workers, total); workers < 2 || p.microseconds() < worthwhile {
+		w := works.Get().(*kernel.Work)
+		p.do(w, 0, total)
+		works.Put(w)
 		return
 	}
 
@@ -239,6 +249,9 @@ type team struct {
 	help  func() // kept, since making it allocates
 }
 
+// works are kept, since clearing one costs more than a short row.
+var works = sync.Pool{New: func() any { return new(kernel.Work) }}
+
 var teams = sync.Pool{New: func() any {
 	t := new(team)
 	t.help = func() {
@@ -250,13 +263,14 @@ var teams = sync.Pool{New: func() any {
 
 // work does pieces until none is left.
 func (t *team) work() {
-	var w kernel.Work
+	w := works.Get().(*kernel.Work)
+	defer works.Put(w)
 	for {
 		hi := t.next.Add(t.grain)
 		lo := hi - t.grain
 		if lo >= t.total {
 			return
 		}
-		t.pass.do(&w, int(lo), int(min(hi, t.total)))
+		t.pass.do(w, int(lo), int(min(hi, t.total)))
 	}
 }

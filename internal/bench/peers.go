@@ -23,6 +23,7 @@ var peerList = []struct{ function, label, pass string }{
 	{"replay_cps", "FlowCPS's formula", "replay"},
 	{"replay_inplace", "in place", "replay"},
 	{"gradient_cps", "forward and backward", "replay and gradient"},
+	{"gradient_inplace", "in place", "replay and gradient"},
 	{"step_numpy", "numpy in place", "step"},
 }
 
@@ -76,7 +77,6 @@ func peerCases(interpreter string, s size) (cases []benchCase, stop func(), err 
 			}
 			cases = append(cases, benchCase{
 				result: result{Pass: c.pass + " (peer)", Implementation: label, Threads: 1, Rows: s.Rows, Dim: s.Dim},
-				bytes:  12,
 				work:   func(n int) (time.Duration, error) { return p.run(c.function, n) },
 			})
 		}

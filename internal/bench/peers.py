@@ -80,6 +80,17 @@ def replay_inplace():
     return mean_buf.square_().sum(1)
 
 
+grad_buf = torch.zeros(rows, dim)
+
+
+def gradient_inplace():
+    torch.mul(x, -X, out=mean_buf)
+    mean_buf.add_(v, alpha=-V)
+    mean_buf.add_(prev)
+    grad_buf.add_(mean_buf, alpha=1e-9)
+    return mean_buf.square_().sum(1)
+
+
 def gradient_cps():
     w = v.detach().requires_grad_()
     cps_log_prob(prev, cps_mean(w)).sum().backward()
@@ -104,7 +115,7 @@ def step_numpy():
 
 
 cases = {f.__name__: f for f in (
-    step_cps, step_sde, step_inplace, step_numpy, replay_cps, replay_inplace, gradient_cps)}
+    step_cps, step_sde, step_inplace, step_numpy, replay_cps, replay_inplace, gradient_cps, gradient_inplace)}
 print(torch.__version__, np.__version__, flush=True)
 for line in sys.stdin:
     name, repetitions = line.split()

@@ -2,4 +2,4 @@
 
 package kernel
 
-func aheadTaken(w *Work) int { return w.ahead.next }
+func aheadTaken(w *Work) int { return w.made.next }

@@ -7,33 +7,59 @@ import (
 )
 
 // Steps take the noise made ahead, and give the same bits, whether it is there, partly
-// there, or of other streams.
+// there, or of other streams, keys, lengths and places.
 func aheadAgrees(t *rapid.T) {
 	n := rapid.IntRange(1, BlockLen/4).Draw(t, "n")
-	var streams []Stream
-	for range rapid.IntRange(0, MaxAhead+2).Draw(t, "streams") {
-		streams = append(streams, Stream{
-			Key:    7,
+	draw := func() Stream {
+		return Stream{
+			Key:    rapid.Uint64Range(7, 8).Draw(t, "key"),
 			Sample: rapid.Uint64().Draw(t, "sample"),
 			Step:   rapid.Uint32().Draw(t, "step"),
-		})
+		}
+	}
+	var streams []Stream
+	for range rapid.IntRange(0, MaxAhead+2).Draw(t, "streams") {
+		streams = append(streams, draw())
 	}
 	other := rapid.IntRange(0, len(streams)).Draw(t, "other")
 	var w Work
 	w.Ahead(streams, n)
-	a := Affine{Eps: 0.55}
-	for i, s := range streams {
-		if i == other {
-			w.Step(nil, make([]float32, 3), nil, nil, a, Stream{Key: 8}, 0, Float32)
-		}
-		m := rapid.IntRange(1, n).Draw(t, "elements")
+	check := func(s Stream, m int, off uint64) {
+		a := Affine{Eps: 0.55}
 		got, want := make([]float32, m), make([]float32, m)
-		w.Step(nil, got, nil, nil, a, s, 0, Float32)
-		stepPortable(nil, want, nil, nil, a, s, 0, Float32)
+		w.Step(nil, got, nil, nil, a, s, off, Float32)
+		stepPortable(nil, want, nil, nil, a, s, off, Float32)
 		if !sameFloats(got, want) {
-			t.Fatalf("stream %d of %d of %d elements: %v, want %v", i, len(streams), n, got, want)
+			t.Fatalf("%+v, %d elements from %d, of %d streams of %d elements made ahead: %v, want %v",
+				s, m, off, len(streams), n, got, want)
 		}
 	}
+	for i, s := range streams {
+		if i == other {
+			check(draw(), 3, 0)
+		}
+		off := uint64(BlockLen * rapid.IntRange(0, 1).Draw(t, "block"))
+		check(s, rapid.IntRange(1, 2*n).Draw(t, "elements"), off)
+	}
+}
+
+// What there is no room for is not made.
+func TestAheadWithoutRoom(t *testing.T) {
+	forEach(t, func(t *testing.T) {
+		for _, n := range []int{-1, 0, BlockLen + 1, 1 << 20} {
+			if room := AheadLen(n); room != 0 {
+				t.Errorf("room for %d streams of %d elements", room, n)
+			}
+			var w Work
+			w.Ahead([]Stream{{}, {}}, n)
+			got, want := make([]float32, 5), make([]float32, 5)
+			w.Step(nil, got, nil, nil, Affine{Eps: 1}, Stream{}, 0, Float32)
+			stepPortable(nil, want, nil, nil, Affine{Eps: 1}, Stream{}, 0, Float32)
+			if !sameFloats(got, want) {
+				t.Errorf("%d elements: %v, want %v", n, got, want)
+			}
+		}
+	})
 }
 
 func TestAheadAgrees(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t, aheadAgrees) }) }

@@ -17,8 +17,8 @@ func (implementation) String() string { return "portable" }
 
 // What vector kernels keep.
 type (
-	schedule struct{}
-	ahead    struct{}
+	schedule  struct{}
+	madeNoise struct{}
 )
 
 func (w *Work) makeAhead(streams []Stream, n int) {}

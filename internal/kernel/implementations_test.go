@@ -46,7 +46,7 @@ func (g fenced) intact() bool {
 	return true
 }
 
-// same compares bits; a NaN is a NaN, for processors make different ones.
+// sameFloats compares bits; a NaN is a NaN, for processors make different ones.
 func sameFloats(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool {
 		return math.Float32bits(x) == math.Float32bits(y) || x != x && y != y
@@ -83,7 +83,8 @@ func drawCall(t *rapid.T) call {
 		c.offsets[i] = rapid.IntRange(0, 17).Draw(t, "offset")
 	}
 	// 0.55 and its like: a factor of ½ would hide a fused multiply-add.
-	weight := rapid.SampledFrom([]float32{0, 0.55, -0.37, 1, 1.0000001, -1e-3, 7.1e4})
+	weight := rapid.SampledFrom([]float32{0, 0.55, -0.37, 1, 1.0000001, -1e-3, 7.1e4,
+		float32(math.Inf(1)), float32(math.Inf(-1))})
 	c.a = Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")}
 	fill := func(step uint32) []float32 {
 		x := make([]float32, c.n)
@@ -111,10 +112,7 @@ type result struct {
 
 // run runs all passes on fresh copies of the arguments.
 func (c call) run() (r result) {
-	blocks := 0
-	if c.n > 0 {
-		blocks = Blocks(c.n)
-	}
+	blocks := Blocks(c.n)
 	x, v, dst := fence(c.x, c.offsets[0]), fence(c.v, c.offsets[1]), fence(c.dst, c.offsets[2])
 	out := [...]fenced{dst, x, v}[c.alias]
 	sums := fence(make([]float32, blocks), c.offsets[3])
@@ -128,9 +126,7 @@ func (c call) run() (r result) {
 	r.intact = sameFloats(without.part, r.step)
 
 	squares := fence(make([]float32, blocks), c.offsets[0])
-	if c.n > 0 {
-		Squares(squares.part, without.part, x2.part, v2.part, c.a)
-	}
+	Squares(squares.part, without.part, x2.part, v2.part, c.a)
 	r.squares = slices.Clone(squares.part)
 
 	grad := fence(c.dst, c.offsets[3])
@@ -226,13 +222,78 @@ func TestRoundingInPasses(t *testing.T) {
 }
 
 // AVX2 has sixteen registers. The generator takes more where it needs them, and the
-// assembler accepts that, but the instruction is one of AVX-512 then.
+// assembler accepts that, but the instruction is one of AVX-512 then. Fused
+// multiply-add would change bits.
 func TestAVX2HasSixteenRegisters(t *testing.T) {
 	b, err := os.ReadFile("avx2_amd64.s")
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r := regexp.MustCompile(`\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7])\b`).Find(b); r != nil {
+	if r := regexp.MustCompile(`\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7]|VFN?M\w+)\b`).Find(b); r != nil {
 		t.Errorf("avx2_amd64.s uses %s", r)
 	}
 }
+
+// Short arguments panic in every implementation; none reads or writes beyond them.
+func TestShortArguments(t *testing.T) {
+	forEach(t, func(t *testing.T) {
+		const n = 100
+		long, short := make([]float32, n), make([]float32, n-1)
+		sums := make([]float32, 1)
+		a := Affine{0.55, -0.37, 0.21}
+		for name, f := range map[string]func(){
+			"step x":       func() { Step(sums, long, short, long, a, Stream{}, 0, Float32) },
+			"step v":       func() { Step(sums, long, long, short, a, Stream{}, 0, Float32) },
+			"step sums":    func() { Step([]float32{}, long, long, long, a, Stream{}, 0, Float32) },
+			"squares x":    func() { Squares(sums, long, short, long, a) },
+			"squares v":    func() { Squares(sums, long, long, short, a) },
+			"squares sums": func() { Squares(nil, long, long, long, a) },
+			"grad next":    func() { Grad(long, short, long, long, a, 1) },
+			"grad x":       func() { Grad(long, long, short, long, a, 1) },
+			"grad v":       func() { Grad(long, long, long, short, a, 1) },
+		} {
+			func() {
+				defer func() {
+					if recover() == nil {
+						t.Errorf("%s: no panic", name)
+					}
+				}()
+				f()
+			}()
+		}
+	})
+}
+
+// All presences of terms, signs of zero and extremes of inputs, at a length with a
+// tail.
+func TestAbsentTermsAndExtremes(t *testing.T) {
+	weights := []float32{0, minusZeroTest, 1, -1, 0.55}
+	extremes := []float32{0, minusZeroTest, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 1e-45, -3e38}
+	const n = 7 * 7
+	x, v := make([]float32, n), make([]float32, n)
+	for i := range x {
+		x[i], v[i] = extremes[i%7], extremes[i/7]
+	}
+	was := use
+	defer func() { use = was }()
+	for _, wx := range weights {
+		for _, wv := range weights {
+			for _, we := range weights {
+				for _, storage := range []Storage{Float32, BFloat16, Float16} {
+					a := Affine{wx, wv, we}
+					want, sum := make([]float32, n), make([]float32, 1)
+					stepPortable(sum, want, x, v, a, Stream{Key: 3}, 0, storage)
+					for _, use = range available() {
+						got, sum2 := make([]float32, n), make([]float32, 1)
+						Step(sum2, got, x, v, a, Stream{Key: 3}, 0, storage)
+						if !sameFloats(got, want) || !sameFloats(sum2, sum) {
+							t.Fatalf("%v, %+v: %v %v, want %v %v", use, a, got, sum2, want, sum)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+var minusZeroTest = float32(math.Copysign(0, -1))

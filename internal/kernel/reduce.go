@@ -30,7 +30,7 @@ const (
 )
 
 // Blocks returns the number of blocks of a row of n elements.
-func Blocks(n int) int { return (n-1)/BlockLen + 1 }
+func Blocks(n int) int { return (n + BlockLen - 1) / BlockLen }
 
 // lanes are the sums of one quarter.
 type lanes [Lanes]float32

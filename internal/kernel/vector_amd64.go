@@ -52,8 +52,8 @@ type group struct {
 	_     [3]uint32
 }
 
-// ahead is noise made before the steps that take it.
-type ahead struct {
+// madeNoise is noise made before the steps that take it.
+type madeNoise struct {
 	streams [MaxAhead]Stream // in order
 	next    int              // of these
 	end     int
@@ -61,13 +61,11 @@ type ahead struct {
 	groups  [MaxAhead]group
 }
 
-// ahead makes the first n elements of the noise of streams, as many as there is room
-// for.
 func (w *Work) makeAhead(streams []Stream, n int) {
 	per := (n + groupLen - 1) / groupLen
-	a := &w.ahead
+	a := &w.made
 	a.next, a.end, a.n = 0, 0, per*groupLen
-	if per == 0 || len(streams) == 0 {
+	if use != avx2 || per < 1 || per > len(a.groups) || len(streams) == 0 {
 		return
 	}
 	w.schedule.set(streams[0])
@@ -88,7 +86,7 @@ func (w *Work) makeAhead(streams []Stream, n int) {
 
 // take returns the noise of s from off on, if it is what comes next.
 func (w *Work) take(s Stream, off uint64, n int) *float32 {
-	a := &w.ahead
+	a := &w.made
 	if a.next == a.end || off != 0 || n > a.n || a.streams[a.next] != s {
 		return nil
 	}
@@ -166,7 +164,9 @@ func (p *passArgs) inputs(x, v []float32, i int, a Affine) {
 	}
 }
 
-const groupLen = 32 // elements that normalsAVX2 makes at a time
+// maxCall is the largest number of elements of a call, which the scheduler cannot
+// interrupt: some tens of microseconds. It is a multiple of BlockLen.
+const maxCall = 1 << 15
 
 func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
 	if len(dst) == 0 {
@@ -180,7 +180,7 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	if a.Eps != 0 {
 		if made = w.take(s, off, len(dst)); made == nil {
 			w.schedule.set(s)
-			w.ahead.end = w.ahead.next // its memory is needed
+			w.made.end = w.made.next // its memory is needed
 		}
 	}
 	var unwanted float32
@@ -214,9 +214,11 @@ func squaresVector(sums, next, x, v []float32, a Affine) {
 	}
 	x, v = fit(x, len(next), a.X), fit(v, len(next), a.V)
 	sums = sums[:Blocks(len(next))]
-	p := passArgs{dst: &next[0], n: len(next), sums: &sums[0]}
-	p.inputs(x, v, 0, a)
-	squaresAVX2(&p)
+	for i := 0; i < len(next); i += maxCall {
+		p := passArgs{dst: &next[i], n: min(maxCall, len(next)-i), sums: &sums[i/BlockLen]}
+		p.inputs(x, v, i, a)
+		squaresAVX2(&p)
+	}
 }
 
 func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
@@ -225,9 +227,11 @@ func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
 	}
 	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
 	next = next[:len(dst)]
-	p := passArgs{dst: &dst[0], n: len(dst), extra: &next[0], we: scale}
-	p.inputs(x, v, 0, a)
-	gradAVX2(&p)
+	for i := 0; i < len(dst); i += maxCall {
+		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], we: scale}
+		p.inputs(x, v, i, a)
+		gradAVX2(&p)
+	}
 }
 
 // fit returns the n elements of an input, for assembly does not check bounds.
@@ -243,11 +247,14 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	head := min(int(-off&3), len(dst))
 	s.normalPortable(dst[:head], off)
 	dst, off = dst[head:], off+uint64(head)
-	if groups := len(dst) / groupLen; groups > 0 {
+	if len(dst) >= groupLen {
 		var c schedule
 		c.set(s)
-		normalsAVX2(&dst[0], groups, uint32(off/4), &c)
-		dst, off = dst[groups*groupLen:], off+uint64(groups*groupLen)
+		for len(dst) >= groupLen {
+			n := min(len(dst)/groupLen*groupLen, maxCall)
+			normalsAVX2(&dst[0], n/groupLen, uint32(off/4), &c)
+			dst, off = dst[n:], off+uint64(n)
+		}
 	}
 	s.normalPortable(dst, off)
 }

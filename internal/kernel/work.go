@@ -6,24 +6,26 @@ package kernel
 type Work struct {
 	noise    [BlockLen]float32
 	schedule schedule
-	ahead    ahead
+	made     madeNoise
 }
 
-// Ahead makes the first n elements of the noise of streams at once, which is faster
-// for short rows. Steps of these streams take it, if they come in the same order; they
-// need not.
+// Ahead makes the first n elements of the noise of streams at once, as far as there is
+// room, which is faster for short rows. A Step whose stream is the next of these takes
+// it; another makes its own noise, and what was made ahead is dropped.
 func (w *Work) Ahead(streams []Stream, n int) { w.makeAhead(streams, n) }
 
 // MaxAhead is the largest number of streams for which Ahead has room.
-const MaxAhead = BlockLen / 32
+const MaxAhead = BlockLen / groupLen
+
+const groupLen = 32 // elements that vector code makes at a time
 
 // AheadLen is the number of streams for which Ahead has room, for n elements of each:
 // 0 if it is not worth calling.
 func AheadLen(n int) int {
-	if use == portable || n > BlockLen/4 {
+	if use == portable || n < 1 || n > BlockLen/4 {
 		return 0
 	}
-	return BlockLen / ((n + 31) / 32 * 32)
+	return BlockLen / ((n + groupLen - 1) / groupLen * groupLen)
 }
 
 // Implementations names what this machine can compute the passes with, the fastest
@@ -45,4 +47,20 @@ func Use(name string) {
 		}
 	}
 	panic("kernel: no such implementation")
+}
+
+// StepRate returns about how many elements a step does in a microsecond on one core.
+func StepRate() float64 {
+	if use == portable {
+		return 64
+	}
+	return 640
+}
+
+// PassRate is StepRate for the passes that make no noise.
+func PassRate() float64 {
+	if use == portable {
+		return 700
+	}
+	return 5000
 }

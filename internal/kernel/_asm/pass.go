@@ -207,11 +207,11 @@ func (p *passer) group(mask reg.Register) {
 			p.round(y)
 			store(y)
 			VSUBPS(mean, y, y)
-			p.square(i, y)
+			p.square(i, y, m)
 		case squares:
 			y := load(p.dst)
 			VSUBPS(mean, y, y)
-			p.square(i, y)
+			p.square(i, y, m)
 		case gradient:
 			y := load(p.extra)
 			VSUBPS(mean, y, y)
@@ -223,8 +223,12 @@ func (p *passer) group(mask reg.Register) {
 	}
 }
 
-// square adds the squares of d to the i-th lanes.
-func (p *passer) square(i int, d vec) {
+// square adds the squares of d, those in a mask if there is one, to the i-th lanes. An
+// infinite weight makes a NaN of the zeros beyond it.
+func (p *passer) square(i int, d vec, mask vec) {
+	if mask != nil {
+		VANDPS(mask, d, d)
+	}
 	VMULPS(d, d, d)
 	VADDPS(d, p.acc[i], p.acc[i])
 }

@@ -1,0 +1,55 @@
+package kernel
+
+import (
+	"syscall"
+	"testing"
+	"unsafe"
+)
+
+// pages returns n floats that end, or begin, at a page that nobody may touch.
+func pages(t *testing.T, n int, atEnd bool) []float32 {
+	t.Helper()
+	page := syscall.Getpagesize()
+	size := (4*n + page - 1) / page * page
+	m, err := syscall.Mmap(-1, 0, size+2*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_ANON|syscall.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { syscall.Munmap(m) })
+	for _, guard := range [][]byte{m[:page], m[page+size:]} {
+		if err := syscall.Mprotect(guard, syscall.PROT_NONE); err != nil {
+			t.Fatal(err)
+		}
+	}
+	all := unsafe.Slice((*float32)(unsafe.Pointer(&m[page])), size/4)
+	if atEnd {
+		return all[len(all)-n:]
+	}
+	return all[:n]
+}
+
+// No pass reads or writes beyond its slices, where that would end the program.
+func TestPagesBeyondSlices(t *testing.T) {
+	const most = 2200
+	forEach(t, func(t *testing.T) {
+		for _, atEnd := range []bool{false, true} {
+			x, v, dst, next := pages(t, most, atEnd), pages(t, most, atEnd), pages(t, most, atEnd), pages(t, most, atEnd)
+			part := func(s []float32, n int) []float32 {
+				if atEnd {
+					return s[most-n:]
+				}
+				return s[:n:n]
+			}
+			sums := make([]float32, Blocks(most))
+			for n := 1; n <= most; n++ {
+				x, v, dst, next := part(x, n), part(v, n), part(dst, n), part(next, n)
+				for _, a := range []Affine{{0.55, -0.37, 0.21}, {X: 0.55}, {V: 0.55, Eps: 0.1}} {
+					Step(sums, next, x, v, a, Stream{}, 0, Float16)
+					Squares(sums, next, x, v, a)
+					Grad(dst, next, x, v, a, 0.3)
+				}
+				Stream{}.Normal(dst, uint64(n%5))
+			}
+		}
+	})
+}

@@ -1,0 +1,4 @@
+package sampler
+
+// Tests share work between goroutines however little there is of it.
+func init() { worthwhile = 0 }
