@@ -12,8 +12,9 @@ import (
 // parameter; [New] adds the step, and the type of a rule that is not of this package.
 //
 // The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise on the
-// paths they serve, but for what their own documentation excepts. A step between equal points is the identity, except for [FlowCPS] and [Renoise],
-// which inject their noise however short the step.
+// paths they serve, but for what their own documentation excepts. A step between
+// equal points is the identity, except for [FlowCPS] and [Renoise], which inject their
+// noise however short the step.
 type Rule interface {
 	Coeffs(from, to schedule.Point) (Coeffs, error)
 }
