@@ -47,6 +47,21 @@ func (o *Adam) Step(params, grad []float32, rate float64) {
 	})
 }
 
+// State returns the moments of o, which are its own memory, and the number of its
+// steps: with the parameters, all that a resumed run needs.
+func (o *Adam) State() (m, v []float32, steps int) { return o.m, o.v, o.steps }
+
+// Restore makes o go on from a copy of another's state. It panics if the lengths are
+// not those it was made for.
+func (o *Adam) Restore(m, v []float32, steps int) {
+	if len(m) != len(o.m) || len(v) != len(o.v) {
+		panic(badLen)
+	}
+	copy(o.m, m)
+	copy(o.v, v)
+	o.steps = steps
+}
+
 // power returns b^n by multiplication, the same everywhere.
 func power(b float64, n int) float64 {
 	p := 1.0

@@ -1,8 +1,8 @@
 // Package digits is a small learned flow model, so that samplers can be seen at
 // work on something that was learned from data: handwritten digits of 8×8 pixels,
-// a class-conditional velocity network, a classifier that judges its samples, the
-// training of both, and their weights. All of it is Go, needs no network and no
-// GPU, and is small enough to read.
+// a class-conditional velocity network, a classifier and a critic that judge its
+// samples, the training of all three, and their weights. All of it is Go, needs no
+// network and no GPU, and is small enough to read.
 //
 //	net, err := digits.Velocity()
 //	net.Forward(v, x, classes, time) // v is x1 - x0, as package sampler takes it
@@ -28,7 +28,8 @@
 //
 // # Training
 //
-// The committed weights are those of Train with the zero TrainConfig: the
+// The committed weights are those of TrainCritic, which takes seconds, and of Train
+// with the zero TrainConfig: the
 // rectified-flow loss with uniform times, 10,000 steps of Adam on 128 images each
 // with a cosine learning rate, and an exponential moving average of the weights,
 // rounded to float16. It takes two minutes on one core of an AMD EPYC and about

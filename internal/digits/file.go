@@ -25,6 +25,7 @@ import (
 const (
 	magicNet        = "cps flow"
 	magicClassifier = "cps read"
+	magicCritic     = "cps rank"
 	version         = 1
 )
 
@@ -59,6 +60,11 @@ func (n *Net) Save(w io.Writer) error {
 // Save writes c to w, as Net.Save does.
 func (c *Classifier) Save(w io.Writer) error {
 	return save(w, magicClassifier, c.shape, c.params)
+}
+
+// Save writes c to w, as Net.Save does.
+func (c *Critic) Save(w io.Writer) error {
+	return save(w, magicCritic, c.shape, c.params)
 }
 
 func save(w io.Writer, magic string, s shape, params []float32, table ...[Dim]float32) error {
@@ -108,6 +114,17 @@ func LoadClassifier(r io.Reader) (*Classifier, error) {
 	c.shape, c.params, err = load(r, magicClassifier, func(hidden, _ int) shape { return classifierShape(hidden) })
 	if err != nil {
 		return nil, fmt.Errorf("digits: classifier: %w", err)
+	}
+	return c, nil
+}
+
+// LoadCritic reads what Critic.Save wrote, to the end of r.
+func LoadCritic(r io.Reader) (*Critic, error) {
+	c := new(Critic)
+	var err error
+	c.shape, c.params, err = load(r, magicCritic, criticShape)
+	if err != nil {
+		return nil, fmt.Errorf("digits: critic: %w", err)
 	}
 	return c, nil
 }

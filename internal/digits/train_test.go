@@ -21,6 +21,7 @@ var long = flag.Bool("long", false, "train the committed weights again, which ta
 const (
 	velocitySum   = "71104cce1f76a45fe2d2006076390e453f7c3be415bcf184d4e19e0893ff190a"
 	quickSum      = "85013c167b044a884c03a185772ac5ce75b2ed9c1e59fff25b5cd0b18d3dd132"
+	criticSum     = "0d9fe00545197bac5dbcad55841684e344662d422c3c0ec8296ed93c334bd6ed"
 	classifierSum = "747d229733ef3b7837153d0ebcb797d73577253a50be4d3a2bdde207c8cd28d1"
 )
 
@@ -34,6 +35,7 @@ func TestCommittedWeights(t *testing.T) {
 		{"digits8x8.bin.gz", archive, "2422a90a61868aafcf1c3d992111678240b0d28aefb15dd92122cdf9d10ea83b"},
 		{VelocityFile, velocityWeights, velocitySum},
 		{ClassifierFile, classifierWeights, classifierSum},
+		{CriticFile, criticWeights, criticSum},
 	} {
 		if got := fmt.Sprintf("%x", sha256.Sum256(c.file)); got != c.sum {
 			t.Errorf("%s has SHA-256 %s, want %s", c.name, got, c.sum)
@@ -69,6 +71,13 @@ func TestTrainReproducesCommittedWeights(t *testing.T) {
 	}
 	if !bytes.Equal(encoded(t, c), classifierWeights) {
 		t.Error("the classifier differs")
+	}
+	cr, err := TrainCritic(t.Context(), 0, 0, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(encoded(t, cr), criticWeights) {
+		t.Error("the critic differs")
 	}
 }
 

@@ -99,6 +99,18 @@ func (n *Net) Forward(dst, x []float32, classes []int, time float64) {
 	n.spare.Put(p)
 }
 
+// ForwardParallel is Forward on as many goroutines as there are processors, with the
+// same bits.
+func (n *Net) ForwardParallel(dst, x []float32, classes []int, time float64) {
+	checkRows(dst, x, classes)
+	checkTime(time)
+	const size = 4 * chunk
+	parallel(pieces(len(classes), size), func(task int) {
+		lo, hi := task*size, min((task+1)*size, len(classes))
+		n.Forward(dst[lo*Dim:hi*Dim], x[lo*Dim:hi*Dim], classes[lo:hi], time)
+	})
+}
+
 // A Pass is the memory of one forward pass, kept for the backward pass: for
 // training. It serves one goroutine at a time, and uses all processors itself.
 type Pass struct {
@@ -120,6 +132,9 @@ func newPass(n *Net, rows int, backward bool) *Pass {
 		gain: make([]float32, rows*Dim),
 	}
 }
+
+// Rows returns the number of rows that p is for.
+func (p *Pass) Rows() int { return len(p.bias) / Dim }
 
 // Forward is Net.Forward with a time for every row, and the same bits. It panics
 // if there are more rows than the Pass is for.
@@ -207,6 +222,7 @@ func (p *Pass) run(dst []float32, lo, hi int) {
 const (
 	badLen   = "digits: bad length of slice"
 	badClass = "digits: class is not in [0, 10]"
+	badDigit = "digits: class is not in [0, 9]"
 	badTime  = "digits: time is not in [0, 1]"
 	badTimes = "digits: number of times is not that of classes"
 	badBatch = "digits: batch is larger than the pass"

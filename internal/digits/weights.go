@@ -7,11 +7,12 @@ import (
 	"path/filepath"
 )
 
-// Names of the files that WriteWeights writes, and from which Velocity and Judge
-// read what the last build embedded.
+// Names of the files that WriteWeights and WriteCritic write, and from which
+// Velocity, Judge and Taste read what the last build embedded.
 const (
 	VelocityFile   = "velocity.bin"
 	ClassifierFile = "classifier.bin"
+	CriticFile     = "critic.bin"
 )
 
 var (
@@ -19,6 +20,8 @@ var (
 	velocityWeights []byte
 	//go:embed classifier.bin
 	classifierWeights []byte
+	//go:embed critic.bin
+	criticWeights []byte
 )
 
 // Velocity returns a new copy of the committed velocity network.
@@ -26,6 +29,18 @@ func Velocity() (*Net, error) { return LoadNet(bytes.NewReader(velocityWeights))
 
 // Judge returns a new copy of the committed classifier.
 func Judge() (*Classifier, error) { return LoadClassifier(bytes.NewReader(classifierWeights)) }
+
+// Taste returns a new copy of the committed critic.
+func Taste() (*Critic, error) { return LoadCritic(bytes.NewReader(criticWeights)) }
+
+// WriteCritic writes c to the folder dir.
+func WriteCritic(dir string, c *Critic) error {
+	var b bytes.Buffer
+	if err := c.Save(&b); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(dir, CriticFile), b.Bytes(), 0o644)
+}
 
 // WriteWeights writes n and c to the folder dir. Files that are already there keep
 // their old contents unless both networks can be saved.

@@ -1,0 +1,117 @@
+package grpo
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// A Transition names one step of one trajectory: a row of the batch and the step
+// it takes.
+type Transition struct{ Row, Step int }
+
+// Minibatches cuts the transitions of a batch into what one step of the optimiser
+// sees: Rows trajectories, and Steps transitions of each of them. What does not
+// divide evenly makes the last minibatch of its kind smaller. A 0 stands for all, so
+// the zero Minibatches is a single one of everything.
+//
+//	Minibatches{Rows: 8}            whole trajectories, eight at a time
+//	Minibatches{Steps: 1}           all trajectories, one step of each
+//	Minibatches{Rows: 8, Steps: 1}  both: flow_grpo without gradient accumulation
+//
+// Trajectories are shuffled at every epoch. So are the steps of every trajectory,
+// each on its own, as in DanceGRPO and ddpo-pytorch, whose minibatches thus hold rows
+// at different steps; InOrder keeps all rows of a minibatch at the same steps, the
+// noisiest first, as in flow_grpo. The shuffles depend on Key and epoch alone, so
+// that every worker and a resumed run agree without sharing state; published trainers
+// draw them from torch's global generator.
+//
+// Key is any number that differs between iterations, such as that of a noise.Key
+// that is derived for each.
+type Minibatches struct {
+	Rows, Steps int
+	InOrder     bool
+	Key         uint64
+}
+
+// Epoch returns the minibatches of an inner epoch over rows trajectories and the
+// steps [start, end), which is what a [Strategy] returns. Every transition is in
+// exactly one of them. All minibatches of some trajectories stand together, so that
+// with Steps the gradients of one set of rows can be accumulated before the next.
+//
+// It reports a negative size or epoch, no rows and a window without steps. It
+// allocates the result.
+func (m Minibatches) Epoch(epoch, rows, start, end int) ([][]Transition, error) {
+	switch {
+	case m.Rows < 0:
+		return nil, fmt.Errorf("grpo: Minibatches.Rows %d: %w", m.Rows, ErrSetting)
+	case m.Steps < 0:
+		return nil, fmt.Errorf("grpo: Minibatches.Steps %d: %w", m.Steps, ErrSetting)
+	case epoch < 0:
+		return nil, fmt.Errorf("grpo: minibatches of epoch %d: %w", epoch, ErrSetting)
+	case rows < 1:
+		return nil, fmt.Errorf("grpo: minibatches: %w", ErrEmpty)
+	case start < 0 || start >= end:
+		return nil, fmt.Errorf("grpo: minibatches of the steps [%d, %d): %w", start, end, ErrWindow)
+	}
+	steps := end - start
+	perRow, perStep := m.Rows, m.Steps
+	if perRow == 0 {
+		perRow = rows
+	}
+	if perStep == 0 {
+		perStep = steps
+	}
+	r := shuffler{key: splitmix(m.Key, uint64(epoch))}
+	order := r.permutation(rows)
+	walk := make([][]int, rows) // of every row, in the order in which it takes them
+	for i := range walk {
+		if m.InOrder {
+			walk[i] = identity(steps)
+		} else {
+			walk[i] = r.permutation(steps)
+		}
+	}
+	var all [][]Transition
+	for lo := 0; lo < rows; lo += min(perRow, rows-lo) {
+		block := order[lo : lo+min(perRow, rows-lo)]
+		for first := 0; first < steps; first += min(perStep, steps-first) {
+			last := first + min(perStep, steps-first)
+			b := make([]Transition, 0, len(block)*(last-first))
+			for k := first; k < last; k++ {
+				for _, row := range block {
+					b = append(b, Transition{row, start + walk[row][k]})
+				}
+			}
+			all = append(all, b)
+		}
+	}
+	return all, nil
+}
+
+// A shuffler draws permutations from one SplitMix64 sequence.
+type shuffler struct{ key, drawn uint64 }
+
+// permutation returns 0 to n-1 in random order, by Fisher and Yates.
+func (s *shuffler) permutation(n int) []int {
+	p := identity(n)
+	for i := n - 1; i > 0; i-- {
+		j := s.below(i + 1)
+		p[i], p[j] = p[j], p[i]
+	}
+	return p
+}
+
+// below returns a number in [0, n), uniform to n·2⁻⁶⁴.
+func (s *shuffler) below(n int) int {
+	hi, _ := bits.Mul64(uint64(n), draw(s.key, s.drawn))
+	s.drawn++
+	return int(hi)
+}
+
+func identity(n int) []int {
+	p := make([]int, n)
+	for i := range p {
+		p[i] = i
+	}
+	return p
+}

@@ -1,0 +1,214 @@
+package finetune
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"strings"
+
+	"cps/grpo"
+	"cps/internal/digits"
+	"cps/logprob"
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// A Config says how to fine-tune. Reward must be set. The zero value of another field
+// is the default in brackets.
+type Config struct {
+	Seed uint64 // of everything random
+
+	// Sampling.
+	Rule        sampler.Rule  // of the stochastic steps [FlowCPS{Eta: 0.9}]
+	Steps       int           // of a run [10]
+	Shift       float64       // of the schedule [1]
+	Window      grpo.Strategy // the stochastic and trained steps, the others follow the ODE [nil: all; the last is never trained]
+	SharedStart bool          // samples of a group share their initial latent, as FlowCPS's trainer has it
+
+	// Rewards.
+	Reward  Reward
+	Prompts int       // groups of an iteration; digits take turns [10]
+	Group   int       // samples of a group [12]
+	Norm    grpo.Norm // of the advantages [grpo.FlowGRPO]
+	History int       // rewards remembered of a prompt, over iterations; 0: those of the iteration alone
+	Limit   float64   // of the advantages [5]
+
+	// Loss.
+	Form      logprob.Form   // of log p; the zero Form is the paper's
+	Objective grpo.Objective // clip range of the ratio, in the units of Form; zero: no clip
+	KL        Divergence     // from the reference policy, the network at the start
+	Stop      grpo.EarlyStop // of the inner epochs; zero: never
+
+	// Updates.
+	Rate        float64          // learning rate of Adam [3e-4]
+	Epochs      int              // inner epochs of an iteration [1]
+	Minibatches grpo.Minibatches // the Key is set by the trainer; zero: one a epoch
+	Average     grpo.EMA         // of the weights that are evaluated; zero: none
+	Follow      grpo.EMA         // of the reference policy; zero: it stays at the start
+
+	// Evaluation, by the ODE.
+	Every   int // iterations from one evaluation to the next [5]; negative: none
+	Samples int // of each digit [20]
+}
+
+// A Divergence is the penalty Beta·mean(KL) on the distance from the reference policy.
+// The zero Divergence is none.
+type Divergence struct {
+	Beta     float64
+	Form     logprob.Form // of the divergence of two steps
+	Velocity bool         // take the distance of velocities instead, which weighs all steps alike
+}
+
+// withDefaults returns c with its defaults, checked.
+func (c Config) withDefaults() (Config, error) {
+	if c.Rule == nil {
+		c.Rule = sampler.FlowCPS{Eta: 0.9}
+	}
+	if c.Norm == (grpo.Norm{}) {
+		c.Norm = grpo.FlowGRPO
+	}
+	for _, f := range []struct {
+		p     *int
+		value int
+	}{{&c.Steps, 10}, {&c.Prompts, digits.Classes}, {&c.Group, 12}, {&c.Epochs, 1}, {&c.Every, 5}, {&c.Samples, 20}} {
+		if *f.p == 0 {
+			*f.p = f.value
+		}
+	}
+	for _, f := range []struct {
+		p     *float64
+		value float64
+	}{{&c.Shift, 1}, {&c.Limit, 5}, {&c.Rate, 3e-4}} {
+		if *f.p == 0 {
+			*f.p = f.value
+		}
+	}
+	for _, f := range []struct {
+		name             string
+		value, low, high int
+	}{
+		{"Steps", c.Steps, 2, 1000}, {"Prompts", c.Prompts, 1, 1000}, {"Group", c.Group, 2, 10000},
+		{"Epochs", c.Epochs, 1, 1000}, {"Samples", c.Samples, 2, 1000}, {"History", c.History, 0, math.MaxInt32},
+	} {
+		if f.value < f.low || f.value > f.high {
+			return c, fmt.Errorf("finetune: %s %d is not in [%d, %d]", f.name, f.value, f.low, f.high)
+		}
+	}
+	switch {
+	case c.Reward.Score == nil:
+		return c, errors.New("finetune: Reward is not set")
+	case !(c.Rate > 0 && c.Rate <= math.MaxFloat64):
+		return c, fmt.Errorf("finetune: Rate %v is not positive and finite", c.Rate)
+	case !(c.KL.Beta >= 0 && c.KL.Beta <= math.MaxFloat64):
+		return c, fmt.Errorf("finetune: KL.Beta %v is not a finite number ≥ 0", c.KL.Beta)
+	}
+	return c, c.try()
+}
+
+// try passes c's settings to the packages that know better, before there are samples.
+func (c Config) try() error {
+	if _, err := c.sampler(sampler.Window{}); err != nil {
+		return err
+	}
+	start, end, err := c.window(0)
+	if err != nil {
+		return err
+	}
+	one, two := []float64{0}, []float64{0, 1}
+	if _, err := c.Objective.Loss(nil, one, one, one); err != nil {
+		return err
+	}
+	if _, err := c.Norm.Advantages(two, two, grpo.Groups{}); err != nil {
+		return err
+	}
+	if c.History > 0 {
+		if _, err := c.tracker().Advantages(two, two, []int{0, 0}); err != nil {
+			return err
+		}
+	}
+	if _, err := grpo.Clamp(one, one, c.Limit); err != nil {
+		return err
+	}
+	if _, err := c.Stop.Reached(grpo.Stats{}); err != nil {
+		return err
+	}
+	if _, err := c.Minibatches.Epoch(0, c.rows(), start, end); err != nil {
+		return err
+	}
+	for _, e := range []grpo.EMA{c.Average, c.Follow} {
+		if _, err := e.Weight(0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// rows is the number of samples of an iteration.
+func (c Config) rows() int { return c.Prompts * c.Group }
+
+// class is the digit of prompt p of an iteration.
+func (c Config) class(iteration, p int) int { return (iteration*c.Prompts + p) % digits.Classes }
+
+// sampler returns the sampler with a window of stochastic steps; zero: all.
+func (c Config) sampler(w sampler.Window) (*sampler.Sampler, error) {
+	return sampler.New(sampler.Config{
+		Scheduler: schedule.Linear(c.Steps).Shift(c.Shift),
+		Rule:      c.Rule,
+		Window:    w,
+	})
+}
+
+// window returns the steps that an iteration trains. The last step is not one of them:
+// rules that preserve coefficients draw no noise there, and published trainers leave it
+// out for the others, too.
+func (c Config) window(iteration int) (start, end int, err error) {
+	strategy := c.Window
+	if strategy == nil {
+		strategy = grpo.Fixed{}
+	}
+	return strategy.Window(iteration, c.Steps-1)
+}
+
+// stochastic is the window of the sampler of an iteration that trains [start, end).
+// Without a strategy the last step takes the rule too.
+func (c Config) stochastic(start, end int) sampler.Window {
+	if c.Window == nil {
+		return sampler.Window{}
+	}
+	return sampler.Window{Start: start, End: end}
+}
+
+func (c Config) tracker() *grpo.Tracker[int] {
+	return &grpo.Tracker[int]{Norm: c.Norm, Limit: c.History}
+}
+
+// String describes everything that a run is a function of, one field a line. A
+// checkpoint holds it, so that no run goes on with other settings.
+func (c Config) String() string {
+	var b strings.Builder
+	field := func(name string, value any) { fmt.Fprintf(&b, "%s: %T%+v\n", name, value, value) }
+	field("Seed", c.Seed)
+	field("Rule", c.Rule)
+	field("Steps", c.Steps)
+	field("Shift", c.Shift)
+	field("Window", c.Window)
+	field("SharedStart", c.SharedStart)
+	field("Reward", c.Reward.Name)
+	field("Prompts", c.Prompts)
+	field("Group", c.Group)
+	field("Norm", c.Norm)
+	field("History", c.History)
+	field("Limit", c.Limit)
+	field("Form", c.Form)
+	field("Objective", c.Objective)
+	field("KL", c.KL)
+	field("Stop", c.Stop)
+	field("Rate", c.Rate)
+	field("Epochs", c.Epochs)
+	field("Minibatches", c.Minibatches)
+	field("Average", c.Average)
+	field("Follow", c.Follow)
+	field("Every", c.Every)
+	field("Samples", c.Samples)
+	return b.String()
+}

@@ -1,0 +1,33 @@
+package finetune
+
+import "time"
+
+// A Timing says where the time of a trainer's iterations went, this process's alone.
+type Timing struct {
+	Iterations int
+	Total      time.Duration // the sum of the others, and of what belongs to none of them
+
+	Sampling  time.Duration // package sampler in rollouts: noise, steps, sums of squares
+	LogProb   time.Duration // packages sampler and logprob in replays
+	Gradients time.Duration // packages grpo, logprob and sampler: advantages, loss, ∂loss/∂v
+
+	Network    time.Duration // forward, backward and optimiser, of rollouts and replays
+	Reward     time.Duration
+	Evaluation time.Duration
+}
+
+// Share returns the part of the iterations' time, evaluation apart, that went into the
+// library: sampling arithmetic, log-probabilities and gradients.
+func (t Timing) Share() float64 {
+	return float64(t.Sampling+t.LogProb+t.Gradients) / float64(t.Total-t.Evaluation)
+}
+
+// since adds to part the time since a moment, and returns the present one.
+func (t *Timing) since(part *time.Duration, began time.Time) time.Time {
+	now := time.Now()
+	*part += now.Sub(began)
+	return now
+}
+
+// Timing returns where the time went since the trainer was made or loaded.
+func (t *Trainer) Timing() Timing { return t.timing }
