@@ -1,0 +1,84 @@
+package cuda
+
+import (
+	"math"
+
+	"cps/sampler"
+)
+
+// A Buffer is device memory: the caller's own, described by a literal, or from
+// [Device.Alloc]. The zero Buffer stands for an input that no row reads.
+type Buffer struct {
+	Ptr  uintptr         // device address, a multiple of the size of an element
+	Len  int             // elements
+	Type sampler.Storage // their type
+}
+
+// size returns the bytes of an element.
+func size(t sampler.Storage) int {
+	if t == sampler.Float32 {
+		return 4
+	}
+	return 2
+}
+
+// check panics unless a buffer can hold n elements that a kernel reads or writes.
+func (b Buffer) check(n int, length string) {
+	switch {
+	case b.Len != n:
+		panic(length)
+	case b.Type > sampler.Float16:
+		panic("cuda: type of a buffer is unknown")
+	case n > 0 && b.Ptr == 0:
+		panic("cuda: a buffer that is used has no address")
+	case b.Ptr%uintptr(size(b.Type)) != 0:
+		panic("cuda: address of a buffer is not a multiple of the size of its elements")
+	}
+}
+
+// overlaps reports whether b and c share memory and are not the same.
+func (b Buffer) overlaps(c Buffer) bool {
+	return b != c && b.Ptr < c.end() && c.Ptr < b.end()
+}
+
+func (b Buffer) end() uintptr { return b.Ptr + uintptr(b.Len)*uintptr(size(b.Type)) }
+
+const (
+	outLength   = "cuda: length of dst or next is not len(Rows)·Dim"
+	xLength     = "cuda: length of x is not len(Rows)·Dim"
+	vLength     = "cuda: length of v is not len(Rows)·Dim"
+	dstLength   = "cuda: length of dst is not len(Rows)·Dim"
+	sqLength    = "cuda: length of sq is not the number of rows"
+	scaleLength = "cuda: length of scale is not the number of rows"
+	partOverlap = "cuda: dst and an input overlap and are not the same buffer"
+)
+
+// checkInputs panics unless all buffers that a row reads fit b, and returns which do.
+func checkInputs(b sampler.Batch, out, x, v Buffer) (readX, readV bool) {
+	n := b.Len()
+	out.check(n, outLength)
+	if b.Storage > sampler.Float16 {
+		panic("cuda: storage of a batch is unknown")
+	}
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		readX, readV = readX || r.X != 0, readV || r.V != 0
+		if r.Step == math.MaxUint32 {
+			panic("cuda: noise step 1<<32 - 1 is reserved, see noise.ID")
+		}
+	}
+	if readX {
+		x.check(n, xLength)
+	}
+	if readV {
+		v.check(n, vLength)
+	}
+	return readX, readV
+}
+
+// checkApart panics if dst shares a part of an input.
+func checkApart(dst, input Buffer, read bool) {
+	if read && dst.overlaps(input) {
+		panic(partOverlap)
+	}
+}

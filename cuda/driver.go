@@ -1,0 +1,58 @@
+package cuda
+
+import "fmt"
+
+// A driver is what a Device needs of CUDA: one stream of one context. Tests run a
+// Device on drivers of their own.
+//
+// All methods are called between enter and leave. Those that say "queued" return
+// before they have run and run in order.
+type driver interface {
+	// enter makes the context current on this thread, and keeps the goroutine on it.
+	enter() error
+	leave()
+
+	multiprocessors() int
+
+	alloc(bytes int) (uintptr, error)
+	free(p uintptr) error
+
+	// allocHost returns memory that the device can read and write by itself.
+	allocHost(bytes int) ([]byte, error)
+	freeHost(m []byte) error
+
+	upload(dst uintptr, src []byte) error   // queued; src is from allocHost
+	download(dst []byte, src uintptr) error // queued; dst is from allocHost
+
+	// launch queues a kernel on groups of 4·32 threads. It reads args at once: one
+	// parameter each, in its low bits.
+	launch(k kernel, groups int, args []uint64) error
+
+	newEvent() (event, error)
+	record(e event) error          // queued
+	reached(e event) (bool, error) // whether all before record has run
+	freeEvent(e event) error
+
+	sync() error // waits for all that is queued
+
+	// close returns everything but memory and events. It is the last call but leave.
+	close() error
+}
+
+// An event is a handle of the driver.
+type event uintptr
+
+// A driverError is a call of the driver that failed.
+type driverError struct {
+	call    string // the driver's name of the function
+	code    int    // CUresult
+	message string // the driver's own
+}
+
+func (e *driverError) Error() string {
+	return fmt.Sprintf("%s: %s (error %d)", e.call, e.message, e.code)
+}
+
+const outOfMemory = 2 // CUDA_ERROR_OUT_OF_MEMORY
+
+func (e *driverError) Is(target error) bool { return target == ErrMemory && e.code == outOfMemory }

@@ -1,0 +1,230 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+
+	"cps/sampler"
+)
+
+// A scratch is device memory that queued calls use one after the other.
+type scratch struct {
+	at   uintptr
+	size int
+}
+
+// room returns at least so many bytes. Memory that became too small is kept until the
+// calls that use it have run.
+func (s *scratch) room(d *Device, bytes int) (uintptr, error) {
+	if bytes <= s.size {
+		return s.at, nil
+	}
+	bytes = roomFor(bytes)
+	at, err := d.drv.alloc(bytes)
+	if err != nil {
+		return 0, fmt.Errorf("%d bytes of scratch memory: %w", bytes, err)
+	}
+	if s.size > 0 {
+		d.retired = append(d.retired, s.at)
+	}
+	s.at, s.size = at, bytes
+	return at, nil
+}
+
+func (s *scratch) release(drv driver) error {
+	if s.size == 0 {
+		return nil
+	}
+	at := s.at
+	*s = scratch{}
+	return drv.free(at)
+}
+
+// roomFor rounds a number of bytes up to a power of two, at least a page, so that
+// memory grows seldom.
+func roomFor(bytes int) int {
+	n := 4096
+	for n < bytes {
+		n *= 2
+	}
+	return n
+}
+
+// wait waits for the queue and returns the memory that it no longer needs. Sums are on
+// their way before it waits.
+func (d *Device) wait() error {
+	err := d.results.fetch(d.drv)
+	return errors.Join(err, d.settle())
+}
+
+// settle waits for the queue.
+func (d *Device) settle() error {
+	if err := d.drv.sync(); err != nil {
+		if d.last.name == "" {
+			return err
+		}
+		return fmt.Errorf("queue that ends with %v: %w", d.last, err)
+	}
+	var err error
+	for _, at := range d.retired {
+		err = errors.Join(err, d.drv.free(at))
+	}
+	d.retired = d.retired[:0]
+	return err
+}
+
+// Alloc returns new memory for n elements, whose contents are undefined. An error
+// leaves the device as it was; errors.Is(err, ErrMemory) tells that memory is
+// exhausted.
+func (d *Device) Alloc(n int, t sampler.Storage) (Buffer, error) {
+	if n < 0 {
+		panic("cuda: negative length of a buffer")
+	}
+	if t > sampler.Float16 {
+		panic("cuda: type of a buffer is unknown")
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	b := Buffer{Len: n, Type: t}
+	if d.closed {
+		return Buffer{}, ErrClosed
+	}
+	if n == 0 {
+		return b, nil
+	}
+	err := d.within(func() (err error) {
+		b.Ptr, err = d.drv.alloc(n * size(t))
+		return err
+	})
+	if err != nil {
+		return Buffer{}, fmt.Errorf("cuda: Alloc of %d elements of %v: %w", n, t, err)
+	}
+	d.owned[b.Ptr] = n
+	return b, nil
+}
+
+// Free returns the memory of a buffer from Alloc, which no call that is queued may
+// use on another stream. CUDA may wait for the queue first.
+func (d *Device) Free(b Buffer) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	if b.Len == 0 && b.Ptr == 0 {
+		return nil
+	}
+	if n, ok := d.owned[b.Ptr]; !ok || n != b.Len {
+		return fmt.Errorf("cuda: Free of %d elements at %#x, which are not from Alloc", b.Len, b.Ptr)
+	}
+	delete(d.owned, b.Ptr)
+	err := d.within(func() error {
+		// What is queued may use the buffer, and memory of asynchronous allocators
+		// is not in order with a stream.
+		return errors.Join(d.settle(), d.drv.free(b.Ptr))
+	})
+	if err != nil {
+		return fmt.Errorf("cuda: Free of %d elements of %v: %w", b.Len, b.Type, err)
+	}
+	return nil
+}
+
+const stagingLen = 1 << 20 // bytes
+
+// Upload stores src, rounded to the type of dst, in dst. It waits for the queue. If
+// the device has failed since the last Sync it does nothing and returns that failure.
+// It panics if lengths differ.
+func (d *Device) Upload(dst Buffer, src []float32) error {
+	dst.check(len(src), "cuda: lengths of a buffer and of a slice differ")
+	return d.transfer("Upload", dst, func(at uintptr, lo, hi int, staging []byte) error {
+		encode(staging, src[lo:hi], dst.Type)
+		if err := d.drv.upload(at, staging); err != nil {
+			return err
+		}
+		return d.settle()
+	})
+}
+
+// Download stores the values of src in dst. It waits for the queue. If the device has
+// failed since the last Sync it does nothing and returns that failure. It panics if
+// lengths differ.
+func (d *Device) Download(dst []float32, src Buffer) error {
+	src.check(len(dst), "cuda: lengths of a buffer and of a slice differ")
+	return d.transfer("Download", src, func(at uintptr, lo, hi int, staging []byte) error {
+		if err := d.drv.download(staging, at); err != nil {
+			return err
+		}
+		if err := d.settle(); err != nil {
+			return err
+		}
+		decode(dst[lo:hi], staging, src.Type)
+		return nil
+	})
+}
+
+// transfer calls do for pieces of b that the staging memory holds.
+func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int, staging []byte) error) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	if d.failure != nil || b.Len == 0 {
+		return d.failure
+	}
+	err := d.within(func() (err error) {
+		if d.staging == nil {
+			if d.staging, err = d.drv.allocHost(stagingLen); err != nil {
+				return fmt.Errorf("%d bytes of pinned memory: %w", stagingLen, err)
+			}
+		}
+		n := size(b.Type)
+		for lo := 0; lo < b.Len; lo += stagingLen / n {
+			hi := min(b.Len, lo+stagingLen/n)
+			if err := do(b.Ptr+uintptr(lo*n), lo, hi, d.staging[:(hi-lo)*n]); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return fmt.Errorf("cuda: %s of %d elements of %v: %w", name, b.Len, b.Type, err)
+	}
+	return nil
+}
+
+// Close waits for the queue, returns all memory, that of buffers from Alloc too, and
+// leaves the GPU. It returns the first failure since the last Sync. Sums that were not
+// fetched by Sync are NaN. Buffers from Alloc and the device cannot be used any more:
+// calls do nothing and return ErrClosed, or Sync does. Closing twice is no error.
+//
+// Close does not touch the caller's own stream and memory.
+func (d *Device) Close() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return nil
+	}
+	d.closed = true
+	d.results.deliver(false)
+	err := d.failure
+	d.failure = nil
+	if e := d.drv.enter(); e != nil {
+		return errors.Join(err, e)
+	}
+	defer d.drv.leave()
+	// Whatever fails, the rest is returned.
+	errs := []error{err, d.settle()}
+	for at := range d.owned {
+		errs = append(errs, d.drv.free(at))
+	}
+	clear(d.owned)
+	for _, at := range d.retired {
+		errs = append(errs, d.drv.free(at))
+	}
+	errs = append(errs, d.sums.release(d.drv), d.rows.release(d.drv), d.results.release(d.drv))
+	if d.staging != nil {
+		errs = append(errs, d.drv.freeHost(d.staging))
+	}
+	return errors.Join(append(errs, d.drv.close())...)
+}

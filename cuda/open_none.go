@@ -1,0 +1,17 @@
+//go:build !cuda
+
+package cuda
+
+// Available reports whether the program was built with the tag cuda. Whether there is
+// a GPU, Open tells.
+func Available() bool { return false }
+
+// Open returns a device with a stream of its own on a GPU, counted from 0.
+//
+// The error is ErrUnavailable in a program without the tag cuda. Otherwise it says
+// what is missing: the driver, the GPU or memory on it.
+func Open(ordinal int) (*Device, error) { return nil, ErrUnavailable }
+
+// OpenStream returns a device that queues its calls on a stream of the caller, a
+// CUstream or cudaStream_t, in order with whatever else is queued there.
+func OpenStream(ordinal int, stream uintptr) (*Device, error) { return nil, ErrUnavailable }

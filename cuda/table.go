@@ -1,0 +1,164 @@
+package cuda
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"cps/sampler"
+)
+
+// rowBytes is the size of a row in kernels/pass.h.
+const rowBytes = 24
+
+// A rowsArg says what every row does: a table in device memory, or, if that is 0, what
+// all rows do and the sample of the first, the others' being its successors.
+type rowsArg struct {
+	table   uintptr
+	x, v, e uint64
+	step    uint64
+	sample  uint64
+}
+
+// A table carries rows to the device. It has one copy there, which the kernels of the
+// queue find overwritten in order, and pinned copies that wait until they are sent.
+type table struct {
+	device scratch
+	slots  []slot
+	next   int // the slot that was used longest ago
+}
+
+type slot struct {
+	host  []byte
+	sent  event
+	taken bool
+}
+
+// of returns rows for a launch, with the scale of every row in place of the weight of
+// its noise unless scale is nil.
+func (t *table) of(d *Device, rows []sampler.Row, scale []float64) (rowsArg, error) {
+	if uniform(rows, scale) {
+		r := rows[0]
+		a := rowsArg{x: float(r.X), v: float(r.V), e: float(r.Eps), step: uint64(r.Step), sample: r.Sample}
+		if scale != nil {
+			a.e = float(scale[0])
+		}
+		return a, nil
+	}
+	n := len(rows) * rowBytes
+	at, err := t.device.room(d, n)
+	if err != nil {
+		return rowsArg{}, err
+	}
+	s, err := t.take(d.drv, n)
+	if err != nil {
+		return rowsArg{}, err
+	}
+	for i := range rows {
+		r := &rows[i]
+		e := r.Eps
+		if scale != nil {
+			e = scale[i]
+		}
+		encodeRow(s.host[i*rowBytes:][:rowBytes], r, e)
+	}
+	if err := d.drv.upload(at, s.host[:n]); err != nil {
+		return rowsArg{}, fmt.Errorf("rows: %w", err)
+	}
+	if err := d.drv.record(s.sent); err != nil {
+		return rowsArg{}, fmt.Errorf("rows: %w", err)
+	}
+	s.taken = true
+	return rowsArg{table: at}, nil
+}
+
+func encodeRow(dst []byte, r *sampler.Row, e float64) {
+	put := binary.LittleEndian
+	put.PutUint32(dst, math.Float32bits(float32(r.X)))
+	put.PutUint32(dst[4:], math.Float32bits(float32(r.V)))
+	put.PutUint32(dst[8:], math.Float32bits(float32(e)))
+	put.PutUint32(dst[12:], r.Step)
+	put.PutUint64(dst[16:], r.Sample)
+}
+
+// uniform reports whether all rows do the same for consecutive samples.
+func uniform(rows []sampler.Row, scale []float64) bool {
+	for i := 1; i < len(rows); i++ {
+		r, first := &rows[i], &rows[0]
+		if r.Affine != first.Affine || r.Step != first.Step || r.Sample != first.Sample+uint64(i) {
+			return false
+		}
+		if scale != nil && float(scale[i]) != float(scale[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// take returns a slot of at least so many bytes that is not waiting to be sent. It
+// never waits: as many slots exist as calls were ever on their way at once. The driver
+// bounds their number, as it bounds that of queued launches.
+func (t *table) take(drv driver, bytes int) (*slot, error) {
+	if len(t.slots) > 0 {
+		s := &t.slots[t.next]
+		if s.taken {
+			sent, err := drv.reached(s.sent)
+			if err != nil {
+				return nil, fmt.Errorf("rows: %w", err)
+			}
+			s.taken = !sent
+		}
+		if !s.taken {
+			if len(s.host) < bytes {
+				if err := s.grow(drv, bytes); err != nil {
+					return nil, err
+				}
+			}
+			t.next = (t.next + 1) % len(t.slots)
+			return s, nil
+		}
+	}
+	e, err := drv.newEvent()
+	if err != nil {
+		return nil, fmt.Errorf("rows: %w", err)
+	}
+	// The new slot comes before the one that waits.
+	t.slots = append(t.slots, slot{})
+	copy(t.slots[t.next+1:], t.slots[t.next:])
+	t.slots[t.next] = slot{sent: e}
+	s := &t.slots[t.next]
+	if err := s.grow(drv, bytes); err != nil {
+		return nil, err
+	}
+	t.next = (t.next + 1) % len(t.slots)
+	return s, nil
+}
+
+func (s *slot) grow(drv driver, bytes int) error {
+	if s.host != nil {
+		old := s.host
+		s.host = nil
+		if err := drv.freeHost(old); err != nil {
+			return fmt.Errorf("rows: %w", err)
+		}
+	}
+	bytes = roomFor(bytes)
+	var err error
+	if s.host, err = drv.allocHost(bytes); err != nil {
+		return fmt.Errorf("%d bytes of pinned memory for rows: %w", bytes, err)
+	}
+	return nil
+}
+
+func (t *table) release(drv driver) error {
+	errs := []error{t.device.release(drv)}
+	for _, s := range t.slots {
+		errs = append(errs, drv.freeEvent(s.sent))
+		if s.host != nil {
+			errs = append(errs, drv.freeHost(s.host))
+		}
+	}
+	*t = table{}
+	return errors.Join(errs...)
+}
