@@ -1,0 +1,204 @@
+package ptx
+
+import (
+	"fmt"
+	"math/bits"
+)
+
+// A moment is a thread and its clock; thread 0 is nobody. Clocks advance when the
+// thread passes a barrier.
+type moment struct{ thread, clock uint32 }
+
+// A cell remembers who touched some bytes in this launch. Two accesses of different
+// threads that nothing orders are enough to find a race with any third one, so no more
+// are kept (after Flanagan and Freund, "FastTrack", PLDI 2009, with two readers).
+type cell struct {
+	writes, reads [2]moment
+	atomic        bool // the writes are
+	constant      bool // read by ld.global.nc
+}
+
+// A shadow holds the cells of a segment, one for every 2^shift bytes from its origin.
+// Cells start wide and are divided when a narrower access comes.
+type shadow struct {
+	launch uint64
+	shift  uint
+	cells  []cell
+}
+
+// An access is how memory is touched.
+type access uint8
+
+const (
+	reads access = iota
+	readsConstant
+	writes
+	atomically
+)
+
+// reset forgets the accesses of earlier launches.
+func (s *segment) reset(launch uint64) {
+	s.shadow.launch, s.shadow.shift = launch, 4
+	n := int((s.hi-s.origin())>>4) + 1
+	if cap(s.shadow.cells) < n {
+		s.shadow.cells = make([]cell, n)
+		return
+	}
+	s.shadow.cells = s.shadow.cells[:n]
+	clear(s.shadow.cells)
+}
+
+// divide makes the cells no wider than n bytes.
+func (h *shadow) divide(n uint) {
+	shift := uint(bits.TrailingZeros(n))
+	if shift >= h.shift {
+		return
+	}
+	parts := 1 << (h.shift - shift)
+	cells := make([]cell, 0, len(h.cells)*parts)
+	for _, c := range h.cells {
+		for range parts {
+			cells = append(cells, c)
+		}
+	}
+	h.shift, h.cells = shift, cells
+}
+
+// An order knows what happened before what among the threads of the current block.
+// Threads of different blocks are never ordered within a launch.
+type order struct {
+	first  uint32   // number of the block's first thread in the grid, from 1
+	clock  []uint32 // of each thread, from 1
+	passed []uint32 // its clock before the last barrier of the block
+	// seen[t][l] is the clock of lane l of t's warp up to which t has synchronised with
+	// it by bar.warp.sync; nil until that happens.
+	seen [][warpSize]uint32
+}
+
+func newOrder(threads int) *order {
+	return &order{clock: make([]uint32, threads), passed: make([]uint32, threads)}
+}
+
+// start prepares for the block whose first thread is number first.
+func (o *order) start(first uint32) {
+	o.first = first
+	for i := range o.clock {
+		o.clock[i], o.passed[i] = 1, 0
+	}
+	clear(o.seen)
+}
+
+// barrier orders everything before it before everything after it in the block.
+func (o *order) barrier() {
+	for i, c := range o.clock {
+		o.passed[i], o.clock[i] = c, c+1
+	}
+}
+
+// warpBarrier does so among the threads of a mask of the warp whose lane 0 is base.
+func (o *order) warpBarrier(base int, members uint32) {
+	if o.seen == nil {
+		o.seen = make([][warpSize]uint32, len(o.clock))
+	}
+	var joint [warpSize]uint32
+	for m := members; m != 0; m &= m - 1 {
+		l := bits.TrailingZeros32(m)
+		for i, c := range o.seen[base+l] {
+			joint[i] = max(joint[i], c)
+		}
+		joint[l] = max(joint[l], o.clock[base+l])
+		o.clock[base+l]++
+	}
+	for m := members; m != 0; m &= m - 1 {
+		o.seen[base+bits.TrailingZeros32(m)] = joint
+	}
+}
+
+// before reports whether an earlier access happened before thread t's present. Nobody's
+// did.
+func (o *order) before(e moment, t int) bool {
+	if e.thread == 0 {
+		return true
+	}
+	u := int(e.thread - o.first) // wraps for earlier blocks
+	switch {
+	case u == t:
+		return true
+	case uint(u) >= uint(len(o.clock)):
+		return false
+	case e.clock <= o.passed[u]:
+		return true
+	}
+	return o.seen != nil && u/warpSize == t/warpSize && e.clock <= o.seen[t][u%warpSize]
+}
+
+// note keeps the access in a slot that it supersedes, if there is one.
+func (o *order) note(slots *[2]moment, t int, now moment) {
+	for i := range slots {
+		if o.before(slots[i], t) {
+			slots[i] = now
+			return
+		}
+	}
+}
+
+// conflict returns a moment that is not ordered before thread t's present.
+func (o *order) conflict(slots *[2]moment, t int) (moment, bool) {
+	for _, e := range slots {
+		if !o.before(e, t) {
+			return e, true
+		}
+	}
+	return moment{}, false
+}
+
+// touch notes an access of thread t and returns the other side of a race.
+func (o *order) touch(c *cell, t int, how access) (other moment, what string, race bool) {
+	now := moment{o.first + uint32(t), o.clock[t]}
+	if how != atomically || !c.atomic {
+		if e, bad := o.conflict(&c.writes, t); bad {
+			return e, "write", true
+		}
+	}
+	switch how {
+	case reads, readsConstant:
+		if how == readsConstant {
+			if c.writes[0].thread != 0 {
+				return c.writes[0], "write in the same launch", true
+			}
+			c.constant = true
+		}
+		o.note(&c.reads, t, now)
+		return moment{}, "", false
+	}
+	if e, bad := o.conflict(&c.reads, t); bad {
+		return e, "read", true
+	}
+	if c.constant {
+		return c.reads[0], "ld.global.nc in the same launch", true
+	}
+	c.reads = [2]moment{}
+	if how == atomically && c.atomic {
+		o.note(&c.writes, t, now)
+	} else {
+		c.writes, c.atomic = [2]moment{now}, how == atomically
+	}
+	return moment{}, "", false
+}
+
+// race checks an access of thread t of the current block to n bytes of a segment.
+func (b *block) race(s *segment, address uint64, n uint, t int, how access) error {
+	if s.shadow.launch != b.launch {
+		s.reset(b.launch)
+	}
+	s.shadow.divide(n)
+	i := (address - s.origin()) >> s.shadow.shift
+	for j := range uint64(n) >> s.shadow.shift {
+		if e, what, bad := b.order.touch(&s.shadow.cells[i+j], t, how); bad {
+			n := b.config.Block.count()
+			u := int(e.thread - 1)
+			return fmt.Errorf("%w with a %s by block %v thread %v", ErrRace, what, b.config.Grid.index(u/n), b.config.Block.index(u%n))
+		}
+	}
+	return nil
+}
