@@ -1,6 +1,8 @@
 package finetune
 
 import (
+	"crypto/sha256"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math"
@@ -16,7 +18,8 @@ import (
 // A Config says how to fine-tune. Reward must be set. The zero value of another field
 // is the default in brackets.
 type Config struct {
-	Seed uint64 // of everything random
+	Seed uint64      // of everything random
+	Net  *digits.Net // what is fine-tuned; it is copied [the committed network]
 
 	// Sampling.
 	Rule        sampler.Rule  // of the stochastic steps [FlowCPS{Eta: 0.9}]
@@ -40,9 +43,9 @@ type Config struct {
 	Stop      grpo.EarlyStop // of the inner epochs; zero: never
 
 	// Updates.
-	Rate        float64          // learning rate of Adam [3e-4]
+	Rate        float64          // learning rate of Adam [5e-4]
 	Epochs      int              // inner epochs of an iteration [1]
-	Minibatches grpo.Minibatches // the Key is set by the trainer; zero: one a epoch
+	Minibatches grpo.Minibatches // their Key is the trainer's to set [Steps: 3]
 	Average     grpo.EMA         // of the weights that are evaluated; zero: none
 	Follow      grpo.EMA         // of the reference policy; zero: it stays at the start
 
@@ -67,6 +70,9 @@ func (c Config) withDefaults() (Config, error) {
 	if c.Norm == (grpo.Norm{}) {
 		c.Norm = grpo.FlowGRPO
 	}
+	if c.Minibatches == (grpo.Minibatches{}) {
+		c.Minibatches.Steps = 3
+	}
 	for _, f := range []struct {
 		p     *int
 		value int
@@ -78,7 +84,7 @@ func (c Config) withDefaults() (Config, error) {
 	for _, f := range []struct {
 		p     *float64
 		value float64
-	}{{&c.Shift, 1}, {&c.Limit, 5}, {&c.Rate, 3e-4}} {
+	}{{&c.Shift, 1}, {&c.Limit, 5}, {&c.Rate, 5e-4}} {
 		if *f.p == 0 {
 			*f.p = f.value
 		}
@@ -107,8 +113,14 @@ func (c Config) withDefaults() (Config, error) {
 
 // try passes c's settings to the packages that know better, before there are samples.
 func (c Config) try() error {
-	if _, err := c.sampler(sampler.Window{}); err != nil {
+	s, err := c.sampler(sampler.Window{})
+	if err != nil {
 		return err
+	}
+	for i := range c.Steps - 1 {
+		if !s.At(i).Stochastic() {
+			return fmt.Errorf("finetune: Rule %T%+v draws no noise at step %d, which leaves nothing to train", c.Rule, c.Rule, i)
+		}
 	}
 	start, end, err := c.window(0)
 	if err != nil {
@@ -182,12 +194,23 @@ func (c Config) tracker() *grpo.Tracker[int] {
 	return &grpo.Tracker[int]{Norm: c.Norm, Limit: c.History}
 }
 
+// fingerprint tells networks apart.
+func (c Config) fingerprint() string {
+	if c.Net == nil {
+		return "committed"
+	}
+	sum := sha256.New()
+	binary.Write(sum, binary.LittleEndian, c.Net.Params()) // a hash reports no errors
+	return fmt.Sprintf("%x", sum.Sum(nil))
+}
+
 // String describes everything that a run is a function of, one field a line. A
 // checkpoint holds it, so that no run goes on with other settings.
 func (c Config) String() string {
 	var b strings.Builder
 	field := func(name string, value any) { fmt.Fprintf(&b, "%s: %T%+v\n", name, value, value) }
 	field("Seed", c.Seed)
+	field("Net", c.fingerprint())
 	field("Rule", c.Rule)
 	field("Steps", c.Steps)
 	field("Shift", c.Shift)

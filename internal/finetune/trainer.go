@@ -59,14 +59,17 @@ type Iteration struct {
 	Eval *Evaluation `json:",omitempty"` // before the first update, at every Config.Every-th iteration
 }
 
-// New returns a trainer of the committed velocity network. It reports bad settings.
+// New returns a trainer that has done nothing yet. It reports bad settings.
 func New(c Config) (*Trainer, error) {
 	c, err := c.withDefaults()
 	if err != nil {
 		return nil, err
 	}
-	net, err := digits.Velocity()
-	if err != nil {
+	var net *digits.Net
+	if c.Net != nil {
+		c.Net = c.Net.Clone() // which nobody changes
+		net = c.Net.Clone()
+	} else if net, err = digits.Velocity(); err != nil {
 		return nil, err
 	}
 	t := &Trainer{

@@ -1,0 +1,479 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"math"
+	"math/rand/v2"
+	"reflect"
+	"runtime"
+	"slices"
+	"strings"
+	"testing"
+
+	"cps/grpo"
+	"cps/internal/digits"
+	"cps/logprob"
+	"cps/sampler"
+
+	"gonum.org/v1/gonum/diff/fd"
+)
+
+// small is a run that takes no time.
+func small(t tb) Config {
+	return Config{Reward: reward(t, "glyph"), Steps: 4, Prompts: 3, Group: 4, Samples: 2, Every: 3}
+}
+
+// full uses everything there is.
+func full(t tb) Config {
+	c := small(t)
+	c.Rule = sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}
+	c.Form = logprob.Form{Gaussian: true}
+	c.Window = grpo.Sliding{Size: 2, Stride: 1, Interval: grpo.Every(2)}
+	c.SharedStart = true
+	c.History = 10
+	c.Objective = grpo.Objective{ClipLow: 1e-3, ClipHigh: 2e-3}
+	c.KL = Divergence{Beta: 0.1, Form: c.Form}
+	c.Stop = grpo.EarlyStop{Target: 1e-3}
+	c.Epochs = 2
+	c.Minibatches = grpo.Minibatches{Rows: 5, Steps: 1}
+	c.Average = grpo.EMA{Decay: 0.9, Every: 2}
+	c.Follow = grpo.EMA{Decay: 0.95}
+	return c
+}
+
+func trainer(t tb, c Config) *Trainer {
+	t.Helper()
+	tr, err := New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+func run(t *testing.T, c Config, iterations int) *Trainer {
+	t.Helper()
+	tr := trainer(t, c)
+	if err := tr.Run(t.Context(), iterations, nil); err != nil {
+		t.Fatal(err)
+	}
+	return tr
+}
+
+// equal reports how two trainers differ, to the bit.
+func equal(t *testing.T, what string, a, b *Trainer) {
+	t.Helper()
+	for i, list := range a.lists() {
+		if !slices.Equal(list, b.lists()[i]) {
+			t.Errorf("%s: list %d of weights differs", what, i)
+		}
+	}
+	if !reflect.DeepEqual(a.history, b.history) {
+		t.Errorf("%s: histories differ", what)
+	}
+	if !reflect.DeepEqual(a.past.Records(), b.past.Records()) {
+		t.Errorf("%s: prompt histories differ", what)
+	}
+}
+
+// Training raises the reward that the ODE's samples get.
+func TestLearns(t *testing.T) {
+	c := Config{Reward: reward(t, "glyph"), Group: 8, Rate: 1e-3, Every: -1}
+	tr := trainer(t, c)
+	before, err := tr.Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := tr.Run(t.Context(), 12, nil); err != nil {
+		t.Fatal(err)
+	}
+	after, err := tr.Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("reward %.3f±%.3f to %.3f±%.3f", before.Reward, before.Error, after.Reward, after.Error)
+	if after.Reward < before.Reward+0.05 { // seen: 0.10
+		t.Errorf("reward %.4f, before %.4f", after.Reward, before.Reward)
+	}
+}
+
+func TestDeterministic(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
+		runtime.GOMAXPROCS(1)
+		one := run(t, c, 4)
+		runtime.GOMAXPROCS(3)
+		equal(t, name, one, run(t, c, 4))
+		c.Seed = 1
+		if other := run(t, c, 1); other.history[0].Reward == one.history[0].Reward {
+			t.Errorf("%s: the seed does not count", name)
+		}
+	}
+}
+
+// The derivative of the loss by the weights, against finite differences of the whole
+// chain: network, sums of squares, log-probabilities, ratios, clip and divergence.
+func TestGradient(t *testing.T) {
+	for name, c := range map[string]Config{"paper's form": small(t), "full": full(t)} {
+		c.Objective = grpo.Objective{}
+		if name == "full" {
+			// Velocities, whose divergence is large enough to be seen, and steps whose
+			// ratio is far from 1.
+			c.KL = Divergence{Beta: 30, Velocity: true}
+			c.Stop = grpo.EarlyStop{}
+		}
+		tr := trainer(t, c)
+		r, err := tr.draw(t.Context())
+		if err == nil {
+			err = tr.judge(r, new(Iteration))
+		}
+		if err == nil {
+			err = tr.improve(r, new(Iteration)) // which leaves the policy off policy
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.Minibatches.Epoch(0, tr.config.rows(), r.start, r.end)
+		if err != nil {
+			t.Fatal(err)
+		}
+		loss := func() float64 {
+			s, err := tr.loss(r, m[0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s.Loss
+		}
+		loss()
+		grad := make([]float32, len(tr.net.Params()))
+		tr.pass.Backward(grad, tr.batch.dv)
+		// Along the gradient itself and random directions of its length.
+		rnd := rand.New(rand.NewPCG(5, 0))
+		start := slices.Clone(tr.net.Params())
+		var norm float64
+		for _, g := range grad {
+			norm += float64(g) * float64(g)
+		}
+		norm = math.Sqrt(norm)
+		for k := range 4 {
+			d := make([]float64, len(grad))
+			var length, want float64
+			for i := range d {
+				if d[i] = float64(grad[i]) / norm; k > 0 {
+					d[i] += rnd.NormFloat64() / math.Sqrt(float64(len(d)))
+				}
+				length += d[i] * d[i]
+			}
+			for i := range d {
+				d[i] /= math.Sqrt(length)
+				want += d[i] * float64(grad[i])
+			}
+			got := fd.Derivative(func(h float64) float64 {
+				for i := range start {
+					tr.net.Params()[i] = start[i] + float32(h*d[i])
+				}
+				return loss()
+			}, 0, &fd.Settings{Formula: fd.Central, Step: 0.02})
+			copy(tr.net.Params(), start)
+			// Losses of float32 velocities, about 1e-6 of them exact, over a step of 0.04; and
+			// the central formula's own error. Seen: 1 %.
+			if math.Abs(got-want) > 0.03*norm {
+				t.Errorf("%s, direction %d: derivative %v, want %v of at most %v", name, k, want, got, norm)
+			}
+		}
+	}
+}
+
+// A policy that is not the one that drew the samples does not pass.
+func TestOffPolicyIsFound(t *testing.T) {
+	tr := trainer(t, small(t))
+	if err := tr.CheckOnPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r, err := tr.draw(t.Context())
+	if err == nil {
+		err = tr.judge(r, new(Iteration))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr.net.Params()[0] += 1e-3
+	if err := tr.improve(r, new(Iteration)); !errors.Is(err, ErrOffPolicy) {
+		t.Errorf("improve: error %v", err)
+	}
+	old := r.model
+	r.model = func(v, x []float32, time float64) error {
+		err := old(v, x, time)
+		v[7] += 1e-6
+		return err
+	}
+	if err := sampler.CheckOnPolicy(t.Context(), sampler.CPU{}, r.sampler, r.batch, r.run, r.model); err == nil {
+		t.Error("CheckOnPolicy finds nothing")
+	}
+}
+
+// The check changes nothing, and every first minibatch is exactly on policy.
+func TestOnPolicy(t *testing.T) {
+	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
+		plain := run(t, c, 3)
+		checked := trainer(t, c)
+		for checked.Iteration() < 3 {
+			if err := checked.CheckOnPolicy(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := checked.Step(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		equal(t, name, plain, checked)
+		for _, it := range plain.History() {
+			if it.OnPolicy != 0 {
+				t.Errorf("%s: ratio off by %v", name, it.OnPolicy)
+			}
+			if it.Updates > 1 && it.Deviation == 0 {
+				t.Errorf("%s: ratios stay 1 after updates", name)
+			}
+		}
+	}
+}
+
+// Several inner epochs move ratios beyond a narrow clip range; early stop ends them.
+func TestEpochsClipStop(t *testing.T) {
+	c := small(t)
+	c.Epochs, c.Minibatches = 4, grpo.Minibatches{Steps: 1}
+	c.Rate = 1e-3
+	c.Objective = grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4}
+	it := run(t, c, 1).History()[0]
+	if it.ClipFraction == 0 || it.Updates != 4*3 || it.Stopped {
+		t.Errorf("clip fraction %v, updates %d of 12, stopped %v", it.ClipFraction, it.Updates, it.Stopped)
+	}
+	c.Stop = grpo.EarlyStop{Target: it.ApproxKL / 10}
+	it = run(t, c, 1).History()[0]
+	if !it.Stopped || it.Updates == 0 || it.Updates >= 12 {
+		t.Errorf("updates %d of 12, stopped %v", it.Updates, it.Stopped)
+	}
+}
+
+// A heavy penalty keeps the policy near the reference, in every form.
+func TestPenalty(t *testing.T) {
+	distance := func(c Config) float64 {
+		c.Rate, c.Every, c.Minibatches = 1e-3, -1, grpo.Minibatches{Steps: 1}
+		tr := run(t, c, 10)
+		sum := 0.0
+		x, classes, err := tr.Samples(t.Context(), sampler.FlowODE{}, 4)
+		if err != nil {
+			t.Fatal(err)
+		}
+		v, ref := make([]float32, len(x)), make([]float32, len(x))
+		tr.net.Forward(v, x, classes, 0.5)
+		tr.ref.Forward(ref, x, classes, 0.5)
+		for i := range v {
+			d := float64(v[i] - ref[i])
+			sum += d * d / float64(len(v))
+		}
+		return sum
+	}
+	free := distance(small(t))
+	for name, d := range map[string]Divergence{
+		"paper's":  {Beta: 100},
+		"Gaussian": {Beta: 1, Form: logprob.Form{Gaussian: true}},
+		"velocity": {Beta: 1, Velocity: true},
+	} {
+		c := small(t)
+		c.KL = d
+		if kept := distance(c); !(kept < free/2) {
+			t.Errorf("%s: distance from the reference %.3g, without a penalty %.3g", name, kept, free)
+		}
+	}
+}
+
+// The window is what is trained, and outside of it the ODE draws.
+func TestWindow(t *testing.T) {
+	c := small(t)
+	c.Window = grpo.Sliding{Size: 1, Stride: 1, Interval: grpo.Every(1)}
+	tr := run(t, c, 4)
+	for i, it := range tr.History() {
+		if it.Start != i%3 || it.End != i%3+1 {
+			t.Errorf("iteration %d trains [%d, %d)", i, it.Start, it.End)
+		}
+	}
+	r, err := tr.draw(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range r.sampler.Steps() {
+		if got := r.sampler.At(i).Stochastic(); got != (i == r.start) {
+			t.Errorf("step %d: stochastic %v", i, got)
+		}
+	}
+}
+
+// Samples of a group share their start, and no more, if asked to.
+func TestSharedStart(t *testing.T) {
+	for _, shared := range []bool{false, true} {
+		c := small(t)
+		c.SharedStart = shared
+		tr := trainer(t, c)
+		r, err := tr.draw(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		row := func(step, i int) []float32 { return r.run.Latents[step][i*digits.Dim:][:digits.Dim] }
+		if got := slices.Equal(row(0, 0), row(0, 3)); got != shared {
+			t.Errorf("shared %v: one group starts alike: %v", shared, got)
+		}
+		if slices.Equal(row(0, 3), row(0, 4)) {
+			t.Errorf("shared %v: two groups start alike", shared)
+		}
+		if slices.Equal(row(1, 0), row(1, 1)) {
+			t.Errorf("shared %v: two samples draw the same noise", shared)
+		}
+	}
+}
+
+// Weights that are averaged are evaluated, and a reference that follows does.
+func TestAverages(t *testing.T) {
+	c := small(t)
+	plain := run(t, c, 2)
+	if !slices.Equal(plain.mean.Params(), plain.net.Params()) {
+		t.Error("without an average, the policy is not what is evaluated")
+	}
+	c.Average, c.Follow = grpo.EMA{Decay: 0.5}, grpo.EMA{Decay: 0.5}
+	tr := run(t, c, 2)
+	start, err := digits.Velocity()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []*digits.Net{tr.mean, tr.ref} {
+		if slices.Equal(n.Params(), tr.net.Params()) || slices.Equal(n.Params(), start.Params()) {
+			t.Error("an average is the policy or its start")
+		}
+	}
+	if !slices.Equal(plain.ref.Params(), start.Params()) {
+		t.Error("a reference that does not follow has moved")
+	}
+	if !slices.Equal(plain.net.Params(), tr.net.Params()) {
+		t.Error("averages change the policy")
+	}
+}
+
+// A run may start from any network, which stays as it is.
+func TestStartNet(t *testing.T) {
+	first := run(t, small(t), 2)
+	c := small(t)
+	c.Net = first.Net()
+	before := slices.Clone(c.Net.Params())
+	tr := run(t, c, 1)
+	if !slices.Equal(c.Net.Params(), before) {
+		t.Error("the run changed the network it was given")
+	}
+	if tr.history[0].Eval.Reward == first.history[0].Eval.Reward {
+		t.Error("the network it was given does not count")
+	}
+}
+
+func TestEvaluate(t *testing.T) {
+	tr := trainer(t, small(t))
+	a, err := tr.Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, _ := tr.Evaluate(t.Context()); a != b {
+		t.Errorf("evaluated twice: %+v and %+v", a, b)
+	}
+	x, classes, err := tr.Samples(t.Context(), sampler.FlowODE{}, 3)
+	if err != nil {
+		t.Fatal(err)
+	}
+	y, _, err := tr.Samples(t.Context(), sampler.FlowODE{}, 5)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if classes[3] != 1 || !slices.Equal(x[:3*digits.Dim], y[:3*digits.Dim]) || !slices.Equal(x[3*digits.Dim:][:digits.Dim], y[5*digits.Dim:][:digits.Dim]) {
+		t.Error("samples depend on how many there are")
+	}
+	sde, err := tr.EvaluateRule(t.Context(), sampler.FlowSDE{Diffusion: sampler.Ratio(0.9)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !(sde.Residual > 1.4*a.Residual) { // seen: a factor of ten
+		t.Errorf("residual noise %.4f with Flow-SDE, %.4f with the ODE", sde.Residual, a.Residual)
+	}
+	e, err := Measure(images(t).Pixels[:10*digits.Dim], []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9})
+	if err != nil || e.Accuracy < 0.9 || !math.IsNaN(e.Diversity) {
+		t.Errorf("one image of each digit: %+v, %v", e, err)
+	}
+}
+
+func TestCancel(t *testing.T) {
+	tr := trainer(t, small(t))
+	ctx, cancel := context.WithCancel(t.Context())
+	err := tr.Run(ctx, 5, func(it Iteration) error {
+		if it.Number == 1 {
+			cancel()
+		}
+		return nil
+	})
+	if !errors.Is(err, context.Canceled) || tr.Iteration() != 2 {
+		t.Errorf("error %v after %d iterations", err, tr.Iteration())
+	}
+	// It goes on as if nothing had been.
+	if err := tr.Run(t.Context(), 4, nil); err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "cancelled", run(t, small(t), 4), tr)
+	stop := errors.New("enough")
+	if err := tr.Run(t.Context(), 9, func(Iteration) error { return stop }); err != stop || tr.Iteration() != 5 {
+		t.Errorf("error %v after %d iterations", err, tr.Iteration())
+	}
+}
+
+func TestTiming(t *testing.T) {
+	tr := run(t, full(t), 3)
+	tm := tr.Timing()
+	parts := tm.Sampling + tm.LogProb + tm.Gradients + tm.Network + tm.Reward + tm.Evaluation
+	if tm.Iterations != 3 || parts > tm.Total || tm.Network == 0 || tm.Sampling <= 0 || tm.LogProb == 0 || tm.Gradients == 0 {
+		t.Errorf("%+v", tm)
+	}
+	if s := tm.Share(); !(s > 0 && s < 1) {
+		t.Errorf("share %v", s)
+	}
+}
+
+func TestConfigErrors(t *testing.T) {
+	nan := math.NaN()
+	for _, c := range []struct {
+		change func(*Config)
+		want   string
+	}{
+		{func(c *Config) { c.Reward = Reward{} }, "Reward is not set"},
+		{func(c *Config) { c.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
+		{func(c *Config) { c.Rule = sampler.FlowODE{} }, "Rule sampler.FlowODE{} draws no noise at step 0"},
+		{func(c *Config) { c.Steps = 1 }, "Steps 1 is not in [2, 1000]"},
+		{func(c *Config) { c.Prompts = -1 }, "Prompts -1"},
+		{func(c *Config) { c.Group = 1 }, "Group 1 is not in [2, 10000]"},
+		{func(c *Config) { c.Epochs = -1 }, "Epochs -1"},
+		{func(c *Config) { c.Samples = 1 }, "Samples 1"},
+		{func(c *Config) { c.History = -1 }, "History -1"},
+		{func(c *Config) { c.Rate = nan }, "Rate NaN"},
+		{func(c *Config) { c.Rate = -1 }, "Rate -1"},
+		{func(c *Config) { c.Shift = nan }, "NaN"},
+		{func(c *Config) { c.KL.Beta = -1 }, "KL.Beta -1"},
+		{func(c *Config) { c.KL.Beta = nan }, "KL.Beta NaN"},
+		{func(c *Config) { c.Limit = -1 }, "advantage limit -1"},
+		{func(c *Config) { c.Objective.ClipLow = -1 }, "Objective.ClipLow -1"},
+		{func(c *Config) { c.Norm.Eps = -1 }, "Norm.Eps -1"},
+		{func(c *Config) { c.Norm, c.History = grpo.FlowGRPOBatch, 5 }, "PerBatch has no history"},
+		{func(c *Config) { c.Window = grpo.Fixed{Start: 2, End: 9} }, "window [2, 9) of 3 steps"},
+		{func(c *Config) { c.Minibatches.Rows = -1 }, "Minibatches.Rows -1"},
+		{func(c *Config) { c.Stop.Target = nan }, "EarlyStop.Target NaN"},
+		{func(c *Config) { c.Average.Decay = 1 }, "EMA.Decay 1"},
+		{func(c *Config) { c.Follow.Every = -1 }, "EMA.Every -1"},
+	} {
+		config := small(t)
+		c.change(&config)
+		if _, err := New(config); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("error %v, want one with %q", err, c.want)
+		}
+	}
+}
