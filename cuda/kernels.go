@@ -5,7 +5,7 @@ import "embed"
 //go:generate kernels/ptx.sh
 
 //go:embed kernels/*.ptx
-var ptx embed.FS
+var sources embed.FS
 
 // A kernel is an entry of the table of kernels.
 type kernel int
@@ -24,7 +24,7 @@ func (k kernel) String() string { return kernelNames[k] }
 
 // source returns the committed PTX of a kernel.
 func (k kernel) source() string {
-	text, err := ptx.ReadFile("kernels/" + kernelNames[k] + ".ptx")
+	text, err := sources.ReadFile("kernels/" + kernelNames[k] + ".ptx")
 	if err != nil {
 		panic(err) // it is embedded
 	}

@@ -2,7 +2,7 @@
 #include "pass.h"
 
 // Types holds the storage types of dst, next, x and v, eight bits each.
-KERNEL(4) grad(char *dst, const char *result, const char *x, const char *v, u32 types,
+KERNEL(5) grad(char *dst, const char *result, const char *x, const char *v, u32 types,
             const Row *table, float row_x, float row_v, float row_e, u64 dim, u32 blocks,
             u32 items, u32 by_row, u32 by_block) {
   const Shape s = {dim, blocks, items, by_row, by_block};
@@ -24,7 +24,7 @@ KERNEL(4) grad(char *dst, const char *result, const char *x, const char *v, u32 
     for (u32 k = 0; k < 4; k++) {
       const Pair p = pair(k, n, joined, all_aligned);
       if (p.n_a == 0) break;
-      u32 w[8], wy[8], wx[8], wv[8];
+      u32 w[8] = {}, wy[8] = {}, wx[8] = {}, wv[8] = {};
       fetch(w, out, p);
       fetch(wy, in_y, p);
       fetch(wx, in_x, p);

@@ -25,7 +25,7 @@ KERNEL(5) squares(const char *result, const char *x, const char *v, u32 types, c
       const Pair p = pair(k, n, joined, all_aligned);
       float d[8] = {};
       if (p.n_a > 0) {
-        u32 wy[8], wx[8], wv[8];
+        u32 wy[8] = {}, wx[8] = {}, wv[8] = {};
         fetch(wy, in_y, p);
         fetch(wx, in_x, p);
         fetch(wv, in_v, p);

@@ -30,10 +30,10 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
       const Pair p = pair(k, n, joined, all_aligned);
       float d[8] = {};
       if (p.n_a > 0) {
-        u32 wx[8], wv[8], w[8];
+        u32 wx[8] = {}, wv[8] = {}, w[8] = {};
         fetch(wx, in_x, p);
         fetch(wv, in_v, p);
-        float fx[8], fv[8], m[8], y[8];
+        float fx[8], fv[8], m[8], y[8] = {};
         if (noisy) {
           normals(y, noise, item.block * 256 + p.a / 4);
           normals(y + 4, noise, item.block * 256 + p.b / 4);

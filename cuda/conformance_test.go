@@ -1,0 +1,15 @@
+package cuda
+
+import (
+	"testing"
+
+	"cps/sampler/devicetest"
+)
+
+// The committed PTX, in an interpreter, has the bits of the specification.
+func TestInterpreted(t *testing.T) {
+	devicetest.Run(t, func(t testing.TB) devicetest.Subject[Buffer] {
+		d, _ := open(t, 1)
+		return subject(t, d)
+	})
+}

@@ -1,0 +1,313 @@
+package cuda
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing"
+	"unsafe"
+
+	"cps/internal/ptx"
+	"cps/sampler"
+	"cps/sampler/devicetest"
+)
+
+// A gpu is a driver that runs the committed PTX in an interpreter. Like a GPU it does
+// nothing at once: what is queued runs when it is waited for, or some of it at any
+// other call, as a seed has it. It fails the test for what a GPU would do silently:
+// races, memory that nobody has written, memory that was freed too early or never.
+type gpu struct {
+	t       testing.TB
+	rand    *rand.Rand
+	kernels [kernelCount]*ptx.Kernel
+	mem     ptx.Memory
+	sms     int
+
+	queue  []func() error
+	events map[event]bool // whether it was reached
+	last   event
+	pinned map[*byte]int
+	broken error // what a queued call failed with: CUDA repeats it for ever
+
+	inside bool // between enter and leave
+	closed bool
+
+	failAt int // the call of the driver that fails, from 1; 0: none
+	code   int // with which it fails
+	calls  int
+	failed string // its name
+
+	instructions, bytes uint64 // of all launches
+	launches            int
+	limit               uint64 // of instructions of a launch
+}
+
+var parsed = sync.OnceValue(func() (k [kernelCount]*ptx.Kernel) {
+	for i := range k {
+		k[i] = parse(kernel(i), kernel(i).source())
+	}
+	return k
+})
+
+func parse(k kernel, source string) *ptx.Kernel {
+	m, err := ptx.Parse(source)
+	if err != nil {
+		panic(err)
+	}
+	entry, err := m.Kernel(k.String())
+	if err != nil {
+		panic(err)
+	}
+	return entry
+}
+
+func newGPU(t testing.TB, seed uint64) *gpu {
+	return &gpu{
+		t: t, rand: rand.New(rand.NewPCG(seed, 7)), kernels: parsed(), sms: 1,
+		events: map[event]bool{}, pinned: map[*byte]int{},
+	}
+}
+
+// call is the start of every call of the driver.
+func (g *gpu) call(name string) error {
+	if g.t != nil && (!g.inside || g.closed) {
+		g.t.Errorf("%s without a context", name)
+	}
+	for len(g.queue) > 0 && g.rand.IntN(4) == 0 {
+		g.runOne()
+	}
+	g.calls++
+	if g.calls == g.failAt {
+		g.failed = name
+		return &driverError{name, g.code, "injected"}
+	}
+	return nil
+}
+
+func (g *gpu) runOne() {
+	f := g.queue[0]
+	g.queue = g.queue[1:]
+	if g.broken == nil {
+		g.broken = f()
+	}
+}
+
+func (g *gpu) enter() error {
+	if g.inside {
+		g.t.Error("a call within a call")
+	}
+	g.inside = true
+	if err := g.call("enter"); err != nil {
+		g.inside = false
+		return err
+	}
+	return nil
+}
+
+func (g *gpu) leave() { g.inside = false }
+
+func (g *gpu) multiprocessors() int { return g.sms }
+
+func (g *gpu) alloc(bytes int) (uintptr, error) {
+	if err := g.call("alloc"); err != nil {
+		return 0, err
+	}
+	p, err := g.mem.Alloc(int64(bytes))
+	if errors.Is(err, ptx.ErrOutOfMemory) {
+		return 0, &driverError{"alloc", outOfMemory, "out of memory"}
+	}
+	return uintptr(p), err
+}
+
+func (g *gpu) free(p uintptr) error {
+	if err := g.call("free"); err != nil {
+		return err
+	}
+	return g.mem.Free(uint64(p))
+}
+
+func (g *gpu) allocHost(bytes int) ([]byte, error) {
+	if err := g.call("allocHost"); err != nil {
+		return nil, err
+	}
+	m := make([]byte, bytes)
+	g.pinned[unsafe.SliceData(m)] = bytes
+	return m, nil
+}
+
+func (g *gpu) freeHost(m []byte) error {
+	if err := g.call("freeHost"); err != nil {
+		return err
+	}
+	if g.pinned[unsafe.SliceData(m)] != len(m) {
+		return errors.New("not pinned memory")
+	}
+	delete(g.pinned, unsafe.SliceData(m))
+	for i := range m {
+		m[i] = 0xee
+	}
+	return nil
+}
+
+func (g *gpu) upload(dst uintptr, src []byte) error {
+	if err := g.call("upload"); err != nil {
+		return err
+	}
+	g.queue = append(g.queue, func() error { return g.mem.Write(uint64(dst), src) })
+	return nil
+}
+
+func (g *gpu) download(dst []byte, src uintptr) error {
+	if err := g.call("download"); err != nil {
+		return err
+	}
+	g.queue = append(g.queue, func() error { return g.read(dst, src) })
+	return nil
+}
+
+// read reads memory of which parts were perhaps never written, as a copy may.
+func (g *gpu) read(dst []byte, src uintptr) error {
+	err := g.mem.Read(dst, uint64(src))
+	if errors.Is(err, ptx.ErrUnwritten) {
+		return fmt.Errorf("copy of %d bytes at %#x: %w", len(dst), src, err)
+	}
+	return err
+}
+
+func (g *gpu) launch(k kernel, groups int, args []uint64) error {
+	if err := g.call("launch"); err != nil {
+		return err
+	}
+	params, err := g.kernels[k].Pack(args...)
+	if err != nil {
+		return err
+	}
+	config := ptx.Config{
+		Grid:  ptx.Dim{X: groups, Y: 1, Z: 1},
+		Block: ptx.Dim{X: warps * warpLen, Y: 1, Z: 1},
+		Seed:  g.rand.Uint64(),
+		Limit: g.limit,
+	}
+	g.queue = append(g.queue, func() error {
+		stats, err := g.kernels[k].Launch(&g.mem, config, params)
+		g.launches++
+		g.instructions += stats.Instructions
+		g.bytes += stats.Loaded + stats.Stored
+		return err
+	})
+	return nil
+}
+
+func (g *gpu) newEvent() (event, error) {
+	if err := g.call("newEvent"); err != nil {
+		return 0, err
+	}
+	g.last++
+	g.events[g.last] = true
+	return g.last, nil
+}
+
+func (g *gpu) record(e event) error {
+	if err := g.call("record"); err != nil {
+		return err
+	}
+	g.events[e] = false
+	g.queue = append(g.queue, func() error {
+		g.events[e] = true
+		return nil
+	})
+	return nil
+}
+
+func (g *gpu) reached(e event) (bool, error) {
+	if err := g.call("reached"); err != nil {
+		return false, err
+	}
+	return g.events[e], g.broken
+}
+
+func (g *gpu) freeEvent(e event) error {
+	if err := g.call("freeEvent"); err != nil {
+		return err
+	}
+	if _, ok := g.events[e]; !ok {
+		return errors.New("no such event")
+	}
+	delete(g.events, e)
+	return nil
+}
+
+func (g *gpu) sync() error {
+	if err := g.call("sync"); err != nil {
+		return err
+	}
+	for len(g.queue) > 0 {
+		g.runOne()
+	}
+	return g.broken
+}
+
+func (g *gpu) close() error {
+	err := g.call("close")
+	g.closed = true
+	return err
+}
+
+// leaks returns what was not returned to the driver.
+func (g *gpu) leaks() error {
+	n, bytes := g.mem.InUse()
+	if n > 0 || len(g.pinned) > 0 || len(g.events) > 0 {
+		return fmt.Errorf("%d allocations of %d bytes, %d pinned ones and %d events leak", n, bytes, len(g.pinned), len(g.events))
+	}
+	return nil
+}
+
+// open returns a device on an interpreter, which is closed when the test ends.
+func open(t testing.TB, seed uint64) (*Device, *gpu) {
+	g := newGPU(t, seed)
+	d := newDevice(g)
+	t.Cleanup(func() {
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := g.leaks(); err != nil {
+			t.Error(err)
+		}
+		if !g.closed {
+			t.Error("the driver was not closed")
+		}
+	})
+	return d, g
+}
+
+var allTypes = []sampler.Storage{sampler.Float32, sampler.BFloat16, sampler.Float16}
+
+// subject is the conformance suite's view of a device.
+func subject(t testing.TB, d *Device) devicetest.Subject[Buffer] {
+	return devicetest.Subject[Buffer]{
+		Device: d,
+		Types:  slices.Clone(allTypes),
+		New: func(n int, typ sampler.Storage) Buffer {
+			b, err := d.Alloc(n, typ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return b
+		},
+		Slice: func(b Buffer, lo, hi int) Buffer {
+			return Buffer{Ptr: b.Ptr + uintptr(lo*size(b.Type)), Len: hi - lo, Type: b.Type}
+		},
+		Upload: func(dst Buffer, src []float32) {
+			if err := d.Upload(dst, src); err != nil {
+				t.Fatal(err)
+			}
+		},
+		Download: func(dst []float32, src Buffer) {
+			if err := d.Download(dst, src); err != nil {
+				t.Fatal(err)
+			}
+		},
+	}
+}

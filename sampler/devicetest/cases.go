@@ -1,0 +1,447 @@
+package devicetest
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"fmt"
+	"math"
+	"testing"
+
+	"cps/noise"
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// Rows of so many blocks that their sums are added in several rounds.
+func testLongRows[B any](t *testing.T, s Subject[B]) {
+	r := generator(3)
+	for _, dim := range []int{32 * 1024, 33*1024 + 5, 70 * 1024} {
+		b := sampler.Batch{Dim: dim, Key: 1, Rows: []sampler.Row{
+			{Affine: sampler.Affine{X: 0.55}, ID: noise.ID{Sample: 1, Step: 2}},
+			{Affine: sampler.Affine{V: 0.7, X: 0.1}, ID: noise.ID{Sample: 2, Step: 2}},
+		}}
+		x, v := hold(&s, random(r, b.Len()), sampler.Float32, 0), hold(&s, random(r, b.Len()), sampler.Float32, 0)
+		next := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+		sq := make([]float64, 2)
+		s.Device.Squares(sq, next.buffer, x.buffer, v.buffer, b)
+		sync(t, &s)
+		checkSums(t, fmt.Sprint("Dim ", dim), sq, rowSquares(next.want, x.want, v.want, b))
+	}
+}
+
+// More rows than a launch has warps on a small device, all different.
+func testManyRows[B any](t *testing.T, s Subject[B]) {
+	r := generator(4)
+	b := sampler.Batch{Dim: 6, Key: 77, Rows: make([]sampler.Row, 700)}
+	for i := range b.Rows {
+		b.Rows[i] = sampler.Row{
+			Affine: sampler.Affine{X: r.NormFloat64(), V: r.NormFloat64(), Eps: r.Float64()},
+			ID:     noise.ID{Sample: r.Uint64(), Step: r.Uint32()},
+		}
+	}
+	x, v := hold(&s, random(r, b.Len()), sampler.Float32, 0), hold(&s, random(r, b.Len()), sampler.Float32, 0)
+	dst := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+	sq := make([]float64, len(b.Rows))
+	s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
+	sync(t, &s)
+	next, want := step(x.want, v.want, b, sampler.Float32)
+	dst.want = next
+	dst.check(t, "dst")
+	checkSums(t, "700 rows", sq, want)
+}
+
+// Calls run in order and have read batch and scale when they return; all sums are
+// there after one Sync, however many calls wait for it, and a Sync with nothing to
+// wait for is fine.
+func testQueue[B any](t *testing.T, s Subject[B]) {
+	r := generator(5)
+	const rows, dim, calls = 3, 1100, 40
+	b := sampler.Batch{Dim: dim, Key: 3, Storage: sampler.BFloat16, Rows: make([]sampler.Row, rows)}
+	x := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+	v := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+	dv := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
+	scale := make([]float64, rows)
+	var got, want [calls][]float64
+	for round := range 2 {
+		for k := range calls {
+			for i := range b.Rows {
+				b.Rows[i] = sampler.Row{
+					Affine: sampler.Affine{X: 0.9 * r.Float64(), V: r.NormFloat64(), Eps: r.Float64()},
+					ID:     noise.ID{Sample: r.Uint64(), Step: uint32(k)},
+				}
+				scale[i] = r.NormFloat64()
+			}
+			got[k] = make([]float64, rows)
+			var next []float32
+			switch k % 3 {
+			case 0:
+				next, want[k] = step(x.want, v.want, b, b.Storage)
+				s.Device.Step(x.buffer, x.buffer, v.buffer, b, got[k])
+				x.want = next
+			case 1:
+				want[k] = rowSquares(x.want, x.want, v.want, b)
+				s.Device.Squares(got[k], x.buffer, x.buffer, v.buffer, b)
+			case 2:
+				want[k] = got[k]
+				dv.want = grad(dv.want, x.want, x.want, v.want, b, scale, sampler.Float32)
+				s.Device.Grad(dv.buffer, x.buffer, x.buffer, v.buffer, b, scale)
+			}
+			clear(b.Rows) // the device has read them
+			for i := range scale {
+				scale[i] = math.NaN()
+			}
+		}
+		sync(t, &s)
+		for k := range calls {
+			checkSums(t, fmt.Sprintf("round %d, call %d", round, k), got[k], want[k])
+		}
+		x.check(t, "x")
+		dv.check(t, "dv")
+		sync(t, &s)
+	}
+}
+
+// Inputs whose weight is 0 are not read: they need not exist, and what they hold does
+// not matter.
+func testNothingRead[B any](t *testing.T, s Subject[B]) {
+	var none B
+	r := generator(6)
+	for _, dim := range []int{7, 1024, 1500} {
+		id := noise.ID{Sample: 8, Step: 1}
+		b := sampler.Batch{Dim: dim, Key: 4, Rows: make([]sampler.Row, 2)}
+		nan := make([]float32, b.Len())
+		for i := range nan {
+			nan[i] = float32(math.NaN())
+		}
+		bad := hold(&s, nan, sampler.Float32, 0)
+		good := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+		for _, a := range []sampler.Affine{{}, {X: 0.7}, {V: 0.7}, {Eps: 0.7}, {X: 0.7, Eps: 0.3}, {V: 0.7, Eps: 0.3}} {
+			for i := range b.Rows {
+				b.Rows[i] = sampler.Row{Affine: a, ID: id}
+				id.Sample++
+			}
+			x, v, bx, bv := none, none, bad.buffer, bad.buffer
+			if a.X != 0 {
+				x, bx = good.buffer, good.buffer
+			}
+			if a.V != 0 {
+				v, bv = good.buffer, good.buffer
+			}
+			dst := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+			for _, in := range [][2]B{{x, v}, {bx, bv}} {
+				sq, again := make([]float64, 2), make([]float64, 2)
+				next, want := step(good.want, good.want, b, sampler.Float32)
+				s.Device.Step(dst.buffer, in[0], in[1], b, sq)
+				s.Device.Squares(again, dst.buffer, in[0], in[1], b)
+				sync(t, &s)
+				dst.want = next
+				dst.check(t, fmt.Sprint(a))
+				checkSums(t, fmt.Sprint("Step with ", a), sq, want)
+				checkSums(t, fmt.Sprint("Squares with ", a), again, want)
+				scale := []float64{0.3, -0.6}
+				dst.want = grad(dst.want, good.want, good.want, good.want, b, scale, sampler.Float32)
+				s.Device.Grad(dst.buffer, good.buffer, in[0], in[1], b, scale)
+				sync(t, &s)
+				dst.check(t, fmt.Sprint("Grad with ", a))
+			}
+		}
+		// One row reads an input and another does not.
+		b.Rows[0].Affine, b.Rows[1].Affine = sampler.Affine{X: 1}, sampler.Affine{Eps: 1}
+		half := hold(&s, append(random(r, dim), nan[:dim]...), sampler.Float32, 0)
+		dst := hold(&s, nan, sampler.Float32, 0)
+		next, _ := step(half.want, nil, b, sampler.Float32)
+		s.Device.Step(dst.buffer, half.buffer, none, b, nil)
+		sync(t, &s)
+		dst.want = next
+		dst.check(t, "half")
+	}
+}
+
+// A NaN or an infinity anywhere in what is read shows in the row's sum, and only
+// there.
+func testNonFinite[B any](t *testing.T, s Subject[B]) {
+	r := generator(7)
+	b := sampler.Batch{Dim: 1300, Key: 5, Rows: make([]sampler.Row, 3)}
+	for i := range b.Rows {
+		b.Rows[i] = sampler.Row{Affine: sampler.Affine{X: 0.8, V: 0.3, Eps: 0.1}, ID: noise.ID{Sample: uint64(i), Step: 1}}
+	}
+	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
+		for _, at := range []int{0, 37, 900, 1023, 1024, 1299} {
+			for input := range 3 {
+				values := [3][]float32{random(r, b.Len()), random(r, b.Len()), random(r, b.Len())}
+				values[input][b.Dim+at] = bad
+				typ := s.Types[at%len(s.Types)]
+				next, x, v := hold(&s, values[0], typ, 0), hold(&s, values[1], typ, 0), hold(&s, values[2], typ, 0)
+				sq := make([]float64, 3)
+				s.Device.Squares(sq, next.buffer, x.buffer, v.buffer, b)
+				sync(t, &s)
+				checkSums(t, "Squares", sq, rowSquares(next.want, x.want, v.want, b))
+				for i, sum := range sq {
+					if finite := !math.IsNaN(sum) && !math.IsInf(sum, 0); finite != (i != 1) {
+						t.Fatalf("%v at element %d of row 1: sum of row %d is %v", bad, at, i, sum)
+					}
+				}
+				want, sums := step(x.want, v.want, b, typ)
+				s.Device.Step(next.buffer, x.buffer, v.buffer, b, sq)
+				sync(t, &s)
+				next.want = want
+				next.check(t, fmt.Sprintf("%v at %d", bad, at))
+				checkSums(t, "Step", sq, sums)
+			}
+		}
+	}
+	// Results that a 16-bit type cannot hold.
+	for _, round := range []sampler.Storage{sampler.BFloat16, sampler.Float16} {
+		b := sampler.Batch{Dim: 4, Storage: round, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
+		x := hold(&s, []float32{math.MaxFloat32, -math.MaxFloat32, 65519.9, 65520}, sampler.Float32, 0)
+		next, want := step(x.want, nil, b, round)
+		sq := make([]float64, 1)
+		var none B
+		s.Device.Step(x.buffer, x.buffer, none, b, sq)
+		sync(t, &s)
+		x.want = next
+		x.check(t, round.String())
+		checkSums(t, round.String(), sq, want)
+		if !math.IsInf(sq[0], 1) {
+			t.Errorf("%v: sum is %v after an overflow", round, sq[0])
+		}
+	}
+}
+
+// Numbers below the smallest normal one are not flushed, in any type.
+func testSubnormal[B any](t *testing.T, s Subject[B]) {
+	r := generator(8)
+	b := sampler.Batch{Dim: 64, Key: 6, Rows: []sampler.Row{{Affine: sampler.Affine{X: 0.55, V: 0x1p-20}}}}
+	for _, typ := range []sampler.Storage{sampler.Float32, sampler.BFloat16, sampler.Float16} {
+		b.Storage = typ
+		tiny := float32(0x1p-130)
+		if typ == sampler.Float16 {
+			tiny = 0x1p-18
+		}
+		values := random(r, b.Dim)
+		for i := range values {
+			values[i] *= tiny
+		}
+		x, v := hold(&s, values, sampler.Float32, 0), hold(&s, values, sampler.Float32, 0)
+		dst := hold(&s, values, sampler.Float32, 0)
+		next, _ := step(x.want, v.want, b, typ)
+		s.Device.Step(dst.buffer, x.buffer, v.buffer, b, nil)
+		sync(t, &s)
+		dst.want = next
+		dst.check(t, typ.String())
+		zero := 0
+		for _, y := range next {
+			if y == 0 {
+				zero++
+			}
+		}
+		if zero > b.Dim/2 {
+			t.Errorf("%v: %d of %d results are 0: the test shows nothing", typ, zero, b.Dim)
+		}
+	}
+}
+
+// Keys, samples and steps count with all their bits, and a row does not depend on the
+// others of its batch.
+func testStreams[B any](t *testing.T, s Subject[B]) {
+	var none B
+	ids := []noise.ID{{}, {Sample: 1}, {Step: 1}, {Sample: 1 << 32}, {Sample: 1 << 63}, {Step: 1 << 31}, {Sample: math.MaxUint64, Step: 1<<32 - 2}}
+	for _, key := range []noise.Key{0, 1, 1 << 32, 1 << 63, math.MaxUint64} {
+		b := sampler.Batch{Dim: 1030, Key: key}
+		for _, id := range ids {
+			b.Rows = append(b.Rows, sampler.Row{Affine: sampler.Affine{Eps: 1}, ID: id})
+		}
+		dst := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
+		dst.want, _ = step(nil, nil, b, sampler.Float32)
+		s.Device.Step(dst.buffer, none, none, b, nil)
+		sync(t, &s)
+		dst.check(t, fmt.Sprintf("key %#x", uint64(key)))
+		for i := range ids {
+			one := b
+			one.Rows = b.Rows[i : i+1]
+			d := hold(&s, make([]float32, b.Dim), sampler.Float32, 0)
+			d.want = row(dst.want, b, i)
+			s.Device.Step(d.buffer, none, none, one, nil)
+			sync(t, &s)
+			d.check(t, fmt.Sprintf("key %#x, %v alone", uint64(key), ids[i]))
+		}
+	}
+	// Consecutive samples may run over.
+	b := sampler.Batch{Dim: 5, Key: 2}
+	for i := range uint64(3) {
+		b.Rows = append(b.Rows, sampler.Start(math.MaxUint64-1+i))
+	}
+	dst := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
+	dst.want, _ = step(nil, nil, b, sampler.Float32)
+	s.Device.Step(dst.buffer, none, none, b, nil)
+	sync(t, &s)
+	dst.check(t, "samples that run over")
+}
+
+// The bits of one batch, for ever: the specification in this package cannot drift with
+// the devices.
+func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
+	const dim = 2500
+	b := sampler.Batch{Dim: dim, Key: 42, Storage: sampler.Float16, Rows: []sampler.Row{
+		{Affine: sampler.Affine{X: 0.9, V: -0.1, Eps: 0.3}, ID: noise.ID{Sample: 1, Step: 7}},
+		{Affine: sampler.Affine{Eps: 1}, ID: noise.ID{Sample: 1 << 40, Step: 0}},
+	}}
+	values := make([]float32, b.Len())
+	for i := range values {
+		values[i] = float32(i%97)*0.031 - 1.5
+	}
+	x, v := hold(&s, values, sampler.Float32, 0), hold(&s, values, sampler.Float32, 1)
+	dst := hold(&s, values, sampler.Float32, 0)
+	sq := make([]float64, 2)
+	s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
+	s.Device.Grad(v.buffer, dst.buffer, x.buffer, v.buffer, b, []float64{0.55, -3})
+	sync(t, &s)
+	h := sha256.New()
+	for _, l := range []*latent[B]{dst, v} {
+		got := make([]float32, b.Len())
+		s.Download(got, l.buffer)
+		binary.Write(h, binary.LittleEndian, got)
+	}
+	binary.Write(h, binary.LittleEndian, sq)
+	const want = "1e1c2d6d06e4c20d012fa2e058073dc5d6e8c6d6410cf22f0d44a54ed3686db0"
+	if got := fmt.Sprintf("%x", h.Sum(nil)); got != want {
+		t.Errorf("sha256 of results is %s, want %s", got, want)
+	}
+}
+
+// A rollout and its replay give what the CPU gives.
+func testRollout[B any](t *testing.T, s Subject[B]) {
+	for _, typ := range s.Types {
+		run, err := sampler.New(sampler.Config{
+			Scheduler: schedule.Linear(4).Shift(3),
+			Rule:      sampler.FlowCPS{Eta: 0.55},
+			Storage:   typ,
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := run.Batch(700, 11, 5, 6, 9)
+		want := sampler.Keep(b, run.Steps(), sampler.Window{})
+		cpu := sampler.CPU{Workers: 1}
+		cpu.Step(want.Latents[0], nil, nil, b, nil)
+		if err := sampler.Rollout(context.Background(), cpu, run, b, want, velocity); err != nil {
+			t.Fatal(err)
+		}
+
+		b = run.Batch(700, 11, 5, 6, 9)
+		got := &sampler.Trajectory[B]{V: s.New(b.Len(), sampler.Float32), Squares: make([][]float64, run.Steps())}
+		for range run.Steps() + 1 {
+			got.Latents = append(got.Latents, s.New(b.Len(), typ))
+		}
+		for i := range got.Squares {
+			got.Squares[i] = make([]float64, len(b.Rows))
+		}
+		var none B
+		s.Device.Step(got.Latents[0], none, none, b, nil)
+		hostV, hostX := make([]float32, b.Len()), make([]float32, b.Len())
+		model := func(v, x B, time float64) error {
+			s.Download(hostX, x)
+			velocity(hostV, hostX, time)
+			s.Upload(v, hostV)
+			return nil
+		}
+		if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
+			t.Fatal(err)
+		}
+		for i := range want.Latents {
+			s.Download(hostX, got.Latents[i])
+			for j := range hostX {
+				if !same(hostX[j], want.Latents[i][j]) {
+					t.Fatalf("%v: element %d of latents %d is %v, want %v", typ, j, i, hostX[j], want.Latents[i][j])
+				}
+			}
+		}
+		for i := range want.Squares {
+			checkSums(t, fmt.Sprintf("%v, step %d", typ, i), got.Squares[i], want.Squares[i])
+		}
+		if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
+			t.Errorf("%v: %v", typ, err)
+		}
+	}
+}
+
+// velocity is a model in written float32 arithmetic.
+func velocity(v, x []float32, time float64) error {
+	c := float32(0.37 * time)
+	for i, x := range x {
+		v[i] = float32(0.55*x) - c
+	}
+	return nil
+}
+
+// Wrong lengths are programming errors, on every device.
+func testPanics[B any](t *testing.T, s Subject[B]) {
+	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
+		{Affine: sampler.Affine{X: 1}},
+		{Affine: sampler.Affine{V: 1, Eps: 1}},
+	}}
+	var none B
+	f := func(n int) B { return s.New(n, sampler.Float32) }
+	d := func(n int) []float64 { return make([]float64, n) }
+	with := func(change func(b *sampler.Batch)) sampler.Batch {
+		c := b
+		c.Rows = append([]sampler.Row(nil), b.Rows...)
+		change(&c)
+		return c
+	}
+	zero := with(func(b *sampler.Batch) { b.Dim = 0 })
+	long := with(func(b *sampler.Batch) { b.Dim = 1<<34 + 1 })
+	reserved := with(func(b *sampler.Batch) { b.Rows[1].Step = math.MaxUint32 })
+	dev := s.Device
+	for i, call := range []func(){
+		func() { dev.Step(f(5), f(6), f(6), b, nil) },
+		func() { dev.Step(f(9), f(9), f(9), b, nil) },
+		func() { dev.Step(none, f(6), f(6), b, nil) },
+		func() { dev.Step(f(6), f(5), f(6), b, nil) },
+		func() { dev.Step(f(6), none, f(6), b, nil) },
+		func() { dev.Step(f(6), f(6), f(7), b, nil) },
+		func() { dev.Step(f(6), f(6), none, b, nil) },
+		func() { dev.Step(f(6), f(6), f(6), b, d(1)) },
+		func() { dev.Step(f(6), f(6), f(6), b, []float64{}) },
+		func() { dev.Step(f(6), f(6), f(6), zero, nil) },
+		func() { dev.Step(f(6), f(6), f(6), long, nil) },
+		func() { dev.Step(f(6), f(6), f(6), reserved, nil) },
+		func() { dev.Squares(d(2), f(3), f(6), f(6), b) },
+		func() { dev.Squares(d(2), f(6), f(3), f(6), b) },
+		func() { dev.Squares(d(2), f(6), f(6), f(3), b) },
+		func() { dev.Squares(d(3), f(6), f(6), f(6), b) },
+		func() { dev.Squares(nil, f(6), f(6), f(6), b) },
+		func() { dev.Squares(d(2), f(6), f(6), f(6), zero) },
+		func() { dev.Grad(f(6), f(3), f(6), f(6), b, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(3), f(6), b, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(3), b, d(2)) },
+		func() { dev.Grad(f(3), f(6), f(6), f(6), b, d(2)) },
+		func() { dev.Grad(none, f(6), f(6), f(6), b, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), b, d(1)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), b, nil) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), zero, d(2)) },
+	} {
+		if message := panics(call); message == nil {
+			t.Errorf("call %d with wrong lengths does not panic", i)
+		}
+	}
+	sync(t, &s) // nothing was queued that fails
+}
+
+func panics(call func()) (message any) {
+	defer func() { message = recover() }()
+	call()
+	return nil
+}
+
+// A batch without rows is fine.
+func testEmpty[B any](t *testing.T, s Subject[B]) {
+	var none B
+	b := sampler.Batch{Dim: 3}
+	s.Device.Step(none, none, none, b, []float64{})
+	s.Device.Step(none, none, none, b, nil)
+	s.Device.Squares([]float64{}, none, none, none, b)
+	s.Device.Grad(none, none, none, none, b, []float64{})
+	sync(t, &s)
+}

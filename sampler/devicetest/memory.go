@@ -1,0 +1,86 @@
+package devicetest
+
+import (
+	"math/rand/v2"
+
+	"cps/sampler"
+)
+
+// fails is what a test and a check of rapid share.
+type fails interface {
+	Helper()
+	Fatalf(format string, args ...any)
+}
+
+// border is a value that no test computes, around the elements of a buffer.
+const border = -1.75
+
+// A latent is a buffer with a border and what it should hold.
+type latent[B any] struct {
+	s      *Subject[B]
+	whole  B
+	buffer B
+	typ    sampler.Storage
+	skew   int // elements before the buffer
+	want   []float32
+}
+
+// maxSkew is an alignment of 16 bytes, in elements of 2, and some.
+const maxSkew = 9
+
+// hold returns a buffer of a type that starts skew elements after an aligned one and
+// holds values rounded to it.
+func hold[B any](s *Subject[B], values []float32, t sampler.Storage, skew int) *latent[B] {
+	n := len(values)
+	l := &latent[B]{s: s, typ: t, skew: skew, want: make([]float32, n)}
+	all := make([]float32, skew+n+maxSkew)
+	for i := range all {
+		all[i] = border
+	}
+	for i, x := range values {
+		l.want[i] = t.Round(x)
+	}
+	copy(all[skew:], l.want)
+	l.whole = s.New(len(all), t)
+	s.Upload(l.whole, all)
+	l.buffer = s.Slice(l.whole, skew, skew+n)
+	return l
+}
+
+// check compares the buffer with what it should hold, and its border.
+func (l *latent[B]) check(t fails, name string) {
+	t.Helper()
+	all := make([]float32, l.skew+len(l.want)+maxSkew)
+	l.s.Download(all, l.whole)
+	for i, x := range all {
+		k := i - l.skew
+		if k < 0 || k >= len(l.want) {
+			if x != border {
+				t.Fatalf("%s: element %d, outside of the buffer of %d, was set to %v", name, k, len(l.want), x)
+			}
+			continue
+		}
+		if !same(x, l.want[k]) {
+			t.Fatalf("%s: element %d of %d is %v (%#08x), want %v (%#08x)",
+				name, k, len(l.want), x, bits(x), l.want[k], bits(l.want[k]))
+		}
+	}
+}
+
+func checkSums(t fails, name string, got, want []float64) {
+	t.Helper()
+	for i := range want {
+		if !same64(got[i], want[i]) {
+			t.Fatalf("%s: sum of row %d is %v, want %v", name, i, got[i], want[i])
+		}
+	}
+}
+
+// random returns n values of a size that no type overflows or loses.
+func random(r *rand.Rand, n int) []float32 {
+	x := make([]float32, n)
+	for i := range x {
+		x[i] = float32(r.NormFloat64())
+	}
+	return x
+}

@@ -1,0 +1,54 @@
+package devicetest
+
+import (
+	"testing"
+
+	"cps/sampler"
+)
+
+// A Subject is a device under test with the memory that the suite needs for it. Its
+// functions end the test if they fail.
+type Subject[B any] struct {
+	Device sampler.Device[B]
+
+	// Types are the storage types that buffers may have, Float32 among them.
+	Types []sampler.Storage
+
+	// New returns a buffer of n elements of type t.
+	New func(n int, t sampler.Storage) B
+
+	// Slice returns elements lo to hi-1 of a buffer, in the same memory.
+	Slice func(b B, lo, hi int) B
+
+	// Upload stores src, whose values are of the buffer's type, in dst. Download
+	// stores the values of src in dst, when all calls before it have run.
+	Upload   func(dst B, src []float32)
+	Download func(dst []float32, src B)
+}
+
+// Run runs the suite. Open returns a new subject, or one that is idle; what it needs to
+// close it leaves to t.Cleanup.
+func Run[B any](t *testing.T, open func(t testing.TB) Subject[B]) {
+	for _, test := range []struct {
+		name string
+		run  func(t *testing.T, s Subject[B])
+	}{
+		{"Step", testStep[B]},
+		{"Squares", testSquares[B]},
+		{"Grad", testGrad[B]},
+		{"Shapes", testShapes[B]},
+		{"LongRows", testLongRows[B]},
+		{"ManyRows", testManyRows[B]},
+		{"Queue", testQueue[B]},
+		{"NothingRead", testNothingRead[B]},
+		{"NonFinite", testNonFinite[B]},
+		{"Subnormal", testSubnormal[B]},
+		{"Streams", testStreams[B]},
+		{"KnownAnswers", testKnownAnswers[B]},
+		{"Rollout", testRollout[B]},
+		{"Panics", testPanics[B]},
+		{"Empty", testEmpty[B]},
+	} {
+		t.Run(test.name, func(t *testing.T) { test.run(t, open(t)) })
+	}
+}
