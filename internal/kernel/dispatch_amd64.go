@@ -10,23 +10,28 @@ type implementation uint8
 const (
 	portable implementation = iota
 	avx2
+	avx512
 )
 
 // available lists the implementations that this machine can run, the fastest last.
 func available() []implementation {
-	if cpu.X86.HasAVX2 && cpu.X86.HasF16C {
-		return []implementation{portable, avx2}
+	list := []implementation{portable}
+	if x := cpu.X86; x.HasAVX2 && x.HasF16C {
+		list = append(list, avx2)
+		if x.HasAVX512F && x.HasBMI2 {
+			list = append(list, avx512)
+		}
 	}
-	return []implementation{portable}
+	return list
 }
 
 // use is the implementation in use. Tests set it.
 var use = available()[len(available())-1]
 
-func (i implementation) String() string { return [...]string{"portable", "AVX2"}[i] }
+func (i implementation) String() string { return [...]string{"portable", "AVX2", "AVX512"}[i] }
 
 func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
-	if use == avx2 {
+	if use != portable {
 		w.stepVector(sums, dst, x, v, a, s, off, t)
 		return
 	}
@@ -34,7 +39,7 @@ func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t
 }
 
 func squares(sums, next, x, v []float32, a Affine) {
-	if use == avx2 {
+	if use != portable {
 		squaresVector(sums, next, x, v, a)
 		return
 	}
@@ -42,7 +47,7 @@ func squares(sums, next, x, v []float32, a Affine) {
 }
 
 func grad(dst, next, x, v []float32, a Affine, scale float32) {
-	if use == avx2 {
+	if use != portable {
 		gradVector(dst, next, x, v, a, scale)
 		return
 	}
@@ -50,7 +55,7 @@ func grad(dst, next, x, v []float32, a Affine, scale float32) {
 }
 
 func (s Stream) normal(dst []float32, off uint64) {
-	if use == avx2 {
+	if use != portable {
 		s.normalVector(dst, off)
 		return
 	}

@@ -13,6 +13,8 @@ func available() []implementation { return []implementation{portable} }
 // use is the implementation in use. Tests set it.
 var use = portable
 
+func (implementation) groupLen() int { return 1 }
+
 func (implementation) String() string { return "portable" }
 
 // What vector kernels keep.

@@ -4,7 +4,8 @@ package kernel
 
 import "math"
 
-//go:generate sh -c "cd _asm && go run . -out ../avx2_amd64.s"
+//go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
+//go:generate sh -c "cd _asm && go run . -isa AVX512 -out ../avx512_amd64.s"
 
 // A schedule is what the kernels need of a stream: the round keys, each eight times,
 // and what the first two rounds make of the counter's words that all blocks share. Its
@@ -45,7 +46,8 @@ func (c *schedule) firstOf(s Stream) [4]uint32 {
 	}
 }
 
-// A group is eight blocks of one of many streams. Its layout is known to _asm.
+// A group is eight or, with AVX-512, sixteen blocks of one of many streams. Its layout
+// is known to _asm.
 type group struct {
 	first [4]uint32
 	block uint32
@@ -62,26 +64,28 @@ type madeNoise struct {
 }
 
 func (w *Work) makeAhead(streams []Stream, n int) {
+	groupLen := use.groupLen()
+	room := BlockLen / groupLen
 	per := (n + groupLen - 1) / groupLen
 	a := &w.made
 	a.next, a.end, a.n = 0, 0, per*groupLen
-	if use != avx2 || per < 1 || per > len(a.groups) || len(streams) == 0 {
+	if use == portable || per < 1 || per > room || len(streams) == 0 {
 		return
 	}
 	w.schedule.set(streams[0])
 	g := a.groups[:0]
 	for _, s := range streams {
-		if s.Key != streams[0].Key || len(g)+per > cap(g) {
+		if s.Key != streams[0].Key || len(g)+per > room {
 			break
 		}
 		first := w.schedule.firstOf(s)
 		for i := range per {
-			g = append(g, group{first: first, block: uint32(8 * i)})
+			g = append(g, group{first: first, block: uint32(i * groupLen / 4)})
 		}
 		a.streams[a.end] = s
 		a.end++
 	}
-	groupNormalsAVX2(&w.noise[0], len(g), &g[0], &w.schedule)
+	w.schedule.ofGroups(&w.noise[0], g)
 }
 
 // take returns the noise of s from off on, if it is what comes next.
@@ -126,26 +130,6 @@ var zeros [BlockLen]float32
 
 var minusZero = math.Float32frombits(1 << 31)
 
-//go:noescape
-func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
-
-//go:noescape
-func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule)
-
-//go:noescape
-func stepAVX2(a *passArgs)
-
-//go:noescape
-func stepBFloat16AVX2(a *passArgs)
-
-//go:noescape
-func stepFloat16AVX2(a *passArgs)
-
-//go:noescape
-func squaresAVX2(a *passArgs)
-
-//go:noescape
-func gradAVX2(a *passArgs)
 
 // inputs sets x and v of the arguments, from element i on, and their weights.
 func (p *passArgs) inputs(x, v []float32, i int, a Affine) {
@@ -191,20 +175,14 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 			p.we = a.Eps
 			if p.extra = made; made == nil {
 				p.extra = &w.noise[0]
-				normalsAVX2(p.extra, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4), &w.schedule)
+				groupLen := use.groupLen()
+				w.schedule.normals(p.extra, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4))
 			}
 		}
 		if sums != nil {
 			p.sums = &sums[i/BlockLen]
 		}
-		switch t {
-		case BFloat16:
-			stepBFloat16AVX2(&p)
-		case Float16:
-			stepFloat16AVX2(&p)
-		default:
-			stepAVX2(&p)
-		}
+		p.step(t)
 	}
 }
 
@@ -217,7 +195,7 @@ func squaresVector(sums, next, x, v []float32, a Affine) {
 	for i := 0; i < len(next); i += maxCall {
 		p := passArgs{dst: &next[i], n: min(maxCall, len(next)-i), sums: &sums[i/BlockLen]}
 		p.inputs(x, v, i, a)
-		squaresAVX2(&p)
+		p.squares()
 	}
 }
 
@@ -230,7 +208,7 @@ func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
 	for i := 0; i < len(dst); i += maxCall {
 		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], we: scale}
 		p.inputs(x, v, i, a)
-		gradAVX2(&p)
+		p.grad()
 	}
 }
 
@@ -243,18 +221,24 @@ func fit(x []float32, n int, weight float32) []float32 {
 }
 
 func (s Stream) normalVector(dst []float32, off uint64) {
-	// The portable code goes to the next block, and does the last few.
+	// The portable code goes to the next block.
 	head := min(int(-off&3), len(dst))
 	s.normalPortable(dst[:head], off)
 	dst, off = dst[head:], off+uint64(head)
-	if len(dst) >= groupLen {
-		var c schedule
-		c.set(s)
-		for len(dst) >= groupLen {
-			n := min(len(dst)/groupLen*groupLen, maxCall)
-			normalsAVX2(&dst[0], n/groupLen, uint32(off/4), &c)
-			dst, off = dst[n:], off+uint64(n)
-		}
+	if len(dst) == 0 {
+		return
 	}
-	s.normalPortable(dst, off)
+	var c schedule
+	c.set(s)
+	groupLen := use.groupLen()
+	for len(dst) >= groupLen {
+		n := min(len(dst)/groupLen*groupLen, maxCall)
+		c.normals(&dst[0], n/groupLen, uint32(off/4))
+		dst, off = dst[n:], off+uint64(n)
+	}
+	if len(dst) > 0 {
+		var last [maxGroup]float32
+		c.normals(&last[0], 1, uint32(off/4))
+		copy(dst, last[:])
+	}
 }

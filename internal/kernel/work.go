@@ -15,9 +15,7 @@ type Work struct {
 func (w *Work) Ahead(streams []Stream, n int) { w.makeAhead(streams, n) }
 
 // MaxAhead is the largest number of streams for which Ahead has room.
-const MaxAhead = BlockLen / groupLen
-
-const groupLen = 32 // elements that vector code makes at a time
+const MaxAhead = BlockLen / 32
 
 // AheadLen is the number of streams for which Ahead has room, for n elements of each:
 // 0 if it is not worth calling.
@@ -25,6 +23,7 @@ func AheadLen(n int) int {
 	if use == portable || n < 1 || n > BlockLen/4 {
 		return 0
 	}
+	groupLen := use.groupLen()
 	return BlockLen / ((n + groupLen - 1) / groupLen * groupLen)
 }
 

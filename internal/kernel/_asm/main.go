@@ -1,13 +1,16 @@
-// Asm generates the AVX2 kernels of package kernel: noise, step, squares, gradient.
+// Asm generates the vector kernels of package kernel: noise, step, squares, gradient.
 //
-//	go run . -out ../avx2_amd64.s
+//	go run . -isa AVX2 -out ../avx2_amd64.s
+//	go run . -isa AVX512 -out ../avx512_amd64.s
 //
-// The kernels do to eight elements at once what the portable code of package kernel
+// The kernels do to eight or sixteen elements at once what the portable code of package kernel
 // does to one, in the same order; see the comments there for what and why.
 package main
 
 import (
+	"flag"
 	"fmt"
+	"log"
 	"math"
 	"slices"
 
@@ -19,28 +22,40 @@ import (
 type vec = reg.VecVirtual
 
 func main() {
+	name := flag.String("isa", "AVX2", "AVX2 or AVX512")
+	flag.Parse()
 	ConstraintExpr("amd64,!purego")
-	normals(oneStream)
-	normals(manyStreams)
-	for _, t := range []storage{float32s, bfloat16s, float16s} {
-		pass(step, t)
+	var set isa
+	noise := normals
+	switch *name {
+	case "AVX2":
+		set = new(avx2)
+	case "AVX512":
+		set, noise = new(avx512), normals512
+	default:
+		log.Fatalf("no instruction set %s", *name)
 	}
-	pass(squares, float32s)
-	pass(gradient, float32s)
+	noise(oneStream)
+	noise(manyStreams)
+	for _, t := range []storage{float32s, bfloat16s, float16s} {
+		pass(set, step, t)
+	}
+	pass(set, squares, float32s)
+	pass(set, gradient, float32s)
 	Generate()
 }
 
 // Read-only data is named by its content, so that it exists once.
 var data = map[string]Mem{}
 
-// words returns a constant of eight words.
+// words returns a constant of some words.
 func words(w ...uint32) Mem {
 	name := "w"
 	for _, x := range w {
 		name += fmt.Sprintf("_%x", x)
 	}
 	if !slices.ContainsFunc(w, func(x uint32) bool { return x != w[0] }) {
-		name = fmt.Sprintf("w_%08x", w[0])
+		name = fmt.Sprintf("w%d_%08x", len(w), w[0])
 	}
 	m, ok := data[name]
 	if !ok {

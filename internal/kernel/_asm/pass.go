@@ -42,34 +42,54 @@ const (
 	block   = 1024
 	quarter = block / 4
 	lanes   = 32
-	vectors = lanes / 8 // registers of a group of 32 elements
 )
+
+// An isa is what differs between instruction sets. A mask says which elements of a
+// register there are; the nil mask says all.
+type isa interface {
+	name() string
+	width() int // of a register in bytes
+	vec() vec
+	zero(v vec)
+
+	// prepare makes the masks of a group of 32 elements of which there are the first
+	// count; mask returns the i-th.
+	prepare(args reg.Register, count reg.GPVirtual)
+	mask(i int) reg.Register
+
+	load(from Mem, m reg.Register) vec // 0 where there is no element
+	store(v vec, m reg.Register, to Mem)
+	keep(v vec, m reg.Register)    // sets to 0 where there is no element
+	round(t storage, y vec)        // to a storage type
+	fold(acc []vec) reg.VecVirtual // the sum of 32 lanes, in element 0
+}
 
 // A passer generates one pass over rows.
 type passer struct {
+	isa
 	kind
 	storage
-	dst, x, v, extra  reg.GPVirtual
-	wx, wv, we        vec
-	acc               [vectors]vec
-	left, masks, sums reg.GPVirtual
+	dst, x, v, extra reg.GPVirtual
+	wx, wv, we       vec
+	acc              []vec // one group of 32 lanes
+	left, sums       reg.GPVirtual
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
 // blocks. The last group may be short; its missing elements are read as 0.
-func pass(k kind, t storage) {
+func pass(set isa, k kind, t storage) {
 	name := map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] +
-		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t] + "AVX2"
+		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t] + set.name()
 	TEXT(name, NOSPLIT, "func(a *byte)")
 	a := Load(Param("a"), GP64())
-	p := passer{kind: k, storage: t}
+	p := passer{isa: set, kind: k, storage: t, acc: make([]vec, 4*lanes/set.width())}
 	load := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(at(a, offset), r); return r }
 	p.dst, p.x, p.v = load(offDst), load(offX), load(offV)
 	if k != squares {
 		p.extra = load(offExtra)
 	}
 	n := load(offN)
-	weight := func(offset int) vec { w := YMM(); VBROADCASTSS(at(a, offset), w); return w }
+	weight := func(offset int) vec { w := set.vec(); VBROADCASTSS(at(a, offset), w); return w }
 	p.wx, p.wv = weight(offX32), weight(offV32)
 	if k != squares {
 		p.we = weight(offExtr32)
@@ -77,8 +97,6 @@ func pass(k kind, t storage) {
 	if k != gradient {
 		p.sums = load(offSums)
 	}
-	p.masks = load(offMask)
-
 	var partial Mem // lane sums of the quarters
 	if k != gradient {
 		partial = AllocLocal(4 * 4 * lanes)
@@ -94,10 +112,10 @@ func pass(k kind, t storage) {
 		LEAQ(partial, at0)
 		CMPQ(p.left, U32(quarter))
 		JLE(LabelRef("quarter"))
-		zero := YMM()
-		VPXOR(zero, zero, zero)
-		for i := range 4 * vectors {
-			VMOVUPS(zero, partial.Offset(32*i))
+		zero := set.vec()
+		set.zero(zero)
+		for i := range 4 * len(p.acc) {
+			VMOVUPS(zero, partial.Offset(set.width()*i))
 		}
 	}
 
@@ -109,14 +127,14 @@ func pass(k kind, t storage) {
 	SUBQ(count, p.left)
 	if k != gradient {
 		for i := range p.acc {
-			p.acc[i] = YMM()
-			VPXOR(p.acc[i], p.acc[i], p.acc[i])
+			p.acc[i] = set.vec()
+			set.zero(p.acc[i])
 		}
 	}
 	SUBQ(Imm(lanes), count)
 	JLT(LabelRef("rest"))
 	Label("group")
-	p.group(nil)
+	p.group(false)
 	for _, r := range []reg.GPVirtual{p.dst, p.x, p.v, p.extra} {
 		if r != nil {
 			ADDQ(Imm(4*lanes), r)
@@ -127,12 +145,8 @@ func pass(k kind, t storage) {
 	Label("rest")
 	ADDQ(Imm(lanes), count)
 	JZ(LabelRef("done"))
-	// mask lane i if i < count, from a table of 32 ones and 32 zeros
-	mask := GP64()
-	MOVQ(p.masks, mask)
-	SHLQ(Imm(2), count)
-	SUBQ(count, mask)
-	p.group(mask)
+	set.prepare(a, count)
+	p.group(true)
 	Label("done")
 	if k == gradient {
 		TESTQ(p.left, p.left)
@@ -146,14 +160,15 @@ func pass(k kind, t storage) {
 		ORQ(p.left, first)
 		JZ(LabelRef("fold"))
 		for i, v := range p.acc {
-			VMOVUPS(v, at(at0, 32*i))
+			VMOVUPS(v, at(at0, set.width()*i))
 		}
 		ADDQ(Imm(4*lanes), at0)
 		TESTQ(p.left, p.left)
 		JNZ(LabelRef("quarter"))
 		p.quarters(partial)
 		Label("fold")
-		p.fold()
+		VMOVSS(set.fold(p.acc).AsX(), at(p.sums, 0))
+		ADDQ(Imm(4), p.sums)
 	}
 	// Inputs that stand for absent terms are one block long.
 	SUBQ(at(a, offBackX), p.x)
@@ -164,39 +179,23 @@ func pass(k kind, t storage) {
 	RET()
 }
 
-// group does 32 elements, those in a mask if there is one.
-func (p *passer) group(mask reg.Register) {
-	for i := range vectors {
-		var m vec
-		if mask != nil {
-			m = YMM()
-			VMOVUPS(at(mask, 32*i), m)
+// group does 32 elements, or as many as the masks say.
+func (p *passer) group(short bool) {
+	for i := range p.acc {
+		var m reg.Register
+		if short {
+			m = p.mask(i)
 		}
-		load := func(from reg.Register) vec {
-			r := YMM()
-			if mask != nil {
-				VMASKMOVPS(at(from, 32*i), m, r)
-			} else {
-				VMOVUPS(at(from, 32*i), r)
-			}
-			return r
-		}
+		part := func(of reg.Register) Mem { return at(of, p.width()*i) }
 		mul := func(from reg.Register, weight vec) vec {
-			if mask != nil {
-				r := load(from)
+			if short {
+				r := p.load(part(from), m)
 				VMULPS(weight, r, r)
 				return r
 			}
-			r := YMM()
-			VMULPS(at(from, 32*i), weight, r)
+			r := p.vec()
+			VMULPS(part(from), weight, r)
 			return r
-		}
-		store := func(r vec) {
-			if mask != nil {
-				VMASKMOVPS(r, m, at(p.dst, 32*i))
-			} else {
-				VMOVUPS(r, at(p.dst, 32*i))
-			}
 		}
 		mean := mul(p.x, p.wx)
 		VADDPS(mul(p.v, p.wv), mean, mean)
@@ -204,81 +203,44 @@ func (p *passer) group(mask reg.Register) {
 		case step:
 			y := mul(p.extra, p.we)
 			VADDPS(mean, y, y)
-			p.round(y)
-			store(y)
+			p.round(p.storage, y)
+			p.store(y, m, part(p.dst))
 			VSUBPS(mean, y, y)
 			p.square(i, y, m)
 		case squares:
-			y := load(p.dst)
+			y := p.load(part(p.dst), m)
 			VSUBPS(mean, y, y)
 			p.square(i, y, m)
 		case gradient:
-			y := load(p.extra)
+			y := p.load(part(p.extra), m)
 			VSUBPS(mean, y, y)
 			VMULPS(p.we, y, y)
-			d := load(p.dst)
+			d := p.load(part(p.dst), m)
 			VADDPS(y, d, d)
-			store(d)
+			p.store(d, m, part(p.dst))
 		}
 	}
 }
 
 // square adds the squares of d, those in a mask if there is one, to the i-th lanes. An
 // infinite weight makes a NaN of the zeros beyond it.
-func (p *passer) square(i int, d vec, mask vec) {
-	if mask != nil {
-		VANDPS(mask, d, d)
+func (p *passer) square(i int, d vec, m reg.Register) {
+	if m != nil {
+		p.keep(d, m)
 	}
 	VMULPS(d, d, d)
 	VADDPS(d, p.acc[i], p.acc[i])
 }
 
-// round rounds y to the storage type.
-func (p *passer) round(y vec) {
-	switch p.storage {
-	case float16s:
-		h := XMM()
-		VCVTPS2PH(Imm(0), y, h) // to nearest even, whatever the mode is
-		VCVTPH2PS(h, y)
-	case bfloat16s:
-		odd, r, nan := YMM(), YMM(), YMM()
-		VPSRLD(Imm(16), y, odd)
-		VPAND(all(1), odd, odd)
-		VPADDD(all(0x7fff), y, r)
-		VPADDD(odd, r, r)
-		VCMPPS(Imm(3), y, y, odd) // unordered: NaN
-		VPOR(all(0x00400000), y, nan)
-		VBLENDVPS(odd, nan, r, y)
-		VPAND(all(0xffff0000), y, y)
-	}
-}
-
 // quarters adds the lanes of four quarters.
 func (p *passer) quarters(partial Mem) {
 	for i, t := range p.acc {
-		b := YMM()
-		VMOVUPS(partial.Offset(32*i), t)
-		VADDPS(partial.Offset(4*lanes+32*i), t, t)
-		VMOVUPS(partial.Offset(2*4*lanes+32*i), b)
-		VADDPS(partial.Offset(3*4*lanes+32*i), b, b)
+		b := p.vec()
+		from := func(quarter int) Mem { return partial.Offset(4*lanes*quarter + p.width()*i) }
+		VMOVUPS(from(0), t)
+		VADDPS(from(1), t, t)
+		VMOVUPS(from(2), b)
+		VADDPS(from(3), b, b)
 		VADDPS(b, t, t)
 	}
-}
-
-// fold stores the sum of a block, whose lanes are in acc.
-func (p *passer) fold() {
-	t := p.acc
-	VADDPS(t[2], t[0], t[0])
-	VADDPS(t[3], t[1], t[1])
-	VADDPS(t[1], t[0], t[0])
-	h := XMM()
-	VEXTRACTF128(Imm(1), t[0], h)
-	s := t[0].AsX()
-	VADDPS(h, s, s)
-	VMOVHLPS(s, s, h)
-	VADDPS(h, s, s)
-	VMOVSHDUP(s, h)
-	VADDSS(h, s, s)
-	VMOVSS(s, at(p.sums, 0))
-	ADDQ(Imm(4), p.sums)
 }

@@ -1,0 +1,104 @@
+//go:build !purego
+
+package kernel
+
+// Calls of the assembly, one line an instruction set: direct calls, for what is passed
+// through a function value escapes to the heap.
+
+// groupLen is the number of elements that i makes noise for at a time.
+func (i implementation) groupLen() int { return [...]int{1, 32, 64}[i] }
+
+const maxGroup = 64 // the largest groupLen
+
+// normals stores groups of the draws of the stream from a block on.
+func (c *schedule) normals(dst *float32, groups int, block uint32) {
+	if use == avx512 {
+		normalsAVX512(dst, groups, block, c)
+	} else {
+		normalsAVX2(dst, groups, block, c)
+	}
+}
+
+// ofGroups stores the draws of groups of many streams, whose key is that of c.
+func (c *schedule) ofGroups(dst *float32, groups []group) {
+	if use == avx512 {
+		groupNormalsAVX512(dst, len(groups), &groups[0], c)
+	} else {
+		groupNormalsAVX2(dst, len(groups), &groups[0], c)
+	}
+}
+
+func (p *passArgs) step(t Storage) {
+	switch {
+	case use == avx512 && t == Float32:
+		stepAVX512(p)
+	case use == avx512 && t == BFloat16:
+		stepBFloat16AVX512(p)
+	case use == avx512:
+		stepFloat16AVX512(p)
+	case t == Float32:
+		stepAVX2(p)
+	case t == BFloat16:
+		stepBFloat16AVX2(p)
+	default:
+		stepFloat16AVX2(p)
+	}
+}
+
+func (p *passArgs) squares() {
+	if use == avx512 {
+		squaresAVX512(p)
+	} else {
+		squaresAVX2(p)
+	}
+}
+
+func (p *passArgs) grad() {
+	if use == avx512 {
+		gradAVX512(p)
+	} else {
+		gradAVX2(p)
+	}
+}
+
+//go:noescape
+func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
+
+//go:noescape
+func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule)
+
+//go:noescape
+func stepAVX2(a *passArgs)
+
+//go:noescape
+func stepBFloat16AVX2(a *passArgs)
+
+//go:noescape
+func stepFloat16AVX2(a *passArgs)
+
+//go:noescape
+func squaresAVX2(a *passArgs)
+
+//go:noescape
+func gradAVX2(a *passArgs)
+
+//go:noescape
+func normalsAVX512(dst *float32, groups int, block uint32, s *schedule)
+
+//go:noescape
+func groupNormalsAVX512(dst *float32, groups int, each *group, s *schedule)
+
+//go:noescape
+func stepAVX512(a *passArgs)
+
+//go:noescape
+func stepBFloat16AVX512(a *passArgs)
+
+//go:noescape
+func stepFloat16AVX512(a *passArgs)
+
+//go:noescape
+func squaresAVX512(a *passArgs)
+
+//go:noescape
+func gradAVX512(a *passArgs)
