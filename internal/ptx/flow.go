@@ -1,8 +1,8 @@
 package ptx
 
 // setMeets computes, for every branch, its immediate postdominator: the first
-// instruction that all paths from it pass; len(code) stands for the exit. It is the
-// algorithm of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm") on
+// instruction that all paths from it pass; len(code) stands for the exit. Paths that
+// end in a trap do not count. It is the algorithm of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm") on
 // the reversed graph.
 func setMeets(code []instr) {
 	exit := len(code)
@@ -17,7 +17,7 @@ func setMeets(code []instr) {
 		switch in.form.kind {
 		case kindBranch:
 			edge(i, in.target)
-		case kindExit, kindTrap:
+		case kindExit:
 			edge(i, exit)
 		}
 		if !in.leaves() {

@@ -108,7 +108,7 @@ func (m *Memory) Alloc(n int64) (uint64, error) {
 		return 0, fmt.Errorf("ptx: alloc of %d bytes with %d in use: %w", n, m.inUse, ErrOutOfMemory)
 	}
 	centre := uint64(firstPage+len(m.segments)) * page
-	half := (uint64(n/2) + allocationUnit) &^ (allocationUnit - 1)
+	half := (uint64(n/2) + allocationUnit - 1) &^ (allocationUnit - 1)
 	m.segments = append(m.segments, newSegment(centre-half, int(n)))
 	m.inUse += n
 	m.count++
