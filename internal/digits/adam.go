@@ -30,21 +30,30 @@ func (o *Adam) Step(params, grad []float32, rate float64) {
 	// The bias corrections of m and v, moved into rate and epsilon.
 	c1 := 1 - power(o.Beta1, o.steps)
 	c2 := math.Sqrt(1 - power(o.Beta2, o.steps))
-	alpha, eps := float32(rate*c2/c1), float32(o.Epsilon*c2)
-	b1, b2 := float32(o.Beta1), float32(o.Beta2)
-	a1, a2 := float32(1-o.Beta1), float32(1-o.Beta2)
+	c := adamStep{
+		b1: float32(o.Beta1), a1: float32(1 - o.Beta1),
+		b2: float32(o.Beta2), a2: float32(1 - o.Beta2),
+		alpha: float32(rate * c2 / c1), eps: float32(o.Epsilon * c2),
+	}
 	const size = 4096
 	parallel(pieces(len(params), size), func(task int) {
 		lo := task * size
 		hi := min(lo+size, len(params))
-		p, g, m, v := params[lo:hi], grad[lo:hi], o.m[lo:hi], o.v[lo:hi]
-		for i, d := range g {
-			m[i] = float32(b1*m[i]) + float32(a1*d)
-			v[i] = float32(b2*v[i]) + float32(a2*float32(d*d))
-			p[i] -= alpha * m[i] / (float32(math.Sqrt(float64(v[i]))) + eps)
-			g[i] = 0
-		}
+		c.move(params[lo:hi], grad[lo:hi], o.m[lo:hi], o.v[lo:hi])
 	})
+}
+
+// An adamStep is the numbers of one step.
+type adamStep struct{ b1, a1, b2, a2, alpha, eps float32 }
+
+func (c adamStep) move(p, g, m, v []float32) {
+	for i := vectorAdam(p, g, m, v, c); i < len(p); i++ {
+		d := g[i]
+		m[i] = float32(c.b1*m[i]) + float32(c.a1*d)
+		v[i] = float32(c.b2*v[i]) + float32(c.a2*float32(d*d))
+		p[i] -= c.alpha * m[i] / (float32(math.Sqrt(float64(v[i]))) + c.eps)
+		g[i] = 0
+	}
 }
 
 // State returns the moments of o, which are its own memory, and the number of its

@@ -14,6 +14,14 @@ func silu(z float32) (y, slope float32) {
 	return y, s * (1 + float32(z*(1-s)))
 }
 
+// siluTo stores silu and its derivative of every element of z in y and slope, which
+// are no shorter.
+func siluTo(y, slope, z []float32) {
+	for i := vectorSilu(y, slope, z); i < len(z); i++ {
+		y[i], slope[i] = silu(z[i])
+	}
+}
+
 // exp returns e^x within 2 ulp. Arguments beyond ±87 are moved there, where the
 // result is still a normal number.
 func exp(x float32) float32 {

@@ -73,12 +73,13 @@ const chunk = 16
 // activations hold what the forward pass computes and the backward pass needs.
 type activations struct {
 	shape
-	in    [][]float32 // input of every layer, condition included, [rows, in+Extra]
-	sums  []float32   // scratch, [rows, Hidden]
-	slope [][]float32 // derivative of every hidden layer's silu, [rows, Hidden]
-	delta [][]float32 // derivative of the loss by every layer's sums, [rows, out]
-	turn  [][]float32 // weights without condition, transposed, [out, in]
-	tasks []gradient  // of the weights
+	in      [][]float32 // input of every layer, condition included, [rows, in+Extra]
+	sums    []float32   // scratch, [rows, Hidden]
+	slope   [][]float32 // derivative of every hidden layer's silu, [rows, Hidden]
+	noSlope []float32   // where it goes without a backward pass
+	delta   [][]float32 // derivative of the loss by every layer's sums, [rows, out]
+	turn    [][]float32 // weights without condition, transposed, [out, in]
+	tasks   []gradient  // of the weights
 }
 
 // A gradient is the task to compute that of rows lo to hi of a layer's weights.
@@ -88,6 +89,9 @@ type gradient struct{ layer, lo, hi int }
 // pass if there is to be one.
 func newActivations(s shape, rows int, backward bool) *activations {
 	a := &activations{shape: s, sums: make([]float32, rows*s.Hidden)}
+	if !backward {
+		a.noSlope = make([]float32, s.Hidden)
+	}
 	for l := range s.Depth + 1 {
 		in, out := s.layer(l)
 		a.in = append(a.in, make([]float32, rows*(in+s.Extra)))
@@ -121,13 +125,11 @@ func (a *activations) forward(y, params []float32, lo, hi int) {
 		mul(sums, a.in[l][lo*in:hi*in], a.weights(params, l), hi-lo, in, out)
 		for i := lo; i < hi; i++ {
 			h := a.in[l+1][i*(out+a.Extra):][:out+a.Extra]
-			for j, z := range a.sums[i*out:][:out] {
-				var slope float32
-				h[j], slope = silu(z)
-				if a.slope != nil {
-					a.slope[l][i*out+j] = slope
-				}
+			slope := a.noSlope
+			if a.slope != nil {
+				slope = a.slope[l][i*out:]
 			}
+			siluTo(h, slope, a.sums[i*out:][:out])
 			if l > 0 {
 				for j, x := range a.in[l][i*in:][:out] {
 					h[j] += x

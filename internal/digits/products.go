@@ -2,43 +2,70 @@ package digits
 
 import "gonum.org/v1/gonum/blas/gonum"
 
-// The matrix products are rows of gonum's Saxpy, which on amd64 is assembly.
+// The portable matrix products are rows of gonum's Saxpy, which on amd64 is assembly.
 // Sgemm would do the same sums in blocks of 64, but calls Saxpy for 64 elements
 // at a time and takes half as long again (10 against 15 GFlop/s on one core of
 // an AMD EPYC, 256×256 layers).
 //
-// Saxpy treats elements one by one, so an element of a product is the sum of
-// its terms in ascending order, whatever the size of the batch, the split of
-// its rows and the number of processors.
+// With AVX2, tiles of four rows and sixteen columns stay in registers: five times
+// as fast. Either way an element of a product is the sum of its rounded terms in
+// ascending order, whatever the size of the batch, the split of its rows and the
+// number of processors, so that the bits are the same.
 var blas gonum.Implementation
 
-// strip is the number of rows of b that mul and mulT apply before they go on,
-// few enough to stay in the first-level cache.
-const strip = 16
+const (
+	// strip is the number of rows of b that are applied before the next, few enough
+	// to stay in the first-level cache.
+	strip = 16
+
+	tileRows, tileColumns = 4, 16
+)
 
 // mul adds a·b to c, for a row-major [m, k], b [k, n] and c [m, n].
 func mul(c, a, b []float32, m, k, n int) {
-	for l := 0; l < k; l += strip {
-		for i := range m {
-			row := c[i*n:][:n]
-			for j, w := range a[i*k+l : i*k+min(l+strip, k)] {
-				if w != 0 {
-					blas.Saxpy(n, w, b[(l+j)*n:], 1, row, 1)
-				}
-			}
-		}
-	}
+	product{c: c, a: a, b: b, n: n, rowA: k, stepA: 1}.add(m, k)
 }
 
 // mulT adds rows lo to hi of aᵀ·b to the same rows of c, for a row-major [m, k],
 // b [m, n] and c [k, n].
 func mulT(c, a, b []float32, m, k, n, lo, hi int) {
-	for l := 0; l < m; l += strip {
+	if lo < hi {
+		product{c: c[lo*n:], a: a[lo:], b: b, n: n, rowA: 1, stepA: k}.add(hi-lo, m)
+	}
+}
+
+// A product is the task to add a·b to c, row-major with n columns, where element
+// (i, l) of a is a[i*rowA+l*stepA].
+type product struct {
+	c, a, b     []float32
+	n           int
+	rowA, stepA int
+}
+
+// add does it for m rows of c and k of b.
+func (p product) add(m, k int) {
+	rows, columns := 0, 0 // of c, in tiles
+	if useVector {
+		rows, columns = m/tileRows*tileRows, p.n/tileColumns*tileColumns
+		p.tiles(rows, columns, k)
+	}
+	p.part(0, rows, columns, k)
+	p.part(rows, m, 0, k)
+}
+
+// part does rows lo to hi, from one column on, with gonum.
+func (p product) part(lo, hi, column, k int) {
+	width := p.n - column
+	if lo == hi || width == 0 {
+		return
+	}
+	for l := 0; l < k; l += strip {
 		for i := lo; i < hi; i++ {
-			row := c[i*n:][:n]
-			for j := l; j < min(l+strip, m); j++ {
-				if w := a[j*k+i]; w != 0 {
-					blas.Saxpy(n, w, b[j*n:], 1, row, 1)
+			row := p.c[i*p.n+column:][:width]
+			for j := l; j < min(l+strip, k); j++ {
+				// Terms that are 0 are left out: a sum that starts at +0 does not see them.
+				if w := p.a[i*p.rowA+j*p.stepA]; w != 0 {
+					blas.Saxpy(width, w, p.b[j*p.n+column:], 1, row, 1)
 				}
 			}
 		}
