@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"cps/internal/digits"
+	"cps/internal/strips"
 	"cps/logprob"
 	"cps/noise"
 	"cps/sampler"
@@ -173,10 +174,10 @@ func (l *lab) show(x []float32) []float32 {
 }
 
 // real returns the row of the picture that shows the data, given its row of the table.
-func (l *lab) real(r row) strip {
-	s := strip{label: r.label, remark: remark(r.residual)}
+func (l *lab) real(r row) strips.Strip {
+	s := strips.Strip{Label: r.label, Remark: remark(r.residual)}
 	for _, c := range l.asked {
-		s.images = append(s.images, l.images(c, l.shown)...)
+		s.Images = append(s.Images, l.images(c, l.shown)...)
 	}
 	return s
 }

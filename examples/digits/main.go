@@ -20,7 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"cps/internal/digits"
+	"cps/internal/strips"
 	"cps/sampler"
 	"cps/schedule"
 )
@@ -68,7 +68,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		return err
 	}
 	rows := []row{lab.reference()}
-	strips := []strip{lab.real(rows[0])}
+	pictures := []strips.Strip{lab.real(rows[0])}
 	for i, s := range samplers {
 		x, r, err := lab.sample(ctx, s)
 		if err != nil {
@@ -76,16 +76,17 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		}
 		r.rule = rules[i]
 		rows = append(rows, r)
-		strips = append(strips, strip{
-			label:  rules[i].label,
-			remark: remark(r.residual),
-			images: lab.show(x),
+		pictures = append(pictures, strips.Strip{
+			Label:  rules[i].label,
+			Remark: remark(r.residual),
+			Images: lab.show(x),
 		})
 	}
 
 	printTable(w, o, rows, lab)
 	picture, levels := filepath.Join(o.out, "digits.png"), filepath.Join(o.out, "levels.png")
-	if err := drawStrips(picture, o, strips); err != nil {
+	title := fmt.Sprintf("%s, shift %v, η = %v, seed %d: the same initial noise in every row", o.run(), o.shift, o.eta, o.seed)
+	if err := strips.Save(picture, title, "residual noise: on the pixels that hardly vary in the data, root mean square", pictures); err != nil {
 		return err
 	}
 	if err := plotLevels(levels, rules, samplers); err != nil {
@@ -101,20 +102,4 @@ func newSampler(o options, r rule) (*sampler.Sampler, error) {
 		Scheduler: schedule.Linear(o.steps).Shift(o.shift),
 		Rule:      r.Rule,
 	})
-}
-
-// drawStrips writes the picture.
-func drawStrips(file string, o options, strips []strip) error {
-	p, err := newPicture(len(strips), len(strips[0].images)/digits.Dim)
-	if err != nil {
-		return err
-	}
-	p.text(p.big, margin, margin+18, 255, fmt.Sprintf(
-		"%s, shift %v, η = %v, seed %d: the same initial noise in every row", o.run(), o.shift, o.eta, o.seed))
-	p.text(p.small, margin, margin+38, 150,
-		"residual noise: on the pixels that hardly vary in the data, root mean square")
-	for i, s := range strips {
-		p.strip(i, s)
-	}
-	return p.save(file)
 }

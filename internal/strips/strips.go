@@ -1,10 +1,13 @@
-package main
+// Package strips draws pictures of images of 8×8 pixels in labelled rows, as the
+// examples write them.
+package strips
 
 import (
 	"image"
 	"image/color"
 	"image/draw"
 	"image/png"
+	"io"
 	"math"
 	"os"
 
@@ -14,11 +17,11 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// A strip is one row of the picture: a label, a remark below it, and images of
-// 8×8 pixels.
-type strip struct {
-	label, remark string
-	images        []float32 // row-major [n, 64]
+// A Strip is one row of the picture: a label, a remark below it, and images of
+// 8×8 pixels, -1 for paper and 1 for ink.
+type Strip struct {
+	Label, Remark string
+	Images        []float32 // row-major [n, 64]
 }
 
 const (
@@ -30,6 +33,34 @@ const (
 	heading = 46
 	pitch   = side*zoom + gap
 )
+
+// Save writes the picture of strips, with a title and a remark below it, as a PNG. All
+// strips have as many images as the first.
+func Save(name, title, remark string, strips []Strip) error {
+	f, err := os.Create(name)
+	if err != nil {
+		return err
+	}
+	if err := Encode(f, title, remark, strips); err != nil {
+		f.Close()
+		return err
+	}
+	return f.Close()
+}
+
+// Encode is Save to a writer.
+func Encode(w io.Writer, title, remark string, strips []Strip) error {
+	p, err := newPicture(len(strips), len(strips[0].Images)/(side*side))
+	if err != nil {
+		return err
+	}
+	p.text(p.big, margin, margin+18, 255, title)
+	p.text(p.small, margin, margin+38, 150, remark)
+	for i, s := range strips {
+		p.strip(i, s)
+	}
+	return png.Encode(w, p)
+}
 
 // A picture is a labelled grid of images on a dark ground.
 type picture struct {
@@ -67,13 +98,13 @@ func (p *picture) text(face font.Face, x, y int, bright uint8, s string) {
 }
 
 // strip draws s as row number row.
-func (p *picture) strip(row int, s strip) {
+func (p *picture) strip(row int, s Strip) {
 	top := margin + heading + row*pitch
-	p.text(p.big, margin, top+20, 235, s.label)
-	p.text(p.small, margin, top+37, 150, s.remark)
-	for i := range len(s.images) / (side * side) {
+	p.text(p.big, margin, top+20, 235, s.Label)
+	p.text(p.small, margin, top+37, 150, s.Remark)
+	for i := range len(s.Images) / (side * side) {
 		left := margin + labels + i*pitch
-		for k, v := range s.images[i*side*side:][:side*side] {
+		for k, v := range s.Images[i*side*side:][:side*side] {
 			r := image.Rect(0, 0, zoom, zoom).Add(image.Pt(left+k%side*zoom, top+k/side*zoom))
 			draw.Draw(p, r, image.NewUniform(grey(v)), image.Point{}, draw.Src)
 		}
@@ -85,17 +116,4 @@ func (p *picture) strip(row int, s strip) {
 func grey(v float32) color.Gray {
 	x := (float64(v) + 1) / 2
 	return color.Gray{uint8(math.Round(255 * math.Sqrt(max(0, min(1, x)))))}
-}
-
-// save writes p as a PNG.
-func (p *picture) save(name string) error {
-	f, err := os.Create(name)
-	if err != nil {
-		return err
-	}
-	if err := png.Encode(f, p); err != nil {
-		f.Close()
-		return err
-	}
-	return f.Close()
 }
