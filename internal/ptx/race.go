@@ -9,13 +9,14 @@ import (
 // thread passes a barrier.
 type moment struct{ thread, clock uint32 }
 
-// A cell remembers who touched some bytes in this launch. Two accesses of different
-// threads that nothing orders are enough to find a race with any third one, so no more
-// are kept (after Flanagan and Freund, "FastTrack", PLDI 2009, with two readers).
+// A cell remembers who touched some bytes in this launch: the last write, and of the
+// reads and atomics two that nothing orders, which are enough to find a race with any
+// third thread (after Flanagan and Freund, "FastTrack", PLDI 2009, with two readers).
+// A write takes the place of all earlier accesses: what races with them does with it.
 type cell struct {
-	writes, reads [2]moment
-	atomic        bool // the writes are
-	constant      bool // read by ld.global.nc
+	write          moment
+	reads, atomics [2]moment
+	constant       bool // one of the reads was ld.global.nc
 }
 
 // A shadow holds the cells of a segment, one for every 2^shift bytes from its origin.
@@ -142,9 +143,9 @@ func (o *order) note(slots *[2]moment, t int, now moment) {
 	}
 }
 
-// conflict returns a moment that is not ordered before thread t's present.
-func (o *order) conflict(slots *[2]moment, t int) (moment, bool) {
-	for _, e := range slots {
+// conflict returns the first of the moments that is not ordered before thread t's present.
+func (o *order) conflict(t int, moments ...moment) (moment, bool) {
+	for _, e := range moments {
 		if !o.before(e, t) {
 			return e, true
 		}
@@ -154,34 +155,38 @@ func (o *order) conflict(slots *[2]moment, t int) (moment, bool) {
 
 // touch notes an access of thread t and returns the other side of a race.
 func (o *order) touch(c *cell, t int, how access) (other moment, what string, race bool) {
-	now := moment{o.first + uint32(t), o.clock[t]}
-	if how != atomically || !c.atomic {
-		if e, bad := o.conflict(&c.writes, t); bad {
-			return e, "write", true
+	if !o.before(c.write, t) {
+		return c.write, "write", true
+	}
+	if how != atomically {
+		if e, bad := o.conflict(t, c.atomics[:]...); bad {
+			return e, "atomic", true
 		}
 	}
-	switch how {
-	case reads, readsConstant:
-		if how == readsConstant {
-			if c.writes[0].thread != 0 {
-				return c.writes[0], "write in the same launch", true
+	if how == writes || how == atomically {
+		if e, bad := o.conflict(t, c.reads[:]...); bad {
+			return e, "read", true
+		}
+		if c.constant {
+			return c.reads[0], "ld.global.nc in the same launch", true
+		}
+	}
+	if how == readsConstant {
+		for _, e := range [...]moment{c.write, c.atomics[0]} {
+			if e.thread != 0 {
+				return e, "write in the same launch", true
 			}
-			c.constant = true
 		}
+		c.constant = true
+	}
+	now := moment{o.first + uint32(t), o.clock[t]}
+	switch how {
+	case writes:
+		*c = cell{write: now}
+	case atomically:
+		o.note(&c.atomics, t, now)
+	default:
 		o.note(&c.reads, t, now)
-		return moment{}, "", false
-	}
-	if e, bad := o.conflict(&c.reads, t); bad {
-		return e, "read", true
-	}
-	if c.constant {
-		return c.reads[0], "ld.global.nc in the same launch", true
-	}
-	c.reads = [2]moment{}
-	if how == atomically && c.atomic {
-		o.note(&c.writes, t, now)
-	} else {
-		c.writes, c.atomic = [2]moment{now}, how == atomically
 	}
 	return moment{}, "", false
 }
