@@ -225,6 +225,23 @@ func sealed(b []byte) []byte {
 	return append(b, sum[:]...)
 }
 
+// Whatever is in a file that has the right checksum, reading it does not panic.
+func FuzzCheckpoint(f *testing.F) {
+	tr := trainer(f, small(f))
+	var good bytes.Buffer
+	if err := tr.write(&good); err != nil {
+		f.Fatal(err)
+	}
+	head := good.Bytes()[:bytes.IndexByte(good.Bytes(), '}')+1]
+	f.Add(head)
+	f.Add(append(binary.LittleEndian.AppendUint32([]byte(magic), 2), "{}"...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if err := tr.read(sealed(b)); err != nil && !errors.Is(err, ErrCheckpoint) && !errors.Is(err, ErrConfig) {
+			t.Errorf("error %v", err)
+		}
+	})
+}
+
 // A write that fails leaves the old file, and nothing beside it.
 func TestWriteFile(t *testing.T) {
 	dir := t.TempDir()

@@ -22,6 +22,20 @@ func (t Timing) Share() float64 {
 	return float64(t.Sampling+t.LogProb+t.Gradients) / float64(t.Total-t.Evaluation)
 }
 
+// Add returns the sum of t and u, such as those of several runs.
+func (t Timing) Add(u Timing) Timing {
+	return Timing{
+		Iterations: t.Iterations + u.Iterations,
+		Total:      t.Total + u.Total,
+		Sampling:   t.Sampling + u.Sampling,
+		LogProb:    t.LogProb + u.LogProb,
+		Gradients:  t.Gradients + u.Gradients,
+		Network:    t.Network + u.Network,
+		Reward:     t.Reward + u.Reward,
+		Evaluation: t.Evaluation + u.Evaluation,
+	}
+}
+
 // since adds to part the time since a moment, and returns the present one.
 func (t *Timing) since(part *time.Duration, began time.Time) time.Time {
 	now := time.Now()

@@ -1,0 +1,203 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"cps/grpo"
+	"cps/internal/digits"
+	"cps/internal/finetune"
+	"cps/logprob"
+)
+
+// options are what the command line says.
+type options struct {
+	config            finetune.Config // of the first seed
+	rule              string
+	seeds, iterations int
+	out, save, load   string
+	resume            bool
+}
+
+// A usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// quick is what -quick says where the command line does not.
+var quick = map[string]string{"iterations": "10", "seeds": "2", "group": "8", "samples": "10"}
+
+// parse reads the command line; help goes to w. Mistakes are usage errors.
+func parse(args []string, w io.Writer) (options, error) {
+	var o options
+	c := &o.config
+	var (
+		eta                                   float64
+		window, form, kl, reward, batch, name string
+		isQuick                               bool
+	)
+	f := flag.NewFlagSet("grpo", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // mistakes are reported once, by main
+	f.StringVar(&name, "rule", "cps", "`rule` of the stochastic steps: "+strings.Join(finetune.RuleNames(), ", "))
+	f.Float64Var(&eta, "eta", 0.9, "exploration: `η` of the rule")
+	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps")
+	f.Float64Var(&c.Shift, "shift", 1, "timestep shift `s` of the schedule")
+	f.StringVar(&window, "window", "all", "stochastic and trained `steps`: all, START:END, sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
+	f.StringVar(&form, "form", "paper", "`form` of log p: paper (without denominator) or gaussian, means over elements; paper-sum or gaussian-sum")
+	f.Float64Var(&c.Objective.ClipHigh, "clip", 5e-4, "`range` of the ratio to each side, in the units of -form; 0: no clip")
+	f.StringVar(&kl, "kl", "velocity", "`form` of the divergence from the start, as -form, or velocity")
+	f.Float64Var(&c.KL.Beta, "beta", 0, "`weight` of that divergence")
+	f.StringVar(&reward, "reward", "glyph", "`reward`: "+strings.Join(finetune.RewardNames(), ", "))
+	f.IntVar(&c.Group, "group", 12, "`number` of samples of a group")
+	f.IntVar(&c.Prompts, "prompts", 10, "`number` of groups of an iteration; digits take turns")
+	f.BoolVar(&c.SharedStart, "shared", false, "samples of a group share their initial latent")
+	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered of a prompt, over iterations; 0: those of the iteration")
+	f.Float64Var(&c.Rate, "rate", 5e-4, "learning `rate`")
+	f.IntVar(&c.Epochs, "epochs", 1, "inner `epochs` of an iteration")
+	f.StringVar(&batch, "minibatch", "0:3", "`ROWS:STEPS` of a minibatch; 0: all")
+	f.Float64Var(&c.Stop.Target, "stop", 0, "approximate `KL` that ends the inner epochs; 0: none")
+	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the average of the weights that is evaluated; 0: none")
+	f.IntVar(&c.Samples, "samples", 20, "`number` of samples of each digit in an evaluation")
+	f.Uint64Var(&c.Seed, "seed", 1, "first `seed`")
+	f.IntVar(&o.seeds, "seeds", 3, "`number` of runs, with a seed each")
+	f.IntVar(&o.iterations, "iterations", 100, "`number` of iterations of a run")
+	f.StringVar(&o.out, "out", "out", "`folder` for pictures and checkpoints")
+	f.BoolVar(&o.resume, "resume", false, "go on with the checkpoints in -out")
+	f.StringVar(&o.save, "save", "", "`file` for the weights of the first seed, rounded to float16")
+	f.StringVar(&o.load, "load", "", "start from the weights in this `file`")
+	f.BoolVar(&isQuick, "quick", false, "a run of seconds, to see that all works")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(w, "Fine-tune a flow model of handwritten digits with GRPO.\n\n\tgo run ./examples/grpo [flags]\n\n")
+		f.SetOutput(w)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, usageError{err}
+	}
+	if isQuick {
+		said := map[string]bool{}
+		f.Visit(func(f *flag.Flag) { said[f.Name] = true })
+		for name, value := range quick {
+			if !said[name] {
+				f.Set(name, value)
+			}
+		}
+	}
+	switch {
+	case f.NArg() > 0:
+		return o, usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
+	case o.seeds < 1 || o.seeds > 1000:
+		return o, usageError{fmt.Errorf("-seeds %d is not in [1, 1000]", o.seeds)}
+	case o.iterations < 1:
+		return o, usageError{fmt.Errorf("-iterations %d is not positive", o.iterations)}
+	case o.out == "":
+		return o, usageError{errors.New("-out is empty")}
+	}
+	c.Objective.ClipLow = c.Objective.ClipHigh
+	o.rule = fmt.Sprintf("%s, η = %v", name, eta)
+	var err error
+	set := func(e error) {
+		if err == nil {
+			err = e
+		}
+	}
+	var e error
+	c.Rule, e = finetune.NewRule(name, eta)
+	set(e)
+	c.Reward, e = finetune.NewReward(reward)
+	set(e)
+	c.Window, e = parseWindow(window, c.Seed)
+	set(e)
+	c.Form, e = parseForm(form)
+	set(e)
+	c.Minibatches, e = parseMinibatch(batch, c.Prompts*c.Group)
+	set(e)
+	if c.KL.Velocity = kl == "velocity"; !c.KL.Velocity {
+		c.KL.Form, e = parseForm(kl)
+		set(e)
+	}
+	if err == nil && o.load != "" {
+		c.Net, err = loadNet(o.load)
+	}
+	if err != nil {
+		return o, usageError{err}
+	}
+	return o, nil
+}
+
+func loadNet(file string) (*digits.Net, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	return digits.LoadNet(f)
+}
+
+var forms = map[string]logprob.Form{
+	"paper":        {},
+	"paper-sum":    {Sum: true},
+	"gaussian":     {Gaussian: true},
+	"gaussian-sum": {Gaussian: true, Sum: true},
+}
+
+func parseForm(s string) (logprob.Form, error) {
+	f, ok := forms[s]
+	if !ok {
+		return f, fmt.Errorf("form %q is none of paper, paper-sum, gaussian, gaussian-sum", s)
+	}
+	return f, nil
+}
+
+// numbers reads n whole numbers with colons between them.
+func numbers(s string, n int) ([]int, bool) {
+	var all []int
+	for _, part := range strings.Split(s, ":") {
+		k, err := strconv.Atoi(part)
+		if err != nil {
+			return nil, false
+		}
+		all = append(all, k)
+	}
+	return all, len(all) == n
+}
+
+// parseWindow returns nil for all steps. Which windows there are, package grpo knows.
+func parseWindow(s string, seed uint64) (grpo.Strategy, error) {
+	kind, rest, _ := strings.Cut(s, ":")
+	switch kind {
+	case "all":
+		return nil, nil
+	case "sliding":
+		if n, ok := numbers(rest, 3); ok {
+			return grpo.Sliding{Size: n[0], Stride: n[1], Interval: grpo.Every(n[2])}, nil
+		}
+	case "random":
+		if n, ok := numbers(rest, 1); ok {
+			return grpo.Random{Size: n[0], Key: seed}, nil
+		}
+	default:
+		if n, ok := numbers(s, 2); ok {
+			return grpo.Fixed{Start: n[0], End: n[1]}, nil
+		}
+	}
+	return nil, fmt.Errorf("window %q is none of all, START:END, sliding:SIZE:STRIDE:ITERATIONS, random:SIZE", s)
+}
+
+func parseMinibatch(s string, rows int) (grpo.Minibatches, error) {
+	n, ok := numbers(s, 2)
+	if !ok || slices.Min(n) < 0 {
+		return grpo.Minibatches{}, fmt.Errorf("minibatch %q is not ROWS:STEPS", s)
+	}
+	if n[0] == 0 {
+		n[0] = rows // all; the zero Minibatches is the trainer's default
+	}
+	return grpo.Minibatches{Rows: n[0], Steps: n[1]}, nil
+}
