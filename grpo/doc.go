@@ -27,6 +27,24 @@
 // 1, Deviation and ClipFraction are 0 and Loss is minus the mean advantage. If they
 // are not, the replay differs from the rollout; look for that before anything else.
 //
+// # More than one update
+//
+// [Minibatches] cuts the transitions of a batch into what one step of the optimiser
+// sees, for one inner epoch or several. From the second step on ratios differ from 1 and
+// the clip is at work; an [EarlyStop] ends the epochs when the policy has moved too
+// far. A [Tracker] measures rewards against what a prompt got in earlier iterations,
+// too, and an [EMA] averages parameters: those to evaluate, or a reference policy that
+// follows.
+//
+//	cut := grpo.Minibatches{Rows: 8, Key: uint64(key.Derive(iteration))} // a noise.Key
+//	for epoch := range epochs {
+//		batches, err := cut.Epoch(epoch, samples, start, end)
+//		for _, transitions := range batches {
+//			… gather the transitions, evaluate, o.Loss, stop.Reached(stats), update …
+//			err = grpo.Average(mean, params, grpo.FlowGRPOEMA, updates)
+//		}
+//	}
+//
 // # Which trust region
 //
 // [Objective] clips the ratio, as PPO and the published trainers do. [Guard]
@@ -48,13 +66,15 @@
 //
 // Bad data and settings are errors that name the sample, the group or the field: a
 // NaN reward stops here rather than in the weights. Wrong lengths are mistakes of the
-// program and panic. What is given a dst does not allocate. All values are safe for
-// concurrent use, if the slices are.
+// program and panic. What is given a dst does not allocate, but for a Tracker. All
+// values are safe for concurrent use, if the slices are; a Tracker is for one goroutine.
 //
 // # Deviations from published code
 //
 // Each is named where it belongs: rewards that are equal get advantage exactly 0, and
 // so does a group of one under a sample standard deviation, where torch gives NaN
 // ([Norm]); an infinite ratio is an error even where a clip would hide it
-// ([Objective.Loss]); windows never shrink at the end of the schedule ([Sliding]).
+// ([Objective.Loss]); windows never shrink at the end of the schedule ([Sliding]);
+// shuffles come from a key, not a global generator ([Minibatches]); a Tracker goes on
+// without being cleared.
 package grpo
