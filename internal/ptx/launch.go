@@ -17,7 +17,7 @@ const (
 	maxGridX        = 1<<31 - 1
 	maxGridYZ       = 1<<16 - 1
 	maxBlockZ       = 64
-	maxGridThreads  = 1<<32 - 1 - maxThreads // so that a moment can name each
+	maxGridThreads  = 1<<31 - 1 - maxThreads // so that an int counts them everywhere
 	maxPermutedGrid = 1 << 20
 )
 

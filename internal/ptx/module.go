@@ -41,7 +41,18 @@ type Kernel struct {
 	dynamic  int // index in shared of the variable sized at launch, or -1
 	bound    Dim // .maxntid or .reqntid; 0 if there is none
 	exact    bool
+
+	// What the parser knew, for changes of single instructions:
+	source  span // in the module
+	line    int  // of the closing brace
+	special map[string]int
+	symbols map[string]uint64 // addresses of parameters and shared variables
+	labels  map[string]int    // indices in code
+	numbers map[uint64]int    // constants by value
 }
+
+// A span is a part of a source.
+type span struct{ off, end int }
 
 // A Param is one parameter of a kernel and its place in the parameter buffer, in bytes.
 type Param struct {
@@ -123,13 +134,12 @@ type variable struct {
 // index from 0 is a register of the kernel, a negative one the constant with that
 // index's complement.
 type instr struct {
-	form  *form
-	line  int
-	off   int // its place in the source
-	end   int
-	not   bool // @!
-	args  []operand
-	guard operand // kindNone if there is none
+	form   *form
+	line   int
+	source span // in the kernel
+	not    bool // @!
+	args   []operand
+	guard  operand // kindNone if there is none
 
 	guardReg int // -1: none
 	dst, src []int

@@ -3,6 +3,7 @@ package ptx
 import (
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -65,7 +66,7 @@ func MutantKinds() []string {
 // made; some that do not matter in their place are.
 func Mutants(m *Module) iter.Seq[Mutant] {
 	return func(yield func(Mutant) bool) {
-		for _, k := range m.kernels {
+		for n, k := range m.kernels {
 			for i := range k.code {
 				in := &k.code[i]
 				seen := map[string]bool{in.String(): true}
@@ -73,18 +74,16 @@ func Mutants(m *Module) iter.Seq[Mutant] {
 				for _, change := range mutators {
 					change.make(k, in, func(changed *instr) {
 						mutant := Mutant{Kernel: k.Name, Line: in.line, Kind: change.kind, Old: in.String()}
-						replacement := ""
 						if changed != nil {
 							mutant.New = changed.String()
-							replacement = mutant.New + ";"
 						}
 						if stopped || seen[mutant.New] {
 							return
 						}
 						seen[mutant.New] = true
-						mutant.Text = m.source[:in.off] + replacement + m.source[in.end:]
 						var err error
-						if mutant.Module, err = Parse(mutant.Text); err == nil {
+						if mutant.Module, err = m.replace(n, i, changed); err == nil {
+							mutant.Text = mutant.Module.source
 							stopped = !yield(mutant)
 						}
 					})
@@ -95,6 +94,69 @@ func Mutants(m *Module) iter.Seq[Mutant] {
 			}
 		}
 	}
+}
+
+// replace returns the module that [Parse] would make of the source with instruction i of
+// kernel n changed, or deleted if changed is nil.
+func (m *Module) replace(n, i int, changed *instr) (_ *Module, err error) {
+	defer catch(&err)
+	old := m.kernels[n]
+	k := *old
+	k.regs, k.consts, k.specials = slices.Clip(k.regs), slices.Clip(k.consts), slices.Clip(k.specials)
+	k.special, k.numbers = maps.Clone(k.special), maps.Clone(k.numbers)
+	k.code = slices.Clone(k.code)
+	p := &parser{m: m, k: &k}
+	where := k.code[i].source
+	start := k.source.off
+	text := m.source[start+where.off : start+where.end]
+	replacement := strings.Repeat("\n", strings.Count(text, "\n")) // lines keep their numbers
+	flow := changed == nil || k.code[i].controls() || changed.controls()
+	if changed == nil {
+		k.code = slices.Delete(k.code, i, i+1)
+		k.labels = maps.Clone(k.labels)
+		for label, at := range k.labels {
+			if at > i {
+				k.labels[label] = at - 1
+			}
+		}
+	} else {
+		replacement = changed.String() + ";" + replacement
+		changed.form = forms()[changed.form.name] // as parsed, before mov became a pack
+		for j, a := range changed.args {
+			if specials[a.text] != nil {
+				changed.args[j].reg = p.specialRegister(token{text: a.text, line: changed.line})
+			}
+		}
+		changed.guardReg = -1
+		if changed.guard.kind != operandNone {
+			changed.guardReg = changed.guard.reg
+		}
+		changed.dst, changed.src = nil, nil
+		p.bind(changed)
+		changed.source.end = where.off + len(changed.String()) + 1
+		k.code[i] = *changed
+	}
+	delta := len(replacement) - len(text)
+	for j := range k.code {
+		if s := &k.code[j].source; s.off > where.off {
+			s.off, s.end = s.off+delta, s.end+delta
+		}
+	}
+	if flow {
+		p.link()
+	}
+
+	c := *m
+	c.source = m.source[:start+where.off] + replacement + m.source[start+where.end:]
+	c.kernels = slices.Clone(m.kernels)
+	k.source.end += delta
+	c.kernels[n] = &k
+	for j := n + 1; j < len(c.kernels); j++ {
+		moved := *c.kernels[j]
+		moved.source.off, moved.source.end = moved.source.off+delta, moved.source.end+delta
+		c.kernels[j] = &moved
+	}
+	return &c, nil
 }
 
 // copyOf returns a copy whose operands can be changed.
@@ -137,7 +199,7 @@ func guards(_ *Kernel, in *instr, emit func(*instr)) {
 	c.not = !c.not
 	emit(c)
 	c = copyOf(in)
-	c.guard = operand{}
+	c.guard, c.not = operand{}, false
 	emit(c)
 }
 
@@ -293,18 +355,19 @@ func numbersChanged(_ *Kernel, in *instr, emit func(*instr)) {
 		if a.kind != operandNumber {
 			continue
 		}
-		var texts []string
+		values, format := []uint64{a.value + 1, a.value - 1}, "%d"
 		switch a.float {
-		case none:
-			texts = []string{fmt.Sprint(int64(a.value) + 1), fmt.Sprint(int64(a.value) - 1)}
 		case f32:
-			texts = []string{fmt.Sprintf("0f%08X", a.value^1), fmt.Sprintf("0f%08X", a.value^1<<31)}
+			values, format = []uint64{a.value ^ 1, a.value ^ 1<<31}, "0f%08X"
 		case f64:
-			texts = []string{fmt.Sprintf("0d%016X", a.value^1), fmt.Sprintf("0d%016X", a.value^1<<63)}
+			values, format = []uint64{a.value ^ 1, a.value ^ 1<<63}, "0d%016X"
 		}
-		for _, text := range texts {
+		for _, x := range values {
 			c := copyOf(in)
-			c.args[i].text = text
+			c.args[i].value = x
+			if c.args[i].text = fmt.Sprintf(format, x); a.float == none {
+				c.args[i].text = fmt.Sprintf(format, int64(x))
+			}
 			emit(c)
 		}
 	}

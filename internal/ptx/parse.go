@@ -21,17 +21,20 @@ func Parse(text string) (m *Module, err error) {
 		return nil, err
 	}
 	p := &parser{ts: ts, m: &Module{source: text}, forms: forms()}
-	defer func() {
-		if r := recover(); r != nil {
-			e, ok := r.(*SyntaxError)
-			if !ok {
-				panic(r)
-			}
-			m, err = nil, e
-		}
-	}()
+	defer catch(&err)
 	p.module()
 	return p.m, nil
+}
+
+// catch, deferred, turns the panic of a parser into an error.
+func catch(err *error) {
+	if r := recover(); r != nil {
+		e, ok := r.(*SyntaxError)
+		if !ok {
+			panic(r)
+		}
+		*err = e
+	}
 }
 
 // A parser reads by recursive descent; it panics with a *SyntaxError.
@@ -44,12 +47,8 @@ type parser struct {
 	globals []variable // shared variables of the module
 
 	// Of the kernel being read:
-	k       *Kernel
-	scopes  []map[string]int // registers by name
-	special map[string]int
-	symbols map[string]uint64 // addresses of parameters and shared variables
-	labels  map[string]int
-	numbers map[uint64]int // constants by value
+	k      *Kernel
+	scopes []map[string]int // registers by name
 }
 
 func (p *parser) fail(line int, format string, args ...any) {
@@ -186,10 +185,10 @@ func (p *parser) entry() {
 	if _, err := p.m.Kernel(name.text); err == nil {
 		p.fail(name.line, "a second kernel %s", name.text)
 	}
-	p.k = &Kernel{Name: name.text, dynamic: -1}
+	p.k = &Kernel{Name: name.text, dynamic: -1, source: span{off: name.off}}
+	p.k.special, p.k.symbols = map[string]int{}, map[string]uint64{}
+	p.k.labels, p.k.numbers = map[string]int{}, map[uint64]int{}
 	p.scopes = []map[string]int{{}}
-	p.special, p.symbols = map[string]int{}, map[string]uint64{}
-	p.labels, p.numbers = map[string]int{}, map[uint64]int{}
 	if p.accept("(") && !p.accept(")") {
 		p.param()
 		for p.accept(",") {
@@ -200,7 +199,8 @@ func (p *parser) entry() {
 	p.tuning()
 	p.expect("{")
 	end := p.body(0)
-	p.link(end)
+	p.k.source.end, p.k.line = end.end, end.line
+	p.link()
 	p.m.kernels = append(p.m.kernels, p.k)
 }
 
@@ -231,10 +231,10 @@ func (p *parser) param() {
 }
 
 func (p *parser) define(line int, name string, address uint64) {
-	if _, ok := p.symbols[name]; ok {
+	if _, ok := p.k.symbols[name]; ok {
 		p.fail(line, "%s is defined twice", name)
 	}
-	p.symbols[name] = address
+	p.k.symbols[name] = address
 }
 
 // tuning reads the directives between the parameters and the body.
@@ -260,13 +260,13 @@ func (p *parser) tuning() {
 	}
 }
 
-// body reads statements to the closing brace and returns its line.
-func (p *parser) body(depth int) int {
+// body reads statements to the closing brace and returns that.
+func (p *parser) body(depth int) token {
 	for {
 		t := p.next()
 		switch {
 		case t.text == "}":
-			return t.line
+			return t
 		case t.text == "{":
 			if depth == 8 {
 				p.fail(t.line, "blocks are nested too deeply")
@@ -289,10 +289,10 @@ func (p *parser) body(depth int) int {
 			p.i--
 			label := p.name()
 			p.i++
-			if _, ok := p.labels[label.text]; ok {
+			if _, ok := p.k.labels[label.text]; ok {
 				p.fail(label.line, "a second label %s", label.text)
 			}
-			p.labels[label.text] = len(p.k.code)
+			p.k.labels[label.text] = len(p.k.code)
 		default:
 			p.i--
 			p.instruction()
@@ -347,7 +347,8 @@ func (p *parser) place(line int, v variable) {
 // instruction reads one instruction with its guard.
 func (p *parser) instruction() {
 	first := p.peek()
-	in := instr{line: first.line, off: first.off, guardReg: -1}
+	in := instr{line: first.line, guardReg: -1}
+	in.source.off = first.off - p.k.source.off
 	if p.accept("@") {
 		in.not = p.accept("!")
 		in.guard = p.operand()
@@ -370,7 +371,7 @@ func (p *parser) instruction() {
 			p.fail(op.line, "too many operands")
 		}
 	}
-	in.end = p.ts[p.i-1].end
+	in.source.end = p.ts[p.i-1].end - p.k.source.off
 	p.bind(&in)
 	p.k.code = append(p.k.code, in)
 }
@@ -477,7 +478,7 @@ func (p *parser) number(t token) (value uint64, float typ) {
 
 // specialRegister returns the register of the kernel that stands for, say, %tid.x.
 func (p *parser) specialRegister(t token) int {
-	if r, ok := p.special[t.text]; ok {
+	if r, ok := p.k.special[t.text]; ok {
 		return r
 	}
 	value, ok := specials[t.text]
@@ -485,7 +486,7 @@ func (p *parser) specialRegister(t token) int {
 		p.fail(t.line, "register %s is not declared", t.text)
 	}
 	r := len(p.k.regs)
-	p.special[t.text] = r
+	p.k.special[t.text] = r
 	p.k.regs = append(p.k.regs, register{t.text, u32})
 	p.k.specials = append(p.k.specials, special{r, value})
 	return r
@@ -493,10 +494,10 @@ func (p *parser) specialRegister(t token) int {
 
 // constant returns the index of a constant of the kernel.
 func (p *parser) constant(x uint64) int {
-	i, ok := p.numbers[x]
+	i, ok := p.k.numbers[x]
 	if !ok {
 		i = len(p.k.consts)
-		p.numbers[x] = i
+		p.k.numbers[x] = i
 		var c lanes
 		for l := range c {
 			c[l] = x
@@ -672,14 +673,14 @@ func (p *parser) immediate(f *form, ty typ, o operand) uint64 {
 // symbol returns the address of a parameter or shared variable. Shared variables of
 // the module get their place in the kernels that use them.
 func (p *parser) symbol(o operand) uint64 {
-	if _, ok := p.symbols[o.text]; !ok {
+	if _, ok := p.k.symbols[o.text]; !ok {
 		for _, v := range p.globals {
 			if v.name == o.text {
 				p.place(o.line, v)
 			}
 		}
 	}
-	a, ok := p.symbols[o.text]
+	a, ok := p.k.symbols[o.text]
 	if !ok {
 		p.fail(o.line, "%s is not defined", o.text)
 	}
@@ -703,11 +704,11 @@ func (p *parser) bindAddress(in *instr, o operand) {
 }
 
 // link resolves the branches and finds where their sides meet.
-func (p *parser) link(end int) {
+func (p *parser) link() {
 	code := p.k.code
 	for i := range code {
 		if in := &code[i]; in.form.kind == kindBranch {
-			target, ok := p.labels[in.args[0].text]
+			target, ok := p.k.labels[in.args[0].text]
 			if !ok {
 				p.fail(in.line, "label %s is not defined", in.args[0].text)
 			}
@@ -718,12 +719,15 @@ func (p *parser) link(end int) {
 		}
 	}
 	if len(code) == 0 || !code[len(code)-1].leaves() {
-		p.fail(end, "the end of kernel %s is reached", p.k.Name)
+		p.fail(p.k.line, "the end of kernel %s is reached", p.k.Name)
 	}
 	setMeets(code)
 }
 
-// leaves reports whether control never goes on to the next instruction.
-func (in *instr) leaves() bool {
-	return in.guardReg < 0 && (in.form.kind == kindExit || in.form.kind == kindTrap || in.form.kind == kindBranch)
+// controls reports whether the next instruction need not follow.
+func (in *instr) controls() bool {
+	return in.form.kind == kindExit || in.form.kind == kindTrap || in.form.kind == kindBranch
 }
+
+// leaves reports whether the next instruction never follows.
+func (in *instr) leaves() bool { return in.guardReg < 0 && in.controls() }

@@ -184,6 +184,9 @@ func TestOrder(t *testing.T) {
 // TestMutants: all mutants of compiled code are caught by a few lengths and many small
 // calls, except for those that compute the same.
 func TestMutants(t *testing.T) {
+	if testing.Short() {
+		t.Skip("thousands of launches in one goroutine")
+	}
 	m := readModule(t, "testdata/step.ptx")
 	cases := []stepCase{testCase(1), testCase(7), testCase(300), testCase(513)}
 	for i := range 600 { // a single thread's values are not lost in a long sum
@@ -332,6 +335,59 @@ A: bar.sync 0;`
 		if n++; n == 10 {
 			break
 		}
+	}
+}
+
+// TestMutantText: a mutant's module is what Parse makes of its text, also of mutants of
+// mutants.
+func TestMutantText(t *testing.T) {
+	check := func(mutant Mutant) {
+		parsed, err := Parse(mutant.Text)
+		if err != nil {
+			t.Fatalf("%v: %v", mutant, err)
+		}
+		for i, k := range parsed.kernels {
+			got := mutant.Module.kernels[i]
+			if got.source != k.source || len(got.code) != len(k.code) {
+				t.Fatalf("%v: source %v of %d instructions, want %v of %d", mutant, got.source, len(got.code), k.source, len(k.code))
+			}
+			names := func(k *Kernel, list []int) (names []string) {
+				for _, r := range list {
+					if r < 0 {
+						names = append(names, fmt.Sprint(k.consts[^r][0]))
+					} else {
+						names = append(names, k.regs[r].name)
+					}
+				}
+				return names
+			}
+			for j := range k.code {
+				a, b := &got.code[j], &k.code[j]
+				if a.String() != b.String() || a.line != b.line || a.source != b.source || a.form.kind != b.form.kind || a.target != b.target || a.meet != b.meet ||
+					a.guardReg != b.guardReg || a.not != b.not || a.mask != b.mask || a.offset != b.offset ||
+					!slices.Equal(names(got, append(slices.Clone(a.src), a.base)), names(k, append(slices.Clone(b.src), b.base))) || !slices.Equal(names(got, a.dst), names(k, b.dst)) {
+					t.Fatalf("%v: instruction %d is %+v, want %+v", mutant, j, *a, *b)
+				}
+			}
+		}
+	}
+	text := strings.ReplaceAll(wrapped("mov.b64 %d2, {%r0, %r1};\nadd.s32 %r3,\n%r0, 1;\n@!%p0\nbra A;\nA: bar.sync 0;"), ".entry k", ".entry first") +
+		".visible .entry second(.param .u32 a) { .reg .b32 %r<2>; ld.param.u32 %r0, [a]; ret; }"
+	m, err := Parse(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for mutant := range Mutants(m) {
+		check(mutant)
+		for second := range Mutants(mutant.Module) {
+			check(second)
+		}
+	}
+	if testing.Short() {
+		return
+	}
+	for mutant := range Mutants(readModule(t, "testdata/step.ptx")) {
+		check(mutant)
 	}
 }
 
