@@ -45,7 +45,12 @@ type Stats struct {
 	Instructions uint64 // executed by threads; those that a guard turns off count too
 	Loaded       uint64 // bytes from global memory
 	Stored       uint64 // bytes to global memory
+	// Sectors counts the pieces of 32 bytes of global memory that a warp touches with
+	// one instruction. Accesses are coalesced perfectly if 32·Sectors = Loaded + Stored.
+	Sectors uint64
 }
+
+const sectorBytes = 32
 
 // Launch executes the kernel to its end and returns a [*Fault] if a thread does what it
 // must not, or ErrLaunch for a configuration that a device would refuse. What was

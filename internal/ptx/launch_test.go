@@ -49,9 +49,11 @@ type scenario struct {
 	free   bool // the buffer, before the launch
 	limit  uint64
 	racy   bool
+
+	stats Stats // of the launch
 }
 
-func (s scenario) launch(tb rapid.TB, seed uint64) (words []uint32, err error) {
+func (s *scenario) launch(tb rapid.TB, seed uint64) (words []uint32, err error) {
 	m, err := Parse(wrapped(s.body))
 	if err != nil {
 		tb.Fatalf("%v\n%s", err, wrapped(s.body))
@@ -87,7 +89,7 @@ func (s scenario) launch(tb rapid.TB, seed uint64) (words []uint32, err error) {
 		tb.Fatal(err)
 	}
 	c := Config{Grid: Dim{max(s.blocks, 1), 1, 1}, Block: Dim{block, 1, 1}, Shared: s.shared, Seed: seed, Limit: s.limit, Racy: s.racy}
-	if _, err = k.Launch(&mem, c, params); err != nil {
+	if s.stats, err = k.Launch(&mem, c, params); err != nil {
 		return nil, err
 	}
 	if written, err := mem.Written(out, int64(4*n)); err != nil || written < int64(4*n) {
@@ -252,7 +254,7 @@ st.global.u32 [%d2], %r0;`}, ErrBounds, 7},
 
 // TestFaultNames: a fault says where.
 func TestFaultNames(t *testing.T) {
-	_, err := scenario{body: "setp.eq.u32 %p0, %r1, 2;\n@!%p0 ret;\nst.global.u32 [%d1+4], %r0;", blocks: 3}.launch(t, 0)
+	_, err := (&scenario{body: "setp.eq.u32 %p0, %r1, 2;\n@!%p0 ret;\nst.global.u32 [%d1+4], %r0;", blocks: 3}).launch(t, 0)
 	var f *Fault
 	if !errors.As(err, &f) {
 		t.Fatal(err)
@@ -265,7 +267,7 @@ func TestFaultNames(t *testing.T) {
 			t.Errorf("%q lacks %q", err, part)
 		}
 	}
-	_, err = scenario{body: "st.global.u32 [%d0], %r0;", words: 1, blocks: 2, block: 1}.launch(t, 0)
+	_, err = (&scenario{body: "st.global.u32 [%d0], %r0;", words: 1, blocks: 2, block: 1}).launch(t, 0)
 	if want := "write by block (0,0,0) thread (0,0,0)"; err == nil || !strings.Contains(err.Error(), want) {
 		t.Errorf("%q lacks %q", err, want)
 	}
@@ -299,7 +301,7 @@ shfl.sync.bfly.b32 %r6, %r4, 1, 31, -1;
 bar.sync 0;
 st.global.u32 [%d1], %r6;`
 	for seed := range uint64(5) {
-		words, err := scenario{body: body, block: 64}.launch(t, seed)
+		words, err := (&scenario{body: body, block: 64}).launch(t, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -327,7 +329,7 @@ atom.global.add.u32 %r4, [%d0], %r3;
 mad.wide.u32 %d2, %r4, 4, %d0;
 st.global.u32 [%d2+4], %r4;`
 	for seed := range uint64(4) {
-		words, err := scenario{body: body, blocks: 3, block: 40, words: 121, fill: true}.launch(t, seed)
+		words, err := (&scenario{body: body, blocks: 3, block: 40, words: 121, fill: true}).launch(t, seed)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -414,8 +416,8 @@ func TestShuffle(t *testing.T) {
 		if mode == "up" {
 			limit = 0
 		}
-		words, err := scenario{fill: true, body: fmt.Sprintf("mul.lo.s32 %%r3, %%r0, 3;\nshfl.sync.%s.b32 %%r4, %%r3, %d, %d, -1;\nst.global.u32 [%%d1], %%r4;",
-			mode, by, (32-width)<<8|limit)}.launch(t, 1)
+		words, err := (&scenario{fill: true, body: fmt.Sprintf("mul.lo.s32 %%r3, %%r0, 3;\nshfl.sync.%s.b32 %%r4, %%r3, %d, %d, -1;\nst.global.u32 [%%d1], %%r4;",
+			mode, by, (32-width)<<8|limit)}).launch(t, 1)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -463,7 +465,7 @@ xor.b32 %%r5, %%r5, %%r6;
 st.global.u32 [%%d1], %%r5;
 OUT:
 mov.u32 %%r3, 1;`, members, yes, members, members, members, members)
-		words, err := scenario{body: body, fill: true}.launch(t, 0)
+		words, err := (&scenario{body: body, fill: true}).launch(t, 0)
 		if err != nil {
 			t.Fatal(err)
 		}

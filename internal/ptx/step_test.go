@@ -130,10 +130,43 @@ func TestStep(t *testing.T) {
 		if !slices.Equal(out, wantOut) || !slices.Equal(sums, wantSums) {
 			t.Fatalf("results differ: %v %v, want %v %v", out, sums, wantOut, wantSums)
 		}
-		if want := (Stats{stats.Instructions, uint64(4 * n), uint64(2*n + 8*c.blocks())}); stats != want {
+		if want := (Stats{stats.Instructions, uint64(4 * n), uint64(2*n + 8*c.blocks()), stats.Sectors}); stats != want {
 			t.Fatalf("%+v, want one pass over the memory: %+v", stats, want)
 		}
 	})
+}
+
+// TestSectors: vectors are coalesced, and the counter tells when accesses are not.
+func TestSectors(t *testing.T) {
+	const n = 1024
+	c := testCase(n)
+	_, _, stats, err := c.run(stepKernel(t), Config{Seed: 1}, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := uint64(n*(4+2)/32 + c.blocks()); stats.Sectors != want { // and each block's sum
+		t.Errorf("%d sectors, want %d", stats.Sectors, want)
+	}
+	for _, test := range []struct {
+		body string
+		want uint64
+	}{
+		{"ld.global.u32 %r3, [%d1];", 4},
+		{"ld.global.u32 %r3, [%d0];", 1},
+		{"ld.u32 %r3, [%d0];", 1},
+		{"ld.global.u32 %r3, [%d0];\nld.global.u32 %r3, [%d0+4];", 2},
+		{"mad.wide.u32 %d2, %r0, 32, %d0;\nld.global.u32 %r3, [%d2];", 32},
+		{"mad.wide.u32 %d2, %r0, 8, %d0;\nld.global.u32 %r3, [%d2];", 8},
+		{"st.shared.u32 [buf], 1;", 0},
+	} {
+		s := scenario{body: test.body, words: 256, fill: true, racy: true}
+		if _, err := s.launch(t, 1); err != nil {
+			t.Fatal(err)
+		}
+		if got := s.stats; got.Sectors != test.want {
+			t.Errorf("%q: %d sectors, want %d", test.body, got.Sectors, test.want)
+		}
+	}
 }
 
 // TestStepMisaligned: a tensor that starts in the middle of a vector is noticed.
@@ -148,7 +181,7 @@ func TestOrder(t *testing.T) {
 	run := func(body string) map[string]bool {
 		results := map[string]bool{}
 		for seed := range uint64(20) {
-			words, err := scenario{body: body, block: 64, fill: true, racy: true}.launch(t, seed)
+			words, err := (&scenario{body: body, block: 64, fill: true, racy: true}).launch(t, seed)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -167,7 +200,7 @@ func TestOrder(t *testing.T) {
 	}
 	blocks := map[uint32]bool{}
 	for seed := range uint64(20) {
-		words, err := scenario{body: "st.global.u32 [%d0], %r1;", block: 1, blocks: 9, racy: true}.launch(t, seed)
+		words, err := (&scenario{body: "st.global.u32 [%d0], %r1;", block: 1, blocks: 9, racy: true}).launch(t, seed)
 		if err != nil {
 			t.Fatal(err)
 		}

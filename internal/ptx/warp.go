@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math/bits"
+	"slices"
 )
 
 // lanes holds a register of each thread of a warp. Bits beyond the width of the
@@ -44,7 +45,8 @@ type warp struct {
 	known []uint32 // per register: the lanes that have written it
 	// paths is a stack: the last one executes, and what it meets lies below.
 	paths   []path
-	barrier int // where the warp waits
+	barrier int      // where the warp waits
+	sectors []uint64 // of global memory that the present instruction touches
 }
 
 // thread returns the index in the block of a lane's thread.
@@ -284,6 +286,7 @@ func (w *warp) access(pc int, in *instr, m uint32) error {
 	if r := w.block.random; r != nil {
 		first = r.IntN(warpSize)
 	}
+	w.sectors = w.sectors[:0]
 	for i := range warpSize {
 		l := (first + i) % warpSize
 		if m>>l&1 == 0 {
@@ -345,7 +348,11 @@ func (w *warp) touch(in *instr, l int, address uint64, s *[4]*lanes) error {
 			return err
 		}
 	}
-	if address >= sharedWindow {
+	if address >= sharedWindow { // all global addresses are, no shared one is
+		if sector := address / sectorBytes; !slices.Contains(w.sectors, sector) {
+			w.sectors = append(w.sectors, sector)
+			b.stats.Sectors++
+		}
 		if f.kind != kindStore {
 			b.stats.Loaded += uint64(n)
 		}
