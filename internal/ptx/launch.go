@@ -139,9 +139,13 @@ func newBlock(k *Kernel, m *Memory, c Config, params []byte) *block {
 		b.shared = append(b.shared, newSegment(sharedAddress(i, v.align), size))
 	}
 	b.warps = make([]warp, (n+warpSize-1)/warpSize)
+	regs := len(k.regs)
+	if len(m.scratch) < len(b.warps)*regs { // need not be cleared: reads before writes are faults
+		m.scratch = make([]lanes, len(b.warps)*regs)
+	}
 	for i := range b.warps {
 		w := &b.warps[i]
-		*w = warp{block: b, base: i * warpSize, regs: make([]lanes, len(k.regs)), known: make([]uint32, len(k.regs))}
+		*w = warp{block: b, base: i * warpSize, regs: m.scratch[i*regs:][:regs], known: make([]uint32, regs)}
 		w.all = uint32(1<<min(n-w.base, warpSize) - 1)
 		b.queue = append(b.queue, i)
 	}

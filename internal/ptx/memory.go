@@ -29,6 +29,7 @@ type Memory struct {
 	inUse    int64
 	count    int
 	launches uint64
+	scratch  []lanes // registers of the last launch, for the next one
 }
 
 // A segment is an allocation or a shared variable.
