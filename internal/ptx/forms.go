@@ -45,12 +45,12 @@ var spaceNames = [...]string{generic: "generic", global: "global", shared: "shar
 type form struct {
 	name      string
 	kind      kind
-	dst       typ   // none: no destination
-	src       []typ // of the sources
-	lax       bool  // registers may be wider than their operand
-	eval      func(a, b, c uint64) uint64
-	divides   bool   // source 1 must not be 0
-	forbidden string // why code that promises bits must not use it; no eval: it is not executed
+	dst       typ                         // none: no destination
+	src       []typ                       // of the sources
+	lax       bool                        // registers may be wider than their operand
+	eval      func(a, b, c uint64) uint64 // of the sources; 0 for those it lacks
+	divides   bool                        // source 1 must not be 0
+	forbidden string                      // why code that promises bits must not use it; no eval: it is not executed
 
 	space    space
 	vector   int    // elements of a load or store
@@ -83,17 +83,17 @@ func (t table) add(f form) {
 	t[f.name] = &f
 }
 
-// The scalar forms of one, two and three sources of type s.
-func (t table) unary(name string, d, s typ, f func(a uint64) uint64) {
-	t.add(form{name: name, dst: d, src: []typ{s}, eval: func(a, _, _ uint64) uint64 { return f(a) }})
+// The scalar forms of one and two sources of type s, and of three.
+func (t table) unary(name string, d, s typ, eval func(a, _, _ uint64) uint64) {
+	t.add(form{name: name, dst: d, src: []typ{s}, eval: eval})
 }
 
-func (t table) binary(name string, d, s typ, f func(a, b uint64) uint64) {
-	t.add(form{name: name, dst: d, src: []typ{s, s}, eval: func(a, b, _ uint64) uint64 { return f(a, b) }})
+func (t table) binary(name string, d, s typ, eval func(a, b, _ uint64) uint64) {
+	t.add(form{name: name, dst: d, src: []typ{s, s}, eval: eval})
 }
 
-func (t table) ternary(name string, d typ, src [3]typ, f func(a, b, c uint64) uint64) {
-	t.add(form{name: name, dst: d, src: src[:], eval: f})
+func (t table) ternary(name string, d typ, src [3]typ, eval func(a, b, c uint64) uint64) {
+	t.add(form{name: name, dst: d, src: src[:], eval: eval})
 }
 
 // wider maps an integer type to that of twice the width.
@@ -104,14 +104,14 @@ var wider = map[typ]typ{u16: u32, s16: s32, u32: u64, s32: s64}
 func (t table) integers() {
 	for _, ty := range []typ{u16, s16, u32, s32, u64, s64} {
 		dot := "." + ty.String()
-		t.binary("add"+dot, ty, ty, func(a, b uint64) uint64 { return a + b })
-		t.binary("sub"+dot, ty, ty, func(a, b uint64) uint64 { return a - b })
-		t.binary("mul.lo"+dot, ty, ty, func(a, b uint64) uint64 { return a * b })
-		t.binary("mul.hi"+dot, ty, ty, func(a, b uint64) uint64 { return mulHigh(a, b, ty) })
+		t.binary("add"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a + b })
+		t.binary("sub"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a - b })
+		t.binary("mul.lo"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a * b })
+		t.binary("mul.hi"+dot, ty, ty, func(a, b, _ uint64) uint64 { return mulHigh(a, b, ty) })
 		t.ternary("mad.lo"+dot, ty, [3]typ{ty, ty, ty}, func(a, b, c uint64) uint64 { return a*b + c })
 		t.ternary("mad.hi"+dot, ty, [3]typ{ty, ty, ty}, func(a, b, c uint64) uint64 { return mulHigh(a, b, ty) + c })
 		if w, ok := wider[ty]; ok {
-			t.binary("mul.wide"+dot, w, ty, func(a, b uint64) uint64 { return ty.extend(a) * ty.extend(b) })
+			t.binary("mul.wide"+dot, w, ty, func(a, b, _ uint64) uint64 { return ty.extend(a) * ty.extend(b) })
 			t.ternary("mad.wide"+dot, w, [3]typ{ty, ty, w}, func(a, b, c uint64) uint64 { return ty.extend(a)*ty.extend(b) + c })
 		}
 		t.add(form{name: "div" + dot, dst: ty, src: []typ{ty, ty}, divides: true,
@@ -121,21 +121,21 @@ func (t table) integers() {
 		less := func(a, b uint64) bool { return a < b }
 		if ty.class() == 's' {
 			less = func(a, b uint64) bool { return int64(ty.extend(a)) < int64(ty.extend(b)) }
-			t.unary("neg"+dot, ty, ty, func(a uint64) uint64 { return -a })
-			t.unary("abs"+dot, ty, ty, func(a uint64) uint64 {
+			t.unary("neg"+dot, ty, ty, func(a, _, _ uint64) uint64 { return -a })
+			t.unary("abs"+dot, ty, ty, func(a, _, _ uint64) uint64 {
 				if int64(ty.extend(a)) < 0 {
 					return -a
 				}
 				return a
 			})
 		}
-		t.binary("min"+dot, ty, ty, func(a, b uint64) uint64 {
+		t.binary("min"+dot, ty, ty, func(a, b, _ uint64) uint64 {
 			if less(b, a) {
 				return b
 			}
 			return a
 		})
-		t.binary("max"+dot, ty, ty, func(a, b uint64) uint64 {
+		t.binary("max"+dot, ty, ty, func(a, b, _ uint64) uint64 {
 			if less(a, b) {
 				return b
 			}
@@ -148,24 +148,24 @@ func (t table) integers() {
 func (t table) logic() {
 	for _, ty := range []typ{pred, b16, b32, b64} {
 		dot := "." + ty.String()
-		t.binary("and"+dot, ty, ty, func(a, b uint64) uint64 { return a & b })
-		t.binary("or"+dot, ty, ty, func(a, b uint64) uint64 { return a | b })
-		t.binary("xor"+dot, ty, ty, func(a, b uint64) uint64 { return a ^ b })
-		t.unary("not"+dot, ty, ty, func(a uint64) uint64 { return ^a })
+		t.binary("and"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a & b })
+		t.binary("or"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a | b })
+		t.binary("xor"+dot, ty, ty, func(a, b, _ uint64) uint64 { return a ^ b })
+		t.unary("not"+dot, ty, ty, func(a, _, _ uint64) uint64 { return ^a })
 	}
-	shift := func(name string, ty typ, f func(a, b uint64) uint64) {
-		t.add(form{name: name, dst: ty, src: []typ{ty, u32}, eval: func(a, b, _ uint64) uint64 { return f(a, b) }})
+	shift := func(name string, ty typ, eval func(a, b, _ uint64) uint64) {
+		t.add(form{name: name, dst: ty, src: []typ{ty, u32}, eval: eval})
 	}
 	for _, ty := range []typ{b16, b32, b64, u16, u32, u64, s16, s32, s64} {
 		dot, n := "."+ty.String(), ty.bits()
 		switch ty.class() {
 		case 'b':
-			shift("shl"+dot, ty, func(a, b uint64) uint64 { return shiftLeft(a, b, n) })
-			shift("shr"+dot, ty, func(a, b uint64) uint64 { return shiftRight(a, b, n) })
+			shift("shl"+dot, ty, func(a, b, _ uint64) uint64 { return shiftLeft(a, b, n) })
+			shift("shr"+dot, ty, func(a, b, _ uint64) uint64 { return shiftRight(a, b, n) })
 		case 'u':
-			shift("shr"+dot, ty, func(a, b uint64) uint64 { return shiftRight(a, b, n) })
+			shift("shr"+dot, ty, func(a, b, _ uint64) uint64 { return shiftRight(a, b, n) })
 		case 's':
-			shift("shr"+dot, ty, func(a, b uint64) uint64 { return shiftArith(a, b, ty) })
+			shift("shr"+dot, ty, func(a, b, _ uint64) uint64 { return shiftArith(a, b, ty) })
 		}
 	}
 	for _, ty := range []typ{u32, s32, u64, s64} {
@@ -173,9 +173,9 @@ func (t table) logic() {
 	}
 	for _, ty := range []typ{b32, b64} {
 		dot, n := "."+ty.String(), int(ty.bits())
-		t.unary("popc"+dot, u32, ty, func(a uint64) uint64 { return uint64(bits.OnesCount64(a)) })
-		t.unary("clz"+dot, u32, ty, func(a uint64) uint64 { return uint64(bits.LeadingZeros64(a) - (64 - n)) })
-		t.unary("brev"+dot, ty, ty, func(a uint64) uint64 { return bits.Reverse64(a) >> (64 - n) })
+		t.unary("popc"+dot, u32, ty, func(a, _, _ uint64) uint64 { return uint64(bits.OnesCount64(a)) })
+		t.unary("clz"+dot, u32, ty, func(a, _, _ uint64) uint64 { return uint64(bits.LeadingZeros64(a) - (64 - n)) })
+		t.unary("brev"+dot, ty, ty, func(a, _, _ uint64) uint64 { return bits.Reverse64(a) >> (64 - n) })
 	}
 	word := [3]typ{b32, b32, u32}
 	t.ternary("shf.l.wrap.b32", b32, word, func(a, b, c uint64) uint64 { return funnelLeft(a, b, c&31) })
@@ -187,22 +187,22 @@ func (t table) logic() {
 
 // floats adds the arithmetic that is rounded once to nearest, and what needs no rounding.
 func (t table) floats() {
-	single := func(f func(a, b float32) float32) func(a, b uint64) uint64 {
-		return func(a, b uint64) uint64 { return bits32(f(f32of(a), f32of(b))) }
+	single := func(f func(a, b float32) float32) func(a, b, _ uint64) uint64 {
+		return func(a, b, _ uint64) uint64 { return bits32(f(f32of(a), f32of(b))) }
 	}
-	double := func(f func(a, b float64) float64) func(a, b uint64) uint64 {
-		return func(a, b uint64) uint64 { return bits64(f(f64of(a), f64of(b))) }
+	double := func(f func(a, b float64) float64) func(a, b, _ uint64) uint64 {
+		return func(a, b, _ uint64) uint64 { return bits64(f(f64of(a), f64of(b))) }
 	}
-	t.binary("add.rn.f32", f32, f32, single(func(a, b float32) float32 { return a + b }))
-	t.binary("sub.rn.f32", f32, f32, single(func(a, b float32) float32 { return a - b }))
-	t.binary("mul.rn.f32", f32, f32, single(func(a, b float32) float32 { return a * b }))
+	t.binary("add.rn.f32", f32, f32, func(a, b, _ uint64) uint64 { return bits32(f32of(a) + f32of(b)) })
+	t.binary("sub.rn.f32", f32, f32, func(a, b, _ uint64) uint64 { return bits32(f32of(a) - f32of(b)) })
+	t.binary("mul.rn.f32", f32, f32, func(a, b, _ uint64) uint64 { return bits32(f32of(a) * f32of(b)) })
 	t.binary("div.rn.f32", f32, f32, single(func(a, b float32) float32 { return a / b }))
 	t.binary("min.f32", f32, f32, single(func(a, b float32) float32 { return float32(minimum(float64(a), float64(b))) }))
 	t.binary("max.f32", f32, f32, single(func(a, b float32) float32 { return float32(maximum(float64(a), float64(b))) }))
-	t.unary("sqrt.rn.f32", f32, f32, func(a uint64) uint64 { return bits32(float32(math.Sqrt(float64(f32of(a))))) })
-	t.unary("rcp.rn.f32", f32, f32, func(a uint64) uint64 { return bits32(1 / f32of(a)) })
-	t.unary("neg.f32", f32, f32, func(a uint64) uint64 { return a ^ 1<<31 })
-	t.unary("abs.f32", f32, f32, func(a uint64) uint64 { return a &^ (1 << 31) })
+	t.unary("sqrt.rn.f32", f32, f32, func(a, _, _ uint64) uint64 { return bits32(float32(math.Sqrt(float64(f32of(a))))) })
+	t.unary("rcp.rn.f32", f32, f32, func(a, _, _ uint64) uint64 { return bits32(1 / f32of(a)) })
+	t.unary("neg.f32", f32, f32, func(a, _, _ uint64) uint64 { return a ^ 1<<31 })
+	t.unary("abs.f32", f32, f32, func(a, _, _ uint64) uint64 { return a &^ (1 << 31) })
 
 	t.binary("add.rn.f64", f64, f64, double(func(a, b float64) float64 { return a + b }))
 	t.binary("sub.rn.f64", f64, f64, double(func(a, b float64) float64 { return a - b }))
@@ -210,10 +210,10 @@ func (t table) floats() {
 	t.binary("div.rn.f64", f64, f64, double(func(a, b float64) float64 { return a / b }))
 	t.binary("min.f64", f64, f64, double(minimum))
 	t.binary("max.f64", f64, f64, double(maximum))
-	t.unary("sqrt.rn.f64", f64, f64, func(a uint64) uint64 { return bits64(math.Sqrt(f64of(a))) })
-	t.unary("rcp.rn.f64", f64, f64, func(a uint64) uint64 { return bits64(1 / f64of(a)) })
-	t.unary("neg.f64", f64, f64, func(a uint64) uint64 { return a ^ 1<<63 })
-	t.unary("abs.f64", f64, f64, func(a uint64) uint64 { return a &^ (1 << 63) })
+	t.unary("sqrt.rn.f64", f64, f64, func(a, _, _ uint64) uint64 { return bits64(math.Sqrt(f64of(a))) })
+	t.unary("rcp.rn.f64", f64, f64, func(a, _, _ uint64) uint64 { return bits64(1 / f64of(a)) })
+	t.unary("neg.f64", f64, f64, func(a, _, _ uint64) uint64 { return a ^ 1<<63 })
+	t.unary("abs.f64", f64, f64, func(a, _, _ uint64) uint64 { return a &^ (1 << 63) })
 }
 
 // relations holds the comparisons as functions of less, equal and unordered.
@@ -328,16 +328,15 @@ func floatBits(t typ, toward0 bool) func(f float64) uint64 {
 func (t table) conversions() {
 	ints := []typ{u8, s8, u16, s16, u32, s32, u64, s64}
 	floats := []typ{f16, f32, f64}
-	add := func(d, s typ, round, forbidden string, f func(a uint64) uint64) {
-		t.add(form{name: fmt.Sprintf("cvt%s.%v.%v", round, d, s), dst: d, src: []typ{s}, lax: true, forbidden: forbidden,
-			eval: func(a, _, _ uint64) uint64 { return f(a) }})
+	add := func(d, s typ, round, forbidden string, eval func(a, _, _ uint64) uint64) {
+		t.add(form{name: fmt.Sprintf("cvt%s.%v.%v", round, d, s), dst: d, src: []typ{s}, lax: true, forbidden: forbidden, eval: eval})
 		if d == f32 || s == f32 {
 			t.add(form{name: fmt.Sprintf("cvt%s.ftz.%v.%v", round, d, s), dst: d, src: []typ{s}, lax: true, forbidden: flushes})
 		}
 	}
 	for _, d := range ints {
 		for _, s := range ints {
-			add(d, s, "", "", func(a uint64) uint64 { return d.extend(s.extend(a)) })
+			add(d, s, "", "", func(a, _, _ uint64) uint64 { return d.extend(s.extend(a)) })
 		}
 	}
 	rounds := map[string]string{".rn": "", ".rz": towardZero}
@@ -346,27 +345,27 @@ func (t table) conversions() {
 		value := floatValue(f)
 		for _, i := range ints {
 			for round, forbidden := range rounds {
-				add(f, i, round, forbidden, func(a uint64) uint64 { return fromInt(a, f, i, round == ".rz") })
+				add(f, i, round, forbidden, func(a, _, _ uint64) uint64 { return fromInt(a, f, i, round == ".rz") })
 			}
 			wide := f == f64 || i.bits() == 64
 			for round, integer := range integral {
-				add(i, f, round, "", func(a uint64) uint64 { return toInt(integer(value(a)), i, wide) })
+				add(i, f, round, "", func(a, _, _ uint64) uint64 { return toInt(integer(value(a)), i, wide) })
 			}
 		}
 		exact := floatBits(f, false)
 		for round, integer := range integral {
-			add(f, f, round, "", func(a uint64) uint64 { return exact(integer(value(a))) })
+			add(f, f, round, "", func(a, _, _ uint64) uint64 { return exact(integer(value(a))) })
 		}
 		for _, g := range floats {
 			switch {
 			case g.bits() < f.bits(): // f widens g
 				value := floatValue(g)
-				add(f, g, "", "", func(a uint64) uint64 { return exact(value(a)) })
+				add(f, g, "", "", func(a, _, _ uint64) uint64 { return exact(value(a)) })
 			case g.bits() > f.bits(): // f narrows g
 				value := floatValue(g)
 				for round, forbidden := range rounds {
 					rounded := floatBits(f, round == ".rz")
-					add(f, g, round, forbidden, func(a uint64) uint64 { return rounded(value(a)) })
+					add(f, g, round, forbidden, func(a, _, _ uint64) uint64 { return rounded(value(a)) })
 				}
 			}
 		}
@@ -376,7 +375,7 @@ func (t table) conversions() {
 // moves adds mov, selp and cvta.
 func (t table) moves() {
 	for _, ty := range []typ{pred, b16, u16, s16, b32, u32, s32, f32, b64, u64, s64, f64} {
-		t.unary("mov."+ty.String(), ty, ty, func(a uint64) uint64 { return a })
+		t.unary("mov."+ty.String(), ty, ty, func(a, _, _ uint64) uint64 { return a })
 		if ty == pred {
 			continue
 		}
