@@ -100,63 +100,71 @@ func Mutants(m *Module) iter.Seq[Mutant] {
 // kernel n changed, or deleted if changed is nil.
 func (m *Module) replace(n, i int, changed *instr) (_ *Module, err error) {
 	defer catch(&err)
-	old := m.kernels[n]
-	k := *old
-	k.regs, k.consts, k.specials = slices.Clip(k.regs), slices.Clip(k.consts), slices.Clip(k.specials)
-	k.special, k.numbers = maps.Clone(k.special), maps.Clone(k.numbers)
+	k := *m.kernels[n]
 	k.code = slices.Clone(k.code)
-	p := &parser{m: m, k: &k}
-	where := k.code[i].source
-	start := k.source.off
-	text := m.source[start+where.off : start+where.end]
-	replacement := strings.Repeat("\n", strings.Count(text, "\n")) // lines keep their numbers
-	flow := changed == nil || k.code[i].controls() || changed.controls()
+	at := k.code[i].source
+	start, end := k.source.off+at.off, k.source.off+at.end
+	text := strings.Repeat("\n", strings.Count(m.source[start:end], "\n")) // lines keep their numbers
 	if changed == nil {
-		k.code = slices.Delete(k.code, i, i+1)
-		k.labels = maps.Clone(k.labels)
-		for label, at := range k.labels {
-			if at > i {
-				k.labels[label] = at - 1
-			}
-		}
+		k.remove(i)
 	} else {
-		replacement = changed.String() + ";" + replacement
-		changed.form = forms()[changed.form.name] // as parsed, before mov became a pack
-		for j, a := range changed.args {
-			if specials[a.text] != nil {
-				changed.args[j].reg = p.specialRegister(token{text: a.text, line: changed.line})
-			}
-		}
-		changed.guardReg = -1
-		if changed.guard.kind != operandNone {
-			changed.guardReg = changed.guard.reg
-		}
-		changed.dst, changed.src = nil, nil
-		p.bind(changed)
-		changed.source.end = where.off + len(changed.String()) + 1
-		k.code[i] = *changed
+		text = changed.String() + ";" + text
+		k.rebind(i, changed)
 	}
-	delta := len(replacement) - len(text)
+	moved := len(text) - (end - start)
 	for j := range k.code {
-		if s := &k.code[j].source; s.off > where.off {
-			s.off, s.end = s.off+delta, s.end+delta
+		if s := &k.code[j].source; s.off > at.off {
+			s.off, s.end = s.off+moved, s.end+moved
 		}
 	}
-	if flow {
-		p.link()
-	}
+	k.source.end += moved
 
 	c := *m
-	c.source = m.source[:start+where.off] + replacement + m.source[start+where.end:]
+	c.source = m.source[:start] + text + m.source[end:]
 	c.kernels = slices.Clone(m.kernels)
-	k.source.end += delta
 	c.kernels[n] = &k
 	for j := n + 1; j < len(c.kernels); j++ {
-		moved := *c.kernels[j]
-		moved.source.off, moved.source.end = moved.source.off+delta, moved.source.end+delta
-		c.kernels[j] = &moved
+		later := *c.kernels[j]
+		later.source.off, later.source.end = later.source.off+moved, later.source.end+moved
+		c.kernels[j] = &later
 	}
 	return &c, nil
+}
+
+// remove deletes instruction i. It panics as a parser does.
+func (k *Kernel) remove(i int) {
+	k.code = slices.Delete(k.code, i, i+1)
+	k.labels = maps.Clone(k.labels)
+	for label, at := range k.labels {
+		if at > i {
+			k.labels[label] = at - 1
+		}
+	}
+	(&parser{k: k}).link()
+}
+
+// rebind puts a changed copy in the place of instruction i. It panics as a parser does.
+func (k *Kernel) rebind(i int, in *instr) {
+	k.regs, k.consts, k.specials = slices.Clip(k.regs), slices.Clip(k.consts), slices.Clip(k.specials)
+	k.special, k.numbers = maps.Clone(k.special), maps.Clone(k.numbers)
+	p := &parser{k: k}
+	in.form = forms()[in.form.name] // as parsed, before mov became a pack
+	for j, a := range in.args {
+		if specials[a.text] != nil {
+			in.args[j].reg = p.specialRegister(token{text: a.text, line: in.line})
+		}
+	}
+	in.guardReg = -1
+	if in.guard.kind != operandNone {
+		in.guardReg = in.guard.reg
+	}
+	in.dst, in.src = nil, nil
+	p.bind(in)
+	in.source.end = in.source.off + len(in.String()) + 1
+	flow := in.controls() || k.code[i].controls()
+	if k.code[i] = *in; flow {
+		p.link()
+	}
 }
 
 // copyOf returns a copy whose operands can be changed.
