@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -243,6 +244,10 @@ st.global.u32 [%d2], %r0;`}, ErrBounds, 7},
 				var f *Fault
 				if !errors.Is(err, test.want) || !errors.As(err, &f) {
 					t.Fatalf("seed %d: got error %v, want %v", seed, err, test.want)
+				}
+				atAddress := test.name != "null" && slices.Contains([]error{ErrBounds, ErrFreed, ErrAlign, ErrUnwritten, ErrRace}, test.want)
+				if atAddress != (f.Address != 0) {
+					t.Fatalf("seed %d: %v with address %#x", seed, err, f.Address)
 				}
 				if line := bodyLine - 1 + test.line; test.line > 0 && f.Line != line {
 					t.Fatalf("seed %d: %v, want line %d", seed, err, line)

@@ -17,10 +17,11 @@ const (
 )
 
 // A Memory is the global memory of a device. Allocations are aligned to 256 bytes, as
-// on a device, but lie 4 GiB apart, each around or just below a multiple of 4 GiB: pointers that run
-// out of one never meet another, and address arithmetic in 32 bits does not work.
-// Addresses are never used again. The zero value is an empty memory; all methods are
-// safe for concurrent use, and launches on one memory execute one after another.
+// on a device, but lie 4 GiB apart, each around or just below a multiple of 4 GiB:
+// pointers that run out of one never meet another, and address arithmetic in 32 bits
+// does not work. Addresses are never used again. The zero value is an empty memory; all
+// methods are safe for concurrent use, and launches on one memory execute one after
+// another.
 type Memory struct {
 	Limit int64 // bytes that allocations may take together; 0 is no limit
 

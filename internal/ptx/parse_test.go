@@ -162,6 +162,7 @@ func TestParseRefuses(t *testing.T) {
 		{"{ .reg .b32 %x; } mov.u32 %x, 1;", line, "%x is not declared"},
 		{"mov.u32 %r3, 1", line + 1, `"ret" where "," belongs`},
 		{"?", line, `unexpected character '?'`},
+		{"/**/ /* * */ mov.u32 /* in the middle */ %r3, 1; // to the end", 0, ""},
 		{"/* no end", line, "comment without end"},
 		{"/* over\nlines */ nop;", line + 1, `"nop"`},
 	} {

@@ -209,6 +209,15 @@ func TestOrder(t *testing.T) {
 	if len(blocks) < 2 {
 		t.Errorf("blocks: 20 seeds give one result of a race")
 	}
+	for _, test := range []struct {
+		body string
+		want uint32
+	}{{"st.global.u32 [%d0], %r0;", 63}, {"st.global.u32 [%d0], %r1;", 8}} {
+		words, err := (&scenario{body: test.body, block: 64, blocks: 9, racy: true, fill: true}).launch(t, 0)
+		if err != nil || words[0] != test.want {
+			t.Errorf("seed 0, %q: the last to store is %v, want %d, %v", test.body, words, test.want, err)
+		}
+	}
 	if n := len(run(own(64) + "st.shared.u32 [%d2], %r0;\nbar.sync 0;\nld.shared.u32 %r4, [%d3];\nst.global.u32 [%d1], %r4;")); n != 1 {
 		t.Errorf("20 seeds give %d results without a race", n)
 	}
@@ -410,7 +419,7 @@ func TestMutantText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for mutant := range Mutants(m) {
+	for _, mutant := range slices.Collect(Mutants(m)) { // they do not share what they change
 		check(mutant)
 		for second := range Mutants(mutant.Module) {
 			check(second)
