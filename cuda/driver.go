@@ -35,7 +35,7 @@ type driver interface {
 
 	sync() error // waits for all that is queued
 
-	// close returns everything but memory and events. It is the last call but leave.
+	// close returns everything but memory and events, and leaves. It is the last call.
 	close() error
 }
 

@@ -252,6 +252,7 @@ func (g *gpu) sync() error {
 func (g *gpu) close() error {
 	err := g.call("close")
 	g.closed = true
+	g.leave()
 	return err
 }
 

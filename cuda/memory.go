@@ -65,12 +65,12 @@ func (d *Device) settle() error {
 		}
 		return fmt.Errorf("queue that ends with %v: %w", d.last, err)
 	}
-	var err error
+	var errs []error
 	for _, at := range d.retired {
-		err = errors.Join(err, d.drv.free(at))
+		errs = append(errs, d.drv.free(at))
 	}
 	d.retired = d.retired[:0]
-	return err
+	return errors.Join(errs...)
 }
 
 // Alloc returns new memory for n elements, whose contents are undefined. An error
@@ -117,11 +117,9 @@ func (d *Device) Free(b Buffer) error {
 	if n, ok := d.owned[b.Ptr]; !ok || n != b.Len {
 		return fmt.Errorf("cuda: Free of %d elements at %#x, which are not from Alloc", b.Len, b.Ptr)
 	}
-	delete(d.owned, b.Ptr)
 	err := d.within(func() error {
-		// What is queued may use the buffer, and memory of asynchronous allocators
-		// is not in order with a stream.
-		return errors.Join(d.settle(), d.drv.free(b.Ptr))
+		delete(d.owned, b.Ptr)
+		return errors.Join(d.settle(), d.drv.free(b.Ptr)) // what is queued may use it
 	})
 	if err != nil {
 		return fmt.Errorf("cuda: Free of %d elements of %v: %w", b.Len, b.Type, err)
@@ -198,23 +196,23 @@ func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int,
 // fetched by Sync are NaN. Buffers from Alloc and the device cannot be used any more:
 // calls do nothing and return ErrClosed, or Sync does. Closing twice is no error.
 //
-// Close does not touch the caller's own stream and memory.
+// Close does not touch the caller's own stream and memory. If the driver does not let it
+// into the GPU's context, it has done nothing and can be called again.
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.closed {
 		return nil
 	}
+	if err := d.drv.enter(); err != nil {
+		return fmt.Errorf("cuda: Close: %w", err)
+	}
 	d.closed = true
 	d.results.deliver(false)
 	err := d.failure
 	d.failure = nil
-	if e := d.drv.enter(); e != nil {
-		return errors.Join(err, e)
-	}
-	defer d.drv.leave()
 	// Whatever fails, the rest is returned.
-	errs := []error{err, d.settle()}
+	errs := []error{d.settle()}
 	for at := range d.owned {
 		errs = append(errs, d.drv.free(at))
 	}
@@ -226,5 +224,8 @@ func (d *Device) Close() error {
 	if d.staging != nil {
 		errs = append(errs, d.drv.freeHost(d.staging))
 	}
-	return errors.Join(append(errs, d.drv.close())...)
+	if e := errors.Join(append(errs, d.drv.close())...); e != nil {
+		return errors.Join(err, fmt.Errorf("cuda: Close: %w", e))
+	}
+	return err
 }

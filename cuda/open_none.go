@@ -1,4 +1,4 @@
-//go:build !cuda
+//go:build !(cuda && linux && cgo)
 
 package cuda
 
@@ -13,5 +13,10 @@ func Available() bool { return false }
 func Open(ordinal int) (*Device, error) { return nil, ErrUnavailable }
 
 // OpenStream returns a device that queues its calls on a stream of the caller, a
-// CUstream or cudaStream_t, in order with whatever else is queued there.
+// CUstream or cudaStream_t, in order with whatever else is queued there. The stream,
+// which Close leaves alone, must be of the GPU of that ordinal and outlive the device.
+// Buffers must be of the stream's context.
+//
+// Stream 0 is the default stream of the GPU's primary context, which is the one that
+// the CUDA runtime and the frameworks built on it use.
 func OpenStream(ordinal int, stream uintptr) (*Device, error) { return nil, ErrUnavailable }

@@ -15,7 +15,7 @@
 #include "target.h"
 
 // Storage types, those of package sampler, and of an input that is not read.
-enum { FLOAT32, BFLOAT16, FLOAT16, ABSENT };
+const u32 FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, ABSENT = 3;
 
 struct alignas(16) Words4 {
   u32 a, b, c, d;

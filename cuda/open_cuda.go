@@ -1,0 +1,34 @@
+//go:build cuda && linux && cgo
+
+package cuda
+
+import "fmt"
+
+// Available reports whether the program was built with the tag cuda. Whether there is
+// a GPU, Open tells.
+func Available() bool { return true }
+
+// Open returns a device with a stream of its own on a GPU, counted from 0.
+//
+// The error is ErrUnavailable in a program without the tag cuda. Otherwise it says
+// what is missing: the driver, the GPU or memory on it.
+func Open(ordinal int) (*Device, error) { return openGPU(ordinal, 0, false) }
+
+// OpenStream returns a device that queues its calls on a stream of the caller, a
+// CUstream or cudaStream_t, in order with whatever else is queued there. The stream,
+// which Close leaves alone, must be of the GPU of that ordinal and outlive the device.
+// Buffers must be of the stream's context.
+//
+// Stream 0 is the default stream of the GPU's primary context, which is the one that
+// the CUDA runtime and the frameworks built on it use.
+func OpenStream(ordinal int, stream uintptr) (*Device, error) {
+	return openGPU(ordinal, stream, true)
+}
+
+func openGPU(ordinal int, stream uintptr, given bool) (*Device, error) {
+	n, err := openNVIDIA(ordinal, stream, given)
+	if err != nil {
+		return nil, fmt.Errorf("cuda: opening GPU %d: %w", ordinal, err)
+	}
+	return newDevice(n), nil
+}

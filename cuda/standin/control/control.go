@@ -1,0 +1,77 @@
+//go:build cuda && linux && cgo
+
+// Package control steers the stand-in for CUDA's driver in tests: it lets calls fail
+// and counts what was not returned.
+package control
+
+// #cgo LDFLAGS: -ldl
+// #include <dlfcn.h>
+// #include <stdlib.h>
+//
+// static void *find(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+// static void fail(const char *call, long nth, int code) {
+//   ((void (*)(const char *, long, int))find("standin_fail"))(call, nth, code);
+// }
+// static int pending(void) { return ((int (*)(void))find("standin_pending"))(); }
+// static void limit(size_t bytes) { ((void (*)(size_t))find("standin_limit"))(bytes); }
+// static long count(const char *function, const char *of) {
+//   return ((long (*)(const char *))find(function))(of);
+// }
+import "C"
+
+import (
+	"errors"
+	"fmt"
+	"unsafe"
+)
+
+// Present reports whether the driver of this program is the stand-in.
+func Present() bool {
+	name := C.CString("standin_fail")
+	defer C.free(unsafe.Pointer(name))
+	return C.find(name) != nil
+}
+
+// Fail lets the nth of the next calls of a function of the driver, or of any if call is
+// "*", fail with a code. A call of "kernel" is a launch that runs. It returns a
+// function that ends that and reports whether the call was made.
+func Fail(call string, nth, code int) (made func() bool) {
+	name := C.CString(call)
+	defer C.free(unsafe.Pointer(name))
+	C.fail(name, C.long(nth), C.int(code))
+	return func() bool {
+		pending := C.pending() != 0
+		none := C.CString("")
+		defer C.free(unsafe.Pointer(none))
+		C.fail(none, 0, 0)
+		return !pending
+	}
+}
+
+// Limit bounds the memory of all devices together. It returns a function that ends that.
+func Limit(bytes int) (end func()) {
+	C.limit(C.size_t(bytes))
+	return func() { C.limit(C.size_t(1) << 62) }
+}
+
+// Calls returns how often a function of the driver was called.
+func Calls(name string) int { return count("standin_calls", name) }
+
+func count(function, of string) int {
+	f, o := C.CString(function), C.CString(of)
+	defer C.free(unsafe.Pointer(f))
+	defer C.free(unsafe.Pointer(o))
+	return int(C.count(f, o))
+}
+
+// Leaks returns what was not returned to the driver, or nil. A context is pushed on
+// this thread, so the goroutine must be locked to the one that is meant.
+func Leaks() error {
+	var errs []error
+	for _, kind := range []string{"memory", "pinned", "streams", "events", "modules", "contexts", "pushed"} {
+		if n := count("standin_held", kind); n != 0 {
+			errs = append(errs, fmt.Errorf("%s: %d", kind, n))
+		}
+	}
+	return errors.Join(errs...)
+}
