@@ -278,6 +278,24 @@ func TestFaultNames(t *testing.T) {
 	}
 }
 
+// TestAbsentNames: a fault of a member mask says who is missing and why.
+func TestAbsentNames(t *testing.T) {
+	for _, test := range []struct {
+		scenario
+		want string
+	}{
+		{scenario{body: "setp.eq.u32 %p0, %r0, 31;\n@%p0 ret;\nshfl.sync.down.b32 %r3, %r0, 16, 31, -1;"}, "thread (31,0,0) has exited"},
+		{scenario{body: "setp.eq.u32 %p0, %r0, 9;\n@!%p0 shfl.sync.down.b32 %r3, %r0, 16, 31, -1;"}, "thread (9,0,0) is elsewhere"},
+		{scenario{block: 48, body: "shfl.sync.down.b32 %r3, %r0, 16, 31, -1;"}, "the block has no lane 16 here"},
+		{scenario{block: 64, body: "setp.eq.u32 %p0, %r0, 40;\n@!%p0 bar.sync 0;"}, "thread (40,0,0) is elsewhere"},
+		{scenario{block: 64, body: "setp.gt.u32 %p0, %r0, 31;\n@%p0 ret;\nbar.sync 0;"}, "thread (32,0,0) has exited"},
+	} {
+		if _, err := test.launch(t, 0); err == nil || !strings.Contains(err.Error(), test.want) {
+			t.Errorf("%q: got %v, want %q", test.body, err, test.want)
+		}
+	}
+}
+
 // TestDivergence: threads take different ways through nested branches and loops, and
 // meet again where they must.
 func TestDivergence(t *testing.T) {
@@ -516,6 +534,7 @@ func TestConfig(t *testing.T) {
 		{"free", Config{Grid: Dim{1, 65536, 1}, Block: one}, false},
 		{"free", Config{Grid: Dim{1, 1, 65536}, Block: one}, false},
 		{"free", Config{Grid: Dim{1<<31 - 1, 65535, 65535}, Block: one}, false},
+		{"free", Config{Grid: Dim{1 << 21, 1, 1}, Block: Dim{1024, 1, 1}}, false},
 		{"free", Config{Grid: Dim{-1, 1, 1}, Block: one}, false},
 		{"free", Config{Grid: one, Block: one, Shared: 48<<10 + 1}, false},
 		{"free", Config{Grid: one, Block: one, Shared: -1}, false},

@@ -183,6 +183,10 @@ func TestParseRefuses(t *testing.T) {
 func TestParseRefusesModules(t *testing.T) {
 	for _, test := range []struct{ text, message string }{
 		{header, ""},
+		{header + ".entry k() { trap; }", ""},
+		{header + ".entry k() { A: bra A; }", ""},
+		{header + ".entry k() { .shared .b32 one[1]; ret; }", ""},
+		{header + ".entry k() { .shared .b32 none[0]; ret; }", "1 to"},
 		{"", "end of the source"},
 		{".version x\n", `"x"`},
 		{".version 6.3\n.target sm_70, debug\n", `","`},

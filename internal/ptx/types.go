@@ -70,12 +70,6 @@ func (r typ) holds(t typ, lax bool) bool {
 	if r.bits() != t.bits() && !(lax && r.bits() > t.bits() && r != pred && t != pred) {
 		return false
 	}
-	switch c, d := r.class(), t.class(); {
-	case c == d:
-		return true
-	case c == 'p' || d == 'p':
-		return false
-	default:
-		return c == 'b' || d == 'b' || c != 'f' && d != 'f'
-	}
+	c, d := r.class(), t.class()
+	return c == d || c == 'b' || d == 'b' || c != 'f' && d != 'f'
 }
