@@ -39,9 +39,11 @@ type gpu struct {
 	calls  int
 	failed string // its name
 
-	instructions, bytes uint64 // of all launches
-	launches            int
-	limit               uint64 // of instructions of a launch
+	stats    ptx.Stats // of all launches
+	launches []kernel
+	limit    uint64 // of instructions of a launch
+	idle     bool   // nothing runs until it is waited for
+	syncs    int
 }
 
 var parsed = sync.OnceValue(func() (k [kernelCount]*ptx.Kernel) {
@@ -75,7 +77,7 @@ func (g *gpu) call(name string) error {
 	if g.t != nil && (!g.inside || g.closed) {
 		g.t.Errorf("%s without a context", name)
 	}
-	for len(g.queue) > 0 && g.rand.IntN(4) == 0 {
+	for !g.idle && len(g.queue) > 0 && g.rand.IntN(4) == 0 {
 		g.runOne()
 	}
 	g.calls++
@@ -192,9 +194,11 @@ func (g *gpu) launch(k kernel, groups int, args []uint64) error {
 	}
 	g.queue = append(g.queue, func() error {
 		stats, err := g.kernels[k].Launch(&g.mem, config, params)
-		g.launches++
-		g.instructions += stats.Instructions
-		g.bytes += stats.Loaded + stats.Stored
+		g.launches = append(g.launches, k)
+		g.stats.Instructions += stats.Instructions
+		g.stats.Loaded += stats.Loaded
+		g.stats.Stored += stats.Stored
+		g.stats.Sectors += stats.Sectors
 		return err
 	})
 	return nil
@@ -240,6 +244,7 @@ func (g *gpu) freeEvent(e event) error {
 }
 
 func (g *gpu) sync() error {
+	g.syncs++
 	if err := g.call("sync"); err != nil {
 		return err
 	}

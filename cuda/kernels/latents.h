@@ -17,23 +17,20 @@
 // Storage types, those of package sampler, and of an input that is not read.
 const u32 FLOAT32 = 0, BFLOAT16 = 1, FLOAT16 = 2, ABSENT = 3;
 
-struct alignas(16) Words4 {
-  u32 a, b, c, d;
-};
-struct alignas(8) Words2 {
-  u32 a, b;
-};
+// Vectors, which the compiler reads and writes at once.
+typedef u32 Words4 __attribute__((vector_size(16)));
+typedef u32 Words2 __attribute__((vector_size(8)));
 
 DEVICE void fetch4(u32 *w, const void *at) {
-  Words4 v = *(const Words4 *)at;
-  w[0] = v.a, w[1] = v.b, w[2] = v.c, w[3] = v.d;
+  const Words4 v = *(const Words4 *)at;
+  w[0] = v[0], w[1] = v[1], w[2] = v[2], w[3] = v[3];
 }
 DEVICE void fetch2(u32 *w, const void *at) {
-  Words2 v = *(const Words2 *)at;
-  w[0] = v.a, w[1] = v.b;
+  const Words2 v = *(const Words2 *)at;
+  w[0] = v[0], w[1] = v[1];
 }
-DEVICE void put4(void *at, const u32 *w) { *(Words4 *)at = {w[0], w[1], w[2], w[3]}; }
-DEVICE void put2(void *at, const u32 *w) { *(Words2 *)at = {w[0], w[1]}; }
+DEVICE void put4(void *at, const u32 *w) { *(Words4 *)at = Words4{w[0], w[1], w[2], w[3]}; }
+DEVICE void put2(void *at, const u32 *w) { *(Words2 *)at = Words2{w[0], w[1]}; }
 
 // Latents are one block of a buffer.
 struct Latents {

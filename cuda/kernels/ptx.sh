@@ -1,13 +1,13 @@
 #!/bin/sh
 # Makes the PTX of the kernels, with clang 14 and no CUDA SDK: `go generate ./cuda`.
 #
-# -ffp-contract=off keeps products and sums apart. The two -mllvm options keep arrays in
-# registers: the first transformation indexes them with variables, the second keeps an
-# address for every element of a pair.
+# -ffp-contract=off keeps products and sums apart. The -mllvm options are for speed. They
+# keep arrays in registers, which the first transformation would index with variables;
+# keep no address for every element of a pair; and keep accesses of 16 bytes whole.
 set -eu
 cd "$(dirname "$0")"
 for kernel in step squares grad sum_rows; do
 	"${CLANG:-clang-14}" -x cuda --cuda-device-only --cuda-gpu-arch=sm_70 -Xclang -target-feature -Xclang +ptx63 \
 		-nocudainc -nocudalib -std=c++17 -O3 -ffp-contract=off -Wall -Wextra -Werror \
-		-mllvm -simplifycfg-sink-common=false -mllvm -disable-lsr -S -o "$kernel.ptx" "$kernel.cu"
+		-mllvm -simplifycfg-sink-common=false -mllvm -disable-lsr -mllvm -disable-vector-combine -S -o "$kernel.ptx" "$kernel.cu"
 done

@@ -1,0 +1,145 @@
+package cuda
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+	"testing"
+
+	"cps/internal/ptx"
+	"cps/noise"
+	"cps/sampler"
+)
+
+// The committed PTX is for the target that every driver of the last years takes, and
+// has nothing in it that would make its bits another GPU's or another compiler's.
+func TestPTX(t *testing.T) {
+	for k := range kernelCount {
+		text := k.source()
+		m, err := ptx.Parse(text)
+		if err != nil {
+			t.Errorf("%v: %v", k, err)
+			continue
+		}
+		if m.Version != "6.3" || m.Target != "sm_70" {
+			t.Errorf("%v is PTX %s for %s", k, m.Version, m.Target)
+		}
+		if n := len(m.Kernels()); n != 1 {
+			t.Errorf("%v: %d kernels", k, n)
+		}
+		for _, f := range m.Forbidden() {
+			t.Errorf("%v", f)
+		}
+		for _, word := range regexp.MustCompile(`(?i)fma|ftz|approx|\.rz|\.local|\.shared|\bcall\b|div\.[a-z]*\.f`).FindAllString(text, -1) {
+			t.Errorf("%v: %q", k, word)
+		}
+		if n := len(m.Kernels()[0].Params); n > maxArgs {
+			t.Errorf("%v has %d parameters, more than %d", k, n, maxArgs)
+		}
+		if !strings.Contains(text, fmt.Sprintf(".maxntid %d,", warps*warpLen)) {
+			t.Errorf("%v is not for groups of %d threads", k, warps*warpLen)
+		}
+	}
+}
+
+// What one pass over memory reads and writes, to the byte, and that it is in whole
+// sectors: 12 bytes an element for a step in float32, 6 in bfloat16.
+func TestTraffic(t *testing.T) {
+	const dim, rows = 4096, 3
+	d, g := open(t, 1)
+	b := sampler.Batch{Dim: dim, Key: 1}
+	for i := range uint64(rows) {
+		b.Rows = append(b.Rows, sampler.Row{Affine: sampler.Affine{X: 0.9, V: 0.1, Eps: 0.3}, ID: noise.ID{Sample: i, Step: 2}})
+	}
+	initial := b
+	initial.Rows = []sampler.Row{sampler.Start(0), sampler.Start(1), sampler.Start(2)}
+	values := make([]float32, b.Len())
+	buffer := func(typ sampler.Storage) Buffer {
+		x := subject(t, d).New(b.Len(), typ)
+		if err := d.Upload(x, values); err != nil {
+			t.Fatal(err)
+		}
+		return x
+	}
+	wide := buffer(sampler.Float32)
+	for _, typ := range allTypes {
+		x, v, y := buffer(typ), buffer(typ), buffer(typ)
+		n := size(typ)
+		for _, tc := range []struct {
+			name  string
+			bytes int // an element
+			call  func(sq []float64)
+		}{
+			{"initial noise", n, func(sq []float64) { d.Step(y, Buffer{}, Buffer{}, initial, sq) }},
+			{"Step", 3 * n, func(sq []float64) { d.Step(y, x, v, b, sq) }},
+			{"Step in place", 3 * n, func(sq []float64) { d.Step(x, x, v, b, sq) }},
+			{"Step of a float32 velocity", 2*n + 4, func(sq []float64) { d.Step(y, x, wide, b, sq) }},
+			{"Squares", 3 * n, func(sq []float64) {
+				if sq != nil {
+					d.Squares(sq, y, x, v, b)
+				}
+			}},
+			{"Grad", 3*n + 8, func(sq []float64) {
+				if sq == nil {
+					d.Grad(wide, y, x, v, b, []float64{1, 1, 1})
+				}
+			}},
+		} {
+			for _, sq := range [][]float64{nil, make([]float64, rows)} {
+				g.stats, g.launches = ptx.Stats{}, nil
+				tc.call(sq)
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				if len(g.launches) == 0 {
+					continue // Squares without sums, Grad with
+				}
+				want := uint64(tc.bytes * b.Len())
+				bytes := g.stats.Loaded + g.stats.Stored
+				if sq != nil {
+					bytes -= 2*4*dim/1024*rows + 8*rows // sums of blocks, written and read, and of rows
+				}
+				if bytes != want {
+					t.Errorf("%s of %v with sums %t: %d bytes, want %d", tc.name, typ, sq != nil, bytes, want)
+				}
+				if sq == nil && 32*g.stats.Sectors != bytes {
+					t.Errorf("%s of %v: %d bytes in %d sectors of 32", tc.name, typ, bytes, g.stats.Sectors)
+				}
+			}
+		}
+	}
+}
+
+// Aligned buffers of any type are read and written 16 bytes at a time by every thread,
+// unless types are mixed: fewer instructions than one byte off.
+func TestWideAccesses(t *testing.T) {
+	for k, want := range map[kernel][2]int{stepKernel: {2, 1}, squaresKernel: {3, 0}, gradKernel: {4, 1}} { // buffers
+		text := k.source()
+		loads, stores := strings.Count(text, "ld.global.v4"), strings.Count(text, "st.global.v4")
+		if loads != 3*want[0] || stores != 3*want[1] { // two of float32, one of eight 16-bit words
+			t.Errorf("%v has %d loads and %d stores of 16 bytes", k, loads, stores)
+		}
+	}
+	d, g := open(t, 1)
+	b := sampler.Batch{Dim: 1024, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}}}
+	for _, typ := range allTypes {
+		x := subject(t, d).New(1030, typ)
+		if err := d.Upload(x, make([]float32, 1030)); err != nil {
+			t.Fatal(err)
+		}
+		var instructions [2]uint64
+		for skew := range 2 {
+			g.stats = ptx.Stats{}
+			y := Buffer{x.Ptr + uintptr(skew*size(typ)), 1024, typ}
+			d.Squares([]float64{0}, y, y, y, b)
+			if err := d.Sync(); err != nil {
+				t.Fatal(err)
+			}
+			instructions[skew] = g.stats.Instructions
+		}
+		if instructions[0]+1024 > instructions[1] {
+			t.Errorf("%v: %d instructions aligned, %d not", typ, instructions[0], instructions[1])
+		}
+		t.Logf("Squares of %v: %d instructions an element, unaligned %d", typ, instructions[0]/1024, instructions[1]/1024)
+	}
+}
