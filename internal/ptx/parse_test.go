@@ -2,6 +2,7 @@ package ptx
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
@@ -174,7 +175,7 @@ func TestParseRefuses(t *testing.T) {
 			continue
 		}
 		var e *SyntaxError
-		if !errors.As(err, &e) || e.Line != test.line || !strings.Contains(e.Message, test.message) {
+		if !errors.As(err, &e) || e.Line != test.line || !strings.Contains(e.Message, test.message) || err.Error() != fmt.Sprintf("ptx: line %d: %s", e.Line, e.Message) {
 			t.Errorf("%q: got %v, want line %d and %q", test.body, err, test.line, test.message)
 		}
 	}
@@ -221,6 +222,9 @@ func TestParseRefusesModules(t *testing.T) {
 // TestForbidden: each form that must not be used is found with its reason, and what
 // takes its place is not.
 func TestForbidden(t *testing.T) {
+	if f := (Finding{"k", 7, "fma.rn.f32 %f0", fuses}); f.String() != `k, line 7, "fma.rn.f32 %f0": fused multiply-add` {
+		t.Error(f)
+	}
 	if list := readModule(t, "testdata/step.ptx").Forbidden(); len(list) > 0 {
 		t.Errorf("the kernel compiled without contraction: %v", list)
 	}
