@@ -15,6 +15,9 @@ var use = portable
 
 func (implementation) groupLen() int { return 1 }
 
+func (implementation) stepRate() float64 { return 64 }
+func (implementation) passRate() float64 { return 700 }
+
 func (implementation) String() string { return "portable" }
 
 // What vector kernels keep.

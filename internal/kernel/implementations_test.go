@@ -223,14 +223,27 @@ func TestRoundingInPasses(t *testing.T) {
 
 // AVX2 has sixteen registers. The generator takes more where it needs them, and the
 // assembler accepts that, but the instruction is one of AVX-512 then. Fused
-// multiply-add would change bits.
-func TestAVX2HasSixteenRegisters(t *testing.T) {
-	b, err := os.ReadFile("avx2_amd64.s")
-	if err != nil {
-		t.Fatal(err)
-	}
-	if r := regexp.MustCompile(`\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7]|VFN?M\w+)\b`).Find(b); r != nil {
-		t.Errorf("avx2_amd64.s uses %s", r)
+// multiply-add would change bits. The noise of AVX-512 has registers enough: none of
+// its values waits in memory.
+func TestAssembly(t *testing.T) {
+	for file, forbidden := range map[string]string{
+		"avx2_amd64.s":   `\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7]|VFN?M\w+)\b`,
+		"avx512_amd64.s": `\bVFN?M\w+\b`,
+	} {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if r := regexp.MustCompile(forbidden).Find(b); r != nil {
+			t.Errorf("%s uses %s", file, r)
+		}
+		if file != "avx512_amd64.s" {
+			continue
+		}
+		frames := regexp.MustCompile(`TEXT ·\w*ormalsAVX512\(SB\), NOSPLIT, \$(\d+)-`).FindAllSubmatch(b, -1)
+		if len(frames) != 2 || string(frames[0][1]) != "0" || string(frames[1][1]) != "0" {
+			t.Errorf("%s: stack frames of the noise: %q", file, frames)
+		}
 	}
 }
 

@@ -60,6 +60,7 @@ type madeNoise struct {
 	next    int              // of these
 	end     int
 	n       int // elements of each, in a whole number of groups
+	start   int // of the first, in Work.memory
 	groups  [MaxAhead]group
 }
 
@@ -68,7 +69,7 @@ func (w *Work) makeAhead(streams []Stream, n int) {
 	room := BlockLen / groupLen
 	per := (n + groupLen - 1) / groupLen
 	a := &w.made
-	a.next, a.end, a.n = 0, 0, per*groupLen
+	a.next, a.end, a.n, a.start = 0, 0, per*groupLen, w.aligned()
 	if use == portable || per < 1 || per > room || len(streams) == 0 {
 		return
 	}
@@ -85,7 +86,7 @@ func (w *Work) makeAhead(streams []Stream, n int) {
 		a.streams[a.end] = s
 		a.end++
 	}
-	w.schedule.ofGroups(&w.noise[0], g)
+	w.schedule.ofGroups(&w.memory[a.start], g)
 }
 
 // take returns the noise of s from off on, if it is what comes next.
@@ -95,7 +96,7 @@ func (w *Work) take(s Stream, off uint64, n int) *float32 {
 		return nil
 	}
 	a.next++
-	return &w.noise[(a.next-1)*a.n]
+	return &w.memory[a.start+(a.next-1)*a.n]
 }
 
 // passArgs says what a pass does to n elements, which may be many blocks:
@@ -130,7 +131,6 @@ var zeros [BlockLen]float32
 
 var minusZero = math.Float32frombits(1 << 31)
 
-
 // inputs sets x and v of the arguments, from element i on, and their weights.
 func (p *passArgs) inputs(x, v []float32, i int, a Affine) {
 	p.masks = &masks[32]
@@ -160,11 +160,16 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	if sums != nil {
 		sums = sums[:Blocks(len(dst))]
 	}
-	var made *float32 // the noise, if Ahead made it
+	groupLen := use.groupLen()
+	var noise *float32 // of a block
+	made := false      // by Ahead, of all there is
 	if a.Eps != 0 {
-		if made = w.take(s, off, len(dst)); made == nil {
+		if noise = w.take(s, off, len(dst)); noise != nil {
+			made = true
+		} else {
 			w.schedule.set(s)
 			w.made.end = w.made.next // its memory is needed
+			noise = &w.memory[w.aligned()]
 		}
 	}
 	var unwanted float32
@@ -172,11 +177,9 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 		p := passArgs{dst: &dst[i], n: min(BlockLen, len(dst)-i), extra: &zeros[0], sums: &unwanted, we: minusZero}
 		p.inputs(x, v, i, a)
 		if a.Eps != 0 {
-			p.we = a.Eps
-			if p.extra = made; made == nil {
-				p.extra = &w.noise[0]
-				groupLen := use.groupLen()
-				w.schedule.normals(p.extra, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4))
+			p.extra, p.we = noise, a.Eps
+			if !made {
+				w.schedule.normals(noise, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4))
 			}
 		}
 		if sums != nil {

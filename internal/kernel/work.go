@@ -1,13 +1,19 @@
 package kernel
 
+import "unsafe"
+
 // A Work holds what the steps of many rows share: memory for the noise of a block, and
 // what vector kernels make of a key. The zero Work is ready; keep one per goroutine,
 // since it costs more to clear than a short row to step.
 type Work struct {
-	noise    [BlockLen]float32
+	memory   [BlockLen + 15]float32 // of the noise of a block, see aligned
 	schedule schedule
 	made     madeNoise
 }
+
+// aligned returns where in memory a block starts at a multiple of 64 bytes, as vector
+// stores want it.
+func (w *Work) aligned() int { return int(-uintptr(unsafe.Pointer(&w.memory)) % 64 / 4) }
 
 // Ahead makes the first n elements of the noise of streams at once, as far as there is
 // room, which is faster for short rows. A Step whose stream is the next of these takes
@@ -49,17 +55,7 @@ func Use(name string) {
 }
 
 // StepRate returns about how many elements a step does in a microsecond on one core.
-func StepRate() float64 {
-	if use == portable {
-		return 64
-	}
-	return 640
-}
+func StepRate() float64 { return use.stepRate() }
 
 // PassRate is StepRate for the passes that make no noise.
-func PassRate() float64 {
-	if use == portable {
-		return 700
-	}
-	return 5000
-}
+func PassRate() float64 { return use.passRate() }
