@@ -1,0 +1,149 @@
+package main
+
+import (
+	"fmt"
+	"image/color"
+	"math"
+
+	"cps/grpo"
+	"cps/internal/finetune"
+	"cps/logprob"
+	"cps/sampler"
+)
+
+// An arm is a way to train, given a reward, a learning rate and a seed.
+type arm struct {
+	name  string // in files
+	label string // in figures
+	rule  sampler.Rule
+	ink   color.RGBA
+
+	window   grpo.Strategy
+	gaussian bool    // log p with denominator (Eq. 14)
+	beta     float64 // of the divergence from the start, as distance of velocities
+
+	like string // the arm whose learning rate it takes; "": its own
+}
+
+// tuned is the name of the arm whose learning rate a takes.
+func (a arm) tuned() string {
+	if a.like != "" {
+		return a.like
+	}
+	return a.name
+}
+
+// The settings of the published trainers, and of this study.
+const (
+	etaCPS   = 0.9 // the paper's
+	etaSDE   = 0.7 // Flow-GRPO's
+	etaDance = 0.3 // DanceGRPO's
+	etaEqual = 0.5 // at which rules are compared at equal exploration
+	beta     = 1e-3
+)
+
+var (
+	blue   = color.RGBA{31, 98, 175, 255}
+	orange = color.RGBA{214, 110, 20, 255}
+	green  = color.RGBA{46, 140, 70, 255}
+	purple = color.RGBA{130, 80, 170, 255}
+	red    = color.RGBA{190, 40, 50, 255}
+	teal   = color.RGBA{0, 150, 160, 255}
+	grey   = color.RGBA{110, 110, 110, 255}
+	brown  = color.RGBA{135, 85, 50, 255}
+	pink   = color.RGBA{215, 95, 160, 255}
+)
+
+func cps(eta float64) sampler.Rule   { return sampler.FlowCPS{Eta: eta} }
+func sde(eta float64) sampler.Rule   { return sampler.FlowSDE{Diffusion: sampler.Ratio(eta)} }
+func dance(eta float64) sampler.Rule { return sampler.FlowSDE{Diffusion: sampler.Constant(eta)} }
+func cpws(eta float64) sampler.Rule  { return sampler.FlowCPWS{Diffusion: sampler.Ratio(eta)} }
+func exact(eta float64) sampler.Rule { return sampler.Exact{Diffusion: sampler.Ratio(eta)} }
+func ancestral(eta float64) sampler.Rule {
+	return sampler.Ancestral{Eta: eta}
+}
+
+// The arms that several figures need.
+var (
+	flowCPS  = arm{name: "cps-0.9", label: "Flow-CPS 0.9", rule: cps(etaCPS), ink: blue}
+	flowSDE  = arm{name: "sde-0.7", label: "Flow-SDE 0.7", rule: sde(etaSDE), ink: orange}
+	danceSDE = arm{name: "dance-0.3", label: "Dance-SDE 0.3", rule: dance(etaDance), ink: green}
+	dpmPlus  = arm{name: "dpmpp", label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, ink: purple}
+)
+
+// penalised is a with a penalty on the distance from the start.
+func (a arm) penalised() arm {
+	a.like = a.tuned()
+	a.name += "-kl"
+	a.label += " + KL"
+	a.beta = beta
+	return a
+}
+
+// normalised is a with the density's log p.
+func (a arm) normalised() arm {
+	a.name += "-gaussian"
+	a.label += ", with denominator"
+	a.gaussian = true
+	a.ink = red
+	return a
+}
+
+// ablation is Flow-CPS at an eta, with the learning rate of the paper's eta, as an
+// ablation of one setting leaves the others alone.
+func ablation(eta float64) arm {
+	if eta == etaCPS {
+		return flowCPS
+	}
+	return arm{name: fmt.Sprintf("cps-%.1f", eta), label: fmt.Sprintf("Flow-CPS %.1f", eta), rule: cps(eta), ink: grey, like: flowCPS.name}
+}
+
+// matchedCPS is Flow-CPS that explores as much as SDE-DPM-Solver++1.
+func matchedCPS() (arm, error) {
+	eta, err := exploration(dpmPlus.rule)
+	eta = math.Round(1000*eta) / 1000
+	return arm{name: fmt.Sprintf("cps-%.3f", eta), label: fmt.Sprintf("Flow-CPS %.3f", eta), rule: cps(eta), ink: teal}, err
+}
+
+// equals returns the arms that explore as much as FlowCPS at etaEqual.
+func equals() ([]arm, error) {
+	arms := []arm{{name: "cps-0.5", label: "Flow-CPS 0.5", rule: cps(etaEqual), ink: blue}}
+	for _, f := range []struct {
+		name, label string
+		family      func(eta float64) sampler.Rule
+		ink         color.RGBA
+	}{
+		{"sde", "Flow-SDE", sde, orange},
+		{"exact", "Exact", exact, red},
+		{"cpws", "Flow-CPWS", cpws, green},
+		{"ancestral", "Ancestral", ancestral, purple},
+	} {
+		eta, err := matchExploration(f.family, etaEqual)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", f.label, err)
+		}
+		eta = math.Round(1000*eta) / 1000
+		arms = append(arms, arm{
+			name:  fmt.Sprintf("%s-%.3f", f.name, eta),
+			label: fmt.Sprintf("%s %.3f", f.label, eta),
+			rule:  f.family(eta), ink: f.ink,
+		})
+	}
+	return append(arms, arm{
+		name: "mix-0.5", label: "Flow-CPS 0.5, MixGRPO window", rule: cps(etaEqual), ink: brown,
+		// Six places in the nine trained steps; a run of 60 iterations visits all.
+		window: grpo.Sliding{Size: 4, Stride: 1, Interval: grpo.Every(10)},
+	}), nil
+}
+
+// config returns the configuration of a training.
+func (a arm) config(b budget, reward finetune.Reward, rate float64, seed uint64) finetune.Config {
+	return finetune.Config{
+		Seed: seed, Rule: a.rule, Steps: steps, Window: a.window,
+		Reward: reward, Group: b.group,
+		Form:  logprob.Form{Gaussian: a.gaussian},
+		KL:    finetune.Divergence{Beta: a.beta, Velocity: true},
+		Rate:  rate,
+		Every: b.every, Samples: b.samples,
+	}
+}

@@ -1,0 +1,70 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// steps is the number of sampling steps of all trainings. The last one is never trained.
+const steps = 10
+
+// equivalentEtas returns, for every trained step, the eta of FlowCPS that injects what r
+// injects there, and 1, the most that FlowCPS can, where r injects more than the level.
+func equivalentEtas(r sampler.Rule) ([]float64, error) {
+	s := schedule.Linear(steps)
+	etas := make([]float64, steps-1)
+	for i := range etas {
+		eta, err := sampler.EquivalentEta(r, s.At(i), s.At(i+1))
+		if errors.Is(err, sampler.ErrNoEta) {
+			eta, err = 1, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		etas[i] = eta
+	}
+	return etas, nil
+}
+
+// exploration measures how much a rule explores: the mean of equivalentEtas. That of
+// FlowCPS is its eta.
+//
+// Step by step there would be nothing to compare: of all rules that preserve
+// coefficients and do not turn the predicted noise around, those that inject the same
+// noise are the same rule.
+func exploration(r sampler.Rule) (float64, error) {
+	etas, err := equivalentEtas(r)
+	return mean(etas, func(eta float64) float64 { return eta }), err
+}
+
+// matchExploration returns the eta at which a family of rules explores as much as
+// FlowCPS does at the target, by bisection. Exploration must rise with eta.
+func matchExploration(family func(eta float64) sampler.Rule, target float64) (float64, error) {
+	lo, hi := 0.0, 1.0
+	for {
+		e, err := exploration(family(hi))
+		if err != nil {
+			return 0, fmt.Errorf("exploration %v is out of reach: %w", target, err)
+		}
+		if e >= target {
+			break
+		}
+		lo, hi = hi, 2*hi
+	}
+	for range 40 { // to 1e-12 of eta, and then to three digits
+		m := (lo + hi) / 2
+		e, err := exploration(family(m))
+		if err != nil {
+			return 0, err
+		}
+		if e < target {
+			lo = m
+		} else {
+			hi = m
+		}
+	}
+	return hi, nil
+}

@@ -1,0 +1,212 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+var beyondRewards = []string{"glyph", "taste"}
+
+const beyond = "Beyond the paper."
+
+var explorationFigure = figure{
+	id:    "exploration",
+	title: "Rules at equal exploration",
+	paper: beyond + " Are the differences those of the rules, or of how much they explore? Every rule has the η at which it injects as much as Flow-CPS at 0.5, on the average of the trained steps.",
+	wants: func() ([]want, error) {
+		arms, err := equals()
+		return wants(beyondRewards, arms...), err
+	},
+	make: makeExploration,
+}
+
+func makeExploration(_ context.Context, s *study, out *section) error {
+	arms, err := equals()
+	if err != nil {
+		return err
+	}
+	data := curveTable()
+	out.table = armTable()
+	var panels []*plot.Plot
+	for _, reward := range beyondRewards {
+		p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
+		for _, a := range arms {
+			c := s.byODE(s.found(a, reward))
+			if err := addCurve(p, a.label, c, a.ink, a.window != nil); err != nil {
+				return err
+			}
+			addCurveRows(&data, a, reward, "ODE", c)
+			s.addArm(&out.table, a, reward)
+		}
+		legendAbove(p, len(arms))
+		panels = append(panels, p)
+		for _, a := range arms[1:] {
+			d := values(s.found(arms[0], reward), s.area).minus(values(s.found(a, reward), s.area))
+			out.judge(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal exploration", reward, arms[0].label, a.label), "%s", d.text())
+		}
+	}
+	out.say("The window of four stochastic and trained steps moves every ten iterations by one; it explores as much at each of its steps, trains four steps of nine, and so costs less.")
+	out.say("Rules that preserve coefficients and inject the same noise at every step are the same rule; what differs here is where along the run they explore.")
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return out.saveData(data)
+}
+
+// beyondArms are compared in diversity and in the gap between training and evaluation.
+func beyondArms() []arm { return []arm{flowCPS, flowSDE, danceSDE, dpmPlus} }
+
+var diversityFigure = figure{
+	id:    "diversity",
+	title: "Diversity beside reward",
+	paper: beyond + " Diversity is the mean distance of a sample to the nearest other one of its digit; noise raises it too, so it is that of the ODE's samples.",
+	wants: func() ([]want, error) { return wants(beyondRewards, beyondArms()...), nil },
+	make:  makeDiversity,
+}
+
+func makeDiversity(_ context.Context, s *study, out *section) error {
+	data := table{columns: []string{"arm", "reward", "iteration", "reward by the ODE", "diversity", "diversity std", "seeds"}}
+	out.table = table{columns: []string{"reward", "arm", "diversity before", "diversity after", "accuracy after"}}
+	var panels []*plot.Plot
+	for _, reward := range beyondRewards {
+		p := newPanel(fmt.Sprintf("trained with %q", reward), "reward by the ODE", "diversity")
+		for _, a := range beyondArms() {
+			f := s.found(a, reward)
+			c, d := s.byODE(f), s.diversities(f)
+			var x []float64
+			for i := range c.x {
+				x = append(x, c.y[i].Mean)
+				data.add(a.label, reward, int(c.x[i]), c.y[i].Mean, d[i].Mean, d[i].Std, d[i].N)
+			}
+			if err := addPoints(p, a.label, x, d, a.ink, draw.CircleGlyph{}); err != nil {
+				return err
+			}
+			out.table.add(reward, a.label, d[0], d[len(d)-1], values(f, accuracy))
+		}
+		legendBelow(p, 4)
+		panels = append(panels, p)
+		for _, a := range beyondArms() {
+			d := s.diversities(s.found(a, reward))
+			loss := d[0].minus(d[len(d)-1])
+			out.judge(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), d[0].Mean)
+		}
+	}
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return out.saveData(data)
+}
+
+// diversities are those of the ODE's samples at all evaluations.
+func (s *study) diversities(findings []*finding) []sample {
+	var d []sample
+	for _, x := range s.evaluations() {
+		d = append(d, values(findings, func(f *finding) float64 {
+			if i := int(x); i < len(f.History) {
+				return f.History[i].Eval.Diversity
+			}
+			return f.Final.Diversity
+		}))
+	}
+	return d
+}
+
+var gapFigure = figure{
+	id:    "gap",
+	title: "The gap between training and evaluation",
+	paper: beyond + " Training sees the samples of its rule, users those of the ODE. The gap is the reward of the rule's samples less that of the ODE's, of the same trained network.",
+	wants: func() ([]want, error) { return wants(beyondRewards, beyondArms()...), nil },
+	make:  makeGap,
+}
+
+func makeGap(_ context.Context, s *study, out *section) error {
+	out.table = table{columns: []string{"reward", "arm", "by the rule", "by the ODE", "gap"}}
+	var panels []*plot.Plot
+	for _, reward := range beyondRewards {
+		gap := func(a arm) sample {
+			return values(s.found(a, reward), func(f *finding) float64 { return f.Rule.Reward - f.Final.Reward })
+		}
+		var bars []bar
+		for _, a := range beyondArms() {
+			f := s.found(a, reward)
+			bars = append(bars, bar{a.label, gap(a), a.ink})
+			out.table.add(reward, a.label, values(f, underRule), values(f, final), gap(a))
+		}
+		p, err := barPanel(fmt.Sprintf("reward %q by the rule less that by the ODE", reward), "gap", bars)
+		if err != nil {
+			return err
+		}
+		panels = append(panels, p)
+		for _, a := range []arm{flowSDE, danceSDE} {
+			d := gap(flowCPS).minus(gap(a))
+			out.judge(d.positive(), fmt.Sprintf("%s: samples of %s score lower, compared with the ODE's, than those of Flow-CPS", reward, a.label), "%s", d.text())
+		}
+	}
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return out.saveData(out.table.spread())
+}
+
+var hackingFigure = figure{
+	id:    "hacking",
+	title: "Reward hacking, with and without KL",
+	paper: beyond + " The reward that is trained rises on, while what it stands for may fall: here the probability that an independent classifier sees the digit, and the distance to the nearest real image.",
+	wants: func() ([]want, error) { return wants(hackingRewards, othersArms()...), nil },
+	make:  makeHacking,
+}
+
+var hackingRewards = []string{"taste"}
+
+func makeHacking(_ context.Context, s *study, out *section) error {
+	data := table{columns: []string{"arm", "reward", "iteration", "reward by the ODE", "accuracy", "accuracy std", "diversity", "seeds"}}
+	out.table = table{columns: []string{"reward", "arm", "ODE, end", "accuracy", "class", "holes", "distance to the data"}}
+	var panels []*plot.Plot
+	for _, reward := range hackingRewards {
+		left := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
+		right := newPanel("accuracy of an independent classifier", "iteration", "accuracy")
+		for _, a := range othersArms() {
+			f := s.found(a, reward)
+			c, d := s.byODE(f), s.diversities(f)
+			acc := curve{x: c.x}
+			for i, x := range c.x {
+				acc.y = append(acc.y, values(f, func(f *finding) float64 {
+					if i := int(x); i < len(f.History) {
+						return f.History[i].Eval.Accuracy
+					}
+					return f.Final.Accuracy
+				}))
+				data.add(a.label, reward, int(x), c.y[i].Mean, acc.y[i].Mean, acc.y[i].Std, d[i].Mean, d[i].N)
+			}
+			if err := addCurve(left, a.label, c, a.ink, a.beta > 0); err != nil {
+				return err
+			}
+			if err := addCurve(right, a.label, acc, a.ink, a.beta > 0); err != nil {
+				return err
+			}
+			other := func(name string) sample {
+				return values(f, func(f *finding) float64 { return f.Others[name] })
+			}
+			out.table.add(reward, a.label, values(f, final), values(f, accuracy), other("class"), other("holes"), values(f, func(f *finding) float64 { return f.Novelty }))
+		}
+		legendAbove(left, 4)
+		legendBelow(right, 4)
+		panels = append(panels, left, right)
+		for _, a := range []arm{flowCPS, flowSDE} {
+			k, n := s.found(a.penalised(), reward), s.found(a, reward)
+			novelty := func(f *finding) float64 { return f.Novelty }
+			d := values(n, novelty).minus(values(k, novelty))
+			out.judge(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
+			d = values(n, final).minus(values(k, final))
+			out.judge(d.positive(), fmt.Sprintf("%s: KL costs reward (%s)", reward, a.label), "%s", d.text())
+		}
+	}
+	out.say("The penalty is %g times the mean square distance of the velocities from those at the start.", beta)
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return out.saveData(data)
+}

@@ -1,0 +1,75 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"math"
+
+	"cps/schedule"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+)
+
+var denominatorRewards = []string{"glyph", "taste"}
+
+var denominatorFigure = figure{
+	id:    "10",
+	title: "Figure 10: log p with and without its denominator",
+	paper: "The paper drops the denominator 2σ² of the Gaussian log p (Eq. 15 for Eq. 14), and reports that training is more stable without it.",
+	wants: func() ([]want, error) {
+		return wants(denominatorRewards, flowCPS, flowCPS.normalised()), nil
+	},
+	make: makeDenominator,
+}
+
+func makeDenominator(_ context.Context, s *study, out *section) error {
+	arms := []arm{flowCPS, flowCPS.normalised()}
+	data := curveTable()
+	out.table = armTable()
+	var panels []*plot.Plot
+	for _, reward := range denominatorRewards {
+		p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
+		for _, a := range arms {
+			c := s.byODE(s.found(a, reward))
+			if err := addCurve(p, a.label, c, a.ink, false); err != nil {
+				return err
+			}
+			addCurveRows(&data, a, reward, "ODE", c)
+			s.addArm(&out.table, a, reward)
+		}
+		legendAbove(p, len(arms))
+		panels = append(panels, p)
+		s.judgeCurves(out, arms[0], arms[1], reward)
+		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
+		if s.seeds > 1 {
+			out.say("Over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
+		}
+	}
+	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log₁₀ of the weight; without denominator 0")
+	line := schedule.Linear(steps)
+	var xy, zero plotter.XYs
+	for i := range steps - 1 {
+		c, err := flowCPS.rule.Coeffs(line.At(i), line.At(i+1))
+		if err != nil {
+			return err
+		}
+		w := 1 / (2 * c.Eps * c.Eps)
+		xy = append(xy, plotter.XY{X: float64(i), Y: math.Log10(w)})
+		zero = append(zero, plotter.XY{X: float64(i)})
+		data.add(flowCPS.normalised().label, "", "weight", i, w, 0., 1)
+	}
+	if err := addLine(p, "", xy, red, false); err != nil {
+		return err
+	}
+	if err := addLine(p, "", zero, blue, false); err != nil {
+		return err
+	}
+	panels = append(panels, p)
+	first, last := xy[0].Y, xy[len(xy)-1].Y
+	out.say("With the denominator the last trained step weighs 10^%.1f as much as the first, without it the same.", last-first)
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return out.saveData(data)
+}

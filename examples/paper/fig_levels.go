@@ -1,0 +1,216 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"image/color"
+	"math"
+
+	"cps/sampler"
+	"cps/schedule"
+
+	"gonum.org/v1/plot"
+	"gonum.org/v1/plot/plotter"
+	"gonum.org/v1/plot/vg/draw"
+)
+
+// A noisy is a rule whose noise level is drawn, on a schedule.
+type noisy struct {
+	label  string
+	rule   sampler.Rule
+	points schedule.Scheduler
+	ink    color.RGBA
+	blind  bool // not measured: the network does not know such a path
+}
+
+// The run of the authors' notebook scripts/analysis/sde_noise_level.ipynb, and what it
+// prints (IamCreateAI/FlowCPS, at 1d980595).
+const (
+	notebookSteps       = 16
+	notebookLast        = 0.0480
+	notebookAccumulated = 0.5359
+)
+
+var levelsFigure = figure{
+	id:    "2",
+	title: "Figure 2: noise level after each step, Flow-SDE and Flow-CPS",
+	paper: fmt.Sprintf("The paper plots the noise level of Flow-SDE above that of the schedule at every step, and not 0 at the end. "+
+		"The authors' notebook, %d steps at η 0.7, prints %.4f after the last step and an accumulated error of %.4f.", notebookSteps, notebookLast, notebookAccumulated),
+	make: makeLevels,
+}
+
+func makeLevels(ctx context.Context, s *study, out *section) error {
+	line := schedule.Linear(notebookSteps)
+	rules := []noisy{
+		{label: "ODE", rule: ode, points: line, ink: grey},
+		{label: "Flow-CPS 0.7", rule: cps(0.7), points: line, ink: teal},
+		{label: "Flow-CPS 0.9", rule: cps(0.9), points: line, ink: blue},
+		{label: "Flow-SDE 0.7", rule: sde(0.7), points: line, ink: orange},
+		{label: "Flow-SDE 0.9", rule: sde(0.9), points: line, ink: red},
+		{label: "Dance-SDE 0.3", rule: dance(0.3), points: line, ink: green},
+	}
+	a, err := drawLevels(ctx, s, out, rules)
+	if err != nil {
+		return err
+	}
+	last := a[3].audit[notebookSteps-1]
+	same := agrees
+	if math.Abs(last.Level-notebookLast) > 0.5e-4 || math.Abs(last.Accumulated-notebookAccumulated) > 0.5e-4 {
+		same = differs
+	}
+	out.judge(same, "the levels of Flow-SDE at η 0.7 are those that the authors' notebook prints",
+		"%.4f after the last step and %.4f accumulated, against %.4f and %.4f", last.Level, last.Accumulated, notebookLast, notebookAccumulated)
+	judgeLevels(out, a)
+	return nil
+}
+
+var otherLevelsFigure = figure{
+	id:    "8",
+	title: "Figure 8: noise level after each step, other samplers",
+	paper: "The paper compares VP-SDE, SDE-DPM-Solver-1 and SDE-DPM-Solver++1 with Flow-CPS: only the last two give every step the noise that its schedule says.",
+	make:  makeOtherLevels,
+}
+
+func makeOtherLevels(ctx context.Context, s *study, out *section) error {
+	line := schedule.Linear(notebookSteps)
+	below := append(schedule.Flow{0.98}, line[1:]...) // SDE-DPM-Solver-1 is not finite at 1
+	vp, err := schedule.NewVP(schedule.LinearBetas(1000, 1e-4, 0.02))
+	if err != nil {
+		return err
+	}
+	points, err := vp.Points(vp.Trailing(notebookSteps), schedule.Point{Signal: 1})
+	if err != nil {
+		return err
+	}
+	_, err = drawLevels(ctx, s, out, []noisy{
+		{label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, points: line, ink: purple},
+		{label: "SDE-DPM-Solver-1, from 0.98", rule: sampler.DPMSDE{}, points: below, ink: pink},
+		{label: "VP-SDE, on DDPM's path", rule: sampler.VPSDE{}, points: points, ink: brown, blind: true},
+		{label: "Modified SDE 0.7, η√s", rule: sampler.ModifiedSDE{Diffusion: sampler.RootLevel(0.7)}, points: line, ink: orange},
+		{label: "Flow-CPWS 0.7", rule: cpws(0.7), points: line, ink: green},
+		{label: "Exact 0.7", rule: exact(0.7), points: line, ink: red},
+		{label: "Ancestral 0.7", rule: ancestral(0.7), points: line, ink: teal},
+		{label: "Flow-CPS 0.9", rule: cps(0.9), points: line, ink: blue},
+	})
+	if err != nil {
+		return err
+	}
+	out.say("VP-SDE is on DDPM's own path, which the network was not trained on, so that its level is not measured. SDE-DPM-Solver-1 starts from pure noise that it takes for level 0.98.")
+	return nil
+}
+
+// levels are those of one rule.
+type levels struct {
+	noisy
+	audit          sampler.Audit
+	measured, errs []float64 // after each step; nil if blind
+}
+
+// drawLevels audits rules, measures the latents that they make, and writes both.
+func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]levels, error) {
+	l, err := newLab(s.images)
+	if err != nil {
+		return nil, err
+	}
+	data := table{columns: []string{"rule", "step", "schedule", "analytic level", "measured level", "standard error"}}
+	shown := table{columns: []string{"rule", "preserving", "analytic level at the end", "accumulated excess", "measured at the end"}}
+	left := newPanel("analytic (Audit)", "step", "noise level")
+	right := newPanel("excess over the schedule: lines analytic, points measured", "step", "level - schedule")
+	var all []levels
+	for k, r := range rules {
+		a, err := sampler.New(sampler.Config{Scheduler: r.points, Rule: r.rule})
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", r.label, err)
+		}
+		v := levels{noisy: r, audit: a.Audit()}
+		if !r.blind {
+			x, err := l.latents(ctx, r.points, r.rule)
+			if err != nil {
+				return nil, fmt.Errorf("%s: %w", r.label, err)
+			}
+			for i, step := range v.audit {
+				m, e := l.residual(x[i+1], step.To.Signal)
+				v.measured, v.errs = append(v.measured, m), append(v.errs, e)
+			}
+		}
+		all = append(all, v)
+		if err := v.plot(left, right, k == 0); err != nil {
+			return nil, err
+		}
+		preserves := true
+		for i, step := range v.audit {
+			m, e := any(""), any("")
+			if !r.blind {
+				m, e = v.measured[i], v.errs[i]
+			}
+			data.add(r.label, step.Step, step.Ideal, step.Level, m, e)
+			preserves = preserves && math.Abs(step.Excess) < 1e-12
+		}
+		end, last := "", v.audit[len(v.audit)-1]
+		if !r.blind {
+			end = fmt.Sprintf("%.4f ± %.4f", v.measured[len(v.measured)-1], v.errs[len(v.errs)-1])
+		}
+		shown.add(r.label, preserves, last.Level, math.Abs(last.Accumulated), end)
+	}
+	left.Legend.Top = true
+	out.table = shown
+	out.say("The analytic level holds where the model is exact. The measured one is that of the latents, on the pixels that hardly vary in the data: there the latent is signal times their mean, and the rest is noise; %d samples. "+
+		"It is below the analytic one where the network takes off noise that a step before left.", len(l.classes))
+	if err := savePanels(s.out, out.png(), [][]*plot.Plot{{left, right}}); err != nil {
+		return nil, err
+	}
+	return all, out.saveData(data)
+}
+
+// plot draws the levels, and the schedule below those of the first rule.
+func (v levels) plot(left, right *plot.Plot, first bool) error {
+	level := plotter.XYs{{X: 0, Y: v.audit[0].From.Noise}}
+	ideal := append(plotter.XYs{}, level...)
+	excess := plotter.XYs{{X: 0, Y: 0}}
+	var x []float64
+	var y []sample
+	for i, step := range v.audit {
+		at := float64(i + 1)
+		level = append(level, plotter.XY{X: at, Y: step.Level})
+		ideal = append(ideal, plotter.XY{X: at, Y: step.Ideal})
+		excess = append(excess, plotter.XY{X: at, Y: step.Excess})
+		if !v.blind {
+			x = append(x, at)
+			y = append(y, sample{Mean: v.measured[i] - step.Ideal, Std: v.errs[i], N: 1})
+		}
+	}
+	if first {
+		if err := addLine(left, "schedule", ideal, color.RGBA{190, 190, 190, 255}, true); err != nil {
+			return err
+		}
+	}
+	if err := addLine(left, v.label, level, v.ink, false); err != nil {
+		return err
+	}
+	if err := addLine(right, "", excess, v.ink, false); err != nil {
+		return err
+	}
+	if v.blind {
+		return nil
+	}
+	return addPoints(right, "", x, y, v.ink, draw.CircleGlyph{})
+}
+
+// judgeLevels judges what latents have at the end of a run: those of rules that preserve
+// coefficients the noise of the ODE, which is the first of all, those of the others more.
+func judgeLevels(out *section, all []levels) {
+	n := len(all[0].measured) - 1
+	for _, v := range all[1:] {
+		d := v.measured[n] - all[0].measured[n]
+		e := 2 * math.Hypot(v.errs[n], all[0].errs[n])
+		if preserves := math.Abs(v.audit[n].Excess) < 1e-12; preserves {
+			same := agrees
+			if math.Abs(d) > e {
+				same = differs
+			}
+			out.judge(same, fmt.Sprintf("after the last step latents of %s have the noise of the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d, e)
+		} else {
+			out.judge(difference{d, e}.positive(), fmt.Sprintf("after the last step latents of %s have more noise than the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d, e)
+		}
+	}
+}

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// options are what the command line says.
+type options struct {
+	out   string
+	quick bool
+	seeds int
+	only  []string // ids of figures; empty: all
+}
+
+// A budget says how much a study computes.
+type budget struct {
+	iterations, group int       // of a training
+	every, samples    int       // iterations between evaluations, and samples of each digit in one
+	rates             []float64 // that are tried, ascending
+	tuningSeeds       int       // of a trial
+	images            int       // of each digit, where samplers are measured without training
+}
+
+var (
+	full  = budget{iterations: 60, group: 12, every: 5, samples: 40, rates: []float64{2e-4, 5e-4, 1e-3, 2e-3}, tuningSeeds: 2, images: 100}
+	brief = budget{iterations: 4, group: 4, every: 2, samples: 4, rates: []float64{5e-4, 1e-3}, tuningSeeds: 1, images: 20}
+)
+
+func (o options) budget() budget {
+	if o.quick {
+		return brief
+	}
+	return full
+}
+
+// command is how the program was called, for the page.
+func (o options) command() string {
+	c := "go run ./examples/paper"
+	if o.quick {
+		c += " -quick"
+	}
+	c += fmt.Sprintf(" -seeds %d", o.seeds)
+	if len(o.only) > 0 {
+		c += " -only " + strings.Join(o.only, ",")
+	}
+	return c
+}
+
+// A usageError is a mistake on the command line.
+type usageError struct{ error }
+
+func (e usageError) Unwrap() error { return e.error }
+
+// parse reads the command line; help goes to w. Mistakes are usage errors.
+func parse(args []string, w io.Writer) (options, error) {
+	var o options
+	var only string
+	f := flag.NewFlagSet("paper", flag.ContinueOnError)
+	f.SetOutput(io.Discard) // mistakes are reported once, by main
+	f.StringVar(&o.out, "out", "out/paper", "`folder` for the page, its figures and tables, and what trainings found")
+	f.BoolVar(&o.quick, "quick", false, "a run of less than a minute, to see that all works; its numbers mean nothing")
+	f.IntVar(&o.seeds, "seeds", 0, "`number` of trainings of every arm [5, with -quick 2]")
+	f.StringVar(&only, "only", "", "`figures` to make, with commas between: "+strings.Join(figureIDs(), ", ")+" [all]")
+	switch err := f.Parse(args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprintf(w, "Reproduce the figures and tables of arXiv 2509.05952 in small.\n\n\tgo run ./examples/paper [flags]\n\n")
+		f.SetOutput(w)
+		f.PrintDefaults()
+		return o, err
+	case err != nil:
+		return o, usageError{err}
+	}
+	if only != "" {
+		o.only = strings.Split(only, ",")
+	}
+	if o.seeds == 0 && !isSet(f, "seeds") {
+		if o.seeds = 5; o.quick {
+			o.seeds = 2
+		}
+	}
+	return o, o.check(f.Args())
+}
+
+func isSet(f *flag.FlagSet, name string) (set bool) {
+	f.Visit(func(f *flag.Flag) { set = set || f.Name == name })
+	return set
+}
+
+// check reports the first value that makes no sense.
+func (o options) check(args []string) error {
+	var err error
+	switch unknown := slices.IndexFunc(o.only, func(id string) bool { return !slices.Contains(figureIDs(), id) }); {
+	case len(args) > 0:
+		err = fmt.Errorf("unexpected argument %q", args[0])
+	case o.seeds < 1 || o.seeds > heldOut:
+		err = errors.New("-seeds " + strconv.Itoa(o.seeds) + " is not in [1, " + strconv.Itoa(heldOut) + "]")
+	case o.out == "":
+		err = errors.New("-out is empty")
+	case unknown >= 0:
+		err = fmt.Errorf("-only %q is none of %s", o.only[unknown], strings.Join(figureIDs(), ", "))
+	}
+	if err != nil {
+		return usageError{err}
+	}
+	return nil
+}

@@ -1,0 +1,266 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"math"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+
+	"cps/internal/finetune"
+)
+
+// saveRuns writes every training as a row of runs.csv, and the learning rates that were
+// tried as rates.csv.
+func (s *study) saveRuns() error {
+	if len(s.findings) == 0 {
+		return nil
+	}
+	names := finetune.RewardNames()
+	runs := table{columns: append([]string{"training", "iterations", "average", "end", "end by the rule", "accuracy", "diversity", "residual", "distance to the data", "on policy", "diverged"}, names...)}
+	for _, name := range sortedKeys(s.findings) {
+		f := s.findings[name]
+		row := []any{name, len(f.History), s.area(f), f.Final.Reward, f.Rule.Reward, f.Final.Accuracy, f.Final.Diversity, f.Final.Residual, f.Novelty, onPolicy(f), f.Diverged}
+		for _, n := range names {
+			row = append(row, f.Others[n])
+		}
+		runs.add(row...)
+	}
+	if err := runs.save(s.out, "runs.csv"); err != nil {
+		return err
+	}
+	return s.rateTable().spread().save(s.out, "rates.csv")
+}
+
+func (s *study) rateTable() table {
+	t := table{columns: []string{"arm", "reward", "learning rate", "score", "chosen"}}
+	for _, v := range s.trials {
+		t.add(v.arm, v.reward, v.rate, v.score, v.chosen)
+	}
+	return t
+}
+
+// onPolicy is the greatest |ratio - 1| of first minibatches: 0.
+func onPolicy(f *finding) float64 {
+	var worst float64
+	for _, it := range f.History {
+		worst = max(worst, it.OnPolicy)
+	}
+	return worst
+}
+
+func sortedKeys[V any](m map[string]V) []string {
+	var keys []string
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// maxShare is the part of an iteration's time that this library may take.
+const maxShare = 0.05
+
+// overall judges what holds for all trainings together.
+func (s *study) overall() []verdict {
+	if len(s.findings) == 0 {
+		return nil
+	}
+	var all section
+	iterations, off, stopped := 0, 0, 0
+	var t finetune.Timing
+	for _, f := range s.findings {
+		for _, it := range f.History {
+			iterations++
+			if it.OnPolicy != 0 {
+				off++
+			}
+		}
+		if f.Diverged != "" {
+			stopped++
+		}
+		t = t.Add(f.Timing)
+	}
+	exact := agrees
+	if off > 0 {
+		exact = differs
+	}
+	all.judge(exact, "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, %d of which diverged later", iterations-off, iterations, len(s.findings), stopped)
+	small := agrees
+	if !(t.Share() < maxShare) {
+		small = differs
+	}
+	all.judge(small, fmt.Sprintf("this library takes less than %.0f %% of the time of an iteration", 100*maxShare),
+		"%.1f %%: sampling arithmetic %.1f %%, log p %.1f %%, advantages, loss and gradients %.1f %%",
+		100*t.Share(), percent(t, int64(t.Sampling)), percent(t, int64(t.LogProb)), percent(t, int64(t.Gradients)))
+	return all.verdicts
+}
+
+func percent(t finetune.Timing, part int64) float64 {
+	return 100 * float64(part) / float64(t.Total-t.Evaluation)
+}
+
+// writePage writes paper.md.
+func (s *study) writePage(chosen []figure, sections []section) error {
+	return finetune.WriteFile(filepath.Join(s.out, "paper.md"), func(w io.Writer) error {
+		p := &printer{w: w}
+		s.head(p)
+		p.line("## Verdicts in short\n")
+		p.line("| | agrees | differs | cannot say |")
+		p.line("|---|---|---|---|")
+		for i, f := range chosen {
+			p.counts("["+f.title+"](#"+f.fileName()+")", sections[i].verdicts)
+		}
+		p.counts("All trainings", s.overall())
+		p.line("")
+		p.verdicts(s.overall())
+		for i, f := range chosen {
+			p.section(f, sections[i])
+		}
+		s.foot(p)
+		return p.err
+	})
+}
+
+// A printer keeps the first error.
+type printer struct {
+	w   io.Writer
+	err error
+}
+
+func (p *printer) line(format string, args ...any) {
+	if p.err == nil {
+		_, p.err = fmt.Fprintf(p.w, format+"\n", args...)
+	}
+}
+
+func (p *printer) counts(title string, verdicts []verdict) {
+	if len(verdicts) == 0 {
+		return
+	}
+	n := map[outcome]int{}
+	for _, v := range verdicts {
+		n[v.outcome]++
+	}
+	p.line("| %s | %d | %d | %d |", title, n[agrees], n[differs], n[cannotSay])
+}
+
+func (p *printer) verdicts(all []verdict) {
+	for _, v := range all {
+		p.line("* **%s**: %s. %s.", v.outcome, v.claim, upper(v.evidence))
+	}
+	if len(all) > 0 {
+		p.line("")
+	}
+}
+
+func upper(s string) string { return strings.ToUpper(s[:1]) + s[1:] }
+
+func (p *printer) section(f figure, s section) {
+	p.line("<a id=\"%s\"></a>\n## %s\n", f.fileName(), f.title)
+	p.line("%s\n", f.paper)
+	p.line("![%s](%s)\n", f.title, s.png())
+	for _, text := range s.text {
+		p.line("%s\n", text)
+	}
+	p.verdicts(s.verdicts)
+	p.table(s.table)
+	p.line("Data: [%s.csv](%s.csv)\n", s.name, s.name)
+}
+
+func (p *printer) table(t table) {
+	if len(t.rows) == 0 {
+		return
+	}
+	p.line("| %s |", strings.Join(t.columns, " | "))
+	p.line("|%s", strings.Repeat("---|", len(t.columns)))
+	for _, row := range t.rows {
+		p.line("| %s |", strings.Join(each(row, cell), " | "))
+	}
+	p.line("")
+}
+
+// cell rounds a value for the page.
+func cell(v any) string {
+	switch v := v.(type) {
+	case float64:
+		return fmt.Sprintf("%.4g", v)
+	case sample:
+		if v.N < 2 {
+			return fmt.Sprintf("%.3f", v.Mean)
+		}
+		return fmt.Sprintf("%.3f ± %.3f", v.Mean, v.Std)
+	}
+	return fmt.Sprint(v)
+}
+
+// head says what was done, and how.
+func (s *study) head(p *printer) {
+	p.line("# The paper in small\n")
+	p.line("*Coefficients-Preserving Sampling for Reinforcement Learning with Flow Matching* (Wang and Yu, arXiv 2509.05952) fine-tunes image models with GRPO. " +
+		"Here a flow model of handwritten digits, 8×8 pixels and 186,304 weights, is fine-tuned with the same samplers, log-probabilities and losses. " +
+		"Every figure and table of the paper that a processor can carry stands below beside what the paper reports. " +
+		"The paper's own numbers are of other models and rewards and are not comparable; what it reports is given in words.\n")
+	p.line("This page was written by\n\n```sh\n%s\n```\n", s.command())
+	if s.quick {
+		p.line("**This is a quick run, which shows that everything works. Its numbers mean nothing.**\n")
+	}
+	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers, but those of time, are functions of the command: it gives the same again on this architecture.\n",
+		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
+	p.line("## How to read it\n")
+	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* mean that a 95 %% interval of a difference (Welch's t-test over seeds; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. " +
+		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
+	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, no clipping and no KL where nothing else is said.", s.iterations, s.group, steps, steps-1)
+	p.line("* The ODE is evaluated every %d iterations with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", s.every, s.samples)
+	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d seeds that are not used for anything else: the same budget for all. KL and the ablation of η take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
+	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7, Dance-SDE DanceGRPO's 0.3.")
+	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
+	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples.\n")
+}
+
+func rateList(rates []float64) string {
+	return strings.Join(each(rates, func(r float64) string { return fmt.Sprintf("%g", r) }), ", ")
+}
+
+// foot says which learning rates were chosen and what they cost to find.
+func (s *study) foot(p *printer) {
+	if len(s.trials) == 0 {
+		return
+	}
+	p.line("## Learning rates\n")
+	p.line("Mean reward by the ODE over a run, seeds %d to %d. A trial that diverged has no score.\n", heldOut+1, heldOut+s.tuningSeeds)
+	p.line("| arm | reward | %s | chosen |", strings.Join(each(s.rates, func(r float64) string { return fmt.Sprintf("%g", r) }), " | "))
+	p.line("|---|---|%s---|", strings.Repeat("---|", len(s.rates)))
+	for i := 0; i < len(s.trials); i += len(s.rates) {
+		row := s.trials[i:][:len(s.rates)]
+		best := slices.IndexFunc(row, func(t trial) bool { return t.chosen })
+		edge := ""
+		if len(row) > 1 && (best == 0 || best == len(row)-1) {
+			edge = ", at the edge"
+		}
+		p.line("| %s | %s | %s | %g%s |", row[0].arm, row[0].reward, strings.Join(each(row, trial.text), " | "), row[best].rate, edge)
+	}
+	p.line("\nData: [rates.csv](rates.csv), and every training in [runs.csv](runs.csv).")
+}
+
+func (t trial) text() string {
+	if math.IsInf(t.score.Mean, -1) {
+		return "diverged"
+	}
+	return fmt.Sprintf("%.3f", t.score.Mean)
+}
+
+// printVerdicts prints all verdicts.
+func printVerdicts(w io.Writer, chosen []figure, sections []section) {
+	for i, f := range chosen {
+		if len(sections[i].verdicts) == 0 {
+			continue
+		}
+		fmt.Fprintf(w, "\n%s\n", f.title)
+		for _, v := range sections[i].verdicts {
+			fmt.Fprintf(w, "  %-10s  %s (%s)\n", v.outcome, v.claim, v.evidence)
+		}
+	}
+}

@@ -1,0 +1,202 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+
+	"cps/internal/digits"
+	"cps/internal/finetune"
+)
+
+// A training is one run of GRPO: a point of the study's grid.
+type training struct {
+	arm
+	reward string
+	rate   float64
+	seed   uint64
+}
+
+// file is the name of the file of what it found, without extension.
+func (t training) file() string {
+	return fmt.Sprintf("%s_%s_%g_%d", t.name, t.reward, t.rate, t.seed)
+}
+
+// A finding is what a training found.
+type finding struct {
+	Config     string // of the run, all of it
+	Iterations int
+	History    []finetune.Iteration
+	Final      finetune.Evaluation // by the ODE, after the last iteration
+	Rule       finetune.Evaluation // by the rule in all steps, after the last iteration
+	Others     map[string]float64  // all rewards of what the ODE samples after the last iteration
+	Novelty    float64             // mean distance from those samples to the nearest image of the data
+	Diverged   string              // the error that ended the run early; evaluations are then the last ones before
+	Timing     finetune.Timing     // of the last process that worked on it
+}
+
+// saveEvery is the number of iterations between checkpoints. What is lost in a crash is
+// computed again, to the bit.
+const saveEvery = 20
+
+// A bench runs trainings and keeps what they found in a folder.
+type bench struct {
+	budget
+	dir     string
+	rewards map[string]finetune.Reward
+	data    []float32 // images of the data set
+}
+
+func newBench(b budget, dir string) (*bench, error) {
+	w := &bench{budget: b, dir: dir, rewards: map[string]finetune.Reward{}}
+	for _, name := range finetune.RewardNames() {
+		r, err := finetune.NewReward(name)
+		if err != nil {
+			return nil, err
+		}
+		w.rewards[name] = r
+	}
+	set, err := digits.Load()
+	if err != nil {
+		return nil, err
+	}
+	w.data = set.Pixels
+	return w, os.MkdirAll(dir, 0o777)
+}
+
+// run returns what t finds. What was found before is read, a run that was interrupted
+// goes on, with the bits that it would have had. advance is called with the number of
+// iterations done.
+func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*finding, error) {
+	c := t.config(b.budget, b.rewards[t.reward], t.rate, t.seed)
+	fresh, err := finetune.New(c)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.file(), err)
+	}
+	c = fresh.Config()
+	if f, err := b.read(t, c); f != nil || err != nil {
+		advance(b.iterations)
+		return f, err
+	}
+	checkpoint := filepath.Join(b.dir, t.file()+".checkpoint")
+	trainer, err := finetune.Load(c, checkpoint)
+	if err != nil || trainer.Iteration() > b.iterations {
+		trainer = fresh // there is none, or one of other settings
+	}
+	if trainer.Iteration() == 0 {
+		if err := trainer.CheckOnPolicy(ctx); err != nil {
+			return nil, fmt.Errorf("%s: %w", t.file(), err)
+		}
+	}
+	advance(trainer.Iteration())
+	err = trainer.Run(ctx, b.iterations, func(finetune.Iteration) error {
+		advance(1)
+		if n := trainer.Iteration(); n%saveEvery == 0 && n < b.iterations {
+			return trainer.Save(checkpoint)
+		}
+		return nil
+	})
+	f := &finding{}
+	switch {
+	case ctx.Err() != nil:
+		return nil, errors.Join(ctx.Err(), trainer.Save(checkpoint))
+	case errors.Is(err, finetune.ErrOffPolicy):
+		return nil, fmt.Errorf("%s: %w", t.file(), err)
+	case err != nil: // numbers that outgrew their type
+		f.Diverged = err.Error()
+		advance(b.iterations - trainer.Iteration())
+	}
+	f.Config, f.Iterations = c.String(), b.iterations
+	f.History, f.Timing = trainer.History(), trainer.Timing()
+	if err := b.judge(ctx, trainer, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", t.file(), err)
+	}
+	err = finetune.WriteFile(b.path(t), func(w io.Writer) error { return json.NewEncoder(w).Encode(f) })
+	if err != nil {
+		return nil, err
+	}
+	if err := os.Remove(checkpoint); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return nil, err
+	}
+	return f, nil
+}
+
+// judge evaluates the trained network. Of a run that diverged the last evaluation is
+// all there is.
+func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) (err error) {
+	if f.Diverged != "" {
+		for _, it := range f.History {
+			if it.Eval != nil {
+				f.Final, f.Rule = *it.Eval, *it.Eval
+			}
+		}
+		return nil
+	}
+	if f.Final, err = trainer.Evaluate(ctx); err != nil {
+		return err
+	}
+	if f.Rule, err = trainer.EvaluateRule(ctx, trainer.Config().Rule); err != nil {
+		return err
+	}
+	x, classes, err := trainer.Samples(ctx, ode, b.samples)
+	if err != nil {
+		return err
+	}
+	f.Others = map[string]float64{}
+	for name, r := range b.rewards {
+		scores := make([]float64, len(classes))
+		r.Score(scores, x, classes)
+		f.Others[name] = sampleOf(scores).Mean
+	}
+	f.Novelty = digits.Novelty(x, b.data)
+	return nil
+}
+
+func (b *bench) path(t training) string { return filepath.Join(b.dir, t.file()+".json") }
+
+// read returns what a training found earlier, nil if there is nothing or of other
+// settings.
+func (b *bench) read(t training, c finetune.Config) (*finding, error) {
+	text, err := os.ReadFile(b.path(t))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := &finding{}
+	if err := json.Unmarshal(text, f); err != nil {
+		return nil, fmt.Errorf("%s: %w", b.path(t), err)
+	}
+	if f.Config != c.String() || f.Iterations != b.iterations {
+		return nil, nil
+	}
+	return f, nil
+}
+
+// rewardsBy returns the rewards by the ODE at all evaluations, as many as a run has; those that
+// a run did not live to see are the last one that it saw.
+func (b budget) rewardsBy(f *finding) []float64 {
+	var y []float64
+	for i := 0; i < b.iterations; i += b.every {
+		if i < len(f.History) {
+			y = append(y, f.History[i].Eval.Reward)
+		} else {
+			y = append(y, f.Final.Reward)
+		}
+	}
+	return append(y, f.Final.Reward)
+}
+
+// evaluations returns the iterations at which rewardsBy stands.
+func (b budget) evaluations() []float64 {
+	var x []float64
+	for i := 0; i < b.iterations; i += b.every {
+		x = append(x, float64(i))
+	}
+	return append(x, float64(b.iterations))
+}
