@@ -18,6 +18,7 @@ func TestMemoryErrors(t *testing.T) {
 	buf := make([]byte, 600)
 	_, tooMuch := m.Alloc(401)
 	_, zero := m.Alloc(0)
+	_, two := (&Memory{Limit: 1}).Alloc(2)
 	_, huge := new(Memory).Alloc(maxAllocation + 1)
 	unwritten := m.Read(buf, a)
 	if err := m.Write(a, buf[:599]); err != nil {
@@ -30,6 +31,7 @@ func TestMemoryErrors(t *testing.T) {
 		want error
 	}{
 		{"alloc beyond the limit", tooMuch, ErrOutOfMemory},
+		{"alloc of two bytes of one", two, ErrOutOfMemory},
 		{"alloc of nothing", zero, ErrInvalidValue},
 		{"huge alloc", huge, ErrOutOfMemory},
 		{"read of unwritten", unwritten, ErrUnwritten},

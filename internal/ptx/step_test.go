@@ -354,6 +354,20 @@ A: bar.sync 0;`
 		t.Errorf("more mutants: %q", got)
 	}
 
+	// Two ways to one change make one mutant.
+	twice, err := Parse(wrapped("mad.lo.s32 %r3, %r0, %r1, %r1;"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for mutant := range Mutants(twice) {
+		if s := fmt.Sprint(mutant.Line, mutant.New); seen[s] {
+			t.Errorf("a second time: %v", mutant)
+		} else {
+			seen[s] = true
+		}
+	}
+
 	// Specials and parameters are in the lines before the body.
 	var others []string
 	for mutant := range Mutants(m) {
