@@ -164,7 +164,7 @@ func mixed(dim, rows int, storage sampler.Storage) sampler.Batch {
 	b := sampler.Batch{Dim: dim, Key: 0xc0ffee, Storage: storage, Rows: make([]sampler.Row, rows)}
 	for i := range b.Rows {
 		b.Rows[i] = sampler.Row{
-			Affine: weights[i%len(weights)],
+			Affine: weights[(i/3+i/7)%len(weights)], // often that of the row before
 			ID:     noise.ID{Sample: uint64(i*i + 3), Step: uint32(i % 5)},
 		}
 	}

@@ -100,33 +100,67 @@ type pass struct {
 
 // do does pieces lo to hi-1 of all pieces of all rows.
 func (p *pass) do(w *kernel.Work, lo, hi int) {
-	ahead := 0
+	if p.b.Dim <= kernel.BlockLen && p.kind != doGrad {
+		p.shortRows(w, lo, hi)
+		return
+	}
 	for j := lo; j < hi; j++ {
-		row := j / p.pieces
-		if row >= ahead {
-			ahead = p.ahead(w, row, (hi-1)/p.pieces+1)
-		}
-		p.piece(w, row, j%p.pieces)
+		p.piece(w, j/p.pieces, j%p.pieces)
 	}
 }
 
-// ahead makes the noise of short rows from i on, not beyond end, and returns the
-// first row whose noise it did not make.
-func (p *pass) ahead(w *kernel.Work, i, end int) int {
-	room := kernel.AheadLen(p.b.Dim)
-	if p.kind != doStep || room == 0 {
-		return end
+// shortRows does rows lo to hi-1 with as few calls as their weights allow, the noise of
+// many at a time.
+func (p *pass) shortRows(w *kernel.Work, lo, hi int) {
+	var streams [kernel.MaxRows]kernel.Stream
+	var memory [kernel.MaxRows]float32
+	room := kernel.MaxRows
+	if p.kind == doStep {
+		room = max(1, kernel.AheadLen(p.b.Dim))
 	}
-	var streams [kernel.MaxAhead]kernel.Stream
-	n := 0
-	for ; i < end && n < room; i++ {
-		if row := &p.b.Rows[i]; float32(row.Eps) != 0 {
-			streams[n] = p.stream(row)
-			n++
+	for ; lo < hi; lo += room {
+		rows := p.b.Rows[lo:min(hi, lo+room)]
+		if p.kind == doStep {
+			for i := range rows {
+				streams[i] = p.stream(&rows[i])
+			}
+			if len(rows) > 1 {
+				w.Ahead(streams[:len(rows)], p.b.Dim)
+			}
+		}
+		for i, n := 0, 0; i < len(rows); i += n {
+			a := rows[i].weights()
+			for n = 1; i+n < len(rows) && rows[i+n].weights() == a; n++ {
+			}
+			from, to := (lo+i)*p.b.Dim, (lo+i+n)*p.b.Dim
+			sums := memory[:n]
+			if p.kind == doStep {
+				if p.sq == nil {
+					sums = nil
+				}
+				w.StepRows(sums, p.out[from:to], cut(p.x, from, to, a.X), cut(p.v, from, to, a.V), a, streams[i:i+n], kernel.Storage(p.b.Storage))
+			} else {
+				kernel.SquaresRows(sums, p.out[from:to], cut(p.x, from, to, a.X), cut(p.v, from, to, a.V), a)
+			}
+			for k, s := range sums {
+				p.sq[lo+i+k] = float64(s)
+			}
 		}
 	}
-	w.Ahead(streams[:n], p.b.Dim)
-	return i
+}
+
+// cut returns elements lo to hi-1 of an input, or nil if its weight says that it is not
+// read.
+func cut(x []float32, lo, hi int, weight float32) []float32 {
+	if weight == 0 {
+		return nil
+	}
+	return x[lo:hi]
+}
+
+// weights returns the weights of a row as kernels take them.
+func (r *Row) weights() kernel.Affine {
+	return kernel.Affine{X: float32(r.X), V: float32(r.V), Eps: float32(r.Eps)}
 }
 
 // microseconds returns about how long one goroutine takes.
@@ -148,15 +182,8 @@ func (p *pass) piece(w *kernel.Work, i, k int) {
 	row := &p.b.Rows[i]
 	n := p.b.Dim
 	lo, hi := i*n+k*pieceLen, i*n+min(n, (k+1)*pieceLen)
-	a := kernel.Affine{X: float32(row.X), V: float32(row.V), Eps: float32(row.Eps)}
-	x, v := p.x, p.v
-	if a.X != 0 {
-		x = x[lo:hi]
-	}
-	if a.V != 0 {
-		v = v[lo:hi]
-	}
-	out := p.out[lo:hi]
+	a := row.weights()
+	out, x, v := p.out[lo:hi], cut(p.x, lo, hi, a.X), cut(p.v, lo, hi, a.V)
 
 	var local [pieceBlocks]float32
 	sums := local[:kernel.Blocks(len(out))]

@@ -1700,7 +1700,7 @@ TEXT ·stepAVX2(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -1784,9 +1784,10 @@ group:
 rest:
 	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       80(AX), R12
-	SHLQ       $0x02, R11
-	SUBQ       R11, R12
+	MOVQ       R11, R12
+	NEGQ       R12
+	SHLQ       $0x02, R12
+	ADDQ       80(AX), R12
 	VMOVUPS    (R12), Y7
 	VMASKMOVPS (DX), Y7, Y8
 	VMULPS     Y0, Y8, Y8
@@ -1843,6 +1844,10 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -1891,6 +1896,7 @@ fold:
 	ADDQ         $0x04, R8
 	SUBQ         48(AX), DX
 	SUBQ         56(AX), BX
+	SUBQ         96(AX), SI
 	TESTQ        DI, DI
 	JNZ          block
 	VZEROUPPER
@@ -1911,7 +1917,7 @@ TEXT ·stepBFloat16AVX2(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -2027,9 +2033,10 @@ group:
 rest:
 	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       80(AX), R12
-	SHLQ       $0x02, R11
-	SUBQ       R11, R12
+	MOVQ       R11, R12
+	NEGQ       R12
+	SHLQ       $0x02, R12
+	ADDQ       80(AX), R12
 	VMOVUPS    (R12), Y7
 	VMASKMOVPS (DX), Y7, Y8
 	VMULPS     Y0, Y8, Y8
@@ -2118,6 +2125,10 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -2166,6 +2177,7 @@ fold:
 	ADDQ         $0x04, R8
 	SUBQ         48(AX), DX
 	SUBQ         56(AX), BX
+	SUBQ         96(AX), SI
 	TESTQ        DI, DI
 	JNZ          block
 	VZEROUPPER
@@ -2226,7 +2238,7 @@ TEXT ·stepFloat16AVX2(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -2318,9 +2330,10 @@ group:
 rest:
 	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       80(AX), R12
-	SHLQ       $0x02, R11
-	SUBQ       R11, R12
+	MOVQ       R11, R12
+	NEGQ       R12
+	SHLQ       $0x02, R12
+	ADDQ       80(AX), R12
 	VMOVUPS    (R12), Y7
 	VMASKMOVPS (DX), Y7, Y8
 	VMULPS     Y0, Y8, Y8
@@ -2385,6 +2398,10 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -2433,6 +2450,7 @@ fold:
 	ADDQ         $0x04, R8
 	SUBQ         48(AX), DX
 	SUBQ         56(AX), BX
+	SUBQ         96(AX), SI
 	TESTQ        DI, DI
 	JNZ          block
 	VZEROUPPER
@@ -2451,7 +2469,7 @@ TEXT ·squaresAVX2(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), DI
 
 block:
-	MOVQ    $0x00000400, R8
+	MOVQ    88(AX), R8
 	CMPQ    SI, R8
 	CMOVQLT SI, R8
 	SUBQ    R8, SI
@@ -2526,9 +2544,10 @@ group:
 rest:
 	ADDQ       $0x20, R10
 	JZ         done
-	MOVQ       80(AX), R11
-	SHLQ       $0x02, R10
-	SUBQ       R10, R11
+	MOVQ       R10, R11
+	NEGQ       R11
+	SHLQ       $0x02, R11
+	ADDQ       80(AX), R11
 	VMOVUPS    (R11), Y6
 	VMASKMOVPS (DX), Y6, Y7
 	VMULPS     Y0, Y7, Y7
@@ -2573,6 +2592,9 @@ rest:
 	VANDPS     Y6, Y8, Y8
 	VMULPS     Y8, Y8, Y8
 	VADDPS     Y8, Y5, Y5
+	LEAQ       (CX)(R10*4), CX
+	LEAQ       (DX)(R10*4), DX
+	LEAQ       (BX)(R10*4), BX
 
 done:
 	LEAQ    (SP), R10
@@ -2640,7 +2662,7 @@ TEXT ·gradAVX2(SB), NOSPLIT, $0-8
 	VBROADCASTSS 72(AX), Y2
 
 block:
-	MOVQ    $0x00000400, R8
+	MOVQ    88(AX), R8
 	CMPQ    DI, R8
 	CMOVQLT DI, R8
 	SUBQ    R8, DI
@@ -2700,9 +2722,10 @@ group:
 rest:
 	ADDQ       $0x20, R9
 	JZ         done
-	MOVQ       80(AX), R10
-	SHLQ       $0x02, R9
-	SUBQ       R9, R10
+	MOVQ       R9, R10
+	NEGQ       R10
+	SHLQ       $0x02, R10
+	ADDQ       80(AX), R10
 	VMOVUPS    (R10), Y3
 	VMASKMOVPS (DX), Y3, Y4
 	VMULPS     Y0, Y4, Y4
@@ -2751,6 +2774,10 @@ rest:
 	VMASKMOVPS 96(CX), Y3, Y4
 	VADDPS     Y5, Y4, Y4
 	VMASKMOVPS Y4, Y3, 96(CX)
+	LEAQ       (CX)(R9*4), CX
+	LEAQ       (DX)(R9*4), DX
+	LEAQ       (BX)(R9*4), BX
+	LEAQ       (SI)(R9*4), SI
 
 done:
 	TESTQ R8, R8

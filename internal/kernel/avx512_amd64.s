@@ -1121,7 +1121,7 @@ TEXT ·stepAVX512(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -1209,6 +1209,10 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -1245,6 +1249,7 @@ fold:
 	ADDQ          $0x04, R8
 	SUBQ          48(AX), DX
 	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
 	TESTQ         DI, DI
 	JNZ           block
 	VZEROUPPER
@@ -1265,7 +1270,7 @@ TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -1381,6 +1386,10 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
+	LEAQ        (CX)(R11*4), CX
+	LEAQ        (DX)(R11*4), DX
+	LEAQ        (BX)(R11*4), BX
+	LEAQ        (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -1417,6 +1426,7 @@ fold:
 	ADDQ          $0x04, R8
 	SUBQ          48(AX), DX
 	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
 	TESTQ         DI, DI
 	JNZ           block
 	VZEROUPPER
@@ -1449,7 +1459,7 @@ TEXT ·stepFloat16AVX512(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), R8
 
 block:
-	MOVQ    $0x00000400, R9
+	MOVQ    88(AX), R9
 	CMPQ    DI, R9
 	CMOVQLT DI, R9
 	SUBQ    R9, DI
@@ -1545,6 +1555,10 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
 	LEAQ    (SP), R11
@@ -1581,6 +1595,7 @@ fold:
 	ADDQ          $0x04, R8
 	SUBQ          48(AX), DX
 	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
 	TESTQ         DI, DI
 	JNZ           block
 	VZEROUPPER
@@ -1599,7 +1614,7 @@ TEXT ·squaresAVX512(SB), NOSPLIT, $512-8
 	MOVQ         40(AX), DI
 
 block:
-	MOVQ    $0x00000400, R8
+	MOVQ    88(AX), R8
 	CMPQ    SI, R8
 	CMOVQLT SI, R8
 	SUBQ    R8, SI
@@ -1676,6 +1691,9 @@ rest:
 	VMOVAPS.Z Z6, K2, Z6
 	VMULPS    Z6, Z6, Z6
 	VADDPS    Z6, Z4, Z4
+	LEAQ      (CX)(R10*4), CX
+	LEAQ      (DX)(R10*4), DX
+	LEAQ      (BX)(R10*4), BX
 
 done:
 	LEAQ    (SP), R10
@@ -1731,7 +1749,7 @@ TEXT ·gradAVX512(SB), NOSPLIT, $0-8
 	VBROADCASTSS 72(AX), Z2
 
 block:
-	MOVQ    $0x00000400, R8
+	MOVQ    88(AX), R8
 	CMPQ    DI, R8
 	CMOVQLT DI, R8
 	SUBQ    R8, DI
@@ -1801,6 +1819,10 @@ rest:
 	VMOVUPS.Z 64(CX), K2, Z3
 	VADDPS    Z4, Z3, Z3
 	VMOVUPS   Z3, K2, 64(CX)
+	LEAQ      (CX)(R9*4), CX
+	LEAQ      (DX)(R9*4), DX
+	LEAQ      (BX)(R9*4), BX
+	LEAQ      (SI)(R9*4), SI
 
 done:
 	TESTQ R8, R8

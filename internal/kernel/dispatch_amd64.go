@@ -43,6 +43,22 @@ func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t
 	stepPortable(sums, dst, x, v, a, s, off, t)
 }
 
+func (w *Work) stepRows(sums, dst, x, v []float32, a Affine, streams []Stream, n int, t Storage) {
+	if use != portable {
+		w.stepRowsVector(sums, dst, x, v, a, streams, n, t)
+		return
+	}
+	w.eachRow(sums, dst, x, v, a, streams, n, t)
+}
+
+func squaresRows(sums, next, x, v []float32, a Affine, n int) {
+	if use != portable {
+		squaresRowsVector(sums, next, x, v, a, n)
+		return
+	}
+	eachSquares(sums, next, x, v, a, n)
+}
+
 func squares(sums, next, x, v []float32, a Affine) {
 	if use != portable {
 		squaresVector(sums, next, x, v, a)

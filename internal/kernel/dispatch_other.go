@@ -32,6 +32,14 @@ func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t
 	stepPortable(sums, dst, x, v, a, s, off, t)
 }
 
+func (w *Work) stepRows(sums, dst, x, v []float32, a Affine, streams []Stream, n int, t Storage) {
+	w.eachRow(sums, dst, x, v, a, streams, n, t)
+}
+
+func squaresRows(sums, next, x, v []float32, a Affine, n int) {
+	eachSquares(sums, next, x, v, a, n)
+}
+
 func squares(sums, next, x, v []float32, a Affine) { squaresPortable(sums, next, x, v, a) }
 
 func grad(dst, next, x, v []float32, a Affine, scale float32) {

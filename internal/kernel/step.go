@@ -36,6 +36,75 @@ func (w *Work) Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t
 	w.step(sums, dst, x, v, a, s, off, t)
 }
 
+// MaxRows is the largest number of rows of StepRows and SquaresRows.
+const MaxRows = 32
+
+// StepRows is Step of short rows one after the other, at most MaxRows, of which there is
+// one a stream. They have one length, at most BlockLen. Sums is nil or has a sum a row.
+// It is faster than a Step a row if Ahead made their noise.
+func (w *Work) StepRows(sums, dst, x, v []float32, a Affine, streams []Stream, t Storage) {
+	if n := rowLen(len(dst), len(streams)); n > 0 {
+		if sums != nil {
+			sums = sums[:len(streams)]
+		}
+		x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
+		w.stepRows(sums, dst, x, v, a, streams, n, t)
+	}
+}
+
+// SquaresRows is Squares of short rows one after the other, at most MaxRows. They have
+// one length, at most BlockLen.
+func SquaresRows(sums, next, x, v []float32, a Affine) {
+	if n := rowLen(len(next), len(sums)); n > 0 {
+		x, v = fit(x, len(next), a.X), fit(v, len(next), a.V)
+		squaresRows(sums, next, x, v, a, n)
+	}
+}
+
+// rowLen returns the length of each of some rows of total elements.
+func rowLen(total, rows int) int {
+	if rows == 0 {
+		return 0
+	}
+	n := total / rows
+	if rows > MaxRows || n > BlockLen || total%rows != 0 {
+		panic("kernel: too many rows, too long rows, or rows of different lengths")
+	}
+	return n
+}
+
+// fit returns the n elements of an input that is read, for assembly does not check
+// bounds, and nil for one that is not.
+func fit(x []float32, n int, weight float32) []float32 {
+	if weight == 0 {
+		return nil
+	}
+	return x[:n]
+}
+
+// eachRow is StepRows by Step.
+func (w *Work) eachRow(sums, dst, x, v []float32, a Affine, streams []Stream, n int, t Storage) {
+	for i, s := range streams {
+		lo, hi := i*n, (i+1)*n
+		w.Step(cut(sums, i, i+1), dst[lo:hi], cut(x, lo, hi), cut(v, lo, hi), a, s, 0, t)
+	}
+}
+
+func eachSquares(sums, next, x, v []float32, a Affine, n int) {
+	for i := range sums {
+		lo, hi := i*n, (i+1)*n
+		Squares(sums[i:i+1], next[lo:hi], cut(x, lo, hi), cut(v, lo, hi), a)
+	}
+}
+
+// cut returns x[lo:hi], or nil if x is nil.
+func cut(x []float32, lo, hi int) []float32 {
+	if x == nil {
+		return nil
+	}
+	return x[lo:hi]
+}
+
 // Squares stores in sums[k] the sum of squares of next - X·x - V·v over block k.
 func Squares(sums, next, x, v []float32, a Affine) { squares(sums, next, x, v, a) }
 

@@ -2,7 +2,10 @@
 
 package kernel
 
-import "math"
+import (
+	"math"
+	"slices"
+)
 
 //go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
 //go:generate sh -c "cd _asm && go run . -isa AVX512 -out ../avx512_amd64.s"
@@ -89,14 +92,16 @@ func (w *Work) makeAhead(streams []Stream, n int) {
 	w.schedule.ofGroups(&w.memory[a.start], g)
 }
 
-// take returns the noise of s from off on, if it is what comes next.
-func (w *Work) take(s Stream, off uint64, n int) *float32 {
+// take returns the noise of n elements of each of streams, made.n apart, if it is what
+// comes next.
+func (w *Work) take(n int, streams ...Stream) *float32 {
 	a := &w.made
-	if a.next == a.end || off != 0 || n > a.n || a.streams[a.next] != s {
+	if n > a.n || len(streams) > a.end-a.next || !slices.Equal(a.streams[a.next:][:len(streams)], streams) {
 		return nil
 	}
-	a.next++
-	return &w.memory[a.start+(a.next-1)*a.n]
+	first := a.start + a.next*a.n
+	a.next += len(streams)
+	return &w.memory[first]
 }
 
 // passArgs says what a pass does to n elements, which may be many blocks:
@@ -105,8 +110,9 @@ func (w *Work) take(s Stream, off uint64, n int) *float32 {
 //	squares   sums of squares of dst - wx·x - wv·v
 //	grad      dst += we·(extra - wx·x - wv·v)
 //
-// After each block, backX and backV bytes are taken off x and v. Its layout is known
-// to _asm.
+// A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
+// After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
+// Its layout is known to _asm.
 type passArgs struct {
 	dst, x, v, extra *float32
 	n                int
@@ -115,6 +121,8 @@ type passArgs struct {
 	wx, wv, we       float32
 	_                float32
 	masks            *int32
+	blockLen         int
+	backExtra        int
 }
 
 // masks are 32 ones and 32 zeros: from element 32-n on, n ones.
@@ -131,12 +139,13 @@ var zeros [BlockLen]float32
 
 var minusZero = math.Float32frombits(1 << 31)
 
-// inputs sets x and v of the arguments, from element i on, and their weights.
-func (p *passArgs) inputs(x, v []float32, i int, a Affine) {
-	p.masks = &masks[32]
+// inputs sets x and v of the arguments, from element i on, and their weights, for blocks
+// of blockLen elements.
+func (p *passArgs) inputs(x, v []float32, i int, a Affine, blockLen int) {
+	p.masks, p.blockLen = &masks[32], blockLen
 	p.x, p.wx = &zeros[0], minusZero
 	p.v, p.wv = &zeros[0], minusZero
-	p.backX, p.backV = 4*BlockLen, 4*BlockLen
+	p.backX, p.backV = 4*blockLen, 4*blockLen
 	if a.X != 0 {
 		p.x, p.wx, p.backX = &x[i], a.X, 0
 	}
@@ -164,9 +173,11 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	var noise *float32 // of a block
 	made := false      // by Ahead, of all there is
 	if a.Eps != 0 {
-		if noise = w.take(s, off, len(dst)); noise != nil {
-			made = true
-		} else {
+		if off == 0 {
+			noise = w.take(len(dst), s)
+			made = noise != nil
+		}
+		if !made {
 			w.schedule.set(s)
 			w.made.end = w.made.next // its memory is needed
 			noise = &w.memory[w.aligned()]
@@ -175,7 +186,7 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	var unwanted float32
 	for i := 0; i < len(dst); i += BlockLen {
 		p := passArgs{dst: &dst[i], n: min(BlockLen, len(dst)-i), extra: &zeros[0], sums: &unwanted, we: minusZero}
-		p.inputs(x, v, i, a)
+		p.inputs(x, v, i, a, BlockLen)
 		if a.Eps != 0 {
 			p.extra, p.we = noise, a.Eps
 			if !made {
@@ -189,6 +200,32 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 	}
 }
 
+// stepRowsVector does rows of n elements at once if their noise is there or not needed.
+func (w *Work) stepRowsVector(sums, dst, x, v []float32, a Affine, streams []Stream, n int, t Storage) {
+	p := passArgs{extra: &zeros[0], we: minusZero, backExtra: 4 * n}
+	if a.Eps != 0 {
+		noise := w.take(n, streams...)
+		if noise == nil {
+			w.eachRow(sums, dst, x, v, a, streams, n, t)
+			return
+		}
+		p.extra, p.we, p.backExtra = noise, a.Eps, 4*(n-w.made.n)
+	}
+	var unwanted [MaxRows]float32
+	if sums == nil {
+		sums = unwanted[:]
+	}
+	p.dst, p.n, p.sums = &dst[0], len(dst), &sums[:len(streams)][0]
+	p.inputs(x, v, 0, a, n)
+	p.step(t)
+}
+
+func squaresRowsVector(sums, next, x, v []float32, a Affine, n int) {
+	p := passArgs{dst: &next[0], n: len(next), sums: &sums[0]}
+	p.inputs(x, v, 0, a, n)
+	p.squares()
+}
+
 func squaresVector(sums, next, x, v []float32, a Affine) {
 	if len(next) == 0 {
 		return
@@ -197,7 +234,7 @@ func squaresVector(sums, next, x, v []float32, a Affine) {
 	sums = sums[:Blocks(len(next))]
 	for i := 0; i < len(next); i += maxCall {
 		p := passArgs{dst: &next[i], n: min(maxCall, len(next)-i), sums: &sums[i/BlockLen]}
-		p.inputs(x, v, i, a)
+		p.inputs(x, v, i, a, BlockLen)
 		p.squares()
 	}
 }
@@ -210,17 +247,9 @@ func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
 	next = next[:len(dst)]
 	for i := 0; i < len(dst); i += maxCall {
 		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], we: scale}
-		p.inputs(x, v, i, a)
+		p.inputs(x, v, i, a, BlockLen)
 		p.grad()
 	}
-}
-
-// fit returns the n elements of an input, for assembly does not check bounds.
-func fit(x []float32, n int, weight float32) []float32 {
-	if weight == 0 {
-		return nil
-	}
-	return x[:n]
 }
 
 func (s Stream) normalVector(dst []float32, off uint64) {

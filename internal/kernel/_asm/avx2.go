@@ -17,9 +17,10 @@ func (*avx2) zero(v vec)   { VPXOR(v, v, v) }
 // prepare points masks into a table of 32 ones and 32 zeros.
 func (s *avx2) prepare(args reg.Register, count reg.GPVirtual) {
 	s.masks = GP64()
-	MOVQ(at(args, offMask), s.masks)
-	SHLQ(Imm(2), count)
-	SUBQ(count, s.masks)
+	MOVQ(count, s.masks)
+	NEGQ(s.masks)
+	SHLQ(Imm(2), s.masks)
+	ADDQ(at(args, offMask), s.masks)
 }
 
 func (s *avx2) mask(i int) reg.Register {

@@ -36,11 +36,12 @@ const (
 	offV32    = 68
 	offExtr32 = 72
 	offMask   = 80
+	offLen    = 88 // elements of a block
+	offBackE  = 96
 )
 
 const (
-	block   = 1024
-	quarter = block / 4
+	quarter = 256 // elements
 	lanes   = 32
 )
 
@@ -103,7 +104,7 @@ func pass(set isa, k kind, t storage) {
 	}
 	p.left = GP64()
 	Label("block")
-	MOVQ(U32(block), p.left)
+	MOVQ(at(a, offLen), p.left)
 	CMPQ(n, p.left)
 	CMOVQLT(n, p.left)
 	SUBQ(p.left, n)
@@ -135,10 +136,8 @@ func pass(set isa, k kind, t storage) {
 	JLT(LabelRef("rest"))
 	Label("group")
 	p.group(false)
-	for _, r := range []reg.GPVirtual{p.dst, p.x, p.v, p.extra} {
-		if r != nil {
-			ADDQ(Imm(4*lanes), r)
-		}
+	for _, r := range p.rows() {
+		ADDQ(Imm(4*lanes), r)
 	}
 	SUBQ(Imm(lanes), count)
 	JGE(LabelRef("group"))
@@ -147,6 +146,9 @@ func pass(set isa, k kind, t storage) {
 	JZ(LabelRef("done"))
 	set.prepare(a, count)
 	p.group(true)
+	for _, r := range p.rows() { // a short row may be followed by another
+		LEAQ(Mem{Base: r, Index: count, Scale: 4}, r)
+	}
 	Label("done")
 	if k == gradient {
 		TESTQ(p.left, p.left)
@@ -173,10 +175,22 @@ func pass(set isa, k kind, t storage) {
 	// Inputs that stand for absent terms are one block long.
 	SUBQ(at(a, offBackX), p.x)
 	SUBQ(at(a, offBackV), p.v)
+	if k == step {
+		SUBQ(at(a, offBackE), p.extra)
+	}
 	TESTQ(n, n)
 	JNZ(LabelRef("block"))
 	VZEROUPPER()
 	RET()
+}
+
+// rows returns the pointers that the pass moves along.
+func (p *passer) rows() []reg.GPVirtual {
+	rows := []reg.GPVirtual{p.dst, p.x, p.v}
+	if p.kind != squares {
+		rows = append(rows, p.extra)
+	}
+	return rows
 }
 
 // group does 32 elements, or as many as the masks say.
