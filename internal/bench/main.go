@@ -40,7 +40,7 @@ func main() {
 	flag.BoolVar(&o.peers, "peers", false, "measure torch and numpy too")
 	flag.StringVar(&o.python, "python", "/usr/bin/python3", "the `interpreter` that has them")
 	flag.StringVar(&o.json, "json", "", "write results to this `file`")
-	flag.StringVar(&o.plot, "plot", "", "write a plot to this PNG `file`")
+	flag.StringVar(&o.plot, "plot", "", "measure speed over batch, dim and threads, and write a plot of it to this PNG `file`")
 	flag.Parse()
 	if flag.NArg() > 0 || o.rounds < 1 {
 		fmt.Fprintln(os.Stderr, "bench: no arguments, and at least one round (see -h)")
@@ -101,13 +101,15 @@ func run(o options, w io.Writer) error {
 		printTable(w, s, results)
 		all = append(all, results...)
 	}
-	if o.json != "" {
-		if err := writeJSON(o.json, all); err != nil {
+	if o.plot != "" {
+		results, err := plotScaling(o.plot, o)
+		if err != nil {
 			return err
 		}
+		all = append(all, results...)
 	}
-	if o.plot != "" {
-		return plotResults(o.plot, all)
+	if o.json != "" {
+		return writeJSON(o.json, all)
 	}
 	return nil
 }

@@ -55,34 +55,38 @@ func measure(cases []benchCase, o options) ([]result, error) {
 		}
 	}
 	results := make([]result, len(cases))
-	limits := map[string][]float64{} // of every round, by name and threads
+	limits := map[key][]float64{} // of every round, by name and threads
 	for i, c := range cases {
-		limits[key(c.Pass, c.Threads)] = seconds[i]
+		limits[key{c.Pass, c.Threads}] = seconds[i]
 	}
-	fastest := map[string]float64{}
+	fastest := map[key]float64{}
 	for i, c := range cases {
 		r := c.result
 		n := float64(r.Rows * r.Dim)
 		r.Elements = n / median(seconds[i])
 		r.Bytes = r.Elements * float64(c.bytes)
-		if c.limit != "" {
-			r.Limit = medianRatio(limits[key(c.limit, c.Threads)], seconds[i])
+		if limit := limits[key{c.limit, c.Threads}]; limit != nil {
+			r.Limit = medianRatio(limit, seconds[i])
 		}
 		if c.peer() == "" {
-			k := key(r.Pass, r.Threads)
+			k := key{r.Pass, r.Threads}
 			fastest[k] = max(fastest[k], r.Elements)
 		}
 		results[i] = r
 	}
 	for i, c := range cases {
 		if p := c.peer(); p != "" {
-			results[i].Ours = fastest[key(p, c.Threads)] / results[i].Elements
+			results[i].Ours = fastest[key{p, c.Threads}] / results[i].Elements
 		}
 	}
 	return results, nil
 }
 
-func key(pass string, threads int) string { return pass + string(rune('0'+threads)) }
+// A key is what is compared: a pass with some threads.
+type key struct {
+	pass    string
+	threads int
+}
 
 func median(x []float64) float64 {
 	x = slices.Sorted(slices.Values(x))

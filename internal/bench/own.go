@@ -17,6 +17,29 @@ import (
 // ownCases returns the passes of this module on all implementations, and the plain
 // loops that move the same bytes.
 func ownCases(s size) ([]benchCase, error) {
+	threads := []int{1}
+	if n := processors(); n > 1 {
+		threads = append(threads, n)
+	}
+	var cases []benchCase
+	for _, n := range threads {
+		cases = append(cases, limits(s, n)...)
+	}
+	passes, err := passCases(s, implementations(), threads)
+	return append(cases, passes...), err
+}
+
+func processors() int { return runtime.NumCPU() }
+
+// implementations returns names, the fastest first.
+func implementations() []string {
+	names := kernel.Implementations()
+	slices.Reverse(names)
+	return names
+}
+
+// passCases returns the passes on some implementations with some numbers of threads.
+func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	run, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.7}})
 	if err != nil {
 		return nil, err
@@ -39,14 +62,9 @@ func ownCases(s size) ([]benchCase, error) {
 	}
 
 	var cases []benchCase
-	threads := []int{1}
-	if n := runtime.NumCPU(); n > 1 {
-		threads = append(threads, n)
-	}
 	for _, n := range threads {
-		cases = append(cases, limits(s, n)...)
 		cpu := sampler.CPU{Workers: n}
-		for _, name := range slices.Backward(kernel.Implementations()) {
+		for _, name := range names {
 			add := func(pass string, bytes int, limit string, f func()) {
 				w := here(f)
 				cases = append(cases, benchCase{
