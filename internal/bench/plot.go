@@ -85,6 +85,7 @@ func plotScaling(file string, o options) (all []result, err error) {
 		all = append(all, results...)
 	}
 	plots[len(plots)-1].Legend.Left = true
+	plots[len(plots)-1].Y.Max *= 4 // room for the legend
 	for _, p := range plots[:len(plots)-1] {
 		p.Legend = plot.NewLegend()
 	}
@@ -111,7 +112,7 @@ func (panel panel) draw(results []result) (*plot.Plot, error) {
 	p := plot.New()
 	p.Title.Text = panel.title
 	p.X.Label.Text = panel.label
-	p.Y.Min = 0
+	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
 	p.Legend.Top = true
 	overThreads := len(panel.sizes) == 1
 	if !overThreads {
