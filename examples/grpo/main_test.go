@@ -193,6 +193,9 @@ func TestRun(t *testing.T) {
 // Ctrl-C saves and leaves with status 0; what goes on ends with the checkpoint of a
 // run that was not interrupted, byte for byte.
 func TestInterrupted(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector")
+	}
 	if runtime.GOOS == "windows" {
 		t.Skip("a process cannot be sent an interrupt")
 	}

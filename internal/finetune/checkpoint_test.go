@@ -60,6 +60,9 @@ func child(file string) error {
 // A run that is killed, again and again, at whatever moment, ends with the file of a run
 // that was not, byte for byte.
 func TestKilled(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector")
+	}
 	dir := t.TempDir()
 	whole := trainer(t, full(t))
 	if err := whole.Run(t.Context(), childIterations, nil); err != nil {
@@ -130,6 +133,9 @@ func TestKilled(t *testing.T) {
 
 // A run that is stored and loaded after some iterations goes on with the same bits.
 func TestResume(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes long under the race detector")
+	}
 	whole := run(t, full(t), 6)
 	file := filepath.Join(t.TempDir(), "checkpoint")
 	for at := range 6 {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"cps/grpo"
@@ -19,9 +20,16 @@ import (
 	"gonum.org/v1/gonum/diff/fd"
 )
 
+// glyph draws the target once.
+var glyph = sync.OnceValues(func() (Reward, error) { return NewReward("glyph") })
+
 // small is a run that takes no time.
 func small(t tb) Config {
-	return Config{Reward: reward(t, "glyph"), Steps: 4, Prompts: 3, Group: 4, Samples: 2, Every: 3}
+	r, err := glyph()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Reward: r, Steps: 4, Prompts: 3, Group: 4, Samples: 2, Every: 3}
 }
 
 // full uses everything there is.
