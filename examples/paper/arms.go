@@ -67,6 +67,7 @@ func ancestral(eta float64) sampler.Rule {
 var (
 	flowCPS  = arm{name: "cps-0.9", label: "Flow-CPS 0.9", rule: cps(etaCPS), ink: blue}
 	flowSDE  = arm{name: "sde-0.7", label: "Flow-SDE 0.7", rule: sde(etaSDE), ink: orange}
+	flowSDE9 = arm{name: "sde-0.9", label: "Flow-SDE 0.9", rule: sde(etaCPS), ink: red}
 	danceSDE = arm{name: "dance-0.3", label: "Dance-SDE 0.3", rule: dance(etaDance), ink: green}
 	dpmPlus  = arm{name: "dpmpp", label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, ink: purple}
 )
@@ -85,7 +86,7 @@ func (a arm) normalised() arm {
 	a.name += "-gaussian"
 	a.label += ", with denominator"
 	a.gaussian = true
-	a.ink = red
+	a.ink = pink
 	return a
 }
 

@@ -41,7 +41,8 @@ func exploration(r sampler.Rule) (float64, error) {
 }
 
 // matchExploration returns the eta at which a family of rules explores as much as
-// FlowCPS does at the target, by bisection. Exploration must rise with eta.
+// FlowCPS does at the target, by bisection. Exploration must rise with eta. It may jump, as that of rules with Ratio does
+// above 0, where their first step renoises fully; within a jump there is no eta.
 func matchExploration(family func(eta float64) sampler.Rule, target float64) (float64, error) {
 	lo, hi := 0.0, 1.0
 	for {
@@ -65,6 +66,9 @@ func matchExploration(family func(eta float64) sampler.Rule, target float64) (fl
 		} else {
 			hi = m
 		}
+	}
+	if e, err := exploration(family(hi)); err != nil || e-target > 1e-9 {
+		return 0, fmt.Errorf("exploration %v is out of reach: the next is %v", target, e)
 	}
 	return hi, nil
 }

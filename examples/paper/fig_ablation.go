@@ -14,7 +14,7 @@ var ablationRewards = []string{"glyph", "taste"}
 var ablationFigure = figure{
 	id:    "6",
 	title: "Figure 6: Flow-CPS from η 0.1 to 1.0",
-	paper: "The paper reports that more exploration makes rewards rise faster, up to a large η that it takes, 0.9.",
+	paper: "The paper varies η of Flow-CPS from 0.1 to 1.0; its trainings take 0.9.",
 	wants: func() ([]want, error) { return wants(ablationRewards, ablations()...), nil },
 	make:  makeAblation,
 }
@@ -69,14 +69,14 @@ func makeAblation(_ context.Context, s *study, out *section) error {
 			}
 		}
 		d := areas[8].minus(areas[0])
-		out.judge(d.positive(), fmt.Sprintf("%s: η 0.9 is better than 0.1 on the average of the run", reward), "%s", d.text())
+		out.ask(d.positive(), fmt.Sprintf("%s: η 0.9 is better than 0.1 on the average of the run", reward), "%s", d.text())
 		if best == 8 {
-			out.judge(agrees, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "it is the best")
+			out.ask(agrees, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "it is the best")
 			continue
 		}
 		d = areas[best].minus(areas[8])
 		o := map[outcome]outcome{agrees: differs, differs: agrees, cannotSay: cannotSay}[d.positive()]
-		out.judge(o, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "the best is %.1f, by %s", x[best], d.text())
+		out.ask(o, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "the best is %.1f, by %s", x[best], d.text())
 	}
 	out.say("All take the learning rate that was chosen for η 0.9.")
 	if err := savePanels(s.out, out.png(), panels); err != nil {

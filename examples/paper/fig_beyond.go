@@ -45,7 +45,7 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 		for _, a := range arms[1:] {
 			d := values(s.found(arms[0], reward), s.area).minus(values(s.found(a, reward), s.area))
-			out.judge(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal exploration", reward, arms[0].label, a.label), "%s", d.text())
+			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal exploration", reward, arms[0].label, a.label), "%s", d.text())
 		}
 	}
 	out.say("The window of four stochastic and trained steps moves every ten iterations by one; it explores as much at each of its steps, trains four steps of nine, and so costs less.")
@@ -91,7 +91,7 @@ func makeDiversity(_ context.Context, s *study, out *section) error {
 		for _, a := range beyondArms() {
 			d := s.diversities(s.found(a, reward))
 			loss := d[0].minus(d[len(d)-1])
-			out.judge(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), d[0].Mean)
+			out.ask(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), d[0].Mean)
 		}
 	}
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
@@ -117,7 +117,7 @@ func (s *study) diversities(findings []*finding) []sample {
 var gapFigure = figure{
 	id:    "gap",
 	title: "The gap between training and evaluation",
-	paper: beyond + " Training sees the samples of its rule, users those of the ODE. The gap is the reward of the rule's samples less that of the ODE's, of the same trained network.",
+	paper: "The paper argues that noise in the samples of an SDE misleads the reward. Training sees the samples of its rule, users those of the ODE. The gap is the reward of the rule's samples less that of the ODE's, of the same trained network.",
 	wants: func() ([]want, error) { return wants(beyondRewards, beyondArms()...), nil },
 	make:  makeGap,
 }
@@ -199,9 +199,9 @@ func makeHacking(_ context.Context, s *study, out *section) error {
 			k, n := s.found(a.penalised(), reward), s.found(a, reward)
 			novelty := func(f *finding) float64 { return f.Novelty }
 			d := values(n, novelty).minus(values(k, novelty))
-			out.judge(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
+			out.ask(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
 			d = values(n, final).minus(values(k, final))
-			out.judge(d.positive(), fmt.Sprintf("%s: KL costs reward (%s)", reward, a.label), "%s", d.text())
+			out.ask(d.positive(), fmt.Sprintf("%s: KL costs reward (%s)", reward, a.label), "%s", d.text())
 		}
 	}
 	out.say("The penalty is %g times the mean square distance of the velocities from those at the start.", beta)

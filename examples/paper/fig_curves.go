@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"math"
 
 	"gonum.org/v1/plot"
 )
@@ -10,12 +11,12 @@ import (
 var verifiableRewards, preferenceRewards = []string{"glyph", "holes"}, []string{"taste"}
 
 // published are the arms of the paper's reward curves, Flow-CPS first.
-var published = []arm{flowCPS, flowSDE, danceSDE}
+var published = []arm{flowCPS, flowSDE, flowSDE9, danceSDE}
 
 var verifiableFigure = figure{
 	id:    "4",
 	title: "Figure 4: reward curves, verifiable rewards",
-	paper: "The paper reports that with Flow-CPS rewards rise faster, higher and more steadily than with Flow-SDE.",
+	paper: "The paper reports faster and more stable convergence with Flow-CPS than with the SDEs of Flow-GRPO and Dance-GRPO.",
 	wants: func() ([]want, error) { return wants(verifiableRewards, published...), nil },
 	make: func(ctx context.Context, s *study, out *section) error {
 		return s.curves(out, verifiableRewards, published)
@@ -25,7 +26,7 @@ var verifiableFigure = figure{
 var preferenceFigure = figure{
 	id:    "5",
 	title: "Figure 5: reward curves, preference reward",
-	paper: "The paper reports the same for preference models, which see noise and mark it down: there noise-free samples give a truer reward.",
+	paper: "The paper reports the same for preference models, and gives the reason: noise in the samples is detrimental to the learning of the reward, and samples without it are judged more accurately.",
 	wants: func() ([]want, error) { return wants(preferenceRewards, published...), nil },
 	make: func(ctx context.Context, s *study, out *section) error {
 		return s.curves(out, preferenceRewards, published)
@@ -59,6 +60,9 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 		panels = append(panels, []*plot.Plot{left, right})
 		for _, other := range arms[1:] {
 			s.judgeCurves(out, arms[0], other, reward)
+			if other.name == flowSDE.name {
+				s.judgeBands(out, arms[0], other, reward)
+			}
 		}
 	}
 	out.say("Bands are one standard deviation over %d seeds. The first panel is the mean reward of the samples that training draws, the second that of the ODE from the same noise for all runs, as the paper evaluates.", s.seeds)
@@ -78,41 +82,71 @@ func addCurveRows(t *table, a arm, reward, kind string, c curve) {
 	}
 }
 
-// judgeCurves judges whether a gets more reward by the ODE than b: at the end, and over
-// the whole run; and says where their bands lie apart.
+// judgeCurves judges whether a gets more reward by the ODE than b on the average of a run,
+// as who converges faster does.
 func (s *study) judgeCurves(out *section, a, b arm, reward string) {
+	d := values(s.found(a, reward), s.area).minus(values(s.found(b, reward), s.area))
+	out.judge(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than %s on the average of the run", reward, a.label, b.label), "%s", d.text())
+}
+
+// judgeBands judges whether a ends at least as high by the ODE as b, with bands apart
+// somewhere on the way.
+func (s *study) judgeBands(out *section, a, b arm, reward string) {
 	fa, fb := s.found(a, reward), s.found(b, reward)
-	d := values(fa, final).minus(values(fb, final))
+	end := values(fa, final).minus(values(fb, final))
+	g := apart(s.byODE(fa), s.byODE(fb))
+	o := cannotSay
+	switch lower := end.positive() == differs; {
+	case !lower && g.above > 0 && g.below == 0:
+		o = agrees
+	case lower || g.above == 0 && g.below > 0:
+		o = differs
+	}
+	out.judge(o, fmt.Sprintf("%s: %s ends at least as high by the ODE as %s, and their bands lie apart on the way", reward, a.label, b.label),
+		"the end differs by %s; bands %s", end.text(), g.text())
+	out.key()
+}
+
+// judgeEnds judges whether a ends higher by the ODE than b.
+func (s *study) judgeEnds(out *section, a, b arm, reward string) {
+	d := values(s.found(a, reward), final).minus(values(s.found(b, reward), final))
 	out.judge(d.positive(), fmt.Sprintf("%s: %s ends higher by the ODE than %s", reward, a.label, b.label), "%s", d.text())
-	d = values(fa, s.area).minus(values(fb, s.area))
-	ca, cb := s.byODE(fa), s.byODE(fb)
-	out.judge(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than %s on the average of the run", reward, a.label, b.label),
-		"%s; bands %s", d.text(), apart(ca, cb))
 }
 
 // text says a difference with its interval.
-func (d difference) text() string { return fmt.Sprintf("%+.4f ± %.4f", d.Value, d.Half) }
+func (d difference) text() string {
+	if math.IsInf(d.Half, 1) {
+		return fmt.Sprintf("%+.4f ± unknown", d.Value)
+	}
+	return fmt.Sprintf("%+.4f ± %.4f", d.Value, d.Half)
+}
 
-// apart says at how many evaluations the bands of a and b do not overlap.
-func apart(a, b curve) string {
-	above, below, first := 0, 0, -1
+// A gap says at how many evaluations two bands do not overlap.
+type gap struct{ above, below, first, of int }
+
+func apart(a, b curve) gap {
+	g := gap{first: -1, of: len(a.x)}
 	for i := range a.x {
 		if a.y[i].N < 2 {
 			continue // no band
 		}
 		switch {
 		case a.y[i].low() > b.y[i].high():
-			above++
-			if first < 0 {
-				first = int(a.x[i])
+			g.above++
+			if g.first < 0 {
+				g.first = int(a.x[i])
 			}
 		case a.y[i].high() < b.y[i].low():
-			below++
+			g.below++
 		}
 	}
-	text := fmt.Sprintf("apart with the first above at %d of %d evaluations", above, len(a.x))
-	if above > 0 {
-		text += fmt.Sprintf(" (first at iteration %d)", first)
+	return g
+}
+
+func (g gap) text() string {
+	text := fmt.Sprintf("apart with the first arm above at %d of %d evaluations", g.above, g.of)
+	if g.above > 0 {
+		text += fmt.Sprintf(" (from iteration %d)", g.first)
 	}
-	return text + fmt.Sprintf(", below at %d", below)
+	return text + fmt.Sprintf(", below at %d", g.below)
 }

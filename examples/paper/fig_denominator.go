@@ -16,7 +16,7 @@ var denominatorRewards = []string{"glyph", "taste"}
 var denominatorFigure = figure{
 	id:    "10",
 	title: "Figure 10: log p with and without its denominator",
-	paper: "The paper drops the denominator 2σ² of the Gaussian log p (Eq. 15 for Eq. 14), and reports that training is more stable without it.",
+	paper: "The paper drops the denominator 2σ² of the Gaussian log p (Eq. 15 for Eq. 14), and compares training with and without.",
 	wants: func() ([]want, error) {
 		return wants(denominatorRewards, flowCPS, flowCPS.normalised()), nil
 	},
@@ -40,7 +40,8 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		}
 		legendAbove(p, len(arms))
 		panels = append(panels, p)
-		s.judgeCurves(out, arms[0], arms[1], reward)
+		d := values(s.found(arms[0], reward), s.area).minus(values(s.found(arms[1], reward), s.area))
+		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())
 		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
 		if s.seeds > 1 {
 			out.say("Over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
@@ -59,7 +60,7 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		zero = append(zero, plotter.XY{X: float64(i)})
 		data.add(flowCPS.normalised().label, "", "weight", i, w, 0., 1)
 	}
-	if err := addLine(p, "", xy, red, false); err != nil {
+	if err := addLine(p, "", xy, pink, false); err != nil {
 		return err
 	}
 	if err := addLine(p, "", zero, blue, false); err != nil {

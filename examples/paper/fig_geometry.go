@@ -16,7 +16,7 @@ import (
 var geometryFigure = figure{
 	id:    "3",
 	title: "Figure 3: the geometry of a step",
-	paper: "The paper draws the predicted and the new noise of a step as two sides of a right triangle: Flow-CPS turns a radius of the length that the schedule says, the Euler step of Flow-SDE leaves the circle.",
+	paper: "The paper draws a step as geometry: predicted and new noise are at right angles, and Flow-CPS keeps the length of their sum at what the schedule says. Here both are drawn as η rises, in units of that length.",
 	make:  makeGeometry,
 }
 
@@ -77,16 +77,8 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 	}
 	out.table = shown
-	on := agrees
-	if worst["Flow-CPS, η to 1"] > 1e-12 {
-		on = differs
-	}
-	out.judge(on, "Flow-CPS stays on the circle at every η", "the level is off by a factor of at most 1 ± %.1g", worst["Flow-CPS, η to 1"])
-	off := agrees
-	if worst["Flow-SDE, η to 1"] < 1e-3 {
-		off = differs
-	}
-	out.judge(off, "Flow-SDE leaves the circle", "at η 1 it is off by %.0f %%", 100*worst["Flow-SDE, η to 1"])
+	out.judge(is(worst["Flow-CPS, η to 1"] < 1e-12), "Flow-CPS stays on the circle at every η", "the level is off by a factor of at most 1 ± %.1g", worst["Flow-CPS, η to 1"])
+	out.judge(is(worst["Flow-SDE, η to 1"] > 1e-3), "Flow-SDE leaves the circle", "at η 1 it is off by %.0f %%", 100*worst["Flow-SDE, η to 1"])
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}

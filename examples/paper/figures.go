@@ -31,11 +31,31 @@ type section struct {
 type verdict struct {
 	claim, evidence string
 	outcome
+	own bool // a question of this study, not a claim of the paper
+	key bool // it stands at the top of the page
 }
 
-func (s *section) judge(o outcome, claim, evidence string, args ...any) {
-	s.verdicts = append(s.verdicts, verdict{claim, fmt.Sprintf(evidence, args...), o})
+// word is the outcome on the page.
+func (v verdict) word() string {
+	if v.own {
+		return v.answer()
+	}
+	return v.String()
 }
+
+// judge judges a claim of the paper.
+func (s *section) judge(o outcome, claim, evidence string, args ...any) {
+	s.verdicts = append(s.verdicts, verdict{claim: claim, evidence: fmt.Sprintf(evidence, args...), outcome: o})
+}
+
+// ask answers a question that is not the paper's.
+func (s *section) ask(o outcome, claim, evidence string, args ...any) {
+	s.judge(o, claim, evidence, args...)
+	s.verdicts[len(s.verdicts)-1].own = true
+}
+
+// key puts the last verdict at the top of the page.
+func (s *section) key() { s.verdicts[len(s.verdicts)-1].key = true }
 
 func (s *section) say(format string, args ...any) {
 	s.text = append(s.text, fmt.Sprintf(format, args...))

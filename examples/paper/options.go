@@ -28,8 +28,8 @@ type budget struct {
 }
 
 var (
-	full  = budget{iterations: 60, group: 12, every: 5, samples: 40, rates: []float64{2e-4, 5e-4, 1e-3, 2e-3}, tuningSeeds: 2, images: 100}
-	brief = budget{iterations: 4, group: 4, every: 2, samples: 4, rates: []float64{5e-4, 1e-3}, tuningSeeds: 1, images: 20}
+	full  = budget{iterations: 60, group: 12, every: 5, samples: 30, rates: []float64{2e-4, 5e-4, 1e-3, 2e-3}, tuningSeeds: 2, images: 100}
+	brief = budget{iterations: 2, group: 4, every: 1, samples: 4, rates: []float64{5e-4, 1e-3}, tuningSeeds: 1, images: 20}
 )
 
 func (o options) budget() budget {

@@ -83,18 +83,12 @@ func (s *study) overall() []verdict {
 		}
 		t = t.Add(f.Timing)
 	}
-	exact := agrees
-	if off > 0 {
-		exact = differs
-	}
-	all.judge(exact, "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, %d of which diverged later", iterations-off, iterations, len(s.findings), stopped)
-	small := agrees
-	if !(t.Share() < maxShare) {
-		small = differs
-	}
-	all.judge(small, fmt.Sprintf("this library takes less than %.0f %% of the time of an iteration", 100*maxShare),
+	all.ask(is(off == 0), "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, %d of which diverged later", iterations-off, iterations, len(s.findings), stopped)
+	all.key()
+	all.ask(is(t.Share() < maxShare), fmt.Sprintf("this library takes less than %.0f %% of the time of an iteration", 100*maxShare),
 		"%.1f %%: sampling arithmetic %.1f %%, log p %.1f %%, advantages, loss and gradients %.1f %%",
 		100*t.Share(), percent(t, int64(t.Sampling)), percent(t, int64(t.LogProb)), percent(t, int64(t.Gradients)))
+	all.key()
 	return all.verdicts
 }
 
@@ -107,15 +101,14 @@ func (s *study) writePage(chosen []figure, sections []section) error {
 	return finetune.WriteFile(filepath.Join(s.out, "paper.md"), func(w io.Writer) error {
 		p := &printer{w: w}
 		s.head(p)
-		p.line("## Verdicts in short\n")
-		p.line("| | agrees | differs | cannot say |")
-		p.line("|---|---|---|---|")
+		p.keys(sections, s.overall())
+		p.line("## Verdicts by figure\n")
+		p.line("| | agrees | differs | cannot say | yes | no | cannot say |")
+		p.line("|---|---|---|---|---|---|---|")
 		for i, f := range chosen {
 			p.counts("["+f.title+"](#"+f.fileName()+")", sections[i].verdicts)
 		}
-		p.counts("All trainings", s.overall())
 		p.line("")
-		p.verdicts(s.overall())
 		for i, f := range chosen {
 			p.section(f, sections[i])
 		}
@@ -140,16 +133,36 @@ func (p *printer) counts(title string, verdicts []verdict) {
 	if len(verdicts) == 0 {
 		return
 	}
-	n := map[outcome]int{}
+	var paper, own [3]int
 	for _, v := range verdicts {
-		n[v.outcome]++
+		if v.own {
+			own[v.outcome]++
+		} else {
+			paper[v.outcome]++
+		}
 	}
-	p.line("| %s | %d | %d | %d |", title, n[agrees], n[differs], n[cannotSay])
+	p.line("| %s | %d | %d | %d | %d | %d | %d |", title, paper[agrees], paper[differs], paper[cannotSay], own[agrees], own[differs], own[cannotSay])
+}
+
+// keys lists the verdicts that stand at the top.
+func (p *printer) keys(sections []section, overall []verdict) {
+	var keys []verdict
+	for _, s := range append(slices.Clone(sections), section{verdicts: overall}) {
+		for _, v := range s.verdicts {
+			if v.key {
+				keys = append(keys, v)
+			}
+		}
+	}
+	if len(keys) > 0 {
+		p.line("## In short\n")
+		p.verdicts(keys)
+	}
 }
 
 func (p *printer) verdicts(all []verdict) {
 	for _, v := range all {
-		p.line("* **%s**: %s. %s.", v.outcome, v.claim, upper(v.evidence))
+		p.line("* **%s**: %s. %s.", v.word(), v.claim, upper(v.evidence))
 	}
 	if len(all) > 0 {
 		p.line("")
@@ -207,15 +220,15 @@ func (s *study) head(p *printer) {
 	if s.quick {
 		p.line("**This is a quick run, which shows that everything works. Its numbers mean nothing.**\n")
 	}
-	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers, but those of time, are functions of the command: it gives the same again on this architecture.\n",
+	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers but those of time, are functions of the command: it gives the same again on this architecture.\n",
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
-	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* mean that a 95 %% interval of a difference (Welch's t-test over seeds; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. " +
+	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Welch's t-test over seeds; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. " +
 		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
 	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, no clipping and no KL where nothing else is said.", s.iterations, s.group, steps, steps-1)
 	p.line("* The ODE is evaluated every %d iterations with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", s.every, s.samples)
-	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d seeds that are not used for anything else: the same budget for all. KL and the ablation of η take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
-	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7, Dance-SDE DanceGRPO's 0.3.")
+	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. KL and the ablation of η take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
+	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
 	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples.\n")
 }
@@ -260,7 +273,7 @@ func printVerdicts(w io.Writer, chosen []figure, sections []section) {
 		}
 		fmt.Fprintf(w, "\n%s\n", f.title)
 		for _, v := range sections[i].verdicts {
-			fmt.Fprintf(w, "  %-10s  %s (%s)\n", v.outcome, v.claim, v.evidence)
+			fmt.Fprintf(w, "  %-10s  %s (%s)\n", v.word(), v.claim, v.evidence)
 		}
 	}
 }

@@ -41,22 +41,34 @@ func (a sample) minus(b sample) difference {
 	}
 	va, vb := a.se()*a.se(), b.se()*b.se()
 	if va+vb == 0 {
-		d.Half = 0
-		return d
+		return d // a coincidence of few seeds, not certainty
 	}
 	nu := (va + vb) * (va + vb) / (va*va/float64(a.N-1) + vb*vb/float64(b.N-1))
 	d.Half = math.Sqrt(va+vb) * distuv.StudentsT{Sigma: 1, Nu: nu}.Quantile(0.975)
 	return d
 }
 
-// An outcome is what the data says of a claim.
-type outcome string
+// An outcome is what the numbers say of a claim.
+type outcome uint8
 
 const (
-	agrees    outcome = "agrees"
-	differs   outcome = "differs"
-	cannotSay outcome = "cannot say"
+	cannotSay outcome = iota
+	agrees
+	differs
 )
+
+func (o outcome) String() string { return [...]string{"cannot say", "agrees", "differs"}[o] }
+
+// answer is the outcome of a question of our own.
+func (o outcome) answer() string { return [...]string{"cannot say", "yes", "no"}[o] }
+
+// is judges a plain fact.
+func is(fact bool) outcome {
+	if fact {
+		return agrees
+	}
+	return differs
+}
 
 // positive judges the claim that the difference is above 0.
 func (d difference) positive() outcome {

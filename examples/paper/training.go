@@ -112,7 +112,12 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	}
 	f.Config, f.Iterations = c.String(), b.iterations
 	f.History, f.Timing = trainer.History(), trainer.Timing()
-	if err := b.judge(ctx, trainer, f); err != nil {
+	if f.Diverged != "" {
+		err = b.judgeDiverged(ctx, c, f)
+	} else {
+		err = b.judge(ctx, trainer, f)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	}
 	err = finetune.WriteFile(b.path(t), func(w io.Writer) error { return json.NewEncoder(w).Encode(f) })
@@ -125,17 +130,27 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	return f, nil
 }
 
-// judge evaluates the trained network. Of a run that diverged the last evaluation is
-// all there is.
-func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) (err error) {
-	if f.Diverged != "" {
-		for _, it := range f.History {
-			if it.Eval != nil {
-				f.Final, f.Rule = *it.Eval, *it.Eval
-			}
-		}
-		return nil
+// judgeDiverged takes the last evaluation before the end for the final one. There is always
+// that of the network at the start.
+func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding) error {
+	start, err := finetune.New(c)
+	if err != nil {
+		return err
 	}
+	if f.Final, err = start.Evaluate(ctx); err != nil {
+		return err
+	}
+	for _, it := range f.History {
+		if it.Eval != nil {
+			f.Final = *it.Eval
+		}
+	}
+	f.Rule = f.Final
+	return nil
+}
+
+// judge evaluates the trained network.
+func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) (err error) {
 	if f.Final, err = trainer.Evaluate(ctx); err != nil {
 		return err
 	}

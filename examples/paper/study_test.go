@@ -1,0 +1,109 @@
+package main
+
+import (
+	"io"
+	"math"
+	"testing"
+
+	"cps/internal/finetune"
+)
+
+// fake is what a training would find with one evaluation, at the end.
+func fake(reward float64) *finding {
+	return &finding{
+		History: []finetune.Iteration{{Reward: 2 * reward, Eval: &finetune.Evaluation{}}},
+		Final:   finetune.Evaluation{Reward: reward},
+	}
+}
+
+func fakeStudy(b budget, seeds int) *study {
+	return &study{options: options{seeds: seeds}, budget: b, progress: io.Discard, findings: map[string]*finding{}}
+}
+
+// The best rate is the one with the highest average reward over held-out seeds; one with
+// which a run diverged is never it.
+func TestChoose(t *testing.T) {
+	b := budget{iterations: 1, every: 1, rates: []float64{1, 2, 3, 4}, tuningSeeds: 2}
+	s := fakeStudy(b, 3)
+	for rate, rewards := range map[float64][2]float64{1: {1, 3}, 2: {3, 3}, 3: {2, 4}, 4: {9, 9}} {
+		for k, r := range rewards {
+			f := fake(r)
+			if rate == 4 && k == 1 {
+				f.Diverged = "NaN"
+			}
+			s.findings[training{flowCPS, "glyph", rate, uint64(heldOut + 1 + k)}.file()] = f
+		}
+	}
+	w := want{flowCPS, "glyph"}
+	s.choose(w)
+	s.choose(w) // once is enough
+	if len(s.trials) != 4 {
+		t.Fatalf("%d trials", len(s.trials))
+	}
+	if rate := s.rate(w); rate != 2 { // of 2 and 3, which are equal, the lower
+		t.Errorf("chose %v of %+v", rate, s.trials)
+	}
+	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "diverged" {
+		t.Errorf("the score of a rate that diverged is %v, %q", x, s.trials[3].text())
+	}
+	// An arm that takes another's rate, on the seeds of results.
+	runs := s.runs(want{flowCPS.penalised(), "glyph"})
+	if len(runs) != 3 || runs[0].rate != 2 || runs[0].seed != 1 || runs[2].seed != 3 {
+		t.Errorf("runs %+v", runs)
+	}
+}
+
+// Curves are means and bands over seeds; who diverged stands still.
+func TestCurves(t *testing.T) {
+	s := fakeStudy(budget{iterations: 2, every: 1}, 2)
+	long, short := fake(4), fake(2)
+	long.History = append(long.History, finetune.Iteration{Reward: 10, Eval: &finetune.Evaluation{Reward: 1}})
+	all := []*finding{long, short}
+	c := s.byODE(all)
+	want := []sample{{0, 0, 2}, {1.5, math.Sqrt2 / 2, 2}, {3, math.Sqrt2, 2}}
+	for i, w := range want {
+		if g := c.y[i]; math.Abs(g.Mean-w.Mean)+math.Abs(g.Std-w.Std) > 1e-15 || g.N != 2 || c.x[i] != float64(i) {
+			t.Errorf("by the ODE at %v: %+v, want %+v", c.x[i], g, w)
+		}
+	}
+	c = s.inTraining(all)
+	if len(c.y) != 2 || c.y[0].Mean != 6 || c.y[1].Mean != 7 {
+		t.Errorf("in training: %+v", c)
+	}
+}
+
+// Every arm that a figure wants can be trained, its rate comes from an arm that the same
+// figure trains, and names tell arms apart.
+func TestFigures(t *testing.T) {
+	if err := (options{out: "x", seeds: 1, only: figureIDs()}).check(nil); err != nil {
+		t.Error(err)
+	}
+	reward := finetune.Reward{Name: "x", Score: func([]float64, []float32, []int) {}}
+	arms := map[string]arm{}
+	for _, f := range figures {
+		all, err := wanted([]figure{f})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, w := range all {
+			if _, err := finetune.New(w.config(full, reward, 1e-3, 1)); err != nil {
+				t.Errorf("%s: %s: %v", f.id, w.name, err)
+			}
+			source := false
+			for _, v := range all {
+				source = source || v.like == "" && v.name == w.tuned() && v.reward == w.reward
+			}
+			// Flow-CPS 0.5 is both in the ablation, with the rate of 0.9, and with its own.
+			if !source {
+				t.Errorf("%s: nothing tunes %s for %s", f.id, w.tuned(), w.name)
+			}
+			if old, ok := arms[w.name]; ok && (old.rule != w.rule || old.beta != w.beta || old.gaussian != w.gaussian || old.window != w.window) {
+				t.Errorf("two arms are called %s", w.name)
+			}
+			arms[w.name] = w.arm
+		}
+	}
+	if len(arms) != 24 {
+		t.Errorf("%d arms", len(arms))
+	}
+}

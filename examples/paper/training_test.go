@@ -1,0 +1,148 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+
+	"cps/internal/finetune"
+)
+
+// small is a budget with a checkpoint on the way.
+var small = budget{iterations: saveEvery + 3, group: 2, every: 10, samples: 2, rates: []float64{1e-4, 1e-3}, tuningSeeds: 1, images: 2}
+
+func testBench(t *testing.T, b budget) *bench {
+	t.Helper()
+	w, err := newBench(b, t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// A training that is interrupted and goes on finds what it would have found, to the bit;
+// one that is done is not done again.
+func TestResume(t *testing.T) {
+	job := training{flowCPS.penalised(), "glyph", 1e-3, 3}
+	want, err := testBench(t, small).run(t.Context(), job, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, stop := range []int{5, saveEvery + 1} {
+		b := testBench(t, small)
+		ctx, cancel := context.WithCancel(t.Context())
+		done := 0
+		_, err := b.run(ctx, job, func(n int) {
+			if done += n; done == stop {
+				cancel()
+			}
+		})
+		if err == nil {
+			t.Fatal("it was not interrupted")
+		}
+		resumed := 0
+		got, err := b.run(t.Context(), job, func(n int) {
+			if resumed == 0 && n != stop {
+				t.Errorf("goes on after %d iterations, want %d", n, stop)
+			}
+			resumed += n
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if resumed != small.iterations {
+			t.Errorf("reports %d iterations, want %d", resumed, small.iterations)
+		}
+		sameFinding(t, got, want)
+
+		// From the file, without a training: a cancelled context would stop one.
+		again, err := b.run(ctx, job, func(int) {})
+		if err != nil {
+			t.Fatal(err)
+		}
+		sameFinding(t, again, want)
+	}
+}
+
+func sameFinding(t *testing.T, got, want *finding) {
+	t.Helper()
+	a, b := *got, *want
+	a.Timing, b.Timing = finetune.Timing{}, finetune.Timing{}
+	if !reflect.DeepEqual(a, b) {
+		t.Errorf("found %+v, want %+v", a, b)
+	}
+}
+
+// What was found with other settings does not count.
+func TestOtherSettings(t *testing.T) {
+	b := testBench(t, small)
+	b.iterations = 2
+	job := training{flowCPS, "glyph", 1e-3, 3}
+	first, err := b.run(t.Context(), job, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.iterations = 3
+	second, err := b.run(t.Context(), job, func(int) {})
+	if err != nil || len(second.History) != 3 {
+		t.Errorf("%d iterations, %v; want 3", len(second.History), err)
+	}
+	b.group++
+	third, err := b.run(t.Context(), job, func(int) {})
+	if err != nil || third.Config == second.Config || first.Config != second.Config {
+		t.Errorf("%v; group %d: %s", err, b.group, third.Config)
+	}
+	if err := os.WriteFile(b.path(job), []byte("{"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.run(t.Context(), job, func(int) {}); err == nil || !strings.Contains(err.Error(), filepath.Base(b.path(job))) {
+		t.Errorf("a damaged file: %v", err)
+	}
+}
+
+// A training whose numbers outgrow their type is a result, with the evaluation before.
+func TestDiverged(t *testing.T) {
+	b := testBench(t, small)
+	f, err := b.run(t.Context(), training{flowCPS, "glyph", 1e30, 1}, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f.Diverged == "" || len(f.History) != 0 {
+		t.Fatalf("diverged %q after %d iterations", f.Diverged, len(f.History))
+	}
+	start, err := finetune.New(flowCPS.config(small, b.rewards["glyph"], 1, 1))
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := start.Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	last := e.Reward
+	if f.Final.Reward != last {
+		t.Errorf("final reward %v, want that before, %v", f.Final.Reward, last)
+	}
+	if y := small.rewardsBy(f); len(y) != len(small.evaluations()) || y[0] != last || y[len(y)-1] != last {
+		t.Errorf("rewards %v, want %d times %v", y, len(small.evaluations()), last)
+	}
+}
+
+func TestEvaluations(t *testing.T) {
+	b := budget{iterations: 5, every: 2}
+	if x := b.evaluations(); !reflect.DeepEqual(x, []float64{0, 2, 4, 5}) {
+		t.Errorf("evaluations at %v", x)
+	}
+	f := &finding{Final: finetune.Evaluation{Reward: 9}}
+	for i := range 5 {
+		f.History = append(f.History, finetune.Iteration{})
+		if i%2 == 0 {
+			f.History[i].Eval = &finetune.Evaluation{Reward: float64(i)}
+		}
+	}
+	if y := b.rewardsBy(f); !reflect.DeepEqual(y, []float64{0, 2, 4, 9}) {
+		t.Errorf("rewards %v", y)
+	}
+}
