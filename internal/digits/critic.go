@@ -226,7 +226,8 @@ func (d *damager) next(class int) float64 {
 	}
 	if d.rand.IntN(8) > 0 {
 		// Noise from hardly visible to a picture of nothing, alike on a scale of ratios.
-		sigma := exp(float32(math.Log(0.02) + d.rand.Float64()*math.Log(40)))
+		const lo, ratio = -3.912023005428146, 3.6888794541139363 // logarithms of 0.02 and 40
+		sigma := exp(float32(lo + float64(d.rand.Float64()*ratio)))
 		var e [Dim]float32
 		noise.Normal(e[:], d.key, noise.ID{Sample: d.drawn}, 0)
 		d.drawn++
