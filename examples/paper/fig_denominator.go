@@ -47,7 +47,7 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 			out.say("Over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
 		}
 	}
-	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log₁₀ of the weight; without denominator 0")
+	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log10 of the weight")
 	line := schedule.Linear(steps)
 	var xy, zero plotter.XYs
 	for i := range steps - 1 {

@@ -155,12 +155,12 @@ func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]l
 		}
 		shown.add(r.label, v.preserves(), last.Level, math.Abs(last.Accumulated), end)
 	}
-	left.Legend.Top = true
-	left.Legend.XOffs = -vg.Points(6)
+	left.Legend.Left = true // below the line
+	left.Legend.XOffs, left.Legend.YOffs = vg.Points(6), vg.Points(4)
 	left.Y.Max, right.Y.Max = min(left.Y.Max, 1.3), min(right.Y.Max, 0.3)
 	out.table = shown
 	out.say("The analytic level holds where the model is exact. The measured one is that of the latents, on the pixels that hardly vary in the data: there the latent is signal times their mean, and the rest is noise; %d samples. "+
-		"It is below the analytic one where the network takes off noise that a step before left.", len(l.classes))
+		"The two differ where a step begins with more noise than the network is told: what the network makes of the surplus is measured, and no part of the audit.", len(l.classes))
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{{left, right}}); err != nil {
 		return nil, err
 	}

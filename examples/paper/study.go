@@ -89,9 +89,7 @@ func (s *study) train(ctx context.Context, all []want) error {
 		}
 	}
 	for _, w := range all {
-		for _, t := range s.runs(w) {
-			runs = append(runs, t)
-		}
+		runs = append(runs, s.runs(w)...)
 	}
 	return s.do(ctx, "trainings", runs)
 }
