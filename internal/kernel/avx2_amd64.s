@@ -6,12 +6,14 @@
 
 // func normalsAVX2(dst *float32, groups int, block uint32, s *byte)
 // Requires: AVX, AVX2
-TEXT ·normalsAVX2(SB), NOSPLIT, $448-32
+TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
-	MOVL         block+16(FP), BX
-	VMOVD        BX, X0
+	LEAQ         31(SP), BX
+	ANDQ         $-32, BX
+	MOVL         block+16(FP), SI
+	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
@@ -30,8 +32,8 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $448-32
 	VPBROADCASTD 644(DX), Y7
 	VPXOR        Y7, Y5, Y5
 	VPXOR        Y7, Y6, Y6
-	VMOVDQU      Y3, 128(SP)
-	VMOVDQU      Y4, 192(SP)
+	VMOVDQU      Y3, 128(BX)
+	VMOVDQU      Y4, 192(BX)
 	VPBROADCASTD 648(DX), Y3
 	VPXOR        Y3, Y2, Y2
 	VPXOR        Y3, Y1, Y1
@@ -42,174 +44,174 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $448-32
 	VPBROADCASTD 652(DX), Y5
 	VPSRLQ       $0x20, Y2, Y6
 	VPXOR        128(DX), Y6, Y6
-	VPXOR        128(SP), Y6, Y6
-	VMOVDQU      Y2, 128(SP)
+	VPXOR        128(BX), Y6, Y6
+	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y1, Y2
 	VPXOR        128(DX), Y2, Y2
-	VPXOR        192(SP), Y2, Y2
-	VMOVDQU      Y1, 192(SP)
+	VPXOR        192(BX), Y2, Y2
+	VMOVDQU      Y1, 192(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        160(DX), Y1, Y1
 	VPXOR        Y5, Y1, Y1
-	VMOVDQU      Y3, 160(SP)
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        160(DX), Y3, Y3
 	VPXOR        Y5, Y3, Y3
-	VMOVDQU      Y4, 224(SP)
+	VMOVDQU      Y4, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y6, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y1, Y5
 	VPXOR        192(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        192(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        224(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y2, Y4
 	VPXOR        224(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y2, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y2, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y2, Y5
 	VPXOR        256(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y2, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        256(DX), Y2, Y2
-	VPXOR        192(SP), Y2, Y2
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y2, Y2
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        288(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        288(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y1, Y5
 	VPXOR        320(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        320(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        352(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y2, Y4
 	VPXOR        352(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y2, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y2, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y2, Y5
 	VPXOR        384(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y2, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        384(DX), Y2, Y2
-	VPXOR        192(SP), Y2, Y2
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y2, Y2
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        416(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        416(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y1, Y5
 	VPXOR        448(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        448(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        480(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y2, Y4
 	VPXOR        480(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y2, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y2, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y2, Y5
 	VPXOR        512(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y2, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        512(DX), Y2, Y2
-	VPXOR        192(SP), Y2, Y2
-	VMOVDQU      Y3, 192(SP)
+	VPXOR        192(BX), Y2, Y2
+	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        544(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
-	VMOVDQU      Y4, 160(SP)
+	VPXOR        160(BX), Y3, Y3
+	VMOVDQU      Y4, 160(BX)
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        544(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y4, Y4
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2, Y2
-	VPSHUFD      $0xa0, 192(SP), Y5
-	VPBLENDD     $0x55, 128(SP), Y5, Y5
+	VPSHUFD      $0xa0, 192(BX), Y5
+	VPBLENDD     $0x55, 128(BX), Y5, Y5
 	VPSRLQ       $0x20, Y1, Y6
 	VPBLENDD     $0xaa, Y3, Y6, Y6
 	VPXOR        Y5, Y6, Y6
 	VPXOR        576(DX), Y6, Y6
-	VMOVDQU      Y6, (SP)
+	VMOVDQU      Y6, (BX)
 	VPSHUFD      $0xa0, Y3, Y3
 	VPBLENDD     $0xaa, Y3, Y1, Y3
-	VMOVDQU      Y3, 32(SP)
-	VPSHUFD      $0xa0, 224(SP), Y1
-	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VMOVDQU      Y3, 32(BX)
+	VPSHUFD      $0xa0, 224(BX), Y1
+	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y4, Y3
 	VPBLENDD     $0xaa, Y2, Y3, Y3
 	VPXOR        Y1, Y3, Y3
 	VPXOR        608(DX), Y3, Y3
-	VMOVDQU      Y3, 64(SP)
+	VMOVDQU      Y3, 64(BX)
 	VPSHUFD      $0xa0, Y2, Y1
 	VPBLENDD     $0xaa, Y1, Y4, Y1
-	VMOVDQU      Y1, 96(SP)
+	VMOVDQU      Y1, 96(BX)
 	DECQ         CX
 	JZ           last
 
 group:
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
-	VMOVDQU      (SP), Y2
+	VMOVDQU      (BX), Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y3
-	VMOVDQU      64(SP), Y4
+	VMOVDQU      64(BX), Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
-	VMOVDQU      96(SP), Y5
+	VMOVDQU      96(BX), Y5
 	VPADDD       w_8_0_8_0_8_0_8_0<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y3, Y6
 	VPBLENDW     $0xaa, w8_4b000000<>+0(SB), Y2, Y7
@@ -232,9 +234,9 @@ group:
 	VPXOR        Y13, Y10, Y10
 	VPXOR        Y13, Y12, Y12
 	VCVTDQ2PS    Y11, Y11
-	VMOVDQU      Y6, 128(SP)
+	VMOVDQU      Y6, 128(BX)
 	VSUBPS       w8_53000080<>+0(SB), Y2, Y2
-	VMOVDQU      Y8, 192(SP)
+	VMOVDQU      Y8, 192(BX)
 	VSUBPS       w8_53000080<>+0(SB), Y4, Y4
 	VPBROADCASTD 648(DX), Y6
 	VPXOR        Y6, Y3, Y3
@@ -253,30 +255,30 @@ group:
 	VPSRLQ       $0x20, Y3, Y10
 	VPXOR        128(DX), Y10, Y10
 	VPSUBD       w8_4f3504f3<>+0(SB), Y2, Y2
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VPSUBD       w8_4f3504f3<>+0(SB), Y4, Y4
-	VMOVDQU      Y3, 128(SP)
+	VMOVDQU      Y3, 128(BX)
 	VMULPS       w8_b8153b1c<>+0(SB), Y9, Y3
 	VPSRLQ       $0x20, Y1, Y12
 	VPXOR        128(DX), Y12, Y12
 	VPSRAD       $0x17, Y2, Y13
-	VPXOR        192(SP), Y12, Y12
+	VPXOR        192(BX), Y12, Y12
 	VPSRAD       $0x17, Y4, Y14
-	VMOVDQU      Y1, 192(SP)
+	VMOVDQU      Y1, 192(BX)
 	VMULPS       w8_b9a75889<>+0(SB), Y9, Y1
 	VPSRLQ       $0x20, Y6, Y15
 	VPXOR        160(DX), Y15, Y15
 	VPAND        w8_007fffff<>+0(SB), Y2, Y2
 	VPXOR        Y8, Y15, Y15
 	VPAND        w8_007fffff<>+0(SB), Y4, Y4
-	VMOVDQU      Y6, 160(SP)
+	VMOVDQU      Y6, 160(BX)
 	VADDPS       w8_3b2324b6<>+0(SB), Y3, Y3
 	VPSRLQ       $0x20, Y7, Y6
 	VPXOR        160(DX), Y6, Y6
 	VCVTDQ2PS    Y13, Y13
 	VPXOR        Y8, Y6, Y6
 	VCVTDQ2PS    Y14, Y14
-	VMOVDQU      Y7, 224(SP)
+	VMOVDQU      Y7, 224(BX)
 	VPADDD       w8_3f3504f3<>+0(SB), Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y15, Y7
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
@@ -288,30 +290,30 @@ group:
 	VMULPS       w8_bfb17218<>+0(SB), Y13, Y13
 	VPXOR        192(DX), Y12, Y12
 	VMULPS       w8_bfb17218<>+0(SB), Y14, Y14
-	VPXOR        128(SP), Y12, Y12
+	VPXOR        128(BX), Y12, Y12
 	VMULPS       Y9, Y3, Y3
-	VMOVDQU      Y7, 128(SP)
+	VMOVDQU      Y7, 128(BX)
 	VPSRLQ       $0x20, Y6, Y7
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
 	VPXOR        192(DX), Y7, Y7
 	VADDPS       w8_bf800000<>+0(SB), Y4, Y4
-	VPXOR        192(SP), Y7, Y7
+	VPXOR        192(BX), Y7, Y7
 	VMULPS       Y9, Y1, Y1
-	VMOVDQU      Y6, 192(SP)
+	VMOVDQU      Y6, 192(BX)
 	VPSRLQ       $0x20, Y8, Y6
-	VMOVUPS      Y13, 256(SP)
+	VMOVUPS      Y13, 256(BX)
 	VPXOR        224(DX), Y6, Y6
-	VMOVUPS      Y14, 288(SP)
-	VPXOR        160(SP), Y6, Y6
+	VMOVUPS      Y14, 288(BX)
+	VPXOR        160(BX), Y6, Y6
 	VADDPS       w8_bda55db4<>+0(SB), Y3, Y3
-	VMOVDQU      Y8, 160(SP)
+	VMOVDQU      Y8, 160(BX)
 	VPSRLQ       $0x20, Y10, Y8
 	VMULPS       w8_3e51ad3d<>+0(SB), Y2, Y13
 	VPXOR        224(DX), Y8, Y8
 	VMULPS       w8_3e51ad3d<>+0(SB), Y4, Y14
-	VPXOR        224(SP), Y8, Y8
+	VPXOR        224(BX), Y8, Y8
 	VADDPS       w8_bea76229<>+0(SB), Y13, Y13
-	VMOVDQU      Y10, 224(SP)
+	VMOVDQU      Y10, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
 	VADDPS       w8_bea76229<>+0(SB), Y14, Y14
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
@@ -323,29 +325,29 @@ group:
 	VMULPS       Y4, Y14, Y14
 	VPXOR        256(DX), Y12, Y12
 	VMULPS       Y9, Y3, Y3
-	VPXOR        128(SP), Y12, Y12
+	VPXOR        128(BX), Y12, Y12
 	VADDPS       w8_3eb0ade7<>+0(SB), Y13, Y13
-	VMOVDQU      Y6, 128(SP)
+	VMOVDQU      Y6, 128(BX)
 	VPSRLQ       $0x20, Y8, Y6
 	VADDPS       w8_3eb0ade7<>+0(SB), Y14, Y14
 	VPXOR        256(DX), Y6, Y6
 	VMULPS       Y9, Y1, Y1
-	VPXOR        192(SP), Y6, Y6
+	VPXOR        192(BX), Y6, Y6
 	VMULPS       Y2, Y13, Y13
-	VMOVDQU      Y8, 192(SP)
+	VMOVDQU      Y8, 192(BX)
 	VPSRLQ       $0x20, Y10, Y8
 	VMULPS       Y4, Y14, Y14
 	VPXOR        288(DX), Y8, Y8
 	VADDPS       w8_3f490fda<>+0(SB), Y3, Y3
-	VPXOR        160(SP), Y8, Y8
-	VMOVDQU      Y10, 160(SP)
+	VPXOR        160(BX), Y8, Y8
+	VMOVDQU      Y10, 160(BX)
 	VADDPS       w8_becb9c05<>+0(SB), Y13, Y13
 	VPSRLQ       $0x20, Y7, Y9
 	VADDPS       w8_becb9c05<>+0(SB), Y14, Y14
 	VPXOR        288(DX), Y9, Y9
 	VADDPS       w8_3f800000<>+0(SB), Y1, Y1
-	VPXOR        224(SP), Y9, Y9
-	VMOVDQU      Y7, 224(SP)
+	VPXOR        224(BX), Y9, Y9
+	VMOVDQU      Y7, 224(BX)
 	VMULPS       Y2, Y13, Y13
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y7
 	VMULPS       Y4, Y14, Y14
@@ -358,29 +360,29 @@ group:
 	VMULPS       Y11, Y3, Y3
 	VPXOR        320(DX), Y10, Y10
 	VMULPS       Y2, Y13, Y13
-	VPXOR        128(SP), Y10, Y10
-	VMOVDQU      Y7, 128(SP)
+	VPXOR        128(BX), Y10, Y10
+	VMOVDQU      Y7, 128(BX)
 	VMULPS       Y4, Y14, Y14
 	VPSRLQ       $0x20, Y8, Y7
 	VPSLLD       $0x01, Y5, Y11
 	VPXOR        320(DX), Y7, Y7
 	VADDPS       w8_bf2aad8e<>+0(SB), Y13, Y13
-	VPXOR        192(SP), Y7, Y7
-	VMOVDQU      Y8, 192(SP)
+	VPXOR        192(BX), Y7, Y7
+	VMOVDQU      Y8, 192(BX)
 	VADDPS       w8_bf2aad8e<>+0(SB), Y14, Y14
 	VPSRLQ       $0x20, Y9, Y8
 	VBLENDVPS    Y11, Y1, Y3, Y12
 	VPXOR        352(DX), Y8, Y8
 	VMULPS       Y2, Y13, Y13
-	VPXOR        160(SP), Y8, Y8
-	VMOVDQU      Y9, 160(SP)
+	VPXOR        160(BX), Y8, Y8
+	VMOVDQU      Y9, 160(BX)
 	VMULPS       Y4, Y14, Y14
 	VPSRLQ       $0x20, Y6, Y9
 	VBLENDVPS    Y11, Y3, Y1, Y1
 	VPXOR        352(DX), Y9, Y9
 	VADDPS       w8_3f80003f<>+0(SB), Y13, Y13
-	VPXOR        224(SP), Y9, Y9
-	VMOVDQU      Y6, 224(SP)
+	VPXOR        224(BX), Y9, Y9
+	VMOVDQU      Y6, 224(BX)
 	VADDPS       w8_3f80003f<>+0(SB), Y14, Y14
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y3
 	VMULPS       Y2, Y13, Y13
@@ -392,65 +394,65 @@ group:
 	VPSRLQ       $0x20, Y3, Y10
 	VADDPS       w8_c0000000<>+0(SB), Y13, Y13
 	VPXOR        384(DX), Y10, Y10
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VADDPS       w8_c0000000<>+0(SB), Y14, Y14
-	VMOVDQU      Y3, 128(SP)
+	VMOVDQU      Y3, 128(BX)
 	VPADDD       w8_40000000<>+0(SB), Y5, Y5
 	VPSRLQ       $0x20, Y6, Y3
 	VMULPS       Y2, Y13, Y13
 	VPXOR        384(DX), Y3, Y3
-	VPXOR        192(SP), Y3, Y3
+	VPXOR        192(BX), Y3, Y3
 	VMULPS       Y4, Y14, Y14
-	VMOVDQU      Y6, 192(SP)
+	VMOVDQU      Y6, 192(BX)
 	VXORPS       Y9, Y12, Y12
 	VPSRLQ       $0x20, Y8, Y2
-	VADDPS       256(SP), Y13, Y13
+	VADDPS       256(BX), Y13, Y13
 	VPXOR        416(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VADDPS       288(SP), Y14, Y14
-	VMOVDQU      Y8, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VADDPS       288(BX), Y14, Y14
+	VMOVDQU      Y8, 160(BX)
 	VPAND        w8_80000000<>+0(SB), Y5, Y5
 	VPSRLQ       $0x20, Y7, Y4
 	VSQRTPS      Y13, Y13
 	VPXOR        416(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
+	VPXOR        224(BX), Y4, Y4
 	VSQRTPS      Y14, Y14
-	VMOVDQU      Y7, 224(SP)
+	VMOVDQU      Y7, 224(BX)
 	VXORPS       Y5, Y1, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
-	VMOVUPS      Y13, 320(SP)
+	VMOVUPS      Y13, 320(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y5
-	VMOVUPS      Y14, 352(SP)
+	VMOVUPS      Y14, 352(BX)
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
-	VMULPS       352(SP), Y1, Y1
+	VMULPS       352(BX), Y1, Y1
 	VPSRLQ       $0x20, Y2, Y6
-	VMULPS       352(SP), Y12, Y12
+	VMULPS       352(BX), Y12, Y12
 	VPXOR        448(DX), Y6, Y6
-	VPXOR        128(SP), Y6, Y6
+	VPXOR        128(BX), Y6, Y6
 	VUNPCKLPS    Y1, Y12, Y7
-	VMOVDQU      Y2, 128(SP)
+	VMOVDQU      Y2, 128(BX)
 	VUNPCKHPS    Y1, Y12, Y12
 	VPSRLQ       $0x20, Y4, Y1
-	VMOVUPS      Y7, 384(SP)
+	VMOVUPS      Y7, 384(BX)
 	VPXOR        448(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVUPS      Y12, 416(SP)
-	VMOVDQU      Y4, 192(SP)
-	VMOVDQU      32(SP), Y2
+	VPXOR        192(BX), Y1, Y1
+	VMOVUPS      Y12, 416(BX)
+	VMOVDQU      Y4, 192(BX)
+	VMOVDQU      32(BX), Y2
 	VPSRLQ       $0x20, Y5, Y4
 	VPSLLD       $0x02, Y2, Y7
 	VPXOR        480(DX), Y4, Y4
-	VPXOR        160(SP), Y4, Y4
+	VPXOR        160(BX), Y4, Y4
 	VPADDD       w8_20000000<>+0(SB), Y2, Y2
-	VMOVDQU      Y5, 160(SP)
+	VMOVDQU      Y5, 160(BX)
 	VCVTDQ2PS    Y7, Y7
 	VPSRLQ       $0x20, Y3, Y5
 	VPXOR        480(DX), Y5, Y5
 	VMULPS       w8_30000000<>+0(SB), Y7, Y7
-	VPXOR        224(SP), Y5, Y5
+	VPXOR        224(BX), Y5, Y5
 	VMULPS       Y7, Y7, Y8
-	VMOVDQU      Y3, 224(SP)
+	VMOVDQU      Y3, 224(BX)
 	VMULPS       w8_b8153b1c<>+0(SB), Y8, Y3
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
@@ -462,30 +464,30 @@ group:
 	VPSRLQ       $0x20, Y4, Y10
 	VPXOR        512(DX), Y10, Y10
 	VMULPS       Y8, Y3, Y3
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VMULPS       Y8, Y9, Y9
-	VMOVDQU      Y4, 128(SP)
+	VMOVDQU      Y4, 128(BX)
 	VADDPS       w8_bda55db4<>+0(SB), Y3, Y3
 	VPSRLQ       $0x20, Y5, Y4
 	VPXOR        512(DX), Y4, Y4
 	VADDPS       w8_be9de9d1<>+0(SB), Y9, Y9
-	VPXOR        192(SP), Y4, Y4
+	VPXOR        192(BX), Y4, Y4
 	VMULPS       Y8, Y3, Y3
-	VMOVDQU      Y5, 192(SP)
+	VMOVDQU      Y5, 192(BX)
 	VMULPS       Y8, Y9, Y9
 	VPSRLQ       $0x20, Y6, Y5
 	VPXOR        544(DX), Y5, Y5
 	VADDPS       w8_3f490fda<>+0(SB), Y3, Y3
-	VPXOR        160(SP), Y5, Y5
+	VPXOR        160(BX), Y5, Y5
 	VADDPS       w8_3f800000<>+0(SB), Y9, Y9
-	VMOVDQU      Y6, 160(SP)
+	VMOVDQU      Y6, 160(BX)
 	VMULPS       Y7, Y3, Y3
 	VPSRLQ       $0x20, Y1, Y6
 	VPXOR        544(DX), Y6, Y6
 	VPSLLD       $0x01, Y2, Y7
-	VPXOR        224(SP), Y6, Y6
+	VPXOR        224(BX), Y6, Y6
 	VBLENDVPS    Y7, Y9, Y3, Y8
-	VMOVDQU      Y1, 224(SP)
+	VMOVDQU      Y1, 224(BX)
 	VBLENDVPS    Y7, Y3, Y9, Y9
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y3
@@ -494,48 +496,48 @@ group:
 	VPADDD       w8_40000000<>+0(SB), Y2, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y4
 	VXORPS       Y5, Y8, Y8
-	VPSHUFD      $0xa0, 192(SP), Y5
-	VPBLENDD     $0x55, 128(SP), Y5, Y5
+	VPSHUFD      $0xa0, 192(BX), Y5
+	VPBLENDD     $0x55, 128(BX), Y5, Y5
 	VPAND        w8_80000000<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y1, Y7
 	VXORPS       Y2, Y9, Y9
 	VPBLENDD     $0xaa, Y3, Y7, Y7
 	VPXOR        Y5, Y7, Y7
-	VMULPS       320(SP), Y9, Y9
+	VMULPS       320(BX), Y9, Y9
 	VPXOR        576(DX), Y7, Y7
-	VMULPS       320(SP), Y8, Y8
-	VMOVDQU      Y7, (SP)
+	VMULPS       320(BX), Y8, Y8
+	VMOVDQU      Y7, (BX)
 	VUNPCKLPS    Y9, Y8, Y2
 	VPSHUFD      $0xa0, Y3, Y3
 	VPBLENDD     $0xaa, Y3, Y1, Y3
 	VUNPCKHPS    Y9, Y8, Y8
-	VMOVDQU      Y3, 32(SP)
-	VUNPCKLPD    384(SP), Y2, Y1
-	VPSHUFD      $0xa0, 224(SP), Y3
+	VMOVDQU      Y3, 32(BX)
+	VUNPCKLPD    384(BX), Y2, Y1
+	VPSHUFD      $0xa0, 224(BX), Y3
 	VMOVUPS      Y1, (AX)
-	VPBLENDD     $0x55, 160(SP), Y3, Y3
+	VPBLENDD     $0x55, 160(BX), Y3, Y3
 	VPSRLQ       $0x20, Y6, Y1
-	VUNPCKHPD    384(SP), Y2, Y2
+	VUNPCKHPD    384(BX), Y2, Y2
 	VPBLENDD     $0xaa, Y4, Y1, Y1
 	VMOVUPS      Y2, 32(AX)
 	VPXOR        Y3, Y1, Y1
-	VUNPCKLPD    416(SP), Y8, Y2
+	VUNPCKLPD    416(BX), Y8, Y2
 	VPXOR        608(DX), Y1, Y1
-	VMOVDQU      Y1, 64(SP)
+	VMOVDQU      Y1, 64(BX)
 	VMOVUPS      Y2, 64(AX)
 	VPSHUFD      $0xa0, Y4, Y1
-	VUNPCKHPD    416(SP), Y8, Y8
+	VUNPCKHPD    416(BX), Y8, Y8
 	VPBLENDD     $0xaa, Y1, Y6, Y1
 	VMOVUPS      Y8, 96(AX)
-	VMOVDQU      Y1, 96(SP)
+	VMOVDQU      Y1, 96(BX)
 	ADDQ         $0x00000080, AX
 	DECQ         CX
 	JNZ          group
 
 last:
-	VMOVDQU   (SP), Y0
-	VMOVDQU   64(SP), Y1
-	VMOVDQU   96(SP), Y2
+	VMOVDQU   (BX), Y0
+	VMOVDQU   64(BX), Y1
+	VMOVDQU   96(BX), Y2
 	VPBLENDW  $0xaa, w8_4b000000<>+0(SB), Y0, Y3
 	VPBLENDW  $0xaa, w8_4b000000<>+0(SB), Y1, Y4
 	VPSLLD    $0x02, Y2, Y5
@@ -573,8 +575,8 @@ last:
 	VADDPS    w8_bf800000<>+0(SB), Y0, Y0
 	VADDPS    w8_bf800000<>+0(SB), Y1, Y1
 	VMULPS    Y3, Y8, Y8
-	VMOVUPS   Y6, 256(SP)
-	VMOVUPS   Y7, 288(SP)
+	VMOVUPS   Y6, 256(BX)
+	VMOVUPS   Y7, 288(BX)
 	VADDPS    w8_bda55db4<>+0(SB), Y4, Y4
 	VMULPS    w8_3e51ad3d<>+0(SB), Y0, Y6
 	VMULPS    w8_3e51ad3d<>+0(SB), Y1, Y7
@@ -618,21 +620,21 @@ last:
 	VMULPS    Y0, Y6, Y6
 	VMULPS    Y1, Y7, Y7
 	VXORPS    Y4, Y3, Y3
-	VADDPS    256(SP), Y6, Y6
-	VADDPS    288(SP), Y7, Y7
+	VADDPS    256(BX), Y6, Y6
+	VADDPS    288(BX), Y7, Y7
 	VPAND     w8_80000000<>+0(SB), Y2, Y2
 	VSQRTPS   Y6, Y6
 	VSQRTPS   Y7, Y7
 	VXORPS    Y2, Y8, Y8
-	VMOVUPS   Y6, 320(SP)
-	VMOVUPS   Y7, 352(SP)
-	VMULPS    352(SP), Y8, Y8
-	VMULPS    352(SP), Y3, Y3
+	VMOVUPS   Y6, 320(BX)
+	VMOVUPS   Y7, 352(BX)
+	VMULPS    352(BX), Y8, Y8
+	VMULPS    352(BX), Y3, Y3
 	VUNPCKLPS Y8, Y3, Y0
 	VUNPCKHPS Y8, Y3, Y3
-	VMOVUPS   Y0, 384(SP)
-	VMOVUPS   Y3, 416(SP)
-	VMOVDQU   32(SP), Y0
+	VMOVUPS   Y0, 384(BX)
+	VMOVUPS   Y3, 416(BX)
+	VMOVDQU   32(BX), Y0
 	VPSLLD    $0x02, Y0, Y1
 	VPADDD    w8_20000000<>+0(SB), Y0, Y0
 	VCVTDQ2PS Y1, Y1
@@ -659,17 +661,17 @@ last:
 	VXORPS    Y1, Y2, Y2
 	VPAND     w8_80000000<>+0(SB), Y0, Y0
 	VXORPS    Y0, Y4, Y4
-	VMULPS    320(SP), Y4, Y4
-	VMULPS    320(SP), Y2, Y2
+	VMULPS    320(BX), Y4, Y4
+	VMULPS    320(BX), Y2, Y2
 	VUNPCKLPS Y4, Y2, Y0
 	VUNPCKHPS Y4, Y2, Y2
-	VUNPCKLPD 384(SP), Y0, Y1
+	VUNPCKLPD 384(BX), Y0, Y1
 	VMOVUPS   Y1, (AX)
-	VUNPCKHPD 384(SP), Y0, Y0
+	VUNPCKHPD 384(BX), Y0, Y0
 	VMOVUPS   Y0, 32(AX)
-	VUNPCKLPD 416(SP), Y2, Y0
+	VUNPCKLPD 416(BX), Y2, Y0
 	VMOVUPS   Y0, 64(AX)
-	VUNPCKHPD 416(SP), Y2, Y2
+	VUNPCKHPD 416(BX), Y2, Y2
 	VMOVUPS   Y2, 96(AX)
 	VZEROUPPER
 	RET
@@ -1016,209 +1018,211 @@ GLOBL w8_40000000<>(SB), RODATA|NOPTR, $32
 
 // func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte)
 // Requires: AVX, AVX2
-TEXT ·groupNormalsAVX2(SB), NOSPLIT, $448-32
+TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
-	MOVQ         each+16(FP), BX
-	VPBROADCASTD 16(BX), Y0
+	LEAQ         31(SP), BX
+	ANDQ         $-32, BX
+	MOVQ         each+16(FP), SI
+	VPBROADCASTD 16(SI), Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y0, Y2
 	VPSRLQ       $0x20, Y1, Y3
-	VPBROADCASTD (BX), Y4
+	VPBROADCASTD (SI), Y4
 	VPXOR        Y4, Y2, Y2
 	VPXOR        Y4, Y3, Y3
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
 	VPSRLQ       $0x20, Y2, Y4
 	VPSRLQ       $0x20, Y3, Y5
-	VPBROADCASTD 4(BX), Y6
+	VPBROADCASTD 4(SI), Y6
 	VPXOR        Y6, Y4, Y4
 	VPXOR        Y6, Y5, Y5
-	VMOVDQU      Y2, 128(SP)
-	VMOVDQU      Y3, 192(SP)
-	VPBROADCASTD 8(BX), Y2
+	VMOVDQU      Y2, 128(BX)
+	VMOVDQU      Y3, 192(BX)
+	VPBROADCASTD 8(SI), Y2
 	VPXOR        Y2, Y0, Y0
 	VPXOR        Y2, Y1, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y0, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y3
-	VPBROADCASTD 12(BX), Y4
-	ADDQ         $0x20, BX
+	VPBROADCASTD 12(SI), Y4
+	ADDQ         $0x20, SI
 	VPSRLQ       $0x20, Y0, Y5
 	VPXOR        128(DX), Y5, Y5
-	VPXOR        128(SP), Y5, Y5
-	VMOVDQU      Y0, 128(SP)
+	VPXOR        128(BX), Y5, Y5
+	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y1, Y0
 	VPXOR        128(DX), Y0, Y0
-	VPXOR        192(SP), Y0, Y0
-	VMOVDQU      Y1, 192(SP)
+	VPXOR        192(BX), Y0, Y0
+	VMOVDQU      Y1, 192(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        160(DX), Y1, Y1
 	VPXOR        Y4, Y1, Y1
-	VMOVDQU      Y2, 160(SP)
+	VMOVDQU      Y2, 160(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        160(DX), Y2, Y2
 	VPXOR        Y4, Y2, Y2
-	VMOVDQU      Y3, 224(SP)
+	VMOVDQU      Y3, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        192(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        192(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        224(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y0, Y3
 	VPXOR        224(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y0, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y0, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y0, Y4
 	VPXOR        256(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y0, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y2, Y0
 	VPXOR        256(DX), Y0, Y0
-	VPXOR        192(SP), Y0, Y0
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y0, Y0
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        288(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y1, Y3
 	VPXOR        288(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        320(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        320(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        352(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y0, Y3
 	VPXOR        352(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y0, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y0, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y0, Y4
 	VPXOR        384(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y0, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y2, Y0
 	VPXOR        384(DX), Y0, Y0
-	VPXOR        192(SP), Y0, Y0
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y0, Y0
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        416(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y1, Y3
 	VPXOR        416(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y1, Y4
 	VPXOR        448(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y1, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        448(DX), Y1, Y1
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        480(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y0, Y3
 	VPXOR        480(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y0, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y0, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y0, Y4
 	VPXOR        512(DX), Y4, Y4
-	VPXOR        128(SP), Y4, Y4
-	VMOVDQU      Y0, 128(SP)
+	VPXOR        128(BX), Y4, Y4
+	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y2, Y0
 	VPXOR        512(DX), Y0, Y0
-	VPXOR        192(SP), Y0, Y0
-	VMOVDQU      Y2, 192(SP)
+	VPXOR        192(BX), Y0, Y0
+	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        544(DX), Y2, Y2
-	VPXOR        160(SP), Y2, Y2
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y2, Y2
+	VMOVDQU      Y3, 160(BX)
 	VPSRLQ       $0x20, Y1, Y3
 	VPXOR        544(DX), Y3, Y3
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y1, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y1, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y1
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y4, Y3
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
-	VPSHUFD      $0xa0, 192(SP), Y4
-	VPBLENDD     $0x55, 128(SP), Y4, Y4
+	VPSHUFD      $0xa0, 192(BX), Y4
+	VPBLENDD     $0x55, 128(BX), Y4, Y4
 	VPSRLQ       $0x20, Y1, Y5
 	VPBLENDD     $0xaa, Y2, Y5, Y5
 	VPXOR        Y4, Y5, Y5
 	VPXOR        576(DX), Y5, Y5
-	VMOVDQU      Y5, (SP)
+	VMOVDQU      Y5, (BX)
 	VPSHUFD      $0xa0, Y2, Y2
 	VPBLENDD     $0xaa, Y2, Y1, Y2
-	VMOVDQU      Y2, 32(SP)
-	VPSHUFD      $0xa0, 224(SP), Y1
-	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VMOVDQU      Y2, 32(BX)
+	VPSHUFD      $0xa0, 224(BX), Y1
+	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y3, Y2
 	VPBLENDD     $0xaa, Y0, Y2, Y2
 	VPXOR        Y1, Y2, Y2
 	VPXOR        608(DX), Y2, Y2
-	VMOVDQU      Y2, 64(SP)
+	VMOVDQU      Y2, 64(BX)
 	VPSHUFD      $0xa0, Y0, Y0
 	VPBLENDD     $0xaa, Y0, Y3, Y0
-	VMOVDQU      Y0, 96(SP)
+	VMOVDQU      Y0, 96(BX)
 	DECQ         CX
 	JZ           last
 
 group:
-	VPBROADCASTD 16(BX), Y0
-	VMOVDQU      (SP), Y1
+	VPBROADCASTD 16(SI), Y0
+	VMOVDQU      (BX), Y1
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
-	VMOVDQU      64(SP), Y2
+	VMOVDQU      64(BX), Y2
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y3
-	VMOVDQU      96(SP), Y4
+	VMOVDQU      96(BX), Y4
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y3, Y3
 	VPBLENDW     $0xaa, w8_4b000000<>+0(SB), Y1, Y5
@@ -1226,7 +1230,7 @@ group:
 	VPBLENDW     $0xaa, w8_4b000000<>+0(SB), Y2, Y7
 	VPSRLQ       $0x20, Y3, Y8
 	VPSLLD       $0x02, Y4, Y9
-	VPBROADCASTD (BX), Y10
+	VPBROADCASTD (SI), Y10
 	VPXOR        Y10, Y6, Y6
 	VPSRLD       $0x10, Y1, Y1
 	VPXOR        Y10, Y8, Y8
@@ -1238,15 +1242,15 @@ group:
 	VPBLENDW     $0xaa, w8_53000000<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y8, Y11
 	VPBLENDW     $0xaa, w8_53000000<>+0(SB), Y2, Y2
-	VPBROADCASTD 4(BX), Y12
+	VPBROADCASTD 4(SI), Y12
 	VPXOR        Y12, Y10, Y10
 	VCVTDQ2PS    Y9, Y9
 	VPXOR        Y12, Y11, Y11
 	VSUBPS       w8_53000080<>+0(SB), Y1, Y1
-	VMOVDQU      Y6, 128(SP)
+	VMOVDQU      Y6, 128(BX)
 	VSUBPS       w8_53000080<>+0(SB), Y2, Y2
-	VMOVDQU      Y8, 192(SP)
-	VPBROADCASTD 8(BX), Y6
+	VMOVDQU      Y8, 192(BX)
+	VPBROADCASTD 8(SI), Y6
 	VADDPS       Y5, Y1, Y1
 	VPXOR        Y6, Y0, Y0
 	VADDPS       Y7, Y2, Y2
@@ -1258,37 +1262,37 @@ group:
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y5
 	VADDPS       w8_3f000000<>+0(SB), Y2, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y11, Y6
-	VPBROADCASTD 12(BX), Y7
+	VPBROADCASTD 12(SI), Y7
 	VMULPS       Y9, Y9, Y8
-	ADDQ         $0x20, BX
+	ADDQ         $0x20, SI
 	VPSUBD       w8_4f3504f3<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y0, Y10
 	VPSUBD       w8_4f3504f3<>+0(SB), Y2, Y2
 	VPXOR        128(DX), Y10, Y10
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VMULPS       w8_b8153b1c<>+0(SB), Y8, Y11
-	VMOVDQU      Y0, 128(SP)
+	VMOVDQU      Y0, 128(BX)
 	VPSRAD       $0x17, Y1, Y0
 	VPSRLQ       $0x20, Y3, Y12
 	VPSRAD       $0x17, Y2, Y13
 	VPXOR        128(DX), Y12, Y12
-	VPXOR        192(SP), Y12, Y12
+	VPXOR        192(BX), Y12, Y12
 	VMULPS       w8_b9a75889<>+0(SB), Y8, Y14
-	VMOVDQU      Y3, 192(SP)
+	VMOVDQU      Y3, 192(BX)
 	VPAND        w8_007fffff<>+0(SB), Y1, Y1
 	VPSRLQ       $0x20, Y5, Y3
 	VPAND        w8_007fffff<>+0(SB), Y2, Y2
 	VPXOR        160(DX), Y3, Y3
 	VPXOR        Y7, Y3, Y3
 	VADDPS       w8_3b2324b6<>+0(SB), Y11, Y11
-	VMOVDQU      Y5, 160(SP)
+	VMOVDQU      Y5, 160(BX)
 	VCVTDQ2PS    Y0, Y0
 	VPSRLQ       $0x20, Y6, Y5
 	VPXOR        160(DX), Y5, Y5
 	VCVTDQ2PS    Y13, Y13
 	VPXOR        Y7, Y5, Y5
 	VPADDD       w8_3f3504f3<>+0(SB), Y1, Y1
-	VMOVDQU      Y6, 224(SP)
+	VMOVDQU      Y6, 224(BX)
 	VPADDD       w8_3f3504f3<>+0(SB), Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
@@ -1300,30 +1304,30 @@ group:
 	VPSRLQ       $0x20, Y3, Y10
 	VPXOR        192(DX), Y10, Y10
 	VMULPS       Y8, Y11, Y11
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VADDPS       w8_bf800000<>+0(SB), Y1, Y1
-	VMOVDQU      Y3, 128(SP)
+	VMOVDQU      Y3, 128(BX)
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y5, Y3
 	VPXOR        192(DX), Y3, Y3
 	VMULPS       Y8, Y14, Y14
-	VPXOR        192(SP), Y3, Y3
-	VMOVUPS      Y0, 256(SP)
-	VMOVDQU      Y5, 192(SP)
+	VPXOR        192(BX), Y3, Y3
+	VMOVUPS      Y0, 256(BX)
+	VMOVDQU      Y5, 192(BX)
 	VPSRLQ       $0x20, Y6, Y0
-	VMOVUPS      Y13, 288(SP)
+	VMOVUPS      Y13, 288(BX)
 	VPXOR        224(DX), Y0, Y0
 	VADDPS       w8_bda55db4<>+0(SB), Y11, Y11
-	VPXOR        160(SP), Y0, Y0
+	VPXOR        160(BX), Y0, Y0
 	VMULPS       w8_3e51ad3d<>+0(SB), Y1, Y5
-	VMOVDQU      Y6, 160(SP)
+	VMOVDQU      Y6, 160(BX)
 	VPSRLQ       $0x20, Y7, Y6
 	VMULPS       w8_3e51ad3d<>+0(SB), Y2, Y12
 	VPXOR        224(DX), Y6, Y6
 	VADDPS       w8_bea76229<>+0(SB), Y5, Y5
-	VPXOR        224(SP), Y6, Y6
+	VPXOR        224(BX), Y6, Y6
 	VADDPS       w8_bea76229<>+0(SB), Y12, Y12
-	VMOVDQU      Y7, 224(SP)
+	VMOVDQU      Y7, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y0, Y0
 	VADDPS       w8_be9de9d1<>+0(SB), Y14, Y14
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
@@ -1335,29 +1339,29 @@ group:
 	VMULPS       Y8, Y11, Y11
 	VPXOR        256(DX), Y10, Y10
 	VADDPS       w8_3eb0ade7<>+0(SB), Y5, Y5
-	VPXOR        128(SP), Y10, Y10
-	VMOVDQU      Y0, 128(SP)
+	VPXOR        128(BX), Y10, Y10
+	VMOVDQU      Y0, 128(BX)
 	VADDPS       w8_3eb0ade7<>+0(SB), Y12, Y12
 	VPSRLQ       $0x20, Y6, Y0
 	VMULPS       Y8, Y14, Y14
 	VPXOR        256(DX), Y0, Y0
 	VMULPS       Y1, Y5, Y5
-	VPXOR        192(SP), Y0, Y0
-	VMOVDQU      Y6, 192(SP)
+	VPXOR        192(BX), Y0, Y0
+	VMOVDQU      Y6, 192(BX)
 	VMULPS       Y2, Y12, Y12
 	VPSRLQ       $0x20, Y7, Y6
 	VADDPS       w8_3f490fda<>+0(SB), Y11, Y11
 	VPXOR        288(DX), Y6, Y6
 	VADDPS       w8_becb9c05<>+0(SB), Y5, Y5
-	VPXOR        160(SP), Y6, Y6
-	VMOVDQU      Y7, 160(SP)
+	VPXOR        160(BX), Y6, Y6
+	VMOVDQU      Y7, 160(BX)
 	VADDPS       w8_becb9c05<>+0(SB), Y12, Y12
 	VPSRLQ       $0x20, Y3, Y7
 	VADDPS       w8_3f800000<>+0(SB), Y14, Y14
 	VPXOR        288(DX), Y7, Y7
 	VMULPS       Y1, Y5, Y5
-	VPXOR        224(SP), Y7, Y7
-	VMOVDQU      Y3, 224(SP)
+	VPXOR        224(BX), Y7, Y7
+	VMOVDQU      Y3, 224(BX)
 	VMULPS       Y2, Y12, Y12
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y3
 	VADDPS       w8_3effadbd<>+0(SB), Y5, Y5
@@ -1369,30 +1373,30 @@ group:
 	VPSRLQ       $0x20, Y3, Y8
 	VMULPS       Y1, Y5, Y5
 	VPXOR        320(DX), Y8, Y8
-	VPXOR        128(SP), Y8, Y8
+	VPXOR        128(BX), Y8, Y8
 	VMULPS       Y2, Y12, Y12
-	VMOVDQU      Y3, 128(SP)
+	VMOVDQU      Y3, 128(BX)
 	VPSLLD       $0x01, Y4, Y9
 	VPSRLQ       $0x20, Y6, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y5, Y5
 	VPXOR        320(DX), Y3, Y3
-	VPXOR        192(SP), Y3, Y3
+	VPXOR        192(BX), Y3, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y12, Y12
-	VMOVDQU      Y6, 192(SP)
+	VMOVDQU      Y6, 192(BX)
 	VBLENDVPS    Y9, Y14, Y11, Y6
 	VPSRLQ       $0x20, Y7, Y10
 	VMULPS       Y1, Y5, Y5
 	VPXOR        352(DX), Y10, Y10
-	VPXOR        160(SP), Y10, Y10
+	VPXOR        160(BX), Y10, Y10
 	VMULPS       Y2, Y12, Y12
-	VMOVDQU      Y7, 160(SP)
+	VMOVDQU      Y7, 160(BX)
 	VBLENDVPS    Y9, Y11, Y14, Y14
 	VPSRLQ       $0x20, Y0, Y7
 	VADDPS       w8_3f80003f<>+0(SB), Y5, Y5
 	VPXOR        352(DX), Y7, Y7
-	VPXOR        224(SP), Y7, Y7
+	VPXOR        224(BX), Y7, Y7
 	VADDPS       w8_3f80003f<>+0(SB), Y12, Y12
-	VMOVDQU      Y0, 224(SP)
+	VMOVDQU      Y0, 224(BX)
 	VMULPS       Y1, Y5, Y5
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y10, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y7, Y7
@@ -1404,64 +1408,64 @@ group:
 	VPSRLQ       $0x20, Y0, Y10
 	VPXOR        384(DX), Y10, Y10
 	VADDPS       w8_c0000000<>+0(SB), Y12, Y12
-	VPXOR        128(SP), Y10, Y10
+	VPXOR        128(BX), Y10, Y10
 	VPADDD       w8_40000000<>+0(SB), Y4, Y4
-	VMOVDQU      Y0, 128(SP)
+	VMOVDQU      Y0, 128(BX)
 	VMULPS       Y1, Y5, Y5
 	VPSRLQ       $0x20, Y7, Y0
 	VPXOR        384(DX), Y0, Y0
 	VMULPS       Y2, Y12, Y12
-	VPXOR        192(SP), Y0, Y0
+	VPXOR        192(BX), Y0, Y0
 	VXORPS       Y9, Y6, Y6
-	VMOVDQU      Y7, 192(SP)
-	VADDPS       256(SP), Y5, Y5
+	VMOVDQU      Y7, 192(BX)
+	VADDPS       256(BX), Y5, Y5
 	VPSRLQ       $0x20, Y8, Y1
 	VPXOR        416(DX), Y1, Y1
-	VADDPS       288(SP), Y12, Y12
-	VPXOR        160(SP), Y1, Y1
+	VADDPS       288(BX), Y12, Y12
+	VPXOR        160(BX), Y1, Y1
 	VPAND        w8_80000000<>+0(SB), Y4, Y4
-	VMOVDQU      Y8, 160(SP)
+	VMOVDQU      Y8, 160(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VSQRTPS      Y5, Y5
 	VPXOR        416(DX), Y2, Y2
 	VSQRTPS      Y12, Y12
-	VPXOR        224(SP), Y2, Y2
+	VPXOR        224(BX), Y2, Y2
 	VXORPS       Y4, Y14, Y14
-	VMOVDQU      Y3, 224(SP)
+	VMOVDQU      Y3, 224(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y1, Y1
-	VMOVUPS      Y5, 320(SP)
+	VMOVUPS      Y5, 320(BX)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
-	VMOVUPS      Y12, 352(SP)
+	VMOVUPS      Y12, 352(BX)
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y10, Y3
-	VMULPS       352(SP), Y14, Y14
+	VMULPS       352(BX), Y14, Y14
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y1, Y4
-	VMULPS       352(SP), Y6, Y6
+	VMULPS       352(BX), Y6, Y6
 	VPXOR        448(DX), Y4, Y4
 	VUNPCKLPS    Y14, Y6, Y5
-	VPXOR        128(SP), Y4, Y4
+	VPXOR        128(BX), Y4, Y4
 	VUNPCKHPS    Y14, Y6, Y6
-	VMOVDQU      Y1, 128(SP)
+	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
-	VMOVUPS      Y5, 384(SP)
+	VMOVUPS      Y5, 384(BX)
 	VPXOR        448(DX), Y1, Y1
-	VMOVUPS      Y6, 416(SP)
-	VPXOR        192(SP), Y1, Y1
-	VMOVDQU      Y2, 192(SP)
-	VMOVDQU      32(SP), Y2
+	VMOVUPS      Y6, 416(BX)
+	VPXOR        192(BX), Y1, Y1
+	VMOVDQU      Y2, 192(BX)
+	VMOVDQU      32(BX), Y2
 	VPSRLQ       $0x20, Y3, Y5
 	VPSLLD       $0x02, Y2, Y6
 	VPXOR        480(DX), Y5, Y5
 	VPADDD       w8_20000000<>+0(SB), Y2, Y2
-	VPXOR        160(SP), Y5, Y5
-	VMOVDQU      Y3, 160(SP)
+	VPXOR        160(BX), Y5, Y5
+	VMOVDQU      Y3, 160(BX)
 	VCVTDQ2PS    Y6, Y6
 	VPSRLQ       $0x20, Y0, Y3
 	VMULPS       w8_30000000<>+0(SB), Y6, Y6
 	VPXOR        480(DX), Y3, Y3
 	VMULPS       Y6, Y6, Y7
-	VPXOR        224(SP), Y3, Y3
-	VMOVDQU      Y0, 224(SP)
+	VPXOR        224(BX), Y3, Y3
+	VMOVDQU      Y0, 224(BX)
 	VMULPS       w8_b8153b1c<>+0(SB), Y7, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y5, Y5
 	VMULPS       w8_b9a75889<>+0(SB), Y7, Y8
@@ -1473,30 +1477,30 @@ group:
 	VPSRLQ       $0x20, Y5, Y9
 	VMULPS       Y7, Y0, Y0
 	VPXOR        512(DX), Y9, Y9
-	VPXOR        128(SP), Y9, Y9
+	VPXOR        128(BX), Y9, Y9
 	VMULPS       Y7, Y8, Y8
-	VMOVDQU      Y5, 128(SP)
+	VMOVDQU      Y5, 128(BX)
 	VADDPS       w8_bda55db4<>+0(SB), Y0, Y0
 	VPSRLQ       $0x20, Y3, Y5
 	VADDPS       w8_be9de9d1<>+0(SB), Y8, Y8
 	VPXOR        512(DX), Y5, Y5
-	VPXOR        192(SP), Y5, Y5
+	VPXOR        192(BX), Y5, Y5
 	VMULPS       Y7, Y0, Y0
-	VMOVDQU      Y3, 192(SP)
+	VMOVDQU      Y3, 192(BX)
 	VMULPS       Y7, Y8, Y8
 	VPSRLQ       $0x20, Y4, Y3
 	VADDPS       w8_3f490fda<>+0(SB), Y0, Y0
 	VPXOR        544(DX), Y3, Y3
-	VPXOR        160(SP), Y3, Y3
+	VPXOR        160(BX), Y3, Y3
 	VADDPS       w8_3f800000<>+0(SB), Y8, Y8
-	VMOVDQU      Y4, 160(SP)
+	VMOVDQU      Y4, 160(BX)
 	VMULPS       Y6, Y0, Y0
 	VPSRLQ       $0x20, Y1, Y4
 	VPSLLD       $0x01, Y2, Y6
 	VPXOR        544(DX), Y4, Y4
-	VPXOR        224(SP), Y4, Y4
+	VPXOR        224(BX), Y4, Y4
 	VBLENDVPS    Y6, Y8, Y0, Y7
-	VMOVDQU      Y1, 224(SP)
+	VMOVDQU      Y1, 224(BX)
 	VBLENDVPS    Y6, Y0, Y8, Y8
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y0
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y1
@@ -1505,48 +1509,48 @@ group:
 	VPADDD       w8_40000000<>+0(SB), Y2, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y5, Y5
 	VXORPS       Y3, Y7, Y7
-	VPSHUFD      $0xa0, 192(SP), Y3
-	VPBLENDD     $0x55, 128(SP), Y3, Y3
+	VPSHUFD      $0xa0, 192(BX), Y3
+	VPBLENDD     $0x55, 128(BX), Y3, Y3
 	VPAND        w8_80000000<>+0(SB), Y2, Y2
 	VPSRLQ       $0x20, Y0, Y6
 	VXORPS       Y2, Y8, Y8
 	VPBLENDD     $0xaa, Y1, Y6, Y6
-	VMULPS       320(SP), Y8, Y8
+	VMULPS       320(BX), Y8, Y8
 	VPXOR        Y3, Y6, Y6
 	VPXOR        576(DX), Y6, Y6
-	VMULPS       320(SP), Y7, Y7
-	VMOVDQU      Y6, (SP)
+	VMULPS       320(BX), Y7, Y7
+	VMOVDQU      Y6, (BX)
 	VUNPCKLPS    Y8, Y7, Y2
 	VPSHUFD      $0xa0, Y1, Y1
 	VUNPCKHPS    Y8, Y7, Y7
 	VPBLENDD     $0xaa, Y1, Y0, Y1
-	VMOVDQU      Y1, 32(SP)
-	VUNPCKLPD    384(SP), Y2, Y0
-	VPSHUFD      $0xa0, 224(SP), Y1
+	VMOVDQU      Y1, 32(BX)
+	VUNPCKLPD    384(BX), Y2, Y0
+	VPSHUFD      $0xa0, 224(BX), Y1
 	VMOVUPS      Y0, (AX)
-	VPBLENDD     $0x55, 160(SP), Y1, Y1
+	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y4, Y0
-	VUNPCKHPD    384(SP), Y2, Y2
+	VUNPCKHPD    384(BX), Y2, Y2
 	VPBLENDD     $0xaa, Y5, Y0, Y0
 	VMOVUPS      Y2, 32(AX)
 	VPXOR        Y1, Y0, Y0
-	VUNPCKLPD    416(SP), Y7, Y1
+	VUNPCKLPD    416(BX), Y7, Y1
 	VPXOR        608(DX), Y0, Y0
-	VMOVDQU      Y0, 64(SP)
+	VMOVDQU      Y0, 64(BX)
 	VMOVUPS      Y1, 64(AX)
 	VPSHUFD      $0xa0, Y5, Y0
-	VUNPCKHPD    416(SP), Y7, Y7
+	VUNPCKHPD    416(BX), Y7, Y7
 	VPBLENDD     $0xaa, Y0, Y4, Y0
 	VMOVUPS      Y7, 96(AX)
-	VMOVDQU      Y0, 96(SP)
+	VMOVDQU      Y0, 96(BX)
 	ADDQ         $0x00000080, AX
 	DECQ         CX
 	JNZ          group
 
 last:
-	VMOVDQU   (SP), Y0
-	VMOVDQU   64(SP), Y1
-	VMOVDQU   96(SP), Y2
+	VMOVDQU   (BX), Y0
+	VMOVDQU   64(BX), Y1
+	VMOVDQU   96(BX), Y2
 	VPBLENDW  $0xaa, w8_4b000000<>+0(SB), Y0, Y3
 	VPBLENDW  $0xaa, w8_4b000000<>+0(SB), Y1, Y4
 	VPSLLD    $0x02, Y2, Y5
@@ -1584,8 +1588,8 @@ last:
 	VADDPS    w8_bf800000<>+0(SB), Y0, Y0
 	VADDPS    w8_bf800000<>+0(SB), Y1, Y1
 	VMULPS    Y3, Y8, Y8
-	VMOVUPS   Y6, 256(SP)
-	VMOVUPS   Y7, 288(SP)
+	VMOVUPS   Y6, 256(BX)
+	VMOVUPS   Y7, 288(BX)
 	VADDPS    w8_bda55db4<>+0(SB), Y4, Y4
 	VMULPS    w8_3e51ad3d<>+0(SB), Y0, Y6
 	VMULPS    w8_3e51ad3d<>+0(SB), Y1, Y7
@@ -1629,21 +1633,21 @@ last:
 	VMULPS    Y0, Y6, Y6
 	VMULPS    Y1, Y7, Y7
 	VXORPS    Y4, Y3, Y3
-	VADDPS    256(SP), Y6, Y6
-	VADDPS    288(SP), Y7, Y7
+	VADDPS    256(BX), Y6, Y6
+	VADDPS    288(BX), Y7, Y7
 	VPAND     w8_80000000<>+0(SB), Y2, Y2
 	VSQRTPS   Y6, Y6
 	VSQRTPS   Y7, Y7
 	VXORPS    Y2, Y8, Y8
-	VMOVUPS   Y6, 320(SP)
-	VMOVUPS   Y7, 352(SP)
-	VMULPS    352(SP), Y8, Y8
-	VMULPS    352(SP), Y3, Y3
+	VMOVUPS   Y6, 320(BX)
+	VMOVUPS   Y7, 352(BX)
+	VMULPS    352(BX), Y8, Y8
+	VMULPS    352(BX), Y3, Y3
 	VUNPCKLPS Y8, Y3, Y0
 	VUNPCKHPS Y8, Y3, Y3
-	VMOVUPS   Y0, 384(SP)
-	VMOVUPS   Y3, 416(SP)
-	VMOVDQU   32(SP), Y0
+	VMOVUPS   Y0, 384(BX)
+	VMOVUPS   Y3, 416(BX)
+	VMOVDQU   32(BX), Y0
 	VPSLLD    $0x02, Y0, Y1
 	VPADDD    w8_20000000<>+0(SB), Y0, Y0
 	VCVTDQ2PS Y1, Y1
@@ -1670,17 +1674,17 @@ last:
 	VXORPS    Y1, Y2, Y2
 	VPAND     w8_80000000<>+0(SB), Y0, Y0
 	VXORPS    Y0, Y4, Y4
-	VMULPS    320(SP), Y4, Y4
-	VMULPS    320(SP), Y2, Y2
+	VMULPS    320(BX), Y4, Y4
+	VMULPS    320(BX), Y2, Y2
 	VUNPCKLPS Y4, Y2, Y0
 	VUNPCKHPS Y4, Y2, Y2
-	VUNPCKLPD 384(SP), Y0, Y1
+	VUNPCKLPD 384(BX), Y0, Y1
 	VMOVUPS   Y1, (AX)
-	VUNPCKHPD 384(SP), Y0, Y0
+	VUNPCKHPD 384(BX), Y0, Y0
 	VMOVUPS   Y0, 32(AX)
-	VUNPCKLPD 416(SP), Y2, Y0
+	VUNPCKLPD 416(BX), Y2, Y0
 	VMOVUPS   Y0, 64(AX)
-	VUNPCKHPD 416(SP), Y2, Y2
+	VUNPCKHPD 416(BX), Y2, Y2
 	VMOVUPS   Y2, 96(AX)
 	VZEROUPPER
 	RET

@@ -100,11 +100,14 @@ func normals(from source) {
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)
 	n.dst, n.schedule = dst, Load(Param("s"), GP64())
-	local := AllocLocal(32 * 14)
+	// Slots start at multiples of 32 bytes, or every other one lies in two cache lines.
+	base := GP64()
+	LEAQ(AllocLocal(32*14+32).Offset(31), base)
+	ANDQ(I8(-32), base)
 	slot := 0
 	for _, slots := range [][]Mem{n.words[:], n.low[:], n.exponent[:], n.radius[:], n.pair[:]} {
 		for i := range slots {
-			slots[i] = local.Offset(32 * slot)
+			slots[i] = at(base, 32*slot)
 			slot++
 		}
 	}
