@@ -1,14 +1,19 @@
 package cuda
 
 import (
+	"cps/internal/ptx"
+	"fmt"
 	"go/ast"
 	"go/constant"
 	"go/parser"
 	"go/token"
+	"maps"
+	"math"
 	"os"
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 	"testing"
 
 	spec "cps/internal/kernel"
@@ -16,12 +21,12 @@ import (
 
 // goConstants returns the constants of the generator and of the normal transform in
 // internal/kernel.
-func goConstants(t *testing.T) map[string]float32 {
+func goConstants() (map[string]float32, error) {
 	values := map[string]float32{}
 	for _, file := range []string{"philox.go", "normal.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), "../internal/kernel/"+file, nil, 0)
 		if err != nil {
-			t.Fatal(err)
+			return nil, err
 		}
 		for _, d := range f.Decls {
 			g, ok := d.(*ast.GenDecl)
@@ -31,30 +36,32 @@ func goConstants(t *testing.T) map[string]float32 {
 			for _, s := range g.Specs {
 				v := s.(*ast.ValueSpec)
 				for i, name := range v.Names {
-					values[name.Name] = number(t, v.Values[i])
+					if values[name.Name], err = number(v.Values[i]); err != nil {
+						return nil, err
+					}
 				}
 			}
 		}
 	}
-	return values
+	return values, nil
 }
 
 // number returns the float32 of a literal with a sign.
-func number(t *testing.T, e ast.Expr) float32 {
+func number(e ast.Expr) (float32, error) {
 	negative := false
 	if u, ok := e.(*ast.UnaryExpr); ok && u.Op == token.SUB {
 		negative, e = true, u.X
 	}
 	l, ok := e.(*ast.BasicLit)
 	if !ok {
-		t.Fatalf("%T is no literal", e)
+		return 0, fmt.Errorf("%T is no literal", e)
 	}
 	v := constant.MakeFromLiteral(l.Value, l.Kind, 0)
 	if negative {
 		v = constant.UnaryOp(token.SUB, v, 0)
 	}
 	f, _ := constant.Float32Val(v)
-	return f
+	return f, nil
 }
 
 // The kernels and internal/kernel have one list of constants.
@@ -63,7 +70,11 @@ func TestConstants(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want, got := goConstants(t), map[string]float32{}
+	want, err := goConstants()
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]float32{}
 	for _, m := range regexp.MustCompile(`(?m)^#define (\w+) (\S+)$`).FindAllStringSubmatch(string(text), -1) {
 		if hex, ok := strings.CutPrefix(m[2], "0x"); ok {
 			n, err := strconv.ParseUint(hex, 16, 32)
@@ -91,10 +102,53 @@ func TestConstants(t *testing.T) {
 			t.Errorf("%s is %v, in internal/kernel %v", name, y, x)
 		}
 	}
+	m, err := ptx.Parse(stepKernel.source())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := hasConstants(m); err != nil {
+		t.Errorf("step.ptx: %v", err)
+	}
 	if blockLen != spec.BlockLen || warpLen != spec.Lanes {
 		t.Errorf("blocks of %d elements and %d lanes, in internal/kernel %d and %d", blockLen, warpLen, spec.BlockLen, spec.Lanes)
 	}
 }
+
+// hasConstants checks that a step has every constant of the normal transform. The last
+// bit of some changes one normal in a million, which a test of results would miss.
+func hasConstants(m *ptx.Module) error {
+	entry, err := m.Kernel("step")
+	if err != nil {
+		return err
+	}
+	found := map[float32]int{}
+	for _, in := range entry.Instructions() {
+		for _, hex := range regexp.MustCompile(`\b0f[0-9A-Fa-f]{8}\b`).FindAllString(in.Text, -1) {
+			b, err := strconv.ParseUint(hex[2:], 16, 32)
+			if err != nil {
+				return err
+			}
+			found[math.Float32frombits(uint32(b)&^(1<<31))]++
+		}
+	}
+	for name, c := range polynomials() {
+		// Two pairs of normals for each of two chunks, or once, in a register.
+		if n := found[max(c, -c)]; n != 4 && n != 1 && name != "cosC0" {
+			return fmt.Errorf("%s, %v, is there %d times", name, c, n)
+		}
+	}
+	return nil
+}
+
+// polynomials returns the constants of the normal transform.
+var polynomials = sync.OnceValue(func() map[string]float32 {
+	all, err := goConstants()
+	if err != nil {
+		panic(err)
+	}
+	maps.DeleteFunc(all, func(name string, _ float32) bool { return strings.HasPrefix(name, "philox") })
+	return all
+})
 
 func source(t *testing.T, file string) string {
 	text, err := os.ReadFile("../internal/kernel/" + file)

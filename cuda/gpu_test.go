@@ -18,6 +18,7 @@ import (
 // nothing at once: what is queued runs when it is waited for, or some of it at any
 // other call, as a seed has it. It fails the test for what a GPU would do silently:
 // races, memory that nobody has written, memory that was freed too early or never.
+// Functions that free do so even if they fail, as CUDA's report earlier failures.
 type gpu struct {
 	t       testing.TB
 	rand    *rand.Rand
@@ -124,10 +125,7 @@ func (g *gpu) alloc(bytes int) (uintptr, error) {
 }
 
 func (g *gpu) free(p uintptr) error {
-	if err := g.call("free"); err != nil {
-		return err
-	}
-	return g.mem.Free(uint64(p))
+	return errors.Join(g.call("free"), g.mem.Free(uint64(p)))
 }
 
 func (g *gpu) allocHost(bytes int) ([]byte, error) {
@@ -140,9 +138,7 @@ func (g *gpu) allocHost(bytes int) ([]byte, error) {
 }
 
 func (g *gpu) freeHost(m []byte) error {
-	if err := g.call("freeHost"); err != nil {
-		return err
-	}
+	err := g.call("freeHost")
 	if g.pinned[unsafe.SliceData(m)] != len(m) {
 		return errors.New("not pinned memory")
 	}
@@ -150,7 +146,7 @@ func (g *gpu) freeHost(m []byte) error {
 	for i := range m {
 		m[i] = 0xee
 	}
-	return nil
+	return err
 }
 
 func (g *gpu) upload(dst uintptr, src []byte) error {
@@ -233,14 +229,12 @@ func (g *gpu) reached(e event) (bool, error) {
 }
 
 func (g *gpu) freeEvent(e event) error {
-	if err := g.call("freeEvent"); err != nil {
-		return err
-	}
+	err := g.call("freeEvent")
 	if _, ok := g.events[e]; !ok {
 		return errors.New("no such event")
 	}
 	delete(g.events, e)
-	return nil
+	return err
 }
 
 func (g *gpu) sync() error {

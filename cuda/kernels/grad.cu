@@ -38,10 +38,6 @@ KERNEL(5) grad(char *dst, const char *result, const char *x, const char *v, u32 
       UNROLL
       for (u32 i = 0; i < 8; i++) g[i] = add(g[i], mul(r.e, sub(fy[i], m[i])));
       narrow(w, g, out.type);
-      if (out.type == FLOAT32) {
-        UNROLL
-        for (u32 i = 0; i < 8; i++) w[i] = bits(g[i]);
-      }
       put(out, w, p);
     }
   } while (next(&item, s));

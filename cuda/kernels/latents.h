@@ -118,17 +118,18 @@ DEVICE u32 brain(float f) {
   return (b & 0x7fffffff) > 0x7f800000 ? b | 0x400000 : r;
 }
 
-// narrow rounds f to a type and stores the words of the result in w.
-DEVICE void narrow(u32 *w, float *f, u32 type) {
-  if (type == FLOAT32) return;
-  if (type == BFLOAT16) {
+// narrow rounds f to a type and stores the words in w.
+DEVICE void narrow(u32 *w, const float *f, u32 type) {
+  if (type == FLOAT32) {
+    UNROLL
+    for (u32 i = 0; i < 8; i++) w[i] = bits(f[i]);
+  } else if (type == BFLOAT16) {
     UNROLL
     for (u32 i = 0; i < 4; i++) w[i] = brain(f[2 * i]) >> 16 | (brain(f[2 * i + 1]) & 0xffff0000);
   } else {
     UNROLL
     for (u32 i = 0; i < 4; i++) w[i] = half_of(f[2 * i]) | (u32)half_of(f[2 * i + 1]) << 16;
   }
-  widen(f, w, type);
 }
 
 // put writes a pair of words.

@@ -44,9 +44,9 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
         UNROLL
         for (u32 i = 0; i < 8; i++) y[i] = noisy ? add(mul(r.e, y[i]), m[i]) : m[i];
         narrow(w, y, round);
-        if (out.type == FLOAT32) {
-          UNROLL
-          for (u32 i = 0; i < 8; i++) w[i] = bits(y[i]);
+        if (round != FLOAT32) {
+          widen(y, w, round);
+          if (out.type == FLOAT32) narrow(w, y, FLOAT32);
         }
         put(out, w, p);
         UNROLL

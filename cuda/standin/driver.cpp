@@ -6,6 +6,7 @@
 // It is stricter than CUDA: a handle of another context is an error, host memory of
 // copies must be pinned, new memory is not zero and freed memory is overwritten. Tests
 // count what is not returned and let any call fail, through the functions at the end.
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <cstdlib>
@@ -109,6 +110,7 @@ struct Event {
   Context *context;
   Stream *stream = nullptr;
   uint64_t after = 0; // calls of the stream
+  std::shared_ptr<std::chrono::steady_clock::time_point> reached = nullptr; // when it ran
 };
 
 struct Function {
@@ -505,6 +507,16 @@ int cuMemcpyDtoHAsync_v2(void *dst, uint64_t src, size_t n, void *handle) {
   return copy(s, dst, (const void *)src, n);
 }
 
+int cuMemcpyDtoDAsync_v2(uint64_t dst, uint64_t src, size_t n, void *handle) {
+  ENTER("cuMemcpyDtoDAsync");
+  CURRENT(c);
+  Stream *s = find(handle, c);
+  if (!s) return invalid_handle;
+  if (int f = failure_of(c)) return f;
+  if (!inside(memory, dst, n, c) || !inside(memory, src, n, c)) return invalid_value;
+  return copy(s, (void *)dst, (const void *)src, n);
+}
+
 int cuEventCreate(void **e, unsigned) {
   ENTER("cuEventCreate");
   CURRENT(c);
@@ -530,6 +542,12 @@ int cuEventRecord(void *e, void *handle) {
   auto it = events.find((Event *)e);
   if (!s || it == events.end() || it->first->context != c) return invalid_handle;
   it->first->stream = s;
+  auto reached = std::make_shared<std::chrono::steady_clock::time_point>();
+  it->first->reached = reached;
+  s->add([=] {
+    *reached = std::chrono::steady_clock::now();
+    return (int)success;
+  });
   std::lock_guard<std::mutex> q(s->mutex);
   it->first->after = s->queued;
   return success;
@@ -545,6 +563,15 @@ int cuEventQuery(void *e) {
   if (!s) return success;
   std::lock_guard<std::mutex> q(s->mutex);
   return s->finished >= it->first->after ? success : not_ready;
+}
+
+int cuEventElapsedTime(float *ms, void *start, void *end) {
+  ENTER("cuEventElapsedTime");
+  std::lock_guard<std::mutex> l(mu);
+  auto a = events.find((Event *)start), b = events.find((Event *)end);
+  if (a == events.end() || b == events.end() || !a->first->reached || !b->first->reached) return invalid_handle;
+  *ms = std::chrono::duration<float, std::milli>(*b->first->reached - *a->first->reached).count();
+  return success;
 }
 
 int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by, unsigned bz,

@@ -30,6 +30,53 @@ func testLongRows[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
+// The order in which squares are added shows where few of them are not 0: among many of
+// one size a wrong order is seldom seen.
+func testOrder[B any](t *testing.T, s Subject[B]) {
+	r := generator(9)
+	for _, typ := range s.Types {
+		b := sampler.Batch{Dim: 64*1024 - 300, Rows: make([]sampler.Row, 3)}
+		values := random(r, b.Len())
+		for i := range values {
+			if r.IntN(40) != 0 {
+				values[i] = 0
+			}
+		}
+		next := hold(&s, values, typ, 0)
+		var none B
+		sq := make([]float64, len(b.Rows))
+		s.Device.Squares(sq, next.buffer, none, none, b)
+		sync(t, &s)
+		checkSums(t, typ.String(), sq, rowSquares(next.want, nil, nil, b))
+	}
+}
+
+// Values between two of a 16-bit type go to the even one.
+func testTies[B any](t *testing.T, s Subject[B]) {
+	r := generator(10)
+	var none B
+	b := sampler.Batch{Dim: 2000, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
+	for _, tc := range []struct {
+		typ sampler.Storage
+		odd uint32 // half of the last place, as bits of a float32
+	}{{sampler.BFloat16, 1 << 15}, {sampler.Float16, 1 << 12}} {
+		values := random(r, b.Dim)
+		for i := range values {
+			values[i] = math.Float32frombits(bits(tc.typ.Round(values[i])) | tc.odd)
+		}
+		x := hold(&s, values, sampler.Float32, 0)
+		dst := hold(&s, values, sampler.Float32, 0)
+		b.Storage = tc.typ
+		next, want := step(x.want, nil, b, tc.typ)
+		sq := make([]float64, 1)
+		s.Device.Step(dst.buffer, x.buffer, none, b, sq)
+		sync(t, &s)
+		dst.want = next
+		dst.check(t, tc.typ.String())
+		checkSums(t, tc.typ.String(), sq, want)
+	}
+}
+
 // More rows than a launch has warps on a small device, all different.
 func testManyRows[B any](t *testing.T, s Subject[B]) {
 	r := generator(4)

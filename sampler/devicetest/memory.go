@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"math"
 	"math/rand/v2"
 
 	"cps/sampler"
@@ -76,11 +77,15 @@ func checkSums(t fails, name string, got, want []float64) {
 	}
 }
 
-// random returns n values of a size that no type overflows or loses.
+// random returns n values of a size that no type overflows or loses, some of them 0 or
+// -0.
 func random(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
 		x[i] = float32(r.NormFloat64())
+		if r.IntN(10) == 0 {
+			x[i] = float32(math.Copysign(0, float64(x[i])))
+		}
 	}
 	return x
 }

@@ -39,6 +39,8 @@ func Run[B any](t *testing.T, open func(t testing.TB) Subject[B]) {
 		{"Shapes", testShapes[B]},
 		{"LongRows", testLongRows[B]},
 		{"ManyRows", testManyRows[B]},
+		{"Order", testOrder[B]},
+		{"Ties", testTies[B]},
 		{"Queue", testQueue[B]},
 		{"NothingRead", testNothingRead[B]},
 		{"NonFinite", testNonFinite[B]},
