@@ -47,6 +47,10 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 			out.say("Over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
 		}
 	}
+	for _, reward := range denominatorRewards {
+		without, with := s.trialAt(arms[0], reward, len(s.rates)-1), s.trialAt(arms[1], reward, len(s.rates)-1)
+		out.say("At the highest learning rate tried, %g, trials with reward %q score %s without denominator and %s with it.", without.rate, reward, without.text(), with.text())
+	}
 	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log10 of the weight")
 	line := schedule.Linear(steps)
 	var xy, zero plotter.XYs

@@ -127,6 +127,12 @@ func (s *study) choose(w want) {
 // area is the mean reward by the ODE over the evaluations of a run.
 func (s *study) area(f *finding) float64 { return sampleOf(s.rewardsBy(f)).Mean }
 
+// trialAt returns the trial of an arm with the rate of an index.
+func (s *study) trialAt(a arm, reward string, rate int) trial {
+	i := slices.IndexFunc(s.trials, func(t trial) bool { return t.arm == a.name && t.reward == reward })
+	return s.trials[i+rate]
+}
+
 // rate returns the learning rate that was chosen for w.
 func (s *study) rate(w want) float64 {
 	for _, t := range s.trials {
@@ -169,22 +175,26 @@ func (s *study) do(ctx context.Context, what string, all []training) error {
 		progressbar.OptionSetItsString("iterations"), progressbar.OptionThrottle(200*time.Millisecond))
 	defer fmt.Fprintln(s.progress)
 
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	jobs := make(chan training)
 	var workers sync.WaitGroup
-	var lock sync.Mutex // of findings
+	var lock sync.Mutex // of findings and failure
+	var failure error   // the first, but any rather than that of being stopped
 	for range min(runtime.GOMAXPROCS(0), len(queue)) {
 		workers.Go(func() {
 			for t := range jobs {
 				f, err := s.bench.run(ctx, t, func(n int) { bar.Add(n) })
-				if err != nil {
-					cancel(err)
-					return
-				}
 				lock.Lock()
 				s.findings[t.file()] = f
+				if err != nil && (failure == nil || errors.Is(failure, context.Canceled)) {
+					failure = err
+				}
 				lock.Unlock()
+				if err != nil {
+					cancel()
+					return
+				}
 			}
 		})
 	}
@@ -198,13 +208,10 @@ feed:
 	}
 	close(jobs)
 	workers.Wait()
-	if ctx.Err() == nil {
-		return nil
+	if failure == nil {
+		return ctx.Err()
 	}
-	if err := context.Cause(ctx); !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return context.Canceled
+	return failure
 }
 
 // values returns f of the findings, one a seed.

@@ -1,8 +1,11 @@
 package main
 
 import (
+	"context"
+	"errors"
 	"io"
 	"math"
+	"strings"
 	"testing"
 
 	"cps/internal/finetune"
@@ -105,5 +108,30 @@ func TestFigures(t *testing.T) {
 	}
 	if len(arms) != 24 {
 		t.Errorf("%d arms", len(arms))
+	}
+}
+
+// A training that fails stops the others, and its error is the one that is reported.
+func TestFailure(t *testing.T) {
+	b := small
+	b.iterations = 2
+	s := fakeStudy(b, 1)
+	var err error
+	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	bad := training{flowCPS, "glyph", -1, 1} // a rate that is none
+	jobs := []training{{flowCPS, "glyph", 1e-3, 1}, bad, {flowCPS, "glyph", 1e-3, 2}, {flowCPS, "glyph", 1e-3, 3}}
+	if err := s.do(t.Context(), "trainings", jobs); err == nil || !strings.Contains(err.Error(), "Rate -1") {
+		t.Errorf("%v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	s = fakeStudy(b, 1)
+	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.do(ctx, "trainings", jobs[:1]); !errors.Is(err, context.Canceled) {
+		t.Errorf("interrupted: %v", err)
 	}
 }

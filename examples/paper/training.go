@@ -103,7 +103,10 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	f := &finding{}
 	switch {
 	case ctx.Err() != nil:
-		return nil, errors.Join(ctx.Err(), trainer.Save(checkpoint))
+		if err := trainer.Save(checkpoint); err != nil {
+			return nil, err
+		}
+		return nil, ctx.Err()
 	case errors.Is(err, finetune.ErrOffPolicy):
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil: // numbers that outgrew their type
