@@ -93,20 +93,23 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 		}
 	}
 	advance(trainer.Iteration())
+	var unsaved error
 	err = trainer.Run(ctx, b.iterations, func(finetune.Iteration) error {
 		advance(1)
 		if n := trainer.Iteration(); n%saveEvery == 0 && n < b.iterations {
-			return trainer.Save(checkpoint)
+			unsaved = trainer.Save(checkpoint)
 		}
-		return nil
+		return unsaved
 	})
 	f := &finding{}
 	switch {
-	case ctx.Err() != nil:
+	case unsaved != nil:
+		return nil, unsaved
+	case errors.Is(err, context.Canceled): // before an update: the trainer is whole
 		if err := trainer.Save(checkpoint); err != nil {
 			return nil, err
 		}
-		return nil, ctx.Err()
+		return nil, err
 	case errors.Is(err, finetune.ErrOffPolicy):
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil: // numbers that outgrew their type

@@ -146,3 +146,16 @@ func TestEvaluations(t *testing.T) {
 		t.Errorf("rewards %v", y)
 	}
 }
+
+// A checkpoint that cannot be written is an error, not a training that diverged.
+func TestUnsaved(t *testing.T) {
+	b := testBench(t, small)
+	job := training{flowCPS, "glyph", 1e-3, 1}
+	// A folder in the place of the file that is written first.
+	if err := os.Mkdir(filepath.Join(b.dir, job.file()+".checkpoint.tmp"), 0o777); err != nil {
+		t.Fatal(err)
+	}
+	if f, err := b.run(t.Context(), job, func(int) {}); err == nil || f != nil {
+		t.Errorf("found %+v, %v", f, err)
+	}
+}
