@@ -231,6 +231,11 @@ func (s *study) head(p *printer) {
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
 	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples.\n")
+	p.line("## What it cannot say\n")
+	p.line("* Images have 64 pixels, prompts are ten digits, and the network is trained in less than a minute. Its rewards are simple enough to be hacked within a run; where that happens, the rise of a curve says more than its end.")
+	p.line("* A grid of learning rates in steps of two or more finds the best to such a factor, and a higher average can be bought with diversity: the tables show both.")
+	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal exploration can tell.")
+	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
 }
 
 func rateList(rates []float64) string {
