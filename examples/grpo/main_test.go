@@ -180,6 +180,11 @@ func TestRun(t *testing.T) {
 	if d := e.Reward - after.Reward; d > 5e-3 || d < -5e-3 || trained.Iteration() != 6 {
 		t.Errorf("loaded weights have reward %v, the trained ones %v after %d iterations", e.Reward, after.Reward, trained.Iteration())
 	}
+	for k := range 2 {
+		if other, err := o2.trainer(k); err != nil || other.Config().Seed != 1+uint64(k) {
+			t.Errorf("run %d: seed %d, %v", k, other.Config().Seed, err)
+		}
+	}
 	o2.iterations = 5
 	if _, err := o2.trainer(0); err == nil || !strings.Contains(err.Error(), "has 6 iterations already") {
 		t.Errorf("error %v", err)

@@ -268,6 +268,9 @@ func TestWriteFile(t *testing.T) {
 	if b, _ := os.ReadFile(file); string(b) != "old" {
 		t.Errorf("after a failure the file holds %q", b)
 	}
+	if all, _ := os.ReadDir(dir); len(all) != 1 {
+		t.Errorf("after a failure there are %d files", len(all))
+	}
 	if err := write("new", nil); err != nil {
 		t.Fatal(err)
 	}

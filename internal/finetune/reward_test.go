@@ -160,6 +160,25 @@ func TestGlyphs(t *testing.T) {
 	}
 }
 
+// A digit in two pieces is none, and neither is one with another number of holes.
+func TestHoles(t *testing.T) {
+	const (
+		stroke = "........ ...##... ...##... ...##... ...##... ...##... ...##... ........"
+		broken = "........ ...##... ...##... ........ ...##... ...##... ...##... ........"
+		ring   = "........ ..####.. ..#..#.. ..#..#.. ..#..#.. ..#..#.. ..####.. ........"
+	)
+	got := make([]float64, 1)
+	for _, c := range []struct {
+		lines string
+		class int
+		want  float64
+	}{{stroke, 1, 1}, {stroke, 0, 0}, {broken, 1, 0}, {ring, 0, 1}, {ring, 8, 0}, {ring, 7, 0}} {
+		if reward(t, "holes").Score(got, picture(t, c.lines), []int{c.class}); got[0] != c.want {
+			t.Errorf("reward %v as a %d of\n%s", got[0], c.class, c.lines)
+		}
+	}
+}
+
 func TestCorrelation(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		pixels := rapid.SliceOfN(rapid.Float32Range(-1, 1), 8, 8)

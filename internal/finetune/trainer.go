@@ -271,11 +271,9 @@ func (t *Trainer) improve(r *rollout, it *Iteration) error {
 			return err
 		}
 	}
-	cut := c.Minibatches
-	cut.Key = uint64(r.key.Derive(0))
 	n := 0
 	for epoch := range c.Epochs {
-		minibatches, err := cut.Epoch(epoch, c.rows(), r.start, r.end)
+		minibatches, err := r.minibatches(c, epoch)
 		if err != nil {
 			return err
 		}
@@ -314,6 +312,13 @@ func (t *Trainer) improve(r *rollout, it *Iteration) error {
 		*p /= float64(n)
 	}
 	return nil
+}
+
+// minibatches returns those of an inner epoch.
+func (r *rollout) minibatches(c Config, epoch int) ([][]grpo.Transition, error) {
+	cut := c.Minibatches
+	cut.Key = uint64(r.key.Derive(0)) // new for every iteration
+	return cut.Epoch(epoch, c.rows(), r.start, r.end)
 }
 
 // refer computes the velocities of the reference policy, which does not change within

@@ -357,6 +357,27 @@ func TestAverages(t *testing.T) {
 			t.Error("an average is the policy or its start")
 		}
 	}
+	// To the bit those of grpo, at the optimiser steps 0 and 1.
+	c.Minibatches = grpo.Minibatches{Rows: 12}
+	one := run(t, c, 1)
+	two := run(t, c, 2)
+	want := start.Clone()
+	for step, n := range []*Trainer{one, two} {
+		if err := grpo.Average(want.Params(), n.net.Params(), c.Average, step); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if !slices.Equal(two.mean.Params(), want.Params()) || !slices.Equal(two.ref.Params(), want.Params()) {
+		t.Error("averages are not those of grpo.Average")
+	}
+	before, err := two.Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	clear(two.net.Params())
+	if after, _ := two.Evaluate(t.Context()); after != before {
+		t.Error("the policy is evaluated, not its average")
+	}
 	if !slices.Equal(plain.ref.Params(), start.Params()) {
 		t.Error("a reference that does not follow has moved")
 	}
@@ -413,6 +434,141 @@ func TestEvaluate(t *testing.T) {
 	}
 }
 
+// The error is the standard error of the mean, over all samples.
+func TestEvaluationError(t *testing.T) {
+	c := small(t)
+	c.Reward.Score = func(dst []float64, _ []float32, _ []int) {
+		for i := range dst {
+			dst[i] = float64(i)
+		}
+	}
+	e, err := trainer(t, c).Evaluate(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// 0 to 19: variance 20·21/12, with n-1.
+	if want := math.Sqrt(35.0 / 20); math.Abs(e.Reward-9.5) > 1e-12 || math.Abs(e.Error-want) > 1e-12 {
+		t.Errorf("reward %v ± %v, want 9.5 ± %v", e.Reward, e.Error, want)
+	}
+}
+
+// Advantages are limited, and compared with what prompts got before if asked to.
+func TestAdvantages(t *testing.T) {
+	judged := func(c Config, iterations int) (*rollout, *Trainer) {
+		tr := run(t, c, iterations)
+		r, err := tr.draw(t.Context())
+		if err == nil {
+			err = tr.judge(r, new(Iteration))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return r, tr
+	}
+	c := small(t)
+	free, _ := judged(c, 0)
+	c.Limit = 0.5
+	limited, _ := judged(c, 0)
+	for i, a := range free.adv {
+		if want := max(-0.5, min(0.5, a)); limited.adv[i] != want {
+			t.Errorf("advantage %v becomes %v, want %v", a, limited.adv[i], want)
+		}
+	}
+	if slices.Max(free.adv) <= 0.5 {
+		t.Error("no advantage to limit")
+	}
+	c = small(t)
+	c.Prompts, c.History = 10, 6
+	_, tr := judged(c, 1)
+	for _, r := range tr.past.Records() {
+		if len(r.Rewards) != 6 {
+			t.Errorf("%d rewards of prompt %v are remembered, want 6 of 8", len(r.Rewards), r.Prompt)
+		}
+	}
+	if len(tr.past.Records()) != 10 {
+		t.Errorf("%d prompts are remembered", len(tr.past.Records()))
+	}
+	with := run(t, c, 2)
+	c.History = 0
+	if without := run(t, c, 2); slices.Equal(with.net.Params(), without.net.Params()) {
+		t.Error("history does not count")
+	}
+}
+
+// Digits take turns, and minibatches are shuffled anew.
+func TestIterationsDiffer(t *testing.T) {
+	c := Config{Prompts: 3}
+	var got []int
+	for it := range 4 {
+		for p := range 3 {
+			got = append(got, c.class(it, p))
+		}
+	}
+	if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}; !slices.Equal(got, want) {
+		t.Errorf("digits %v, want %v", got, want)
+	}
+	tr := trainer(t, small(t))
+	var orders [2][]grpo.Transition
+	for i := range orders {
+		r, err := tr.draw(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := r.minibatches(tr.config, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		orders[i] = slices.Concat(m...)
+		tr.iteration++
+	}
+	if slices.Equal(orders[0], orders[1]) {
+		t.Error("two iterations have the same shuffle")
+	}
+}
+
+// Every setting is part of the description by which checkpoints are told apart.
+func TestConfigString(t *testing.T) {
+	changes := map[string]func(c *Config){
+		"Seed":        func(c *Config) { c.Seed++ },
+		"Net":         func(c *Config) { c.Net, _ = digits.Velocity() },
+		"Rule":        func(c *Config) { c.Rule = sampler.FlowCPS{Eta: 0.25} },
+		"Steps":       func(c *Config) { c.Steps++ },
+		"Shift":       func(c *Config) { c.Shift = 2 },
+		"Window":      func(c *Config) { c.Window = grpo.Fixed{Start: 1, End: 2} },
+		"SharedStart": func(c *Config) { c.SharedStart = true },
+		"Reward":      func(c *Config) { c.Reward.Name = "another" },
+		"Prompts":     func(c *Config) { c.Prompts++ },
+		"Group":       func(c *Config) { c.Group++ },
+		"Norm":        func(c *Config) { c.Norm = grpo.DanceGRPO },
+		"History":     func(c *Config) { c.History++ },
+		"Limit":       func(c *Config) { c.Limit = 1 },
+		"Form":        func(c *Config) { c.Form.Gaussian = true },
+		"Objective":   func(c *Config) { c.Objective.ClipLow = 1 },
+		"KL":          func(c *Config) { c.KL.Velocity = true },
+		"Stop":        func(c *Config) { c.Stop.Factor = 3 },
+		"Rate":        func(c *Config) { c.Rate = 1 },
+		"Epochs":      func(c *Config) { c.Epochs++ },
+		"Minibatches": func(c *Config) { c.Minibatches.Rows = 3 },
+		"Average":     func(c *Config) { c.Average.Decay = 0.5 },
+		"Follow":      func(c *Config) { c.Follow.Every = 2 },
+		"Every":       func(c *Config) { c.Every++ },
+		"Samples":     func(c *Config) { c.Samples++ },
+	}
+	fields := reflect.VisibleFields(reflect.TypeFor[Config]())
+	for _, f := range fields {
+		c := trainer(t, small(t)).Config()
+		before := c.String()
+		if changes[f.Name] == nil {
+			t.Errorf("no change for %s", f.Name)
+			continue
+		}
+		changes[f.Name](&c)
+		if c.String() == before {
+			t.Errorf("%s is not part of the description", f.Name)
+		}
+	}
+}
+
 func TestCancel(t *testing.T) {
 	tr := trainer(t, small(t))
 	ctx, cancel := context.WithCancel(t.Context())
@@ -425,7 +581,7 @@ func TestCancel(t *testing.T) {
 	if !errors.Is(err, context.Canceled) || tr.Iteration() != 2 {
 		t.Errorf("error %v after %d iterations", err, tr.Iteration())
 	}
-	// It goes on as if nothing had been.
+	// It goes on as if nothing had happened.
 	if err := tr.Run(t.Context(), 4, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -445,6 +601,15 @@ func TestTiming(t *testing.T) {
 	}
 	if s := tm.Share(); !(s > 0 && s < 1) {
 		t.Errorf("share %v", s)
+	}
+	if err := tr.CheckOnPolicy(t.Context()); err != nil || tr.Timing() != tm {
+		t.Errorf("a check counts as training: %+v, %v", tr.Timing(), err)
+	}
+	sum, one := reflect.ValueOf(tm.Add(tm)), reflect.ValueOf(tm)
+	for i := range sum.NumField() {
+		if sum.Field(i).Int() != 2*one.Field(i).Int() {
+			t.Errorf("Add: field %d is %v, of %v", i, sum.Field(i), one.Field(i))
+		}
 	}
 }
 
