@@ -11,73 +11,75 @@ import (
 
 // Every transition is in exactly one minibatch, sizes are as asked for, and the same
 // arguments give the same minibatches.
-func TestMinibatchesPartition(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		m := Minibatches{
-			Rows:    rapid.IntRange(0, 9).Draw(t, "Rows"),
-			Steps:   rapid.IntRange(0, 7).Draw(t, "Steps"),
-			InOrder: rapid.Bool().Draw(t, "InOrder"),
-			Key:     rapid.Uint64().Draw(t, "Key"),
+func minibatchesProperty(t *rapid.T) {
+	m := Minibatches{
+		Rows:    rapid.IntRange(0, 9).Draw(t, "Rows"),
+		Steps:   rapid.IntRange(0, 7).Draw(t, "Steps"),
+		InOrder: rapid.Bool().Draw(t, "InOrder"),
+		Key:     rapid.Uint64().Draw(t, "Key"),
+	}
+	epoch := rapid.IntRange(0, 3).Draw(t, "epoch")
+	rows := rapid.IntRange(1, 20).Draw(t, "rows")
+	start := rapid.IntRange(0, 5).Draw(t, "start")
+	end := start + rapid.IntRange(1, 6).Draw(t, "steps")
+	all, err := m.Epoch(epoch, rows, start, end)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, _ := m.Epoch(epoch, rows, start, end)
+	perRow, perStep := m.Rows, m.Steps
+	if perRow == 0 {
+		perRow = rows
+	}
+	if perStep == 0 {
+		perStep = end - start
+	}
+	ceil := func(n, d int) int { return (n + d - 1) / d }
+	if want := ceil(rows, perRow) * ceil(end-start, perStep); len(all) != want {
+		t.Fatalf("%d minibatches, want %d", len(all), want)
+	}
+	seen := map[Transition]bool{}
+	for i, b := range all {
+		if !slices.Equal(b, again[i]) {
+			t.Fatal("the same arguments gave other minibatches")
 		}
-		epoch := rapid.IntRange(0, 3).Draw(t, "epoch")
-		rows := rapid.IntRange(1, 20).Draw(t, "rows")
-		start := rapid.IntRange(0, 5).Draw(t, "start")
-		end := start + rapid.IntRange(1, 6).Draw(t, "steps")
-		all, err := m.Epoch(epoch, rows, start, end)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, _ := m.Epoch(epoch, rows, start, end)
-		perRow, perStep := m.Rows, m.Steps
-		if perRow == 0 {
-			perRow = rows
-		}
-		if perStep == 0 {
-			perStep = end - start
-		}
-		ceil := func(n, d int) int { return (n + d - 1) / d }
-		if want := ceil(rows, perRow) * ceil(end-start, perStep); len(all) != want {
-			t.Fatalf("%d minibatches, want %d", len(all), want)
-		}
-		seen := map[Transition]bool{}
-		for i, b := range all {
-			if !slices.Equal(b, again[i]) {
-				t.Fatal("the same arguments gave other minibatches")
+		perOne := map[int]int{}
+		steps := map[int]int{}
+		for _, x := range b {
+			if seen[x] {
+				t.Fatalf("%v twice", x)
 			}
-			perOne := map[int]int{}
-			steps := map[int]int{}
-			for _, x := range b {
-				if seen[x] {
-					t.Fatalf("%v twice", x)
-				}
-				if x.Row < 0 || x.Row >= rows || x.Step < start || x.Step >= end {
-					t.Fatalf("%v is none of %d rows and steps [%d, %d)", x, rows, start, end)
-				}
-				seen[x] = true
-				perOne[x.Row]++
-				steps[x.Step]++
+			if x.Row < 0 || x.Row >= rows || x.Step < start || x.Step >= end {
+				t.Fatalf("%v is none of %d rows and steps [%d, %d)", x, rows, start, end)
 			}
-			if len(perOne) > perRow {
-				t.Fatalf("a minibatch of %d rows, want at most %d", len(perOne), perRow)
+			seen[x] = true
+			perOne[x.Row]++
+			steps[x.Step]++
+		}
+		if len(perOne) > perRow {
+			t.Fatalf("a minibatch of %d rows, want at most %d", len(perOne), perRow)
+		}
+		for row, n := range perOne {
+			if n > perStep || n != len(b)/len(perOne) {
+				t.Fatalf("row %d has %d steps in a minibatch of %d", row, n, len(b))
 			}
-			for row, n := range perOne {
-				if n > perStep || n != len(b)/len(perOne) {
-					t.Fatalf("row %d has %d steps in a minibatch of %d", row, n, len(b))
-				}
-			}
-			if m.InOrder {
-				for step, n := range steps {
-					if n != len(perOne) {
-						t.Fatalf("step %d is taken by %d rows of %d", step, n, len(perOne))
-					}
+		}
+		if m.InOrder {
+			for step, n := range steps {
+				if n != len(perOne) {
+					t.Fatalf("step %d is taken by %d rows of %d", step, n, len(perOne))
 				}
 			}
 		}
-		if len(seen) != rows*(end-start) {
-			t.Fatalf("%d transitions, want %d", len(seen), rows*(end-start))
-		}
-	})
+	}
+	if len(seen) != rows*(end-start) {
+		t.Fatalf("%d transitions, want %d", len(seen), rows*(end-start))
+	}
 }
+
+func TestMinibatchesPartition(t *testing.T) { rapid.Check(t, minibatchesProperty) }
+
+func FuzzMinibatches(f *testing.F) { f.Fuzz(rapid.MakeFuzz(minibatchesProperty)) }
 
 // In order, steps follow one another for every row of a block.
 func TestMinibatchesInOrder(t *testing.T) {

@@ -29,47 +29,49 @@ func TestTrackerOfOneCall(t *testing.T) {
 
 // Several calls are one call on all their rewards, as far as the last ones go; with a
 // limit, on the last rewards of each prompt.
-func TestTrackerRemembers(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
-		const prompts = 3
-		limit := rapid.IntRange(0, 9).Draw(t, "limit")
-		tr := Tracker[int]{Norm: Norm{Eps: 0.01}, Limit: limit}
-		var past [prompts][]float64
-		for range 4 {
-			n := rapid.IntRange(1, 8).Draw(t, "n")
-			rewards := some(t, "rewards", n, -3, 3)
-			ids := rapid.SliceOfN(rapid.IntRange(0, prompts-1), n, n).Draw(t, "ids")
-			for i, id := range ids {
-				past[id] = append(past[id], rewards[i])
-			}
-			for id := range past {
-				if limit > 0 {
-					past[id] = past[id][max(0, len(past[id])-limit):]
-				}
-			}
-			got := must(tr.Advantages(make([]float64, n), rewards, ids))(t)
-			for i, id := range ids {
-				// The plain formulas, which leave a residue where all are equal.
-				var mean, square float64
-				for _, r := range past[id] {
-					mean += r / float64(len(past[id]))
-				}
-				for _, r := range past[id] {
-					square += (r - mean) * (r - mean) / float64(len(past[id]))
-				}
-				want := 0.0
-				if slices.Min(past[id]) != slices.Max(past[id]) {
-					want = (rewards[i] - mean) / (math.Sqrt(square) + 0.01)
-				}
-				// Rewards up to 6 apart, over at least 0.01: a few hundred eps.
-				near(t, "advantage", got[i:i+1], []float64{want}, 1e-11)
+func trackerProperty(t *rapid.T) {
+	const prompts = 3
+	limit := rapid.IntRange(0, 9).Draw(t, "limit")
+	tr := Tracker[int]{Norm: Norm{Eps: 0.01}, Limit: limit}
+	var past [prompts][]float64
+	for range 4 {
+		n := rapid.IntRange(1, 8).Draw(t, "n")
+		rewards := some(t, "rewards", n, -3, 3)
+		ids := rapid.SliceOfN(rapid.IntRange(0, prompts-1), n, n).Draw(t, "ids")
+		for i, id := range ids {
+			past[id] = append(past[id], rewards[i])
+		}
+		for id := range past {
+			if limit > 0 {
+				past[id] = past[id][max(0, len(past[id])-limit):]
 			}
 		}
-		for _, r := range tr.Records() {
-			same(t, "record", r.Rewards, past[r.Prompt])
+		got := must(tr.Advantages(make([]float64, n), rewards, ids))(t)
+		for i, id := range ids {
+			// The plain formulas, which leave a residue where all are equal.
+			var mean, square float64
+			for _, r := range past[id] {
+				mean += r / float64(len(past[id]))
+			}
+			for _, r := range past[id] {
+				square += (r - mean) * (r - mean) / float64(len(past[id]))
+			}
+			want := 0.0
+			if slices.Min(past[id]) != slices.Max(past[id]) {
+				want = (rewards[i] - mean) / (math.Sqrt(square) + 0.01)
+			}
+			// Rewards up to 6 apart, over at least 0.01: a few hundred eps.
+			near(t, "advantage", got[i:i+1], []float64{want}, 1e-11)
 		}
-	})
+	}
+	for _, r := range tr.Records() {
+		same(t, "record", r.Rewards, past[r.Prompt])
+	}
 }
+
+func TestTrackerRemembers(t *testing.T) { rapid.Check(t, trackerProperty) }
+
+func FuzzTracker(f *testing.F) { f.Fuzz(rapid.MakeFuzz(trackerProperty)) }
 
 // A tracker that is restored from records goes on with the same bits.
 func TestTrackerRestore(t *testing.T) {
