@@ -44,7 +44,7 @@ func TestCallsDoNotWait(t *testing.T) {
 	const dim = 1030
 	x := zeros(t, d, 40*dim, sampler.Float32)
 	g.idle, g.syncs = true, 0
-	const calls = 30
+	const calls = 12
 	var got [calls][]float64
 	for k := range calls {
 		b := mixed(k+2, dim)
@@ -326,10 +326,10 @@ func TestOutOfMemory(t *testing.T) {
 // The memory of calls grows to the largest use and is then kept.
 func TestMemoryIsKept(t *testing.T) {
 	d, g := open(t, 1)
-	b := mixed(30, 1030)
+	b := mixed(9, 1030)
 	x := zeros(t, d, b.Len(), sampler.Float32)
 	round := func() {
-		for n := 2; n <= 30; n += 7 {
+		for n := 2; n <= 9; n += 3 {
 			c := b
 			c.Rows = b.Rows[:n]
 			y := Buffer{x.Ptr, c.Len(), x.Type}
@@ -355,7 +355,7 @@ func TestMemoryIsKept(t *testing.T) {
 	few.Rows = b.Rows[:3]
 	few.Dim = 10
 	small := Buffer{x.Ptr, few.Len(), x.Type}
-	for range 1500 {
+	for range 600 {
 		sq := make([]float64, 3)
 		d.Squares(sq, small, small, small, few)
 		sums = append(sums, sq)
@@ -555,7 +555,8 @@ func TestTooManyBlocks(t *testing.T) {
 		t.Skip("an int holds no such length")
 	}
 	d, _ := open(t, 1)
-	b := sampler.Batch{Dim: sampler.MaxDim, Rows: make([]sampler.Row, 256)}
+	most := uint64(sampler.MaxDim)
+	b := sampler.Batch{Dim: int(most), Rows: make([]sampler.Row, 256)}
 	d.Step(Buffer{Ptr: 64, Len: b.Len()}, Buffer{}, Buffer{}, b, nil)
 	if err := d.Sync(); !errors.Is(err, errTooMany) {
 		t.Error(err)

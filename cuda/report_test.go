@@ -199,7 +199,8 @@ func TestHugeRow(t *testing.T) {
 	}
 	d := gpuOrSkip(t, 0)
 	const end = 5000
-	b := sampler.Batch{Dim: 1<<32 + end, Key: 3, Rows: []sampler.Row{sampler.Start(5)}}
+	many := uint64(1 << 32)
+	b := sampler.Batch{Dim: int(many) + end, Key: 3, Rows: []sampler.Row{sampler.Start(5)}}
 	x := subject(t, d).New(b.Dim, sampler.BFloat16)
 	sq := make([]float64, 1)
 	d.Step(x, Buffer{}, Buffer{}, b, sq)

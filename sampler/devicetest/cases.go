@@ -214,7 +214,7 @@ func testNonFinite[B any](t *testing.T, s Subject[B]) {
 		b.Rows[i] = sampler.Row{Affine: sampler.Affine{X: 0.8, V: 0.3, Eps: 0.1}, ID: noise.ID{Sample: uint64(i), Step: 1}}
 	}
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
-		for _, at := range []int{0, 37, 900, 1023, 1024, 1299} {
+		for _, at := range []int{0, 37, 1023, 1024, 1299} {
 			for input := range 3 {
 				values := [3][]float32{random(r, b.Len()), random(r, b.Len()), random(r, b.Len())}
 				values[input][b.Dim+at] = bad
@@ -438,7 +438,8 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		return c
 	}
 	zero := with(func(b *sampler.Batch) { b.Dim = 0 })
-	long := with(func(b *sampler.Batch) { b.Dim = 1<<34 + 1 })
+	most := uint64(sampler.MaxDim)
+	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // too many either way
 	reserved := with(func(b *sampler.Batch) { b.Rows[1].Step = math.MaxUint32 })
 	dev := s.Device
 	for i, call := range []func(){
