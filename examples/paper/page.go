@@ -220,7 +220,7 @@ func (s *study) head(p *printer) {
 	if s.quick {
 		p.line("**This is a quick run, which shows that everything works. Its numbers mean nothing.**\n")
 	}
-	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers but those of time, are functions of the command: it gives the same again on this architecture.\n",
+	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers except times are functions of the command, which gives the same again on this architecture.\n",
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
 	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Welch's t-test over seeds; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. " +
