@@ -19,7 +19,7 @@ type trial struct {
 	k     kernel
 	b     sampler.Batch
 	types [4]sampler.Storage // of dst, next, x and v
-	skew  int                // elements
+	skew  [4]int             // elements
 	sums  bool
 	scale []float64
 	bad   float32 // all of x, if not 0
@@ -54,7 +54,7 @@ func (c *trial) prepare() *trial {
 		case c.bad != 0:
 			c.in[2][j] = c.bad
 		case c.few && r.IntN(40) != 0:
-			c.in[1][j], c.in[2][j] = 0, 0
+			c.in[1][j], c.in[2][j], c.in[3][j] = 0, 0, 0
 		case c.ties:
 			typ, half := sampler.BFloat16, uint32(1<<15)
 			if j/8%2 == 0 {
@@ -87,11 +87,11 @@ func (c *trial) prepare() *trial {
 func (c *trial) right(d *Device) bool {
 	var buffers [4]Buffer
 	for i := range buffers {
-		whole, err := d.Alloc(c.skew+c.b.Len()+2, c.types[i])
+		whole, err := d.Alloc(c.skew[i]+c.b.Len()+2, c.types[i])
 		if err != nil {
 			return false
 		}
-		buffers[i] = Buffer{whole.Ptr + uintptr(c.skew*size(whole.Type)), c.b.Len(), whole.Type}
+		buffers[i] = Buffer{whole.Ptr + uintptr(c.skew[i]*size(whole.Type)), c.b.Len(), whole.Type}
 		if err := d.Upload(buffers[i], c.in[i]); err != nil {
 			return false
 		}
@@ -135,6 +135,10 @@ func (c *trial) right(d *Device) bool {
 	})
 }
 
+// LowWords are samples that draw, in the first or ninth chunk of step 1, a first or
+// third word below 2¹²: large normals, which show all of the radius.
+var lowWords = [4]uint64{790373, 1229640, 5406221, 186600}
+
 // trials returns what is tried on mutants of a kernel, in the order in which most die.
 func trials(k kernel) []*trial {
 	var all []*trial
@@ -173,7 +177,7 @@ func trials(k kernel) []*trial {
 				if dim == 1099 && i%7 != 0 { // all types have been seen
 					continue
 				}
-				add(dim, types, func(c *trial) { c.skew = skew }, a, b)
+				add(dim, types, func(c *trial) { c.skew = [4]int{skew, skew, skew, skew} }, a, b)
 			}
 		}
 	}
@@ -192,7 +196,7 @@ func trials(k kernel) []*trial {
 		}
 		for dim := 1; dim <= 9; dim++ {
 			add(dim, types, nil, a, b)
-			add(dim+252, types, func(c *trial) { c.skew = 1 }, a)
+			add(dim+252, types, func(c *trial) { c.skew = [4]int{1, 1, 1, 1} }, a)
 			add(dim, types, func(c *trial) { c.bad = 2.5 }, row(math.Inf(1), 0, 0)) // what does not exist is not 0·∞
 		}
 		add(64, types, func(c *trial) { c.b.Storage = typ; c.types = float }, row(0.55, 1e-9, 0), row(0x1p-24, 0, 0), row(0x1p16, 0, 0x1p16), row(0x1p-130, 0x1p-127, 0), row(0x1p127, 0x1.fp127, 0))
@@ -202,13 +206,35 @@ func trials(k kernel) []*trial {
 		few := func(c *trial) { c.few, c.b.Storage = true, sampler.BFloat16 }
 		add(70*1024, float, few, row(0.55, 0, 0))
 		add(70*1024, half, few, row(0.55, 0, 0))
+		brain := [4]sampler.Storage{1, 1, 1, 1}
+		add(16*1024, brain, few, row(0.55, 0, 0))
+		add(16*1024, brain, few, row(0, 0.55, 0))
 	}
 	uniform := []sampler.Row{a, a, a}
 	for i := range uniform {
 		uniform[i].Sample = 0xffffffff - 1 + uint64(i)
 	}
 	add(21, float, func(c *trial) { c.scale = []float64{0.6, 0.6, 0.6} }, uniform...)
+	for _, typ := range []sampler.Storage{0, 1} { // one that is not aligned, read or not
+		for i := range 4 {
+			var skew [4]int
+			skew[i] = 2 + 2*int(typ) // 8 bytes
+			for _, r := range []sampler.Row{a, row(0, 0.3, 0.1), row(0.3, 0, 0.1)} {
+				add(100, [4]sampler.Storage{typ, typ, typ, typ}, func(c *trial) { c.skew = skew }, r)
+			}
+		}
+		for _, dim := range []int{64, 65, 128, 129} {
+			add(dim, [4]sampler.Storage{typ, typ, typ, typ}, nil, a, b)
+		}
+	}
+	nan := math.NaN()
+	add(10, float, nil, row(nan, 0.5, 0.5), row(0.5, nan, 0.5), row(0.5, 0.5, nan), row(0, 0, nan))
 	if k == stepKernel {
+		low := []sampler.Row{row(0, 0, 1), row(0, 0, 1), row(0, 0, 1), row(0, 0, 1)}
+		for i, sample := range lowWords {
+			low[i].ID = noise.ID{Sample: sample, Step: 1}
+		}
+		add(40, float, nil, low...)
 		add(7000, float, nil, row(0, 0, 1), row(0, 0, 1))
 		all[len(all)-1].b.Rows[1].Step++
 		all[len(all)-1].prepare()

@@ -18,7 +18,7 @@ KERNEL(5) grad(char *dst, const char *result, const char *x, const char *v, u32 
     const Latents in_x = block(x, r.x == 0 ? ABSENT : types >> 16 & 255, e);
     const Latents in_v = block(v, r.v == 0 ? ABSENT : types >> 24, e);
     const bool joined = out.type != FLOAT32 && in_y.type != FLOAT32 && in_x.type != FLOAT32 && in_v.type != FLOAT32;
-    const bool all_aligned = aligned(out) && aligned(in_y) && aligned(in_x) && aligned(in_v);
+    const bool all_aligned = aligned(out) && aligned(in_y) && aligned_or_absent(in_x) && aligned_or_absent(in_v);
     absent(&r);
 
     for (u32 k = 0; k < 4; k++) {
@@ -27,13 +27,13 @@ KERNEL(5) grad(char *dst, const char *result, const char *x, const char *v, u32 
       u32 w[8] = {}, wy[8] = {}, wx[8] = {}, wv[8] = {};
       fetch(w, out, p);
       fetch(wy, in_y, p);
-      fetch(wx, in_x, p);
-      fetch(wv, in_v, p);
+      fetch_unless_absent(wx, in_x, p);
+      fetch_unless_absent(wv, in_v, p);
       float g[8], fy[8], fx[8], fv[8], m[8];
       widen(g, w, out.type);
       widen(fy, wy, in_y.type);
-      widen(fx, wx, in_x.type);
-      widen(fv, wv, in_v.type);
+      widen_or_one(fx, wx, in_x.type);
+      widen_or_one(fv, wv, in_v.type);
       mean(m, fx, fv, r);
       UNROLL
       for (u32 i = 0; i < 8; i++) g[i] = add(g[i], mul(r.e, sub(fy[i], m[i])));

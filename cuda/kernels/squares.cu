@@ -17,7 +17,7 @@ KERNEL(5) squares(const char *result, const char *x, const char *v, u32 types, c
     const Latents in_x = block(x, r.x == 0 ? ABSENT : types >> 8 & 255, e);
     const Latents in_v = block(v, r.v == 0 ? ABSENT : types >> 16 & 255, e);
     const bool joined = in_y.type != FLOAT32 && in_x.type != FLOAT32 && in_v.type != FLOAT32;
-    const bool all_aligned = aligned(in_y) && aligned(in_x) && aligned(in_v);
+    const bool all_aligned = aligned(in_y) && aligned_or_absent(in_x) && aligned_or_absent(in_v);
     absent(&r);
 
     Sums sum = {};
@@ -27,12 +27,12 @@ KERNEL(5) squares(const char *result, const char *x, const char *v, u32 types, c
       if (p.n_a > 0) {
         u32 wy[8] = {}, wx[8] = {}, wv[8] = {};
         fetch(wy, in_y, p);
-        fetch(wx, in_x, p);
-        fetch(wv, in_v, p);
+        fetch_unless_absent(wx, in_x, p);
+        fetch_unless_absent(wv, in_v, p);
         float fy[8], fx[8], fv[8], m[8];
         widen(fy, wy, in_y.type);
-        widen(fx, wx, in_x.type);
-        widen(fv, wv, in_v.type);
+        widen_or_one(fx, wx, in_x.type);
+        widen_or_one(fv, wv, in_v.type);
         mean(m, fx, fv, r);
         UNROLL
         for (u32 i = 0; i < 8; i++) d[i] = sub(fy[i], m[i]);

@@ -20,7 +20,7 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
     const Latents in_x = block(x, r.x == 0 ? ABSENT : types >> 8 & 255, e);
     const Latents in_v = block(v, r.v == 0 ? ABSENT : types >> 16 & 255, e);
     const bool joined = out.type != FLOAT32 && in_x.type != FLOAT32 && in_v.type != FLOAT32;
-    const bool all_aligned = aligned(out) && aligned(in_x) && aligned(in_v);
+    const bool all_aligned = aligned(out) && aligned_or_absent(in_x) && aligned_or_absent(in_v);
     const bool noisy = r.e != 0;
     const Noise noise = {r.step, (u32)r.sample, (u32)(r.sample >> 32), (u32)key, (u32)(key >> 32)};
     absent(&r);
@@ -31,15 +31,15 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
       float d[8] = {};
       if (p.n_a > 0) {
         u32 wx[8] = {}, wv[8] = {}, w[8] = {};
-        fetch(wx, in_x, p);
-        fetch(wv, in_v, p);
+        fetch_unless_absent(wx, in_x, p);
+        fetch_unless_absent(wv, in_v, p);
         float fx[8], fv[8], m[8], y[8] = {};
         if (noisy) {
           normals(y, noise, item.block * 256 + p.a / 4);
           normals(y + 4, noise, item.block * 256 + p.b / 4);
         }
-        widen(fx, wx, in_x.type);
-        widen(fv, wv, in_v.type);
+        widen_or_one(fx, wx, in_x.type);
+        widen_or_one(fv, wv, in_v.type);
         mean(m, fx, fv, r);
         UNROLL
         for (u32 i = 0; i < 8; i++) y[i] = noisy ? add(mul(r.e, y[i]), m[i]) : m[i];

@@ -11,7 +11,7 @@ KERNEL(8) sum_rows(double *sq, const float *sums, u32 blocks, u32 rows) {
     for (u32 b = 0; b < blocks; b += WARP) {
       float now = mine;
       u32 ahead = b + WARP + i;
-      mine = b + WARP < blocks && ahead < blocks ? s[ahead] : 0; // on its way while these are added
+      mine = ahead < blocks ? s[ahead] : 0; // on its way while these are added
       u32 n = blocks - b < WARP ? blocks - b : WARP;
       for (u32 k = 0; k < n; k++) t = add(t, (double)broadcast(now, k));
     }

@@ -24,10 +24,10 @@ var dims = rapid.OneOf(
 )
 
 // Weights: absent ones of both signs, ordinary ones, of which 0.55 and its like hide
-// no fused multiply-add, one that float32 rounds to 0, and infinity.
+// no fused multiply-add, one that float32 rounds to 0, infinity and NaN.
 var weights = rapid.OneOf(
 	rapid.Just(0.0),
-	rapid.SampledFrom([]float64{math.Copysign(0, -1), 1, -1, 0.55, 1e-60, math.Inf(1)}),
+	rapid.SampledFrom([]float64{math.Copysign(0, -1), 1, -1, 0.55, 1e-60, math.Inf(1), math.NaN()}),
 	rapid.Float64Range(-1.3, 1.3),
 )
 
