@@ -201,7 +201,7 @@ func execute(cpu sampler.CPU, b sampler.Batch) results {
 // more rows than workers, and enough elements for workers to be used.
 func TestBitsOfWorkersAndRows(t *testing.T) {
 	for _, shape := range [][2]int{ // dim, rows
-		{1, 40000}, {7, 5001}, {33, 1500}, {1025, 37}, {16383, 3}, {16384, 3}, {16385, 5}, {20000, 8}, {100001, 1},
+		{1, 40000}, {7, 5001}, {33, 1500}, {64, 700}, {256, 150}, {257, 70}, {1024, 40}, {1025, 37}, {16383, 3}, {16384, 3}, {16385, 5}, {20000, 8}, {100001, 1},
 	} {
 		dim, rows := shape[0], shape[1]
 		for _, storage := range storages {
@@ -330,22 +330,24 @@ func TestBitsOfApply(t *testing.T) {
 
 // dst may be an input, in every method.
 func TestBitsOfAliases(t *testing.T) {
-	b := mixed(1500, 24, sampler.BFloat16)
-	want := execute(sampler.CPU{}, b)
-	for name, alias := range map[string]func() (got []float32, sq []float64){
-		"dst is x": func() ([]float32, []float64) {
-			x, sq := slices.Clone(want.x), make([]float64, len(b.Rows))
-			sampler.CPU{}.Step(x, x, want.v, b, sq)
-			return x, sq
-		},
-		"dst is v": func() ([]float32, []float64) {
-			v, sq := slices.Clone(want.v), make([]float64, len(b.Rows))
-			sampler.CPU{}.Step(v, want.x, v, b, sq)
-			return v, sq
-		},
-	} {
-		if got, sq := alias(); !sameBits(got, want.next) || !sameBits64(sq, want.sq) {
-			t.Errorf("%s changes bits", name)
+	for _, dim := range []int{7, 64, 300, 1024, 1500} {
+		b := mixed(dim, 75, sampler.BFloat16)
+		want := execute(sampler.CPU{Workers: 1}, b)
+		for name, alias := range map[string]func() (got []float32, sq []float64){
+			"dst is x": func() ([]float32, []float64) {
+				x, sq := slices.Clone(want.x), make([]float64, len(b.Rows))
+				sampler.CPU{}.Step(x, x, want.v, b, sq)
+				return x, sq
+			},
+			"dst is v": func() ([]float32, []float64) {
+				v, sq := slices.Clone(want.v), make([]float64, len(b.Rows))
+				sampler.CPU{}.Step(v, want.x, v, b, sq)
+				return v, sq
+			},
+		} {
+			if got, sq := alias(); !sameBits(got, want.next) || !sameBits64(sq, want.sq) {
+				t.Errorf("dim %d: %s changes bits", dim, name)
+			}
 		}
 	}
 	a := sampler.Affine{X: 0.55, V: -0.37, Eps: 0.41}

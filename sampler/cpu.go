@@ -100,7 +100,7 @@ type pass struct {
 
 // do does pieces lo to hi-1 of all pieces of all rows.
 func (p *pass) do(w *kernel.Work, lo, hi int) {
-	if p.b.Dim <= kernel.BlockLen && p.kind != doGrad {
+	if p.b.Dim <= kernel.BlockLen {
 		p.shortRows(w, lo, hi)
 		return
 	}
@@ -109,43 +109,70 @@ func (p *pass) do(w *kernel.Work, lo, hi int) {
 	}
 }
 
-// shortRows does rows lo to hi-1 with as few calls as their weights allow, the noise of
-// many at a time.
+// shortRows does rows lo to hi-1 with as few calls as their weights allow.
 func (p *pass) shortRows(w *kernel.Work, lo, hi int) {
-	var streams [kernel.MaxRows]kernel.Stream
-	var memory [kernel.MaxRows]float32
-	room := kernel.MaxRows
-	if p.kind == doStep {
-		room = max(1, kernel.AheadLen(p.b.Dim))
+	made := lo // first row whose noise was not made ahead
+	for i, n := lo, 0; i < hi; i += n {
+		if i == made {
+			made = p.ahead(w, i, hi)
+		}
+		a := p.b.Rows[i].weights()
+		for n = 1; i+n < made && p.b.Rows[i+n].weights() == a; n++ {
+		}
+		p.sameRows(w, i, n, a)
 	}
-	for ; lo < hi; lo += room {
-		rows := p.b.Rows[lo:min(hi, lo+room)]
-		if p.kind == doStep {
-			for i := range rows {
-				streams[i] = p.stream(&rows[i])
-			}
-			if len(rows) > 1 {
-				w.Ahead(streams[:len(rows)], p.b.Dim)
-			}
+}
+
+// ahead makes the noise of rows from lo on, not beyond hi, and returns the first row whose
+// noise it did not make, or the first of too many for one call.
+func (p *pass) ahead(w *kernel.Work, lo, hi int) int {
+	var streams [kernel.MaxRows]kernel.Stream
+	room, n := kernel.AheadLen(p.b.Dim), 0
+	i := lo
+	for ; i < min(hi, lo+kernel.MaxRows); i++ {
+		row := &p.b.Rows[i]
+		if p.kind != doStep || float32(row.Eps) == 0 {
+			continue
 		}
-		for i, n := 0, 0; i < len(rows); i += n {
-			a := rows[i].weights()
-			for n = 1; i+n < len(rows) && rows[i+n].weights() == a; n++ {
-			}
-			from, to := (lo+i)*p.b.Dim, (lo+i+n)*p.b.Dim
-			sums := memory[:n]
-			if p.kind == doStep {
-				if p.sq == nil {
-					sums = nil
-				}
-				w.StepRows(sums, p.out[from:to], cut(p.x, from, to, a.X), cut(p.v, from, to, a.V), a, streams[i:i+n], kernel.Storage(p.b.Storage))
-			} else {
-				kernel.SquaresRows(sums, p.out[from:to], cut(p.x, from, to, a.X), cut(p.v, from, to, a.V), a)
-			}
-			for k, s := range sums {
-				p.sq[lo+i+k] = float64(s)
-			}
+		if n == max(room, 1) {
+			break
 		}
+		streams[n] = p.stream(row)
+		n++
+	}
+	if n > 1 {
+		w.Ahead(streams[:n], p.b.Dim)
+	}
+	return i
+}
+
+// sameRows does n short rows from i on, whose weights are the same.
+func (p *pass) sameRows(w *kernel.Work, i, n int, a kernel.Affine) {
+	lo, hi := i*p.b.Dim, (i+n)*p.b.Dim
+	out, x, v := p.out[lo:hi], cut(p.x, lo, hi, a.X), cut(p.v, lo, hi, a.V)
+	var memory [kernel.MaxRows]float32
+	each := memory[:n] // sum or scale
+	switch p.kind {
+	case doStep:
+		var streams [kernel.MaxRows]kernel.Stream
+		for k := range n {
+			streams[k] = p.stream(&p.b.Rows[i+k])
+		}
+		if p.sq == nil {
+			each = nil
+		}
+		w.StepRows(each, out, x, v, a, streams[:n], kernel.Storage(p.b.Storage))
+	case doSquares:
+		kernel.SquaresRows(each, out, x, v, a)
+	case doGrad:
+		for k := range n {
+			each[k] = float32(p.scale[i+k])
+		}
+		kernel.GradRows(out, p.next[lo:hi], x, v, a, each)
+		return
+	}
+	for k, s := range each {
+		p.sq[i+k] = float64(s)
 	}
 }
 

@@ -2663,20 +2663,22 @@ TEXT ·gradAVX2(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), DI
 	VBROADCASTSS 64(AX), Y0
 	VBROADCASTSS 68(AX), Y1
-	VBROADCASTSS 72(AX), Y2
+	MOVQ         40(AX), R8
 
 block:
-	MOVQ    88(AX), R8
-	CMPQ    DI, R8
-	CMOVQLT DI, R8
-	SUBQ    R8, DI
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Y2
+	ADDQ         104(AX), R8
 
 quarter:
-	MOVQ    $0x00000100, R9
-	CMPQ    R8, R9
-	CMOVQLT R8, R9
-	SUBQ    R9, R8
-	SUBQ    $0x20, R9
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
 	JLT     rest
 
 group:
@@ -2720,17 +2722,17 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R9
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ       $0x20, R9
+	ADDQ       $0x20, R10
 	JZ         done
-	MOVQ       R9, R10
-	NEGQ       R10
-	SHLQ       $0x02, R10
-	ADDQ       80(AX), R10
-	VMOVUPS    (R10), Y3
+	MOVQ       R10, R11
+	NEGQ       R11
+	SHLQ       $0x02, R11
+	ADDQ       80(AX), R11
+	VMOVUPS    (R11), Y3
 	VMASKMOVPS (DX), Y3, Y4
 	VMULPS     Y0, Y4, Y4
 	VMASKMOVPS (BX), Y3, Y5
@@ -2742,7 +2744,7 @@ rest:
 	VMASKMOVPS (CX), Y3, Y4
 	VADDPS     Y5, Y4, Y4
 	VMASKMOVPS Y4, Y3, (CX)
-	VMOVUPS    32(R10), Y3
+	VMOVUPS    32(R11), Y3
 	VMASKMOVPS 32(DX), Y3, Y4
 	VMULPS     Y0, Y4, Y4
 	VMASKMOVPS 32(BX), Y3, Y5
@@ -2754,7 +2756,7 @@ rest:
 	VMASKMOVPS 32(CX), Y3, Y4
 	VADDPS     Y5, Y4, Y4
 	VMASKMOVPS Y4, Y3, 32(CX)
-	VMOVUPS    64(R10), Y3
+	VMOVUPS    64(R11), Y3
 	VMASKMOVPS 64(DX), Y3, Y4
 	VMULPS     Y0, Y4, Y4
 	VMASKMOVPS 64(BX), Y3, Y5
@@ -2766,7 +2768,7 @@ rest:
 	VMASKMOVPS 64(CX), Y3, Y4
 	VADDPS     Y5, Y4, Y4
 	VMASKMOVPS Y4, Y3, 64(CX)
-	VMOVUPS    96(R10), Y3
+	VMOVUPS    96(R11), Y3
 	VMASKMOVPS 96(DX), Y3, Y4
 	VMULPS     Y0, Y4, Y4
 	VMASKMOVPS 96(BX), Y3, Y5
@@ -2778,13 +2780,13 @@ rest:
 	VMASKMOVPS 96(CX), Y3, Y4
 	VADDPS     Y5, Y4, Y4
 	VMASKMOVPS Y4, Y3, 96(CX)
-	LEAQ       (CX)(R9*4), CX
-	LEAQ       (DX)(R9*4), DX
-	LEAQ       (BX)(R9*4), BX
-	LEAQ       (SI)(R9*4), SI
+	LEAQ       (CX)(R10*4), CX
+	LEAQ       (DX)(R10*4), DX
+	LEAQ       (BX)(R10*4), BX
+	LEAQ       (SI)(R10*4), SI
 
 done:
-	TESTQ R8, R8
+	TESTQ R9, R9
 	JNZ   quarter
 	SUBQ  48(AX), DX
 	SUBQ  56(AX), BX

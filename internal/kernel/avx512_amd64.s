@@ -1746,20 +1746,22 @@ TEXT ·gradAVX512(SB), NOSPLIT, $0-8
 	MOVQ         32(AX), DI
 	VBROADCASTSS 64(AX), Z0
 	VBROADCASTSS 68(AX), Z1
-	VBROADCASTSS 72(AX), Z2
+	MOVQ         40(AX), R8
 
 block:
-	MOVQ    88(AX), R8
-	CMPQ    DI, R8
-	CMOVQLT DI, R8
-	SUBQ    R8, DI
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Z2
+	ADDQ         104(AX), R8
 
 quarter:
-	MOVQ    $0x00000100, R9
-	CMPQ    R8, R9
-	CMOVQLT R8, R9
-	SUBQ    R9, R8
-	SUBQ    $0x20, R9
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
 	JLT     rest
 
 group:
@@ -1785,18 +1787,18 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R9
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R9
+	ADDQ      $0x20, R10
 	JZ        done
-	XORL      R10, R10
-	NOTL      R10
-	BZHIL     R9, R10, R10
-	KMOVW     R10, K1
-	SHRL      $0x10, R10
-	KMOVW     R10, K2
+	XORL      R11, R11
+	NOTL      R11
+	BZHIL     R10, R11, R11
+	KMOVW     R11, K1
+	SHRL      $0x10, R11
+	KMOVW     R11, K2
 	VMOVUPS.Z (DX), K1, Z3
 	VMULPS    Z0, Z3, Z3
 	VMOVUPS.Z (BX), K1, Z4
@@ -1819,13 +1821,13 @@ rest:
 	VMOVUPS.Z 64(CX), K2, Z3
 	VADDPS    Z4, Z3, Z3
 	VMOVUPS   Z3, K2, 64(CX)
-	LEAQ      (CX)(R9*4), CX
-	LEAQ      (DX)(R9*4), DX
-	LEAQ      (BX)(R9*4), BX
-	LEAQ      (SI)(R9*4), SI
+	LEAQ      (CX)(R10*4), CX
+	LEAQ      (DX)(R10*4), DX
+	LEAQ      (BX)(R10*4), BX
+	LEAQ      (SI)(R10*4), SI
 
 done:
-	TESTQ R8, R8
+	TESTQ R9, R9
 	JNZ   quarter
 	SUBQ  48(AX), DX
 	SUBQ  56(AX), BX

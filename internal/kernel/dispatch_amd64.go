@@ -59,6 +59,14 @@ func squaresRows(sums, next, x, v []float32, a Affine, n int) {
 	eachSquares(sums, next, x, v, a, n)
 }
 
+func gradRows(dst, next, x, v []float32, a Affine, scales []float32, n int) {
+	if use != portable {
+		gradRowsVector(dst, next, x, v, a, scales, n)
+		return
+	}
+	eachGrad(dst, next, x, v, a, scales, n)
+}
+
 func squares(sums, next, x, v []float32, a Affine) {
 	if use != portable {
 		squaresVector(sums, next, x, v, a)

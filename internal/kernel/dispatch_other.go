@@ -40,6 +40,10 @@ func squaresRows(sums, next, x, v []float32, a Affine, n int) {
 	eachSquares(sums, next, x, v, a, n)
 }
 
+func gradRows(dst, next, x, v []float32, a Affine, scales []float32, n int) {
+	eachGrad(dst, next, x, v, a, scales, n)
+}
+
 func squares(sums, next, x, v []float32, a Affine) { squaresPortable(sums, next, x, v, a) }
 
 func grad(dst, next, x, v []float32, a Affine, scale float32) {

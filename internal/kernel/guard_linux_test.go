@@ -50,6 +50,20 @@ func TestPagesBeyondSlices(t *testing.T) {
 				}
 				Stream{}.Normal(dst, uint64(n%5))
 			}
+			streams, each := make([]Stream, MaxRows), make([]float32, MaxRows)
+			for rows := 1; rows <= MaxRows; rows++ {
+				for n := 1; n*rows <= most && n <= BlockLen; n += 1 + n/20 {
+					x, v, dst, next := part(x, n*rows), part(v, n*rows), part(dst, n*rows), part(next, n*rows)
+					streams, each := streams[:rows], each[:rows]
+					for _, a := range []Affine{{0.55, -0.37, 0.21}, {X: 0.55}, {V: 0.55, Eps: 0.1}} {
+						var w Work
+						w.Ahead(streams, n)
+						w.StepRows(each, next, x, v, a, streams, BFloat16)
+						SquaresRows(each, next, x, v, a)
+						GradRows(dst, next, x, v, a, each)
+					}
+				}
+			}
 		}
 	})
 }

@@ -36,16 +36,16 @@ func (w *Work) Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t
 	w.step(sums, dst, x, v, a, s, off, t)
 }
 
-// MaxRows is the largest number of rows of StepRows and SquaresRows.
-const MaxRows = 32
+// MaxRows is the largest number of rows of StepRows, SquaresRows and GradRows.
+const MaxRows = MaxAhead
 
 // StepRows is Step of short rows one after the other, at most MaxRows, of which there is
 // one a stream. They have one length, at most BlockLen. Sums is nil or has a sum a row.
 // It is faster than a Step a row if Ahead made their noise.
 func (w *Work) StepRows(sums, dst, x, v []float32, a Affine, streams []Stream, t Storage) {
 	if n := rowLen(len(dst), len(streams)); n > 0 {
-		if sums != nil {
-			sums = sums[:len(streams)]
+		if sums != nil && len(sums) != len(streams) {
+			panic("kernel: not a sum a row")
 		}
 		x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
 		w.stepRows(sums, dst, x, v, a, streams, n, t)
@@ -58,6 +58,15 @@ func SquaresRows(sums, next, x, v []float32, a Affine) {
 	if n := rowLen(len(next), len(sums)); n > 0 {
 		x, v = fit(x, len(next), a.X), fit(v, len(next), a.V)
 		squaresRows(sums, next, x, v, a, n)
+	}
+}
+
+// GradRows is Grad of short rows one after the other, at most MaxRows, with a scale each.
+// They have one length, at most BlockLen.
+func GradRows(dst, next, x, v []float32, a Affine, scales []float32) {
+	if n := rowLen(len(dst), len(scales)); n > 0 {
+		x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
+		gradRows(dst, next[:len(dst)], x, v, a, scales, n)
 	}
 }
 
@@ -94,6 +103,13 @@ func eachSquares(sums, next, x, v []float32, a Affine, n int) {
 	for i := range sums {
 		lo, hi := i*n, (i+1)*n
 		Squares(sums[i:i+1], next[lo:hi], cut(x, lo, hi), cut(v, lo, hi), a)
+	}
+}
+
+func eachGrad(dst, next, x, v []float32, a Affine, scales []float32, n int) {
+	for i, scale := range scales {
+		lo, hi := i*n, (i+1)*n
+		Grad(dst[lo:hi], next[lo:hi], cut(x, lo, hi), cut(v, lo, hi), a, scale)
 	}
 }
 

@@ -108,10 +108,11 @@ func (w *Work) take(n int, streams ...Stream) *float32 {
 //
 //	step      dst = round(wx·x + wv·v + we·extra), sums of squares of dst - wx·x - wv·v
 //	squares   sums of squares of dst - wx·x - wv·v
-//	grad      dst += we·(extra - wx·x - wv·v)
+//	grad      dst += scale·(extra - wx·x - wv·v)
 //
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
+// The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
 // Its layout is known to _asm.
 type passArgs struct {
 	dst, x, v, extra *float32
@@ -123,6 +124,7 @@ type passArgs struct {
 	masks            *int32
 	blockLen         int
 	backExtra        int
+	scaleStep        int
 }
 
 // masks are 32 ones and 32 zeros: from element 32-n on, n ones.
@@ -134,8 +136,11 @@ var masks = func() (m [64]int32) {
 }()
 
 // zeros stand for a term that is absent. Its weight is -0 then, for a sum with
-// -0·0 = -0 is the other summand to the bit.
-var zeros [BlockLen]float32
+// -0·0 = -0 is the other summand to the bit. Tests put them elsewhere.
+var (
+	zeroBlock [BlockLen]float32
+	zeros     = &zeroBlock
+)
 
 var minusZero = math.Float32frombits(1 << 31)
 
@@ -215,7 +220,7 @@ func (w *Work) stepRowsVector(sums, dst, x, v []float32, a Affine, streams []Str
 	if sums == nil {
 		sums = unwanted[:]
 	}
-	p.dst, p.n, p.sums = &dst[0], len(dst), &sums[:len(streams)][0]
+	p.dst, p.n, p.sums = &dst[0], len(dst), &sums[0]
 	p.inputs(x, v, 0, a, n)
 	p.step(t)
 }
@@ -224,6 +229,12 @@ func squaresRowsVector(sums, next, x, v []float32, a Affine, n int) {
 	p := passArgs{dst: &next[0], n: len(next), sums: &sums[0]}
 	p.inputs(x, v, 0, a, n)
 	p.squares()
+}
+
+func gradRowsVector(dst, next, x, v []float32, a Affine, scales []float32, n int) {
+	p := passArgs{dst: &dst[0], n: len(dst), extra: &next[0], sums: &scales[0], scaleStep: 4}
+	p.inputs(x, v, 0, a, n)
+	p.grad()
 }
 
 func squaresVector(sums, next, x, v []float32, a Affine) {
@@ -246,11 +257,14 @@ func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
 	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
 	next = next[:len(dst)]
 	for i := 0; i < len(dst); i += maxCall {
-		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], we: scale}
+		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], sums: &scale}
 		p.inputs(x, v, i, a, BlockLen)
 		p.grad()
 	}
 }
+
+// fewDraws are done sooner than vector code is ready.
+const fewDraws = 16
 
 func (s Stream) normalVector(dst []float32, off uint64) {
 	// The portable code goes to the next block.
@@ -258,6 +272,10 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	s.normalPortable(dst[:head], off)
 	dst, off = dst[head:], off+uint64(head)
 	if len(dst) == 0 {
+		return
+	}
+	if len(dst) <= fewDraws {
+		s.normalPortable(dst, off)
 		return
 	}
 	var c schedule

@@ -29,7 +29,7 @@ const (
 	offV      = 16
 	offExtra  = 24 // noise of a step, next of a gradient
 	offN      = 32
-	offSums   = 40
+	offSums   = 40 // or the scale of a gradient
 	offBackX  = 48
 	offBackV  = 56
 	offX32    = 64
@@ -38,6 +38,7 @@ const (
 	offMask   = 80
 	offLen    = 88 // elements of a block
 	offBackE  = 96
+	offScales = 104
 )
 
 const (
@@ -90,14 +91,12 @@ func pass(set isa, k kind, t storage) {
 		p.extra = load(offExtra)
 	}
 	n := load(offN)
-	weight := func(offset int) vec { w := set.vec(); VBROADCASTSS(at(a, offset), w); return w }
-	p.wx, p.wv = weight(offX32), weight(offV32)
-	if k != squares {
-		p.we = weight(offExtr32)
+	weight := func(from reg.Register, offset int) vec { w := set.vec(); VBROADCASTSS(at(from, offset), w); return w }
+	p.wx, p.wv = weight(a, offX32), weight(a, offV32)
+	if k == step {
+		p.we = weight(a, offExtr32)
 	}
-	if k != gradient {
-		p.sums = load(offSums)
-	}
+	p.sums = load(offSums)
 	var partial Mem // lane sums of the quarters
 	if k != gradient {
 		partial = AllocLocal(4 * 4 * lanes)
@@ -108,6 +107,10 @@ func pass(set isa, k kind, t storage) {
 	CMPQ(n, p.left)
 	CMOVQLT(n, p.left)
 	SUBQ(p.left, n)
+	if k == gradient {
+		p.we = weight(p.sums, 0)
+		ADDQ(at(a, offScales), p.sums)
+	}
 	at0 := GP64()
 	if k != gradient {
 		LEAQ(partial, at0)

@@ -1,12 +1,13 @@
-// Emulate is the first and only program of a machine that runs one test binary: it
-// mounts what tests need, runs /test with the arguments of the kernel's command line
-// after "--", prints its exit code and stops the machine.
+// Emulate is the first and only program of a machine that runs test binaries: it mounts
+// what tests need, runs /tests/*/test with the arguments of the kernel's command line
+// after "--", each in its folder, prints their exit code and stops the machine.
 package main
 
 import (
 	"fmt"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"syscall"
 	"time"
 )
@@ -18,12 +19,23 @@ func main() {
 		}
 	}
 	os.Setenv("HOME", "/tmp")
-	test := exec.Command("/test", os.Args[1:]...)
-	test.Stdout, test.Stderr = os.Stdout, os.Stdout
-	if err := test.Run(); err != nil {
-		fmt.Println(err)
+	tests, _ := filepath.Glob("/tests/*/test")
+	code := 0
+	for _, file := range tests {
+		fmt.Println("==", file)
+		test := exec.Command(file, os.Args[1:]...)
+		test.Dir = filepath.Dir(file)
+		test.Stdout, test.Stderr = os.Stdout, os.Stdout
+		if err := test.Run(); err != nil {
+			fmt.Println(err)
+			code = 1
+		}
 	}
-	fmt.Printf("exit code %d\n", test.ProcessState.ExitCode())
+	if len(tests) == 0 {
+		code = 2
+	}
+	fmt.Printf("exit code %d\n", code)
 	time.Sleep(time.Second) // for the serial line
+	syscall.Sync()
 	syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }

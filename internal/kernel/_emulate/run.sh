@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Runs this package's tests on a processor with AVX-512 that Bochs emulates, for machines
+# Runs the tests of kernels and sampler on a processor with AVX-512 that Bochs emulates, for machines
 # that have none: Bochs boots a Linux kernel whose only program is the test binary.
 #
-#	bash internal/kernel/_emulate/run.sh [test flags]
+#	bash internal/kernel/_emulate/run.sh [test flags, as -test.run=Rows]
 #
 # As root on Debian 12, it installs what it needs. Bochs 2.7, which Debian 12 has, rounds
 # some VCVTUDQ2PS and VCVTPS2PH wrongly; so Bochs 3 comes from Debian 13, in a folder
@@ -10,17 +10,21 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 system=${CPS_EMULATOR:-/var/tmp/cps-emulator}
+mkdir -p "$(dirname "$system")"
+exec 9>"$system.lock"
+flock 9 # one machine at a time
 work=$(mktemp -d)
 machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 if [ ! -e "$system/ready" ]; then
+	apt-get update -qq
 	apt-get install -y -qq --no-install-recommends debootstrap cpio >/dev/null
-	mirror=$(apt-get indextargets --format '$(SITE)' | head -n 1)
+	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | sed -n 1p)
 	rm -rf "$system"
 	debootstrap --variant=minbase trixie "$system" "$mirror" >"$work/log" || { tail "$work/log"; exit 1; }
 	chroot "$system" apt-get install -y -qq --no-install-recommends bochs bochs-term bochsbios isolinux syslinux-common xorriso >"$work/log" 2>&1 || { tail "$work/log"; exit 1; }
-	package=$(chroot "$system" apt-cache depends linux-image-cloud-amd64 | awk '/Depends:/ {print $2; exit}')
+	package=$(chroot "$system" apt-cache depends linux-image-cloud-amd64 | sed -n 's/.*Depends: //p' | sed -n 1p)
 	(cd "$system" && chroot . apt-get download -qq "$package" 2>/dev/null && dpkg-deb -x "$package"*.deb linux && rm "$package"*.deb && mv linux/boot/vmlinuz-* vmlinuz && rm -r linux)
 	touch "$system/ready"
 fi
@@ -30,7 +34,12 @@ mkdir -p "$work"/root/{dev,proc,tmp} "$system"/work/iso/isolinux
 mknod "$work/root/dev/console" c 5 1
 export CGO_ENABLED=0 GOARCH=amd64 GOOS=linux
 go build -ldflags='-s -w' -o "$work/root/init" main.go
-(cd .. && go test -c -ldflags='-s -w' -o "$work/root/test" . && cp ./*.s "$work/root")
+for dir in internal/kernel sampler; do
+	mkdir -p "$work/root/tests/$(basename "$dir")"
+	(cd "../../../$dir" && go test -c -ldflags='-s -w' -o "$work/root/tests/$(basename "$dir")/test" .)
+done
+cp ../*.s "$work/root/tests/kernel"
+cp -r ../../../sampler/testdata "$work/root/tests/sampler"
 (cd "$work/root" && find . | cpio -o -H newc --quiet | gzip -1 >"$system/work/iso/initrd")
 
 cd "$system/work"

@@ -1,0 +1,33 @@
+//go:build !purego
+
+package kernel
+
+import "testing"
+
+// What stands for absent terms is one block, and no pass reads beyond it.
+func TestPagesBeyondZeros(t *testing.T) {
+	defer func(was *[BlockLen]float32) { zeros = was }(zeros)
+	forEach(t, func(t *testing.T) {
+		for _, atEnd := range []bool{false, true} {
+			zeros = (*[BlockLen]float32)(pages(t, BlockLen, atEnd))
+			const most = 5000
+			x, v, dst := make([]float32, most), make([]float32, most), make([]float32, most)
+			sums := make([]float32, MaxRows)
+			for _, a := range []Affine{{}, {X: 1}, {V: 1}, {Eps: 1}, {X: 1, Eps: 1}, {V: 1, Eps: 1}, {X: 1, V: 1}} {
+				for n := 1; n <= most; n += 1 + n/9 {
+					Step(sums, dst[:n], x, v, a, Stream{}, 0, Float32)
+					Squares(sums, dst[:n], x, v, a)
+					Grad(dst[:n], dst, x, v, a, 0.3)
+				}
+				for _, rows := range []int{1, 2, 3, 16, MaxRows} {
+					for n := 1; n*rows <= most && n <= BlockLen; n += 1 + n/9 {
+						dst := dst[:n*rows]
+						new(Work).StepRows(sums[:rows], dst, x, v, a, make([]Stream, rows), Float32)
+						SquaresRows(sums[:rows], dst, x, v, a)
+						GradRows(dst, dst, x, v, a, sums[:rows])
+					}
+				}
+			}
+		}
+	})
+}
