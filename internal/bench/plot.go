@@ -60,6 +60,7 @@ func measurePanel(p panel, o options) (all []result, err error) {
 		if err != nil {
 			return nil, err
 		}
+		cases = slices.DeleteFunc(cases, func(c benchCase) bool { return !slices.Contains(plotted, c.Pass) })
 		results, err := measure(cases, o)
 		if err != nil {
 			return nil, fmt.Errorf("%v: %w", s, err)
@@ -85,9 +86,15 @@ func plotScaling(file string, o options) (all []result, err error) {
 		all = append(all, results...)
 	}
 	plots[len(plots)-1].Legend.Left = true
-	plots[len(plots)-1].Y.Max *= 4 // room for the legend
-	for _, p := range plots[:len(plots)-1] {
-		p.Legend = plot.NewLegend()
+	least, most := plots[0].Y.Min, plots[0].Y.Max
+	for _, p := range plots {
+		least, most = min(least, p.Y.Min), max(most, p.Y.Max)
+	}
+	for i, p := range plots {
+		p.Y.Min, p.Y.Max = least, 4*most // with room for the legend
+		if i < len(plots)-1 {
+			p.Legend = plot.NewLegend()
+		}
 	}
 	plots[0].Y.Label.Text = "billion elements a second"
 
