@@ -17,8 +17,9 @@ import (
 // processors. Inputs and results of 16-bit types are widened and rounded in the
 // kernels, and all arithmetic is float32.
 //
-// A Device is safe for concurrent use; calls of several goroutines run one after the
-// other. Devices do not wait for each other.
+// A Device is safe for concurrent use: calls of several goroutines run one after the
+// other, and a Sync waits for all of them and returns the first failure of any. Devices
+// do not wait for each other.
 //
 // Calls do not allocate and do not wait, once the memory for the largest of them and
 // for all calls between two Syncs exists. What that needs is 24 bytes a row, another 16

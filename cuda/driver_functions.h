@@ -1,8 +1,7 @@
 // The functions of CUDA's driver that gorgonia.org/cu and this package call, by their
-// names in the library. A newer header may rename some; a function that is missing here
-// is linked in the usual way, and then the program needs the library to start.
-//
-//	nm -u on a program built without this list prints it
+// names in the library, with cuda.h of CUDA 11 or 12. One that is missing here is linked
+// in the usual way: the program then needs libcuda.so.1 to start, which CI looks for.
+// Without this list, nm -D -u prints them.
 
 FUNCTION(cuArray3DCreate_v2)
 FUNCTION(cuArray3DGetDescriptor_v2)
@@ -58,6 +57,7 @@ FUNCTION(cuGraphAddDependencies)
 FUNCTION(cuGraphAddEmptyNode)
 FUNCTION(cuGraphAddHostNode)
 FUNCTION(cuGraphAddKernelNode)
+FUNCTION(cuGraphAddKernelNode_v2)
 FUNCTION(cuGraphAddMemcpyNode)
 FUNCTION(cuGraphAddMemsetNode)
 FUNCTION(cuGraphClone)
@@ -142,7 +142,9 @@ FUNCTION(cuStreamQuery)
 FUNCTION(cuStreamSynchronize)
 FUNCTION(cuStreamWaitEvent)
 FUNCTION(cuStreamWaitValue32)
+FUNCTION(cuStreamWaitValue32_v2)
 FUNCTION(cuStreamWriteValue32)
+FUNCTION(cuStreamWriteValue32_v2)
 FUNCTION(cuSurfRefGetArray)
 FUNCTION(cuSurfRefSetArray)
 FUNCTION(cuTexRefGetAddressMode)

@@ -10,7 +10,7 @@ mkdir -p "$1"
 folder=$(cd "$1" && pwd)
 
 if ! [ -e "$folder/cuda.h" ] || ! [ -e "$folder/libcuda.so" ]; then
-	if ! apt-cache show nvidia-cuda-dev >/dev/null 2>&1; then
+	if ! apt-cache policy nvidia-cuda-dev | grep -q 'Candidate: [0-9]'; then
 		for list in /etc/apt/sources.list /etc/apt/sources.list.d/debian.sources; do
 			[ -e $list ] || continue
 			sed -i -E 's/^((Components:|deb ).*)\bmain\b/\1main contrib non-free/' $list

@@ -24,8 +24,10 @@ type trial struct {
 	scale []float64
 	bad   float32 // all of x, if not 0
 	ties  bool    // x lies between two values of the 16-bit types
+	zero  []int   // inputs that are 0, of random sign
 	few   bool    // most of next and x is 0: the order in which the rest is added shows
 
+	seed  uint64
 	in    [4][]float32
 	want  []float32
 	sq    []float64
@@ -39,7 +41,7 @@ func row(x, v, eps float64) sampler.Row {
 
 // prepare makes inputs and results, with the CPU's.
 func (c *trial) prepare() *trial {
-	r := rand.New(rand.NewPCG(3, uint64(c.b.Dim)))
+	r := rand.New(rand.NewPCG(3, c.seed))
 	for i := range c.in {
 		c.in[i] = make([]float32, c.b.Len())
 		for j := range c.in[i] {
@@ -62,6 +64,11 @@ func (c *trial) prepare() *trial {
 			}
 			x := math.Float32frombits(math.Float32bits(typ.Round(float32(r.NormFloat64()))) | half)
 			c.in[0][j], c.in[1][j], c.in[2][j] = 0, x, x
+		}
+	}
+	for _, i := range c.zero {
+		for j := range c.in[i] {
+			c.in[i][j] = float32(math.Copysign(0, r.NormFloat64()))
 		}
 	}
 	cpu, b := sampler.CPU{Workers: 1}, c.b
@@ -147,6 +154,7 @@ func trials(k kernel) []*trial {
 		for i := range c.scale {
 			c.scale[i] = 0.55 + float64(i)
 		}
+		c.seed = uint64(len(all))
 		if change != nil {
 			change(c)
 		}
@@ -159,6 +167,7 @@ func trials(k kernel) []*trial {
 		for _, dim := range []int{1025, 33 * 1024, 70*1024 + 3} {
 			add(dim, float, nil, row(1, 0, 0), row(0.5, 0, 0), row(0.25, 0, 0))
 		}
+		add(1025, float, func(c *trial) { c.zero = []int{1, 2} }, row(1, 0, 0))
 		many := make([]sampler.Row, 65) // more than there are warps
 		for i := range many {
 			many[i] = row(1+float64(i), 0, 0)
@@ -225,6 +234,21 @@ func trials(k kernel) []*trial {
 		}
 		for _, dim := range []int{64, 65, 128, 129} {
 			add(dim, [4]sampler.Storage{typ, typ, typ, typ}, nil, a, b)
+		}
+	}
+	// One input alone, and none: every bit of it and every sign shows.
+	for _, typ := range allTypes {
+		types := [4]sampler.Storage{0, typ, typ, typ}
+		plain := func(zero ...int) func(*trial) {
+			return func(c *trial) { c.zero, c.scale[0] = zero, 1 }
+		}
+		for range 5 {
+			add(24, types, plain(0, 2, 3), row(0, 0, 0))
+			add(24, types, plain(0, 1, 3), row(1, 0, 0))
+			add(24, types, plain(0, 1, 2), row(0, 1, 0))
+		}
+		for _, r := range []sampler.Row{row(0, 0, 0), row(1, 0, 0), row(0, 1, 0), row(1, 1, 0)} {
+			add(200, types, plain(0, 1, 2, 3), r)
 		}
 	}
 	nan := math.NaN()
