@@ -17,10 +17,10 @@ import (
 
 // A panel is one plot of speed against one quantity.
 type panel struct {
-	title, label string
-	x            func(result) int
-	sizes        []size
-	threads      []int
+	label   string
+	x       func(result) int
+	sizes   []size
+	threads []int
 }
 
 // panels returns what is plotted: speed over rows, over their length and over threads.
@@ -34,15 +34,15 @@ func panels(quick bool) []panel {
 	if quick {
 		rows, dims, most = []int{1, 4}, []int{64, 256}, size{4, 4096}
 	}
-	batch := panel{title: "Batch", label: "rows of 4096 elements", x: func(r result) int { return r.Rows }, threads: all}
+	batch := panel{label: "rows of 4096 elements", x: func(r result) int { return r.Rows }, threads: all}
 	for _, n := range rows {
 		batch.sizes = append(batch.sizes, size{n, 4096})
 	}
-	dim := panel{title: "Dim", label: "elements of each of 64 rows", x: func(r result) int { return r.Dim }, threads: all}
+	dim := panel{label: "elements of each of 64 rows", x: func(r result) int { return r.Dim }, threads: all}
 	for _, n := range dims {
 		dim.sizes = append(dim.sizes, size{64, n})
 	}
-	threads := panel{title: "Threads", label: fmt.Sprintf("threads, %v elements", most), x: func(r result) int { return r.Threads }, sizes: []size{most}}
+	threads := panel{label: fmt.Sprintf("threads, %v elements", most), x: func(r result) int { return r.Threads }, sizes: []size{most}}
 	for n := 1; n <= processors(); n++ {
 		threads.threads = append(threads.threads, n)
 	}
@@ -117,10 +117,9 @@ func plotScaling(file string, o options) (all []result, err error) {
 // draw plots one line a pass, dashed for more threads than one unless they are the axis.
 func (panel panel) draw(results []result) (*plot.Plot, error) {
 	p := plot.New()
-	p.Title.Text = panel.title
 	p.X.Label.Text = panel.label
 	p.Y.Scale, p.Y.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
-	p.Legend.Top = true
+	p.Legend.Top, p.Legend.Padding = true, vg.Points(3)
 	overThreads := len(panel.sizes) == 1
 	if !overThreads {
 		p.X.Scale, p.X.Tick.Marker = plot.LogScale{}, plot.LogTicks{Prec: -1}
