@@ -16,16 +16,18 @@ var long = flag.Bool("long", false, "run the tests of all mutants, for minutes")
 
 // A trial runs a kernel once, and reports whether the results are right.
 type trial struct {
-	k     kernel
-	b     sampler.Batch
-	types [4]sampler.Storage // of dst, next, x and v
-	skew  [4]int             // elements
-	sums  bool
-	scale []float64
-	bad   float32 // all of x, if not 0
-	ties  bool    // x lies between two values of the 16-bit types
-	zero  []int   // inputs that are 0, of random sign
-	few   bool    // most of next and x is 0: the order in which the rest is added shows
+	k       kernel
+	b       sampler.Batch
+	types   [4]sampler.Storage // of dst, next, x and v
+	skew    [4]int             // elements
+	sums    bool
+	scale   []float64
+	bad     float32 // all of x, if not 0
+	ties    bool    // x lies between two values of the 16-bit types
+	zero    []int   // inputs that are 0, of random sign
+	alone   int     // the pair of elements that is not 0, from 1; the first is small with an odd last place
+	halfway bool    // Grad adds half of the last place of dst
+	few     bool    // most of next and x is 0: the order in which the rest is added shows
 
 	seed  uint64
 	in    [4][]float32
@@ -64,6 +66,21 @@ func (c *trial) prepare() *trial {
 			}
 			x := math.Float32frombits(math.Float32bits(typ.Round(float32(r.NormFloat64()))) | half)
 			c.in[0][j], c.in[1][j], c.in[2][j] = 0, x, x
+		}
+	}
+	for j := range c.in[0] {
+		if c.halfway {
+			c.in[0][j], c.in[1][j] = 1+float32(j^1)/128, 1.0/256
+		}
+	}
+	for i := range c.in {
+		for j := range c.in[i] {
+			switch {
+			case c.alone > 0 && j/2+1 != c.alone:
+				c.in[i][j] = 0
+			case c.alone > 0:
+				c.in[i][j] = c.types[i].Round([2]float32{0x1.02p-20, 1.5}[j%2])
+			}
 		}
 	}
 	for _, i := range c.zero {
@@ -242,14 +259,21 @@ func trials(k kernel) []*trial {
 		plain := func(zero ...int) func(*trial) {
 			return func(c *trial) { c.zero, c.scale[0] = zero, 1 }
 		}
-		for range 5 {
-			add(24, types, plain(0, 2, 3), row(0, 0, 0))
-			add(24, types, plain(0, 1, 3), row(1, 0, 0))
-			add(24, types, plain(0, 1, 2), row(0, 1, 0))
+		for alone := range 4 {
+			for i, r := range []sampler.Row{row(0, 0, 0), row(1, 0, 0), row(0, 1, 0)} {
+				zero := plain(0, 1+(i+1)%3, 1+(i+2)%3)
+				add(8, types, func(c *trial) {
+					zero(c)
+					c.alone = alone + 1
+				}, r)
+			}
 		}
 		for _, r := range []sampler.Row{row(0, 0, 0), row(1, 0, 0), row(0, 1, 0), row(1, 1, 0)} {
 			add(200, types, plain(0, 1, 2, 3), r)
 		}
+	}
+	if k == gradKernel { // halfway between two bfloat16, whose bits below the word count
+		add(128, [4]sampler.Storage{1, 0, 0, 0}, func(c *trial) { c.halfway, c.scale[0] = true, 1 }, row(0, 0, 0))
 	}
 	nan := math.NaN()
 	add(10, float, nil, row(nan, 0.5, 0.5), row(0.5, nan, 0.5), row(0.5, 0.5, nan), row(0, 0, nan))
@@ -297,13 +321,13 @@ func killed(k kernel, mutant *ptx.Module, trials []*trial) bool {
 	return false
 }
 
-// Tests find changes of the committed PTX: of all mutants with the flag long, else of a
-// sample, at least 95 of 100, not counting those that change nothing.
+// Tests find every change of the committed PTX that changes anything: of all mutants with
+// the flag long, else of a sample. Those that are not found are few, and explained.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow with the race detector")
 	}
-	const step = 197 // of the sample: a prime, so that no kind of change is left out
+	const step = 307 // of the sample: a prime, so that no kind of change is left out
 	found, missed := 0, 0
 	reasons := map[string]int{}
 	for k := range kernelCount {
@@ -326,7 +350,7 @@ func TestMutants(t *testing.T) {
 				reasons[why]++
 			} else {
 				missed++
-				t.Logf("not found: %v", mutant)
+				t.Errorf("not found: %v", mutant)
 			}
 		}
 	}
@@ -336,7 +360,7 @@ func TestMutants(t *testing.T) {
 		t.Logf("%d change nothing: %s", n, why)
 	}
 	t.Logf("%d of %d mutants found, %d change nothing, %d missed", found, found+same+missed, same, missed)
-	if found*100 < (found+missed)*95 {
-		t.Errorf("too many were missed")
+	if total := found + same + missed; *long && found*100 < total*90 {
+		t.Errorf("only %d of %d were found", found, total)
 	}
 }
