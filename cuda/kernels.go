@@ -36,7 +36,7 @@ const (
 	warps    = 4    // of a group of threads
 	warpLen  = 32   // threads of a warp
 
-	// groupsPerMultiprocessor bounds the groups of a launch: three or four times
+	// groupsPerMultiprocessor bounds the groups of a launch: two or three times
 	// what runs at once, so that no multiprocessor idles long at the end. The groups
 	// then take blocks in turns.
 	groupsPerMultiprocessor = 16
