@@ -18,8 +18,10 @@ machine=
 trap '[ -z "$machine" ] || kill "$machine" 2>/dev/null || true; rm -rf "$work"' EXIT
 
 if [ ! -e "$system/ready" ]; then
-	apt-get update -qq
-	apt-get install -y -qq --no-install-recommends debootstrap cpio >/dev/null
+	if ! command -v debootstrap >/dev/null || ! command -v cpio >/dev/null; then
+		apt-get update -qq
+		apt-get install -y -qq --no-install-recommends debootstrap cpio >/dev/null
+	fi
 	mirror=$(apt-get indextargets --format '$(SITE)' 'Created-By: Packages' | sed -n 1p)
 	rm -rf "$system"
 	debootstrap --variant=minbase trixie "$system" "$mirror" >"$work/log" || { tail "$work/log"; exit 1; }
