@@ -22,8 +22,9 @@
 // # In a trainer
 //
 // A trainer that has latents on the GPU hands over its own pointers and its own stream.
-// Nothing is copied and nothing waits: calls queue up on the stream between the
-// trainer's own.
+// No latents are copied: calls queue up on the stream between the trainer's own, and
+// do not wait for it. Two things may make one wait all the same: a full queue of the
+// driver, and the driver's own allocations for the first calls of a size.
 //
 //	d, err := cuda.OpenStream(ordinal, uintptr(stream)) // CUstream or cudaStream_t
 //	x := cuda.Buffer{Ptr: latents, Len: b.Len(), Type: sampler.BFloat16}
@@ -32,6 +33,8 @@
 //	d.Step(next, x, v, b, sq) // in order after the network, which wrote v
 //	…                         // the network's next launches
 //	err = d.Sync()            // once a rollout: now sq is there
+//	scale, err = f.Scale(scale, b, g) // f is a logprob.Form, g is ∂loss/∂log p
+//	d.Grad(dv, next, x, v, b, scale)  // needs the x of the step, so not one in place
 //
 // With gorgonia.org/cu those are uintptr(unsafe.Pointer(stream.C())) of a cu.Stream and
 // ptr.Uintptr() of a cu.DevicePtr, as the example of [OpenStream] shows. The stream's

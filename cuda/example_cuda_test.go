@@ -3,11 +3,11 @@
 package cuda_test
 
 import (
-	"fmt"
 	"log"
 	"unsafe"
 
 	"cps/cuda"
+	"cps/logprob"
 	"cps/noise"
 	"cps/sampler"
 
@@ -17,7 +17,10 @@ import (
 // A trainer with a stream and memory of its own, here through gorgonia.org/cu. There is
 // no output to compare, since not every machine that runs tests has a GPU.
 func ExampleOpenStream() {
-	train := func(stream cu.Stream, latents, velocities, gradient cu.DevicePtr, b sampler.Batch) error {
+	backward := func(logp []float64) []float64 { // ∂loss/∂log p of every row
+		return make([]float64, len(logp))
+	}
+	train := func(stream cu.Stream, latents, velocities, next, gradient cu.DevicePtr, b sampler.Batch) error {
 		d, err := cuda.OpenStream(0, uintptr(unsafe.Pointer(stream.C())))
 		if err != nil {
 			return err
@@ -26,17 +29,27 @@ func ExampleOpenStream() {
 		x := cuda.Buffer{Ptr: latents.Uintptr(), Len: b.Len(), Type: sampler.BFloat16}
 		v := cuda.Buffer{Ptr: velocities.Uintptr(), Len: b.Len(), Type: sampler.BFloat16}
 		dv := cuda.Buffer{Ptr: gradient.Uintptr(), Len: b.Len()}
-		sq, scale := make([]float64, len(b.Rows)), make([]float64, len(b.Rows))
+		y := cuda.Buffer{Ptr: next.Uintptr(), Len: b.Len(), Type: sampler.BFloat16} // Grad needs x again
+		sq := make([]float64, len(b.Rows))
 
 		// The network has queued on the stream what writes v.
-		d.Step(x, x, v, b, sq)
-		d.Grad(dv, x, x, v, b, scale)
-		// It queues more on the same stream, and waits once.
+		d.Step(y, x, v, b, sq)
 		if err := d.Sync(); err != nil {
 			return err
 		}
-		fmt.Println(sq)
-		return nil
+		var f logprob.Form
+		logp, err := f.LogProb(make([]float64, len(sq)), b, sq)
+		if err != nil {
+			return err
+		}
+		scale, err := f.Scale(make([]float64, len(sq)), b, backward(logp))
+		if err != nil {
+			return err
+		}
+		// In order before the network's backward pass, which reads dv, and after what
+		// set it to 0.
+		d.Grad(dv, y, x, v, b, scale)
+		return d.Sync()
 	}
-	log.Println(train(cu.NoStream, 0, 0, 0, sampler.Batch{Dim: 1, Key: noise.Key(1)}))
+	log.Println(train(cu.NoStream, 0, 0, 0, 0, sampler.Batch{Dim: 1, Key: noise.Key(1)}))
 }
