@@ -65,7 +65,7 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 			}
 		}
 	}
-	out.say("Bands are one standard deviation over %d seeds. The first panel is the mean reward of the samples that training draws, the second that of the ODE from the same noise for all runs, as the paper evaluates.", s.seeds)
+	out.say("Bands are one standard deviation over %d seeds. The first panel is the mean reward of the samples that training draws, the second that of the ODE from the same noise for all runs, as the paper evaluates. What falls below %g of its start is drawn at that level.", s.seeds, visible)
 	if err := savePanels(s.out, out.png(), panels); err != nil {
 		return err
 	}

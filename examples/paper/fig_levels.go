@@ -211,7 +211,7 @@ func (v levels) worst() float64 {
 }
 
 // judgeLevels judges what latents have at the end of a run: those of rules that preserve
-// coefficients the noise of the ODE, which is the first of all, those of the others more.
+// coefficients no more noise than the ODE's, which is the first of all, those of the others more.
 func judgeLevels(out *section, all []levels) {
 	n := len(all[0].measured) - 1
 	for _, v := range all[1:] {
@@ -221,7 +221,7 @@ func judgeLevels(out *section, all []levels) {
 		d := v.measured[n] - all[0].measured[n]
 		e := 2 * math.Hypot(v.errs[n], all[0].errs[n])
 		if v.preserves() {
-			out.judge(is(math.Abs(d) <= e), fmt.Sprintf("after the last step latents of %s have the noise of the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d, e)
+			out.judge(is(d <= e), fmt.Sprintf("after the last step latents of %s have no more noise than the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d, e)
 		} else {
 			out.judge(difference{d, e}.positive(), fmt.Sprintf("after the last step latents of %s have more noise than the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d, e)
 		}

@@ -39,7 +39,7 @@ func makeSamples(ctx context.Context, s *study, out *section) error {
 		{"Flow-SDE 0.9", sde(0.9)},
 		{"Flow-SDE 0.7", sde(etaSDE)},
 	}
-	data := table{columns: []string{"rule", "residual", "standard error", "ratio to the ODE", "samples"}}
+	data := table{columns: []string{"rule", "residual", "standard error", "ratio to the ODE", "median", "samples"}}
 	var rows []strips.Strip
 	var rms, se []float64
 	for i, r := range rules {
@@ -49,15 +49,19 @@ func makeSamples(ctx context.Context, s *study, out *section) error {
 		}
 		m, e := l.residual(x[steps], 1)
 		rms, se = append(rms, m), append(se, e)
-		data.add(r.label, m, e, m/rms[0], len(l.classes))
+		data.add(r.label, m, e, m/rms[0], l.median(x[steps]), len(l.classes))
 		rows = append(rows, strips.Strip{Label: rules[i].label, Remark: fmt.Sprintf("residual noise %.4f", m), Images: l.show(x[steps], 2)})
 	}
 	out.table = data
 	out.say("Residual noise is the root mean square of the deviations on the pixels that hardly vary in the data, over %d samples of %d steps from the same initial noise.", len(l.classes), steps)
+	out.say("The root mean square is over all samples, and the few with a stroke on these pixels, as there are in the data, make much of it. The median over samples, the noise of a usual sample, leaves them out.")
 
 	d, e := rms[1]-rms[0], 2*math.Hypot(se[0], se[1])
-	out.judge(is(math.Abs(d) <= e), "Flow-CPS at η 0.9 leaves the residual noise of the ODE, within the error bar",
+	out.judge(is(d <= e), "Flow-CPS at η 0.9 leaves no more residual noise than the ODE, within the error bar",
 		"Flow-CPS %.4f ± %.4f, ODE %.4f ± %.4f; the difference is %+.4f, twice its standard error %.4f", rms[1], se[1], rms[0], se[0], d, e)
+	out.key()
+	out.ask(is(math.Abs(d) <= e), "Flow-CPS at η 0.9 leaves as much residual noise as the ODE, neither more nor less, within the error bar",
+		"the difference is %+.4f, twice its standard error %.4f", d, e)
 	out.key()
 	ratio := rms[2] / rms[0]
 	// The error of a ratio, from those of its parts.

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"math"
+	"slices"
 
 	"cps/internal/digits"
 	"cps/noise"
@@ -67,6 +68,21 @@ func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampl
 // that is left, for there the latent is signal·mean + noise·N(0, 1) to within the 0.016
 // by which the pixels do vary.
 func (l *lab) residual(x []float32, signal float64) (rms, se float64) {
+	s := sampleOf(l.squares(x, signal))
+	rms = math.Sqrt(s.Mean)
+	return rms, s.se() / (2 * rms) // the derivative of the root
+}
+
+// median returns the median over samples of their root mean square, at the end of a run.
+func (l *lab) median(x []float32) float64 {
+	squares := l.squares(x, 1)
+	slices.Sort(squares)
+	n := len(squares)
+	return (math.Sqrt(squares[(n-1)/2]) + math.Sqrt(squares[n/2])) / 2
+}
+
+// squares are the mean squares of every sample.
+func (l *lab) squares(x []float32, signal float64) []float64 {
 	squares := make([]float64, len(l.classes))
 	for i := range squares {
 		row := x[i*digits.Dim:][:digits.Dim]
@@ -75,9 +91,7 @@ func (l *lab) residual(x []float32, signal float64) (rms, se float64) {
 			squares[i] += d * d / float64(len(l.background.Pixels))
 		}
 	}
-	s := sampleOf(squares)
-	rms = math.Sqrt(s.Mean)
-	return rms, s.se() / (2 * rms) // the derivative of the root
+	return squares
 }
 
 // show returns n samples of every digit.

@@ -65,7 +65,7 @@ func TestWrongFlags(t *testing.T) {
 
 // headers are the columns of all files with numbers.
 var headers = map[string]string{
-	"figure1.csv":     "rule,residual,standard error,ratio to the ODE,samples",
+	"figure1.csv":     "rule,residual,standard error,ratio to the ODE,median,samples",
 	"figure2.csv":     "rule,step,schedule,analytic level,measured level,standard error",
 	"figure3.csv":     "rule,from,to,eta,predicted noise,new noise,level,schedule",
 	"figure4.csv":     "arm,reward,kind,iteration,mean,std,seeds",
@@ -89,7 +89,7 @@ var headers = map[string]string{
 }
 
 const armHeader = "reward,arm,learning rate,\"ODE, end\",\"ODE, end std\",\"ODE, end seeds\",\"ODE, average\",\"ODE, average std\",\"ODE, average seeds\"," +
-	"\"rule, end\",\"rule, end std\",\"rule, end seeds\",accuracy,accuracy std,accuracy seeds,diversity,diversity std,diversity seeds,residual,residual std,residual seeds,diverged"
+	"\"rule, end\",\"rule, end std\",\"rule, end seeds\",accuracy,accuracy std,accuracy seeds,diversity,diversity std,diversity seeds,residual,residual std,residual seeds,collapsed"
 
 // A quick run makes everything: every figure, its picture and its data, and a page whose
 // links lead somewhere.

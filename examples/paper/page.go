@@ -201,8 +201,11 @@ func cell(v any) string {
 	case float64:
 		return fmt.Sprintf("%.4g", v)
 	case sample:
-		if v.N < 2 {
+		switch {
+		case v.N < 2:
 			return fmt.Sprintf("%.3f", v.Mean)
+		case math.Abs(v.Mean) >= 1e4: // of a run that collapsed
+			return fmt.Sprintf("%.1e ± %.1e", v.Mean, v.Std)
 		}
 		return fmt.Sprintf("%.3f ± %.3f", v.Mean, v.Std)
 	}
@@ -230,7 +233,7 @@ func (s *study) head(p *printer) {
 	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. KL and the ablation of η take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
-	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples.\n")
+	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if at the end the classifier sees less than half of the digits.\n")
 	p.line("## What it cannot say\n")
 	p.line("* Images have 64 pixels, prompts are ten digits, and the network is trained in less than a minute. Its rewards are simple enough to be hacked within a run; where that happens, the rise of a curve says more than its end.")
 	p.line("* A grid of learning rates in steps of two or more finds the best to such a factor, and a higher average can be bought with diversity: the tables show both.")

@@ -55,16 +55,22 @@ func newPanel(title, x, y string) *plot.Plot {
 	return p
 }
 
+// visible is the part of its start below which a curve is not followed, so that runs that
+// collapse leave room for the others.
+const visible = 0.75
+
 // addCurve adds a mean and its band of one standard deviation; dashed tells apart a
 // second curve of the same colour.
 func addCurve(p *plot.Plot, name string, c curve, ink color.RGBA, dashed bool) error {
 	var line, outline plotter.XYs
+	floor := visible * c.y[0].Mean
+	add := func(to *plotter.XYs, x, y float64) { *to = append(*to, plotter.XY{X: x, Y: max(y, floor)}) }
 	for i, x := range c.x {
-		line = append(line, plotter.XY{X: x, Y: c.y[i].Mean})
-		outline = append(outline, plotter.XY{X: x, Y: c.y[i].low()})
+		add(&line, x, c.y[i].Mean)
+		add(&outline, x, c.y[i].low())
 	}
 	for i := len(c.x) - 1; i >= 0; i-- {
-		outline = append(outline, plotter.XY{X: c.x[i], Y: c.y[i].high()})
+		add(&outline, c.x[i], c.y[i].high())
 	}
 	band, err := plotter.NewPolygon(outline)
 	if err != nil {

@@ -89,7 +89,7 @@ func TestTable(t *testing.T) {
 	if want := "arm,reward,reward std,reward seeds\n\"a,b\",0.1,0.3333333333333333,5\n"; err != nil || string(text) != want {
 		t.Errorf("%q, %v; want %q", text, err, want)
 	}
-	for v, want := range map[any]string{sample{0.1234, 0.02, 5}: "0.123 ± 0.020", sample{0.5, 0, 1}: "0.500", 1.0 / 3: "0.3333", 7: "7", true: "true", "x": "x"} {
+	for v, want := range map[any]string{sample{0.1234, 0.02, 5}: "0.123 ± 0.020", sample{0.5, 0, 1}: "0.500", sample{1.23e6, 4.56e6, 5}: "1.2e+06 ± 4.6e+06", 1.0 / 3: "0.3333", 7: "7", true: "true", "x": "x"} {
 		if got := cell(v); got != want {
 			t.Errorf("cell(%v) = %q, want %q", v, got, want)
 		}

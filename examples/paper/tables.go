@@ -12,20 +12,22 @@ import (
 
 // armTable is what the page says of arms.
 func armTable() table {
-	return table{columns: []string{"reward", "arm", "learning rate", "ODE, end", "ODE, average", "rule, end", "accuracy", "diversity", "residual", "diverged"}}
+	return table{columns: []string{"reward", "arm", "learning rate", "ODE, end", "ODE, average", "rule, end", "accuracy", "diversity", "residual", "collapsed"}}
 }
 
 // addArm adds an arm, means and standard deviations over seeds.
 func (s *study) addArm(t *table, a arm, reward string) {
 	f := s.found(a, reward)
 	t.add(reward, a.label, s.rate(want{a, reward}), values(f, final), values(f, s.area), values(f, underRule),
-		values(f, accuracy), values(f, diversity), values(f, residual), diverged(f))
+		values(f, accuracy), values(f, diversity), values(f, residual), collapsed(f))
 }
 
-func diverged(findings []*finding) int {
+// collapsed counts the runs that end with numbers that outgrew their type, or without
+// most of their digits.
+func collapsed(findings []*finding) int {
 	n := 0
 	for _, f := range findings {
-		if f.Diverged != "" {
+		if f.Diverged != "" || f.Final.Accuracy < 0.5 {
 			n++
 		}
 	}
