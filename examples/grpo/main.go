@@ -8,7 +8,7 @@
 // Then it trains, once for each seed, and writes rewards.png, the reward under the
 // training rule and under the ODE, samples.png, the same initial noise before and after,
 // and a checkpoint a seed. Ctrl-C saves and leaves; -resume goes on with the same bits
-// as a run that was never interrupted.
+// as a run that was never interrupted, and says from where.
 package main
 
 import (
@@ -24,8 +24,6 @@ import (
 
 	"cps/internal/finetune"
 	"cps/sampler"
-
-	"github.com/schollz/progressbar/v3"
 )
 
 func main() {
@@ -67,7 +65,7 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 	}
 	for k := range trainers {
 		var err error
-		if trainers[k], err = o.trainer(k); err != nil {
+		if trainers[k], err = o.trainer(k, w); err != nil {
 			return err
 		}
 	}
@@ -113,14 +111,18 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 // train does the iterations that are left of every run. It saves when it stops,
 // whatever the reason.
 func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
-	bar := progressbar.NewOptions(o.seeds*o.iterations, progressbar.OptionSetWriter(os.Stderr),
-		progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond))
-	defer fmt.Fprintln(os.Stderr)
+	done := 0
+	for _, t := range trainers {
+		done += t.Iteration()
+	}
+	if done == o.seeds*o.iterations {
+		return nil
+	}
+	p := newProgress(os.Stderr, isTerminal(os.Stderr), done, o.seeds*o.iterations)
+	defer p.end()
 	for k, t := range trainers {
-		bar.Add(t.Iteration())
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
-			bar.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
-			bar.Add(1)
+			p.step(t.Config().Seed, it.Reward)
 			if t.Iteration()%checkpointEvery == 0 {
 				return t.Save(o.checkpoint(k))
 			}
@@ -139,16 +141,26 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	return nil
 }
 
-// trainer returns the trainer of seed number k, as it was left if it is to go on.
-func (o options) trainer(k int) (*finetune.Trainer, error) {
+// trainer returns the trainer of seed number k, as it was left if it is to go on; then
+// it tells w where that is.
+func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	c := o.config
 	c.Seed += uint64(k)
 	if o.resume {
-		switch t, err := finetune.Load(c, o.checkpoint(k)); {
-		case err == nil && t.Iteration() > o.iterations:
+		t, err := finetune.Load(c, o.checkpoint(k))
+		switch {
+		case errors.Is(err, os.ErrNotExist):
+			fmt.Fprintf(w, "seed %d: no checkpoint in %s: starting anew\n", c.Seed, o.out)
+		case err != nil:
+			return nil, err
+		case t.Iteration() > o.iterations:
 			return nil, fmt.Errorf("%s has %d iterations already, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
-		case err == nil || !errors.Is(err, os.ErrNotExist):
-			return t, err
+		case t.Iteration() == o.iterations:
+			fmt.Fprintf(w, "seed %d: all %d iterations are done, nothing is left to train\n", c.Seed, o.iterations)
+			return t, nil
+		default:
+			fmt.Fprintf(w, "seed %d: going on after iteration %d of %d\n", c.Seed, t.Iteration(), o.iterations)
+			return t, nil
 		}
 	}
 	t, err := finetune.New(c)

@@ -44,26 +44,18 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // A mistake on the command line gives one line that names it, and status 2.
 func TestWrongFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"-rule heun", `rule "heun" is none of cps`},
-		{"-eta 1.7", "FlowCPS: eta 1.7 is not in [0, 1]"},
+		{"-rule heun", `-rule "heun" is none of cps`},
+		{"-eta 1.7", "grpo: -eta 1.7: sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]"},
 		{"-eta x", `invalid value "x" for flag -eta`},
-		{"-steps 1", "Steps 1 is not in [2, 1000]"},
-		{"-window 3", `window "3" is none of all, START:END`},
-		{"-window sliding:1", `window "sliding:1" is none of`},
-		{"-window 2:20", "window [2, 20) of 9 steps"},
-		{"-window random:0", "Random: 0 steps"},
-		{"-form density", `form "density" is none of paper`},
-		{"-kl k3", `form "k3" is none of paper`},
-		{"-beta -1", "KL.Beta -1"},
-		{"-clip -1", "Objective.ClipLow -1"},
-		{"-group 1", "Group 1 is not in [2, 10000]"},
-		{"-reward beauty", `reward "beauty" is none of class`},
-		{"-minibatch 3", `minibatch "3" is not ROWS:STEPS`},
-		{"-minibatch 3:-1", `minibatch "3:-1" is not ROWS:STEPS`},
+		{"-window 3", `-window "3" is none of all, START:END`},
+		{"-window sliding:1", `-window "sliding:1" is none of`},
+		{"-window 0:10", "grpo: -window 0:10: Fixed: window [0, 10) of 9 steps: no such window of steps (of 10 steps the last draws no noise and is not trained: 9 can be, from 0)"},
+		{"-form density", `-form "density" is none of gaussian, gaussian-sum, paper, paper-sum`},
+		{"-kl k3", `-kl "k3" is none of velocity, gaussian, gaussian-sum, paper, paper-sum`},
+		{"-reward beauty", `-reward "beauty" is none of class`},
+		{"-minibatch 3", `-minibatch "3" is not ROWS:STEPS`},
 		{"-seeds 0", "-seeds 0 is not in [1, 1000]"},
-		{"-iterations 0", "-iterations 0 is not positive"},
-		{"-average 1", "EMA.Decay 1"},
-		{"-load nowhere", "nowhere"},
+		{"-load nowhere", "-load: open nowhere"},
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
 	} {
@@ -77,6 +69,144 @@ func TestWrongFlags(t *testing.T) {
 		}
 		if status := cmd.ProcessState.ExitCode(); status != 2 || stdout.Len() != 0 || !strings.Contains(stderr.String(), c.want) || strings.Count(stderr.String(), "\n") != 1 {
 			t.Errorf("%s: status %d, stdout %q, stderr %q; want status 2 and one line with %q", c.args, status, &stdout, &stderr, c.want)
+		}
+	}
+}
+
+// What cannot be run is named by its flag. So is a 0, which package finetune would take
+// for its default.
+func TestBadSettings(t *testing.T) {
+	for _, c := range []struct{ args, want string }{
+		{"-steps 0", "-steps 0 is not in [2, 1000]"},
+		{"-steps 1", "-steps 1 is not in [2, 1000]"},
+		{"-shift 0", "-shift 0 is not positive"},
+		{"-shift -1", "-shift -1 is not positive"},
+		{"-shift NaN", "-shift NaN is not positive"},
+		{"-shift 1e300", "-steps 10 -shift 1e+300: "},
+		{"-rate 0", "-rate 0 is not positive"},
+		{"-rate Inf", "-rate +Inf is not positive and finite"},
+		{"-group 0", "-group 0 is not in [2, 10000]"},
+		{"-group 1", "-group 1 is not in [2, 10000]"},
+		{"-prompts 0", "-prompts 0 is not in [1, 1000]"},
+		{"-samples 0", "-samples 0 is not in [2, 1000]"},
+		{"-epochs 0", "-epochs 0 is not in [1, 1000]"},
+		{"-iterations 0", "-iterations 0 is not in [1, "},
+		{"-quick -iterations 0", "-iterations 0 is not in [1, "},
+		{"-history -1", "-history -1 is not in [0, "},
+		{"-clip -1", "-clip -1 is not a finite number ≥ 0"},
+		{"-beta -1", "-beta -1 is not a finite number ≥ 0"},
+		{"-beta NaN", "-beta NaN is not"},
+		{"-stop -1", "-stop -1 is not"},
+		{"-average 1", "-average 1 is not in [0, 1)"},
+		{"-average NaN", "-average NaN is not in [0, 1)"},
+		{"-eta 0", "-eta 0: the rule draws no noise at step 0"},
+		{"-eta NaN", "-eta NaN: "},
+		{"-rule dance -eta -1", "-eta -1: "},
+		{"-window 0:0", "-window 0:0: window [0, 0): no such window"},
+		{"-window 2:20", "-window 2:20: Fixed: window [2, 20) of 9 steps"},
+		{"-window random:0", "-window random:0: Random: 0 steps"},
+		{"-window sliding:2:1:0", "-window sliding:2:1:0: Sliding: "},
+		{"-minibatch 3:-1", `-minibatch "3:-1" is not ROWS:STEPS`},
+		{"-out=", "-out is empty"},
+	} {
+		_, err := parse(strings.Fields(c.args), io.Discard)
+		if !errors.As(err, &usageError{}) || !strings.HasPrefix(err.Error(), c.want) {
+			t.Errorf("%s: error %v, want a usage error that begins with %q", c.args, err, c.want)
+		}
+	}
+	// These zeros say what they do.
+	o, err := parse(strings.Fields("-clip 0 -stop 0 -average 0 -history 0 -beta 0 -minibatch 0:0 -seed 0"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if c := o.config; c.Objective != (grpo.Objective{}) || c.Minibatches != (grpo.Minibatches{Rows: 120}) {
+		t.Errorf("zeros: %+v, %+v", c.Objective, c.Minibatches)
+	}
+}
+
+// What the command line does not say, parse says: nothing is left to package finetune's
+// defaults, and so what is printed is what runs. That both agree on what can be run
+// shows at the low ends of the ranges.
+func TestWhatRuns(t *testing.T) {
+	for _, args := range []string{
+		"", "-quick", "-steps 2", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpm++ -eta 7", "-average 0.999",
+		"-clip 1e300 -stop 1e300 -history 1",
+	} {
+		o, err := parse(strings.Fields(args), io.Discard)
+		if err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		trainer, err := o.trainer(0, io.Discard)
+		if err != nil {
+			t.Fatalf("%q: %v", args, err)
+		}
+		said, runs := o.config, trainer.Config()
+		runs.Net, runs.Norm, runs.Limit, runs.Every = said.Net, said.Norm, said.Limit, said.Every // no flag sets them
+		if said.String() != runs.String() {
+			t.Errorf("%q says\n%s\nbut runs\n%s", args, said, runs)
+		}
+	}
+	for args, want := range map[string]string{"-eta 0.5": "cps, η = 0.5", "-rule dpm++ -eta 0.5": "dpm++"} {
+		if o, err := parse(strings.Fields(args), io.Discard); err != nil || o.rule != want {
+			t.Errorf("%s: rule %q, %v; want %q", args, o.rule, err, want)
+		}
+	}
+}
+
+// A bar is for a person; a file gets two lines.
+func TestProgress(t *testing.T) {
+	for _, terminal := range []bool{false, true} {
+		var out bytes.Buffer
+		p := newProgress(&out, terminal, 4, 10)
+		for range 6 {
+			p.step(1, 0.5)
+		}
+		p.end()
+		if terminal {
+			if s := out.String(); !strings.Contains(s, "\r") || !strings.Contains(s, "100%") || !strings.HasSuffix(s, "\n") {
+				t.Errorf("a terminal got %q", s)
+			}
+			continue
+		}
+		if s := out.String(); !strings.HasPrefix(s, "training: 6 iterations to do\ntraining: 6 of 6 iterations done in ") || strings.Count(s, "\n") != 2 || strings.Contains(s, "\r") {
+			t.Errorf("a file got %q", s)
+		}
+	}
+	r, w, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	defer w.Close()
+	if isTerminal(w) {
+		t.Error("a pipe is taken for a terminal")
+	}
+}
+
+// To go on says from where, and whether there is anything to do.
+func TestResume(t *testing.T) {
+	dir := t.TempDir()
+	short := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -resume -out " + dir)
+	for _, c := range []struct{ args, want string }{
+		{"-seeds 1 -iterations 2", "seed 1: no checkpoint in " + dir + ": starting anew\n"},
+		{"-seeds 2 -iterations 3", "seed 1: going on after iteration 2 of 3\nseed 2: no checkpoint in " + dir + ": starting anew\n"},
+		{"-seeds 2 -iterations 3", "seed 1: all 3 iterations are done, nothing is left to train\nseed 2: all 3 iterations are done, nothing is left to train\n"},
+	} {
+		cmd := command(t, append(strings.Fields(c.args), short...)...)
+		var stdout, stderr bytes.Buffer
+		cmd.Stdout, cmd.Stderr = &stdout, &stderr
+		if err := cmd.Run(); err != nil {
+			t.Fatalf("%v\n%s", err, &stderr)
+		}
+		if !strings.HasPrefix(stdout.String(), c.want+"on policy") {
+			t.Errorf("%s: printed\n%s\nwant first\n%s", c.args, &stdout, c.want)
+		}
+		lines := 2
+		if strings.Contains(c.want, "nothing") {
+			lines = 0
+		}
+		if s := stderr.String(); strings.Contains(s, "\r") || strings.Count(s, "\n") != lines {
+			t.Errorf("%s: a pipe got %q, want %d lines", c.args, s, lines)
 		}
 	}
 }
@@ -156,7 +286,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	loaded, err := o.trainer(0)
+	loaded, err := o.trainer(0, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +298,7 @@ func TestRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	trained, err := o2.trainer(0)
+	trained, err := o2.trainer(0, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -181,12 +311,12 @@ func TestRun(t *testing.T) {
 		t.Errorf("loaded weights have reward %v, the trained ones %v after %d iterations", e.Reward, after.Reward, trained.Iteration())
 	}
 	for k := range 2 {
-		if other, err := o2.trainer(k); err != nil || other.Config().Seed != 1+uint64(k) {
+		if other, err := o2.trainer(k, io.Discard); err != nil || other.Config().Seed != 1+uint64(k) {
 			t.Errorf("run %d: seed %d, %v", k, other.Config().Seed, err)
 		}
 	}
 	o2.iterations = 5
-	if _, err := o2.trainer(0); err == nil || !strings.Contains(err.Error(), "has 6 iterations already") {
+	if _, err := o2.trainer(0, io.Discard); err == nil || !strings.Contains(err.Error(), "has 6 iterations already") {
 		t.Errorf("error %v", err)
 	}
 	o2.iterations, o2.config.Rate = 6, 1

@@ -5,6 +5,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -19,7 +20,9 @@ import (
 // options are what the command line says.
 type options struct {
 	config            finetune.Config // of the first seed
-	rule              string
+	rule              string          // with its eta, if it has one
+	eta               float64         // of the rule
+	window            string          // as it was said
 	seeds, iterations int
 	out, save, load   string
 	resume            bool
@@ -38,21 +41,20 @@ func parse(args []string, w io.Writer) (options, error) {
 	var o options
 	c := &o.config
 	var (
-		eta                                   float64
-		window, form, kl, reward, batch, name string
-		isQuick                               bool
+		form, kl, reward, batch, name string
+		isQuick                       bool
 	)
 	f := flag.NewFlagSet("grpo", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
 	f.StringVar(&name, "rule", "cps", "`rule` of the stochastic steps: "+strings.Join(finetune.RuleNames(), ", "))
-	f.Float64Var(&eta, "eta", 0.9, "exploration: `η` of the rule")
-	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps")
+	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of the rule; dpm++ has none")
+	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps; the last is not trained")
 	f.Float64Var(&c.Shift, "shift", 1, "timestep shift `s` of the schedule")
-	f.StringVar(&window, "window", "all", "stochastic and trained `steps`: all, START:END, sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
+	f.StringVar(&o.window, "window", "all", "stochastic and trained `steps`: all, START:END (END is at most one less than -steps), sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
 	f.StringVar(&form, "form", "paper", "`form` of log p: paper (without denominator) or gaussian, means over elements; paper-sum or gaussian-sum")
 	f.Float64Var(&c.Objective.ClipHigh, "clip", 5e-4, "`range` of the ratio to each side, in the units of -form; 0: no clip")
-	f.StringVar(&kl, "kl", "velocity", "`form` of the divergence from the start, as -form, or velocity")
-	f.Float64Var(&c.KL.Beta, "beta", 0, "`weight` of that divergence")
+	f.StringVar(&kl, "kl", "velocity", "`form` of the divergence from the start: velocity, or as -form")
+	f.Float64Var(&c.KL.Beta, "beta", 0, "`weight` of the divergence -kl; 0: none")
 	f.StringVar(&reward, "reward", "glyph", "`reward`: "+strings.Join(finetune.RewardNames(), ", "))
 	f.IntVar(&c.Group, "group", 12, "`number` of samples of a group")
 	f.IntVar(&c.Prompts, "prompts", 10, "`number` of groups of an iteration; digits take turns")
@@ -90,46 +92,62 @@ func parse(args []string, w io.Writer) (options, error) {
 			}
 		}
 	}
-	switch {
-	case f.NArg() > 0:
+	if f.NArg() > 0 {
 		return o, usageError{fmt.Errorf("unexpected argument %q", f.Arg(0))}
-	case o.seeds < 1 || o.seeds > 1000:
-		return o, usageError{fmt.Errorf("-seeds %d is not in [1, 1000]", o.seeds)}
-	case o.iterations < 1:
-		return o, usageError{fmt.Errorf("-iterations %d is not positive", o.iterations)}
-	case o.out == "":
+	}
+	if o.out == "" {
 		return o, usageError{errors.New("-out is empty")}
 	}
 	c.Objective.ClipLow = c.Objective.ClipHigh
-	o.rule = fmt.Sprintf("%s, η = %v", name, eta)
-	var err error
-	set := func(e error) {
-		if err == nil {
-			err = e
+	c.KL.Velocity = kl == velocity
+	c.Form, c.KL.Form = forms[form], forms[kl]
+	for _, choice := range []struct {
+		flag, value string
+		names       []string
+	}{
+		{"rule", name, finetune.RuleNames()},
+		{"reward", reward, finetune.RewardNames()},
+		{"form", form, formNames},
+		{"kl", kl, append([]string{velocity}, formNames...)},
+	} {
+		if !slices.Contains(choice.names, choice.value) {
+			return o, usageError{fmt.Errorf("-%s %q is none of %s", choice.flag, choice.value, strings.Join(choice.names, ", "))}
 		}
 	}
-	var e error
-	c.Rule, e = finetune.NewRule(name, eta)
-	set(e)
-	c.Reward, e = finetune.NewReward(reward)
-	set(e)
-	c.Window, e = parseWindow(window, c.Seed)
-	set(e)
-	c.Form, e = parseForm(form)
-	set(e)
-	c.Minibatches, e = parseMinibatch(batch, c.Prompts*c.Group)
-	set(e)
-	if c.KL.Velocity = kl == "velocity"; !c.KL.Velocity {
-		c.KL.Form, e = parseForm(kl)
-		set(e)
-	}
-	if err == nil && o.load != "" {
-		c.Net, err = loadNet(o.load)
-	}
-	if err != nil {
+	if err := o.build(name, reward, batch); err != nil {
 		return o, usageError{err}
 	}
 	return o, nil
+}
+
+// build makes what the configuration has from what the command line says, and checks it.
+func (o *options) build(name, reward, batch string) (err error) {
+	c := &o.config
+	if c.Rule, err = finetune.NewRule(name, o.eta); err != nil {
+		return err
+	}
+	o.rule = name
+	if other, err := finetune.NewRule(name, o.eta+1); err == nil && other != c.Rule {
+		o.rule += fmt.Sprintf(", η = %v", o.eta)
+	}
+	if c.Reward, err = finetune.NewReward(reward); err != nil {
+		return err
+	}
+	if c.Window, err = parseWindow(o.window, c.Seed); err != nil {
+		return err
+	}
+	if c.Minibatches, err = parseMinibatch(batch, c.Prompts*c.Group); err != nil {
+		return err
+	}
+	if err = o.check(); err != nil {
+		return err
+	}
+	if o.load != "" {
+		if c.Net, err = loadNet(o.load); err != nil {
+			return fmt.Errorf("-load: %w", err)
+		}
+	}
+	return nil
 }
 
 func loadNet(file string) (*digits.Net, error) {
@@ -141,6 +159,9 @@ func loadNet(file string) (*digits.Net, error) {
 	return digits.LoadNet(f)
 }
 
+// velocity is the value of -kl that is no form of log p.
+const velocity = "velocity"
+
 var forms = map[string]logprob.Form{
 	"paper":        {},
 	"paper-sum":    {Sum: true},
@@ -148,13 +169,7 @@ var forms = map[string]logprob.Form{
 	"gaussian-sum": {Gaussian: true, Sum: true},
 }
 
-func parseForm(s string) (logprob.Form, error) {
-	f, ok := forms[s]
-	if !ok {
-		return f, fmt.Errorf("form %q is none of paper, paper-sum, gaussian, gaussian-sum", s)
-	}
-	return f, nil
-}
+var formNames = slices.Sorted(maps.Keys(forms))
 
 // numbers reads n whole numbers with colons between them.
 func numbers(s string, n int) ([]int, bool) {
@@ -188,13 +203,13 @@ func parseWindow(s string, seed uint64) (grpo.Strategy, error) {
 			return grpo.Fixed{Start: n[0], End: n[1]}, nil
 		}
 	}
-	return nil, fmt.Errorf("window %q is none of all, START:END, sliding:SIZE:STRIDE:ITERATIONS, random:SIZE", s)
+	return nil, fmt.Errorf("-window %q is none of all, START:END, sliding:SIZE:STRIDE:ITERATIONS, random:SIZE", s)
 }
 
 func parseMinibatch(s string, rows int) (grpo.Minibatches, error) {
 	n, ok := numbers(s, 2)
 	if !ok || slices.Min(n) < 0 {
-		return grpo.Minibatches{}, fmt.Errorf("minibatch %q is not ROWS:STEPS", s)
+		return grpo.Minibatches{}, fmt.Errorf("-minibatch %q is not ROWS:STEPS", s)
 	}
 	if n[0] == 0 {
 		n[0] = rows // all; the zero Minibatches is the trainer's default
