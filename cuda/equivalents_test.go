@@ -158,32 +158,28 @@ var equivalents = []equivalent{
 		"an exponent is a small integer",
 	},
 	{
-		"number", []kernel{sumRowsKernel}, `^setp\.eq\.s32 %p3, %r14, 0$`, ``,
-		"rows here have two blocks and more",
-	},
-	{
 		"number", []kernel{sumRowsKernel}, `^mov\.f64 .*, 0d0000000000000000$`, `0d8000000000000000$`,
 		"-0 and a sum of squares are the sum of squares",
 	},
 	{
-		"delete", []kernel{sumRowsKernel}, `^@%p(3|5) bra `, `^$`,
-		"skips what has nothing to add",
+		"relation", []kernel{sumRowsKernel}, `^setp\.gt\.u32 %p3, %r14, 31$`, `^setp\.ge\.`,
+		"32 sums are added of fewer: beyond the last sum of a row threads have 0",
 	},
 	{
-		"relation", []kernel{sumRowsKernel}, `^setp\.lt\.u32 %p7, %r27, %r14$`, ` %p7,`,
+		"number", []kernel{sumRowsKernel}, `^setp\.gt\.u32 %p3, %r14, 31$`, `, 30$`,
 		"the same",
 	},
 	{
-		"delete", []kernel{sumRowsKernel}, `^add\.s32 %r26, %r26, -32$`, `^$`,
-		"beyond the last sum of a row threads have 0",
-	},
-	{
-		"operator", []kernel{sumRowsKernel}, `^add\.s32 %r26, %r26, -32$`, ``,
+		"guard", []kernel{sumRowsKernel}, `^@%p3 bra LBB0_7$`, `^bra LBB0_7$`,
 		"the same",
 	},
 	{
-		"number", []kernel{sumRowsKernel}, `^add\.s32 %r26, %r26, -32$`, ``,
-		"the same",
+		"number", []kernel{sumRowsKernel}, `^shfl\.sync\.idx\.b32 .*, 0, 31, -1$`, `, 32, -1$`,
+		"a limit of 32 is one of 0, and thread 0 is read",
+	},
+	{
+		"number", []kernel{sumRowsKernel}, `^shfl\.sync\.idx\.b32 .*, (\d|[12]\d|30|%r95), 31, -1$`, `, 30, -1$`,
+		"the thread whose sum is read is not number 31",
 	},
 	{
 		"operator", []kernel{sumRowsKernel}, `^shfl\.sync\.idx\.`, `^shfl\.sync\.bfly\.`,

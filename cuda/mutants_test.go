@@ -184,6 +184,9 @@ func trials(k kernel) []*trial {
 		for _, dim := range []int{1025, 33 * 1024, 70*1024 + 3} {
 			add(dim, float, nil, row(1, 0, 0), row(0.5, 0, 0), row(0.25, 0, 0))
 		}
+		for _, dim := range []int{32 * 1024, 64 * 1024} { // no rest
+			add(dim, float, nil, row(1, 0, 0))
+		}
 		add(1025, float, func(c *trial) { c.zero = []int{1, 2} }, row(1, 0, 0))
 		many := make([]sampler.Row, 65) // more than there are warps
 		for i := range many {
@@ -321,46 +324,74 @@ func killed(k kernel, mutant *ptx.Module, trials []*trial) bool {
 	return false
 }
 
+// A tally counts the mutants of a kernel.
+type tally struct {
+	found, same, missed int
+	reasons             map[string]int // for those that change nothing
+	needless            map[string]int // found, though a reason says that they cannot be
+}
+
+func (c tally) of() int { return c.found + c.same + c.missed }
+
 // Tests find every change of the committed PTX that changes anything: of all mutants with
 // the flag long, else of a sample. Those that are not found are few, and explained.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow with the race detector")
 	}
-	const step = 307 // of the sample: a prime, so that no kind of change is left out
-	found, missed := 0, 0
-	reasons := map[string]int{}
+	var ran kernel
+	var found, all int
 	for k := range kernelCount {
-		m, err := ptx.Parse(k.source())
-		if err != nil {
-			t.Fatal(err)
-		}
-		all := trials(k)
-		if killed(k, m, all) {
-			t.Fatalf("%v: a trial fails without any change", k)
-		}
-		n := 0
-		for mutant := range ptx.Mutants(m) {
-			if n++; !*long && n%step != 0 {
-				continue
+		t.Run(k.String(), func(t *testing.T) {
+			c := tallyOf(t, k)
+			for why, n := range c.reasons {
+				t.Logf("%d change nothing: %s", n, why)
 			}
-			if killed(k, mutant.Module, all) {
-				found++
-			} else if why := excused(k, mutant); why != "" {
-				reasons[why]++
-			} else {
-				missed++
-				t.Errorf("not found: %v", mutant)
+			for why, n := range c.needless {
+				t.Logf("%d are found although: %s", n, why)
 			}
+			t.Logf("%d of %d mutants found, %d change nothing, %d missed", c.found, c.of(), c.same, c.missed)
+			found += c.found
+			all += c.of()
+			ran++
+		})
+	}
+	t.Logf("%d of %d mutants found", found, all)
+	if *long && ran == kernelCount && found*100 < all*90 {
+		t.Errorf("only %d of %d were found", found, all)
+	}
+}
+
+func tallyOf(t *testing.T, k kernel) tally {
+	const step = 307 // of the sample: a prime, so that no kind of change is left out
+	m, err := ptx.Parse(k.source())
+	if err != nil {
+		t.Fatal(err)
+	}
+	all := trials(k)
+	if killed(k, m, all) {
+		t.Fatal("a trial fails without any change")
+	}
+	c := tally{reasons: map[string]int{}, needless: map[string]int{}}
+	n := 0
+	for mutant := range ptx.Mutants(m) {
+		if n++; !*long && n%step != 0 {
+			continue
+		}
+		dead, why := killed(k, mutant.Module, all), excused(k, mutant)
+		switch {
+		case dead:
+			c.found++
+			if why != "" {
+				c.needless[why]++
+			}
+		case why != "":
+			c.same++
+			c.reasons[why]++
+		default:
+			c.missed++
+			t.Errorf("not found: %v", mutant)
 		}
 	}
-	same := 0
-	for why, n := range reasons {
-		same += n
-		t.Logf("%d change nothing: %s", n, why)
-	}
-	t.Logf("%d of %d mutants found, %d change nothing, %d missed", found, found+same+missed, same, missed)
-	if total := found + same + missed; *long && found*100 < total*90 {
-		t.Errorf("only %d of %d were found", found, total)
-	}
+	return c
 }

@@ -8,13 +8,17 @@ KERNEL(8) sum_rows(double *sq, const float *sums, u32 blocks, u32 rows) {
     const float *s = sums + (u64)row * blocks;
     double t = 0;
     float mine = i < blocks ? s[i] : 0;
-    for (u32 b = 0; b < blocks; b += WARP) {
-      float now = mine;
-      u32 ahead = b + WARP + i;
+    // What bounds a row is one addition after the other. Nothing else is in that chain:
+    // every thread widens its own sum, and 32 are handed round at once.
+    for (u32 b = WARP; b <= blocks; b += WARP) {
+      const double now = mine;
+      const u32 ahead = b + i;
       mine = ahead < blocks ? s[ahead] : 0; // on its way while these are added
-      u32 n = blocks - b < WARP ? blocks - b : WARP;
-      for (u32 k = 0; k < n; k++) t = add(t, (double)broadcast(now, k));
+      UNROLL
+      for (u32 k = 0; k < WARP; k++) t = add(t, broadcast(now, k));
     }
+    const double rest = mine;
+    for (u32 k = 0; k < blocks % WARP; k++) t = add(t, broadcast(rest, k));
     if (i == 0) sq[row] = t;
   }
 }

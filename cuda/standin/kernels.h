@@ -7,7 +7,7 @@
 
 // What kernels/target.h expects of a processor; warp.cpp has it.
 float exchange(float f, unsigned mask);
-float broadcast(float f, unsigned i);
+double broadcast(double f, unsigned i);
 unsigned thread();
 unsigned warp();
 unsigned warps();

@@ -24,7 +24,7 @@ struct Warp {
   Fiber fiber[lanes];
   ucontext_t scheduler;
   unsigned current;
-  float values[2][lanes]; // of this exchange and the last
+  double values[2][lanes]; // of this exchange and the last
   Group group;
   const std::function<void()> *kernel;
 };
@@ -41,10 +41,10 @@ void start() {
 Fiber &self() { return running->fiber[running->current]; }
 
 // wait gives f to the other threads of the warp and returns what they gave.
-const float *wait(float f) {
+const double *wait(double f) {
   Warp *w = running;
   Fiber &me = self();
-  float *values = w->values[me.exchanges % 2];
+  double *values = w->values[me.exchanges % 2];
   values[w->current] = f;
   me.exchanges++;
   swapcontext(&me.context, &w->scheduler);
@@ -77,11 +77,11 @@ bool run_warp(Warp *w, unsigned first) {
 } // namespace
 
 float exchange(float f, unsigned mask) {
-  const float *values = wait(f);
-  return values[running->current ^ mask];
+  const double *values = wait(f);
+  return (float)values[running->current ^ mask];
 }
 
-float broadcast(float f, unsigned i) { return wait(f)[i]; }
+double broadcast(double f, unsigned i) { return wait(f)[i]; }
 
 unsigned thread() { return self().thread; }
 unsigned warp() { return running->group.index * (running->group.threads / lanes) + self().thread / lanes; }
