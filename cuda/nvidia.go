@@ -83,13 +83,22 @@ func openNVIDIA(ordinal int, stream uintptr, given bool) (*nvidia, error) {
 	return n, nil
 }
 
-// defaultStreams is the number of handles of streams that have no context of their own:
-// 0, CU_STREAM_LEGACY and CU_STREAM_PER_THREAD.
-const defaultStreams = 3
+// Handles of streams that have no context of their own, beside 0, which is the same as
+// the first.
+const (
+	legacyStream    = 1 // CU_STREAM_LEGACY
+	perThreadStream = 2 // CU_STREAM_PER_THREAD
+)
+
+// errPerThread: goroutines move between threads, and calls would lose their order.
+var errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads")
 
 // findContext finds the context of a stream, or retains the primary one.
 func (n *nvidia) findContext(stream uintptr) error {
-	if stream >= defaultStreams {
+	if stream == perThreadStream {
+		return errPerThread
+	}
+	if stream > legacyStream {
 		handle := *(*C.CUstream)(unsafe.Pointer(&stream))
 		return check("cuStreamGetCtx", C.cuStreamGetCtx(handle, &n.context))
 	}

@@ -114,20 +114,37 @@ func TestOpenStream(t *testing.T) {
 	}
 }
 
-// Stream 0 is that of the primary context.
+// Streams 0 and 1 are that of the primary context.
 func TestOpenDefaultStream(t *testing.T) {
-	d, err := OpenStream(0, 0)
-	if err != nil {
-		if control.Present() {
-			t.Fatal(err)
+	for _, stream := range []uintptr{0, legacyStream} {
+		d, err := OpenStream(0, stream)
+		if err != nil {
+			if control.Present() {
+				t.Fatal(err)
+			}
+			t.Skip(err)
 		}
+		s := subject(t, d)
+		b := s.New(3, sampler.Float32)
+		d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.Start(0)}}, nil)
+		if err := errors.Join(d.Sync(), d.Close()); err != nil {
+			t.Errorf("stream %d: %v", stream, err)
+		}
+	}
+}
+
+// The default stream of a thread is none of a goroutine.
+func TestOpenPerThreadStream(t *testing.T) {
+	if err := initialised(); err != nil {
 		t.Skip(err)
 	}
-	s := subject(t, d)
-	b := s.New(3, sampler.Float32)
-	d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.Start(0)}}, nil)
-	if err := errors.Join(d.Sync(), d.Close()); err != nil {
-		t.Error(err)
+	if d, err := OpenStream(0, perThreadStream); d != nil || !errors.Is(err, errPerThread) {
+		t.Errorf("OpenStream: %v, %v", d, err)
+	}
+	if control.Present() {
+		if err := control.Leaks(); err != nil {
+			t.Errorf("not returned: %v", err)
+		}
 	}
 }
 

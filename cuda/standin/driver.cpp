@@ -179,10 +179,10 @@ int failure_of(Context *c) {
   return c->failed;
 }
 
-// find returns a stream of a context, or null.
+// find returns a stream of a context, or null. Handle 1 is CU_STREAM_LEGACY.
 Stream *find(void *handle, Context *c) {
   std::lock_guard<std::mutex> l(mu);
-  if (!handle) {
+  if ((uintptr_t)handle <= 1) {
     auto &s = default_streams[c];
     if (!s) s.reset(new Stream(c));
     return s.get();
