@@ -279,6 +279,14 @@ func measure(rewards []float64, g group, sample bool) (moments, error) {
 		n--
 	}
 	std := math.Sqrt(squares / n)
+	if squares < 1e-280 { // their squares vanish: take them in units of the spread
+		squares = 0
+		for j := range g.n {
+			d := (rewards[g.sample(j)] - mean) / (hi - lo)
+			squares += float64(d * d)
+		}
+		std = max((hi-lo)*math.Sqrt(squares/n), math.SmallestNonzeroFloat64)
+	}
 	if !finite(std) {
 		return moments{}, fmt.Errorf("spread of rewards from %v to %v: %w", lo, hi, ErrOverflow)
 	}

@@ -45,6 +45,8 @@
 //		}
 //	}
 //
+// The example of [Minibatches] gathers the transitions.
+//
 // # Which trust region
 //
 // [Objective] clips the ratio, as PPO and the published trainers do. [Guard]

@@ -25,6 +25,11 @@ type Transition struct{ Row, Step int }
 // that every worker and a resumed run agree without sharing state; published trainers
 // draw them from torch's global generator.
 //
+// To evaluate a minibatch, gather what its transitions name into a batch of its own: a
+// row of package sampler for each (Sampler.Row takes a step), the latents before and
+// after the step, its time for the model, and the old log p and the advantage. The
+// example does it.
+//
 // Key is any number that differs between iterations, such as that of a noise.Key
 // that is derived for each.
 type Minibatches struct {

@@ -94,6 +94,21 @@ func TestTrackerRestore(t *testing.T) {
 	})
 }
 
+// Rewards so near each other that their squares vanish still differ.
+func TestTinySpread(t *testing.T) {
+	tr := Tracker[int]{Norm: Norm{Eps: 0.01}, Limit: 3}
+	got := must(tr.Advantages(make([]float64, 4), []float64{1, 2e-162, 0, 0}, []int{0, 0, 0, 0}))(t)
+	near(t, "advantage of a reward that is no longer remembered", got[:1], []float64{100}, 1e-11)
+	got = must(Norm{}.Advantages(make([]float64, 2), []float64{3e-200, 1e-200}, must(BySize(2, 2))(t)))(t)
+	near(t, "advantages", got, []float64{1, -1}, 4*eps)
+	got = must(Norm{}.Advantages(make([]float64, 2), []float64{math.SmallestNonzeroFloat64, 0}, must(BySize(2, 2))(t)))(t)
+	for i, a := range got {
+		if !finite(a) {
+			t.Errorf("advantage %d is %v", i, a)
+		}
+	}
+}
+
 // Known answers: the example in flow_grpo's stat_tracking.py, and ddpo-pytorch's
 // fallback to the call while there are few rewards.
 func TestTrackerKnown(t *testing.T) {
