@@ -139,9 +139,9 @@ func (d *Device) within(f func() error) error {
 
 // Sync implements [sampler.Device]. Its error names the call, the number of rows, the
 // function of the driver that failed and the driver's message. A fault in a kernel is
-// found by a later call, often by Sync, whose error then names what was queued last;
-// after such a fault CUDA refuses everything in this process that uses the same
-// context, and the device can only be closed. Sums of squares that were asked for
+// found by a later call, often by Sync, whose error then names what was queued last.
+// After such a fault CUDA refuses everything in this process, a new device and the
+// return of memory too: end the process. Sums of squares that were asked for
 // before a failed Sync are NaN.
 func (d *Device) Sync() error {
 	d.mu.Lock()

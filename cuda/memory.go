@@ -197,7 +197,8 @@ func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int,
 // calls do nothing and return ErrClosed, or Sync does. Closing twice is no error.
 //
 // Close does not touch the caller's own stream and memory. If the driver does not let it
-// into the GPU's context, it has done nothing and can be called again.
+// into the GPU's context, it has done nothing and can be called again. After a fault in
+// a kernel the driver returns nothing: see [Device.Sync].
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -224,8 +225,37 @@ func (d *Device) Close() error {
 	if d.staging != nil {
 		errs = append(errs, d.drv.freeHost(d.staging))
 	}
-	if e := errors.Join(append(errs, d.drv.close())...); e != nil {
+	if e := once(err, append(errs, d.drv.close())); e != nil {
 		return errors.Join(err, fmt.Errorf("cuda: Close: %w", e))
 	}
 	return err
+}
+
+// once joins errors, without those of the driver whose code said or another before had:
+// after a fault in a kernel every call fails with it.
+func once(said error, errs []error) error {
+	var kept []error
+	seen := map[int]bool{}
+	if of := (*driverError)(nil); errors.As(said, &of) {
+		seen[of.code] = true
+	}
+	var keep func(errs []error)
+	keep = func(errs []error) {
+		for _, err := range errs {
+			var of *driverError
+			switch joined, ok := err.(interface{ Unwrap() []error }); {
+			case err == nil:
+			case ok:
+				keep(joined.Unwrap())
+			case errors.As(err, &of) && seen[of.code]:
+			default:
+				kept = append(kept, err)
+				if of != nil {
+					seen[of.code] = true
+				}
+			}
+		}
+	}
+	keep(errs)
+	return errors.Join(kept...)
 }

@@ -17,6 +17,8 @@ func Open(ordinal int) (*Device, error) { return nil, ErrUnavailable }
 // which Close leaves alone, must be of the GPU of that ordinal and outlive the device.
 // Buffers must be of the stream's context.
 //
-// Stream 0 is the default stream of the GPU's primary context, which is the one that
-// the CUDA runtime and the frameworks built on it use.
+// Stream 0, or 1, CU_STREAM_LEGACY, is the default stream of the GPU's primary context,
+// which is the one that the CUDA runtime and the frameworks built on it use. Stream 2,
+// CU_STREAM_PER_THREAD, is refused: it is another stream on every thread, and goroutines
+// move between threads.
 func OpenStream(ordinal int, stream uintptr) (*Device, error) { return nil, ErrUnavailable }

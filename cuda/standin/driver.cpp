@@ -6,6 +6,7 @@
 // It is stricter than CUDA: a handle of another context is an error, host memory of
 // copies must be pinned, new memory is not zero and freed memory is overwritten. Tests
 // count what is not returned and let any call fail, through the functions at the end.
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -45,11 +46,12 @@ enum Result {
 
 const int devices = 2;
 
+// The failure of queued work, after which the process gets it from every call that
+// uses a GPU, also from those that return something: CUDA does not recover.
+std::atomic<int> fault{success};
+
 struct Context {
   int device;
-  bool primary;
-  std::mutex mutex;
-  int failed = success; // of queued work: repeated for ever
 };
 
 // A Stream runs its queue on a thread of its own.
@@ -79,15 +81,9 @@ struct Stream {
       auto f = std::move(queue.front());
       queue.pop_front();
       l.unlock();
-      int failed;
-      {
-        std::lock_guard<std::mutex> c(context->mutex);
-        failed = context->failed;
-      }
-      if (failed == success) {
-        failed = f();
-        std::lock_guard<std::mutex> c(context->mutex);
-        if (context->failed == success) context->failed = failed;
+      if (fault == success) {
+        int failed = f(), none = success;
+        fault.compare_exchange_strong(none, failed);
       }
       l.lock();
       finished++;
@@ -167,17 +163,14 @@ int fails(const char *call) {
   int failure = fails(name);    \
   if (!initialized) return not_initialized
 
+#define SOUND if (int f = fault) return f
+
 // current returns the context of this thread, or null.
 Context *current() { return stack.empty() ? nullptr : stack.back(); }
 
 #define CURRENT(c)             \
   Context *c = current();      \
   if (!c) return invalid_context
-
-int failure_of(Context *c) {
-  std::lock_guard<std::mutex> l(c->mutex);
-  return c->failed;
-}
 
 // find returns a stream of a context, or null. Handle 1 is CU_STREAM_LEGACY.
 Stream *find(void *handle, Context *c) {
@@ -239,7 +232,7 @@ int cuInit(unsigned) {
     if (eq) rule = {std::string(e, eq - e), 1, atoi(eq + 1)};
   }
   if (int failure = fails("cuInit")) return failure;
-  for (int i = 0; i < devices; i++) primary[i].device = i, primary[i].primary = true;
+  for (int i = 0; i < devices; i++) primary[i].device = i;
   initialized = true;
   return success;
 }
@@ -292,6 +285,7 @@ int cuDeviceGetAttribute(int *value, int attribute, int) {
 
 int cuDevicePrimaryCtxRetain(void **c, int d) {
   ENTER("cuDevicePrimaryCtxRetain");
+  SOUND;
   std::lock_guard<std::mutex> l(mu);
   retained[d]++;
   *c = &primary[d];
@@ -302,15 +296,13 @@ int cuDevicePrimaryCtxRelease_v2(int d) {
   LEAVE("cuDevicePrimaryCtxRelease");
   std::lock_guard<std::mutex> l(mu);
   if (retained[d] == 0) return invalid_context;
-  if (--retained[d] == 0) {
-    std::lock_guard<std::mutex> c(primary[d].mutex);
-    primary[d].failed = success;
-  }
-  return failure;
+  retained[d]--;
+  return failure ? failure : (int)fault;
 }
 
 int cuCtxCreate_v2(void **c, unsigned, int d) {
   ENTER("cuCtxCreate");
+  SOUND;
   Context *n = new Context;
   n->device = d;
   std::lock_guard<std::mutex> l(mu);
@@ -328,7 +320,7 @@ int cuCtxDestroy_v2(void *c) {
   if (current() == c) stack.pop_back();
   default_streams.erase((Context *)c);
   delete (Context *)c;
-  return failure;
+  return failure ? failure : (int)fault;
 }
 
 int cuCtxPushCurrent_v2(void *c) {
@@ -367,6 +359,7 @@ int cuCtxGetDevice(int *d) {
 
 int cuModuleLoadData(void **m, const void *image) {
   ENTER("cuModuleLoadData");
+  SOUND;
   CURRENT(c);
   std::unique_ptr<Module> n(new Module);
   n->context = c;
@@ -387,11 +380,12 @@ int cuModuleUnload(void *m) {
   auto it = modules.find((Module *)m);
   if (it == modules.end() || it->first->context != c) return invalid_handle;
   modules.erase(it);
-  return failure;
+  return failure ? failure : (int)fault;
 }
 
 int cuModuleGetFunction(void **f, void *m, const char *name) {
   ENTER("cuModuleGetFunction");
+  SOUND;
   std::lock_guard<std::mutex> l(mu);
   auto it = modules.find((Module *)m);
   if (it == modules.end()) return invalid_handle;
@@ -403,6 +397,7 @@ int cuModuleGetFunction(void **f, void *m, const char *name) {
 
 int cuStreamCreate(void **s, unsigned) {
   ENTER("cuStreamCreate");
+  SOUND;
   CURRENT(c);
   std::shared_ptr<Stream> n(new Stream(c));
   std::lock_guard<std::mutex> l(mu);
@@ -421,7 +416,7 @@ int cuStreamDestroy_v2(void *handle) {
     gone = std::move(it->second);
     streams.erase(it);
   }
-  return failure;
+  return failure ? failure : (int)fault;
 }
 
 int cuStreamSynchronize(void *handle) {
@@ -430,7 +425,7 @@ int cuStreamSynchronize(void *handle) {
   Stream *s = find(handle, c);
   if (!s) return invalid_handle;
   s->drain();
-  return failure_of(c);
+  return fault;
 }
 
 int cuStreamGetCtx(void *handle, void **c) {
@@ -446,7 +441,7 @@ int cuMemAlloc_v2(uint64_t *p, size_t n) {
   ENTER("cuMemAlloc");
   CURRENT(c);
   if (n == 0) return invalid_value;
-  if (int f = failure_of(c)) return f;
+  SOUND;
   std::lock_guard<std::mutex> l(mu);
   size_t used = 0;
   for (auto &m : memory) used += m.second.size;
@@ -465,13 +460,13 @@ int cuMemFree_v2(uint64_t p) {
   if (!inside(memory, p, 1, c)) return invalid_value;
   drain(c);
   int r = release(memory, p);
-  return r ? r : failure;
+  return r ? r : failure ? failure : (int)fault;
 }
 
 int cuMemHostAlloc(void **p, size_t n, unsigned) {
   ENTER("cuMemHostAlloc");
   CURRENT(c);
-  if (int f = failure_of(c)) return f;
+  SOUND;
   *p = malloc(n);
   memset(*p, 0xa5, n);
   std::lock_guard<std::mutex> l(mu);
@@ -484,7 +479,7 @@ int cuMemFreeHost(void *p) {
   CURRENT(c);
   drain(c);
   int r = release(pinned, (uintptr_t)p);
-  return r ? r : failure;
+  return r ? r : failure ? failure : (int)fault;
 }
 
 int cuMemcpyHtoDAsync_v2(uint64_t dst, const void *src, size_t n, void *handle) {
@@ -492,7 +487,7 @@ int cuMemcpyHtoDAsync_v2(uint64_t dst, const void *src, size_t n, void *handle) 
   CURRENT(c);
   Stream *s = find(handle, c);
   if (!s) return invalid_handle;
-  if (int f = failure_of(c)) return f;
+  SOUND;
   if (!inside(memory, dst, n, c) || !inside(pinned, (uintptr_t)src, n, nullptr)) return invalid_value;
   return copy(s, (void *)dst, src, n);
 }
@@ -502,7 +497,7 @@ int cuMemcpyDtoHAsync_v2(void *dst, uint64_t src, size_t n, void *handle) {
   CURRENT(c);
   Stream *s = find(handle, c);
   if (!s) return invalid_handle;
-  if (int f = failure_of(c)) return f;
+  SOUND;
   if (!inside(memory, src, n, c) || !inside(pinned, (uintptr_t)dst, n, nullptr)) return invalid_value;
   return copy(s, dst, (const void *)src, n);
 }
@@ -512,13 +507,14 @@ int cuMemcpyDtoDAsync_v2(uint64_t dst, uint64_t src, size_t n, void *handle) {
   CURRENT(c);
   Stream *s = find(handle, c);
   if (!s) return invalid_handle;
-  if (int f = failure_of(c)) return f;
+  SOUND;
   if (!inside(memory, dst, n, c) || !inside(memory, src, n, c)) return invalid_value;
   return copy(s, (void *)dst, (const void *)src, n);
 }
 
 int cuEventCreate(void **e, unsigned) {
   ENTER("cuEventCreate");
+  SOUND;
   CURRENT(c);
   std::unique_ptr<Event> n(new Event{c});
   std::lock_guard<std::mutex> l(mu);
@@ -531,11 +527,12 @@ int cuEventDestroy_v2(void *e) {
   LEAVE("cuEventDestroy");
   std::lock_guard<std::mutex> l(mu);
   if (!events.erase((Event *)e)) return invalid_handle;
-  return failure;
+  return failure ? failure : (int)fault;
 }
 
 int cuEventRecord(void *e, void *handle) {
   ENTER("cuEventRecord");
+  SOUND;
   CURRENT(c);
   Stream *s = find(handle, c);
   std::lock_guard<std::mutex> l(mu);
@@ -558,7 +555,7 @@ int cuEventQuery(void *e) {
   std::lock_guard<std::mutex> l(mu);
   auto it = events.find((Event *)e);
   if (it == events.end()) return invalid_handle;
-  if (int f = failure_of(it->first->context)) return f;
+  SOUND;
   Stream *s = it->first->stream;
   if (!s) return success;
   std::lock_guard<std::mutex> q(s->mutex);
@@ -567,6 +564,7 @@ int cuEventQuery(void *e) {
 
 int cuEventElapsedTime(float *ms, void *start, void *end) {
   ENTER("cuEventElapsedTime");
+  SOUND;
   std::lock_guard<std::mutex> l(mu);
   auto a = events.find((Event *)start), b = events.find((Event *)end);
   if (a == events.end() || b == events.end() || !a->first->reached || !b->first->reached) return invalid_handle;
@@ -581,7 +579,7 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
   Stream *s = find(handle, c);
   Function *f = (Function *)function;
   if (!s || !f || f->context != c) return invalid_handle;
-  if (int failed = failure_of(c)) return failed;
+  SOUND;
   if (gx == 0 || gx > 0x7fffffff || gy != 1 || gz != 1 || by != 1 || bz != 1 || bx != f->kernel->max_threads ||
       shared != 0 || extra)
     return invalid_value;
@@ -617,6 +615,9 @@ long standin_calls(const char *call) {
   std::lock_guard<std::mutex> l(mu);
   return calls[call];
 }
+
+// standin_restart ends a fault, as a new process does.
+void standin_restart() { fault = success; }
 
 // standin_limit bounds the memory of all devices together.
 void standin_limit(size_t bytes) {

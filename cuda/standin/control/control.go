@@ -12,6 +12,7 @@ package control
 // static void fail(const char *call, long nth, int code) {
 //   ((void (*)(const char *, long, int))find("standin_fail"))(call, nth, code);
 // }
+// static void restart(void) { ((void (*)(void))find("standin_restart"))(); }
 // static int pending(void) { return ((int (*)(void))find("standin_pending"))(); }
 // static void limit(size_t bytes) { ((void (*)(size_t))find("standin_limit"))(bytes); }
 // static long count(const char *function, const char *of) {
@@ -47,6 +48,10 @@ func Fail(call string, nth, code int) (made func() bool) {
 		return !pending
 	}
 }
+
+// Restart ends the state that the fault of a launch leaves the process in: CUDA needs a
+// new one.
+func Restart() { C.restart() }
 
 // Limit bounds the memory of all devices together. It returns a function that ends that.
 func Limit(bytes int) (end func()) {
