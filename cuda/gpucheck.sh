@@ -2,7 +2,7 @@
 # Checks and measures package cuda on a machine with a GPU, which needs no Go.
 #
 #	cuda/gpucheck.sh build FOLDER   here: cuda.h and libcuda.so must be found, see headers.sh
-#	FOLDER/gpucheck.sh run          there: writes FOLDER/report.json, report.md, torch.json and log
+#	FOLDER/gpucheck.sh run          there: writes FOLDER/report*.json, report*.md, torch.json and log
 #
 # `run` compares the bits with the specification, under compute-sanitizer too if there
 # is one; measures every pass against a copy within the device in the same run; and
@@ -40,9 +40,11 @@ run)
 		else
 			echo "no compute-sanitizer here"
 		fi
-		# Two sizes: one that fills the GPU's memory system, one of a few images.
+		# What fills the GPU's memory system, one long video, and a few images.
 		try ../cuda.test -test.v -test.run Report -report ../report -report-rows 64 -report-dim 262144
-		try ../cuda.test -test.v -test.run Report -report ../report-small -report-rows 16 -report-dim 65536
+		try ../cuda.test -test.v -test.run Report -report ../report-one -report-rows 1 -report-dim 4800000
+		try ../cuda.test -test.v -test.run Report -report ../report-small -report-rows 16 -report-dim 65536 \
+			-report-note "Everything stays in a second-level cache of 50 MB, pass and copy: not a measure of memory"
 		if python3 -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' 2>/dev/null; then
 			try python3 ../gpucheck.py ../report.json ../torch
 		else
