@@ -12,7 +12,9 @@ type driver interface {
 	enter() error
 	leave()
 
-	multiprocessors() int
+	// resident returns how many groups of 4·32 threads of a kernel the whole GPU runs
+	// at once.
+	resident(k kernel) int
 
 	alloc(bytes int) (uintptr, error)
 	free(p uintptr) error

@@ -111,7 +111,7 @@ func (g *gpu) enter() error {
 
 func (g *gpu) leave() { g.inside = false }
 
-func (g *gpu) multiprocessors() int { return g.sms }
+func (g *gpu) resident(kernel) int { return 4 * g.sms }
 
 func (g *gpu) alloc(bytes int) (uintptr, error) {
 	if err := g.call("alloc"); err != nil {

@@ -36,8 +36,8 @@ const (
 	warps    = 4    // of a group of threads
 	warpLen  = 32   // threads of a warp
 
-	// groupsPerMultiprocessor bounds the groups of a launch: two or three times
-	// what runs at once, so that no multiprocessor idles long at the end. The groups
-	// then take blocks in turns.
-	groupsPerMultiprocessor = 16
+	// rounds bounds the groups of a launch, by how often the GPU is filled with groups:
+	// a whole number, so that it does not end half empty, and more than one, so that
+	// multiprocessors that are faster do more. The groups then take blocks in turns.
+	rounds = 4
 )

@@ -21,27 +21,27 @@ type shape struct {
 	dim            uint64
 }
 
-func (d *Device) shape(b sampler.Batch) (shape, error) {
+func (d *Device) shape(k kernel, b sampler.Batch) (shape, error) {
 	s := shape{dim: uint64(b.Dim), blocks: uint64(b.Dim-1)/blockLen + 1}
 	s.items = s.blocks * uint64(len(b.Rows))
 	if uint64(len(b.Rows)) > math.MaxUint32/s.blocks {
 		return s, errTooMany
 	}
-	s.groups = d.groups(s.items)
+	s.groups = d.groups(k, s.items)
 	n := uint64(s.groups * warps)
 	s.byRow, s.byBlock = n/s.blocks, n%s.blocks
 	return s, nil
 }
 
-// groups returns how many groups of threads share work for so many warps.
-func (d *Device) groups(work uint64) int {
-	return int(min((work-1)/warps+1, uint64(d.drv.multiprocessors()*groupsPerMultiprocessor)))
+// groups returns how many groups of threads of a kernel share work for so many warps.
+func (d *Device) groups(k kernel, work uint64) int {
+	return int(min((work-1)/warps+1, uint64(d.drv.resident(k)*rounds)))
 }
 
 func float(x float64) uint64 { return uint64(math.Float32bits(float32(x))) }
 
 func (d *Device) step(dst, x, v Buffer, b sampler.Batch, round sampler.Storage, sq []float64) error {
-	s, err := d.shape(b)
+	s, err := d.shape(stepKernel, b)
 	if err != nil {
 		return err
 	}
@@ -65,7 +65,7 @@ func (d *Device) step(dst, x, v Buffer, b sampler.Batch, round sampler.Storage, 
 }
 
 func (d *Device) squares(sq []float64, next, x, v Buffer, b sampler.Batch) error {
-	s, err := d.shape(b)
+	s, err := d.shape(squaresKernel, b)
 	if err != nil {
 		return err
 	}
@@ -89,7 +89,7 @@ func (d *Device) squares(sq []float64, next, x, v Buffer, b sampler.Batch) error
 }
 
 func (d *Device) grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) error {
-	s, err := d.shape(b)
+	s, err := d.shape(gradKernel, b)
 	if err != nil {
 		return err
 	}
@@ -109,7 +109,7 @@ func (d *Device) grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) 
 func (d *Device) sumRows(s shape, sums, out uintptr, sq []float64) error {
 	if s.blocks > 1 {
 		rows := uint64(len(sq))
-		if err := d.launch(sumRowsKernel, d.groups(rows), uint64(out), uint64(sums), s.blocks, rows); err != nil {
+		if err := d.launch(sumRowsKernel, d.groups(sumRowsKernel, rows), uint64(out), uint64(sums), s.blocks, rows); err != nil {
 			return err
 		}
 	}

@@ -31,6 +31,7 @@ import (
 type nvidia struct {
 	device    cu.Device
 	count     int // multiprocessors
+	groups    [kernelCount]int
 	context   C.CUcontext
 	popped    C.CUcontext
 	primary   bool // the context is the primary one, and retained
@@ -125,6 +126,11 @@ func (n *nvidia) fill(stream uintptr, given bool) error {
 		if n.functions[k], err = m.Function(k.String()); err != nil {
 			return fmt.Errorf("kernel %v: %w", k, explain("cuModuleGetFunction", err))
 		}
+		here, err := n.functions[k].MaxActiveBlocksPerMultiProcessor(warps*warpLen, 0)
+		if err != nil {
+			return fmt.Errorf("kernel %v: %w", k, explain("cuOccupancyMaxActiveBlocksPerMultiprocessor", err))
+		}
+		n.groups[k] = max(here, 1) * n.count
 	}
 	if given {
 		n.stream = *(*cu.Stream)(unsafe.Pointer(&stream)) // a struct of one handle
@@ -151,7 +157,7 @@ func (n *nvidia) leave() {
 	runtime.UnlockOSThread()
 }
 
-func (n *nvidia) multiprocessors() int { return n.count }
+func (n *nvidia) resident(k kernel) int { return n.groups[k] }
 
 func (n *nvidia) alloc(bytes int) (uintptr, error) {
 	p, err := cu.MemAlloc(int64(bytes))

@@ -226,7 +226,8 @@ func scenario(ordinal int) (err error) {
 // that start it succeed: leave ignores it.
 var driverCalls = []string{
 	"cuDeviceGet", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease", "cuCtxPushCurrent",
-	"cuCtxPopCurrent", "cuCtxGetDevice", "cuModuleLoadData", "cuModuleGetFunction", "cuModuleUnload", "cuStreamCreate",
+	"cuCtxPopCurrent", "cuCtxGetDevice", "cuModuleLoadData", "cuModuleGetFunction", "cuModuleUnload",
+	"cuOccupancyMaxActiveBlocksPerMultiprocessor", "cuStreamCreate",
 	"cuStreamDestroy", "cuStreamSynchronize", "cuMemAlloc", "cuMemFree", "cuMemHostAlloc", "cuMemFreeHost",
 	"cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuEventCreate", "cuEventRecord", "cuEventQuery", "cuEventDestroy",
 	"cuLaunchKernel", "kernel",

@@ -66,10 +66,10 @@ func (t *table) of(d *Device, rows []sampler.Row, scale []float64) (rowsArg, err
 	if err := d.drv.upload(at, s.host[:n]); err != nil {
 		return rowsArg{}, fmt.Errorf("rows: %w", err)
 	}
+	s.taken = true // it is being read, also if record fails
 	if err := d.drv.record(s.sent); err != nil {
 		return rowsArg{}, fmt.Errorf("rows: %w", err)
 	}
-	s.taken = true
 	return rowsArg{table: at}, nil
 }
 
