@@ -90,13 +90,10 @@ func (a arm) normalised() arm {
 	return a
 }
 
-// ablation is Flow-CPS at an eta, with the learning rate of the paper's eta, as an
-// ablation of one setting leaves the others alone.
+// ablation is Flow-CPS at an eta, with a learning rate of its own: less noise gives
+// smaller gradients, and a shared rate would decide which eta is best.
 func ablation(eta float64) arm {
-	if eta == etaCPS {
-		return flowCPS
-	}
-	return arm{name: fmt.Sprintf("cps-%.1f", eta), label: fmt.Sprintf("Flow-CPS %.1f", eta), rule: cps(eta), ink: grey, like: flowCPS.name}
+	return arm{name: fmt.Sprintf("cps-%.1f", eta), label: fmt.Sprintf("Flow-CPS %.1f", eta), rule: cps(eta), ink: grey}
 }
 
 // matchedCPS is Flow-CPS that explores as much as SDE-DPM-Solver++1.
@@ -132,19 +129,42 @@ func equals() ([]arm, error) {
 	}
 	return append(arms, arm{
 		name: "mix-0.5", label: "Flow-CPS 0.5, MixGRPO window", rule: cps(etaEqual), ink: brown,
-		// Six places in the nine trained steps; a run of 60 iterations visits all.
-		window: grpo.Sliding{Size: 4, Stride: 1, Interval: grpo.Every(10)},
+		// Six places in the nine trained steps; a run of 40 iterations visits all.
+		window: grpo.Sliding{Size: 4, Stride: 1, Interval: grpo.Every(7)},
 	}), nil
 }
 
+// clip is the range of the ratio to either side, for log p without denominator: what
+// examples/grpo takes.
+const clip = 5e-4
+
+// objective is the loss of a, with the range of the ratio in the units of its log p. The
+// Gaussian log p of a step is that without denominator over 2·Eps², and Eps changes along
+// the run where a range does not: the range is converted with the root mean square of the
+// trained steps' Eps.
+func (a arm) objective() (grpo.Objective, error) {
+	o := grpo.Objective{ClipLow: clip, ClipHigh: clip}
+	if !a.gaussian {
+		return o, nil
+	}
+	squares, err := injected(a.rule)
+	if err != nil {
+		return o, err
+	}
+	rms := math.Sqrt(mean(squares, func(v float64) float64 { return v }))
+	return o.In(1 / grpo.UnnormalizedFactor(rms))
+}
+
 // config returns the configuration of a training.
-func (a arm) config(b budget, reward finetune.Reward, rate float64, seed uint64) finetune.Config {
+func (a arm) config(b budget, reward finetune.Reward, rate float64, seed uint64) (finetune.Config, error) {
+	objective, err := a.objective()
 	return finetune.Config{
 		Seed: seed, Rule: a.rule, Steps: steps, Window: a.window,
 		Reward: reward, Group: b.group,
-		Form:  logprob.Form{Gaussian: a.gaussian},
-		KL:    finetune.Divergence{Beta: a.beta, Velocity: true},
-		Rate:  rate,
-		Every: b.every, Samples: b.samples,
-	}
+		Form:      logprob.Form{Gaussian: a.gaussian},
+		Objective: objective,
+		KL:        finetune.Divergence{Beta: a.beta, Velocity: true},
+		Rate:      rate,
+		Every:     b.every, Samples: b.samples,
+	}, err
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 
+	"cps/grpo"
 	"cps/sampler"
 	"cps/schedule"
 )
@@ -29,7 +30,46 @@ func equivalentEtas(r sampler.Rule) ([]float64, error) {
 	return etas, nil
 }
 
-// exploration measures how much a rule explores: the mean of equivalentEtas. That of
+// injected returns the squares of the deviations that r injects at the trained steps.
+func injected(r sampler.Rule) ([]float64, error) {
+	s := schedule.Linear(steps)
+	squares := make([]float64, steps-1)
+	for i := range squares {
+		c, err := r.Coeffs(s.At(i), s.At(i+1))
+		if err != nil {
+			return nil, err
+		}
+		squares[i] = c.Eps * c.Eps
+	}
+	return squares, nil
+}
+
+// injects returns the mean over n iterations of the sum of Eps² over the steps that are
+// trained: all that a injects.
+func (a arm) injects(n int) (float64, error) {
+	squares, err := injected(a.rule)
+	if err != nil {
+		return 0, err
+	}
+	strategy := a.window
+	if strategy == nil {
+		strategy = grpo.Fixed{}
+	}
+	var sum float64
+	for i := range n {
+		start, end, err := strategy.Window(i, len(squares))
+		if err != nil {
+			return 0, err
+		}
+		for _, v := range squares[start:end] {
+			sum += v / float64(n)
+		}
+	}
+	return sum, nil
+}
+
+// exploration measures how much a rule explores: the mean of equivalentEtas, which are
+// capped at 1, so that what a rule injects beyond the level does not count. That of
 // FlowCPS is its eta.
 //
 // Step by step there would be nothing to compare: of all rules that preserve

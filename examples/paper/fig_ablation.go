@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"image/color"
+	"slices"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg/draw"
@@ -19,39 +20,39 @@ var ablationFigure = figure{
 	make:  makeAblation,
 }
 
+var ablationEtas = []float64{0.1, 0.3, 0.5, 0.7, etaCPS, 1}
+
 func ablations() []arm {
-	var arms []arm
-	for k := 1; k <= 10; k++ {
-		a := ablation(float64(k) / 10)
+	return each(ablationEtas, func(eta float64) arm {
+		a := ablation(eta)
 		// From light to dark.
-		a.ink = color.RGBA{uint8(200 - 18*k), uint8(215 - 15*k), uint8(235 - 8*k), 255}
-		arms = append(arms, a)
-	}
-	return arms
+		a.ink = color.RGBA{uint8(200 - 180*eta), uint8(215 - 150*eta), uint8(235 - 80*eta), 255}
+		return a
+	})
 }
 
 func makeAblation(_ context.Context, s *study, out *section) error {
 	data := curveTable()
 	out.table = armTable()
 	var panels [][]*plot.Plot
+	arms := ablations()
+	paper := slices.Index(ablationEtas, etaCPS)
 	for _, reward := range ablationRewards {
 		left := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
 		right := newPanel(fmt.Sprintf("reward %q by the ODE, against η", reward), "η", "reward")
 		var x []float64
 		var areas, shownEnds, shownAreas []sample
-		for k, a := range ablations() {
+		for k, a := range arms {
 			f := s.found(a, reward)
 			c := s.byODE(f)
 			addCurveRows(&data, a, reward, "ODE", c)
-			if k%3 == 0 { // 0.1, 0.4, 0.7, 1.0: ten bands hide each other
-				if err := addCurve(left, a.label, c, a.ink, false); err != nil {
-					return err
-				}
+			if err := addCurve(left, a.label, c, a.ink, false); err != nil {
+				return err
 			}
 			end, area := values(f, final), values(f, s.area)
 			areas = append(areas, area)
 			if end.low() > visible*c.y[0].Mean {
-				x, shownEnds, shownAreas = append(x, float64(k+1)/10), append(shownEnds, end), append(shownAreas, area)
+				x, shownEnds, shownAreas = append(x, ablationEtas[k]), append(shownEnds, end), append(shownAreas, area)
 			}
 			s.addArm(&out.table, a, reward)
 		}
@@ -61,7 +62,7 @@ func makeAblation(_ context.Context, s *study, out *section) error {
 		if err := addPoints(right, "average of the run", x, shownAreas, orange, draw.SquareGlyph{}); err != nil {
 			return err
 		}
-		legendAbove(left, 4)
+		legendAbove(left, len(arms))
 		legendAbove(right, 2)
 		panels = append(panels, []*plot.Plot{left, right})
 
@@ -71,17 +72,17 @@ func makeAblation(_ context.Context, s *study, out *section) error {
 				best = i
 			}
 		}
-		d := areas[8].minus(areas[0])
+		d := s.differ(arms[paper], arms[0], reward, s.area)
 		out.ask(d.positive(), fmt.Sprintf("%s: η 0.9 is better than 0.1 on the average of the run", reward), "%s", d.text())
-		if best == 8 {
+		if best == paper {
 			out.ask(agrees, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "it is the best")
 			continue
 		}
-		d = areas[best].minus(areas[8])
+		d = s.differ(arms[best], arms[paper], reward, s.area)
 		o := map[outcome]outcome{agrees: differs, differs: agrees, cannotSay: cannotSay}[d.positive()]
-		out.ask(o, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "the best is %.1f, by %s", float64(best+1)/10, d.text())
+		out.ask(o, fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "the best is %.1f, by %s", ablationEtas[best], d.text())
 	}
-	out.say("All take the learning rate that was chosen for η 0.9, which other η may find too high. The best of the ten is picked by the runs that judge it, which favours it a little. The right panels leave out an η whose band goes below %g of the start, and curves are drawn at that level at least; the table has all.", visible)
+	out.say("Every η has a learning rate of its own. The best is picked by the runs that judge it, which favours it a little. The right panels leave out an η whose band goes below %g of the start, and curves are drawn at that level at least; the table has all.", visible)
 	if err := savePanels(s.out, out.png(), panels); err != nil {
 		return err
 	}

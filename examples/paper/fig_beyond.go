@@ -14,8 +14,8 @@ const beyond = "Beyond the paper."
 
 var explorationFigure = figure{
 	id:    "exploration",
-	title: "Rules at equal exploration",
-	paper: beyond + " Are the differences those of the rules, or of how much they explore? Every rule has the η at which it injects as much as Flow-CPS at 0.5, on the average of the trained steps.",
+	title: "Rules at equal mean equivalent η",
+	paper: beyond + " Are the differences those of the rules, or of how much they explore? Every rule has the η at which the mean of its equivalent η over the trained steps, each capped at 1, is that of Flow-CPS at 0.5. This is one measure of exploration; the table shows another, the sum of the variances Eps² injected at trained steps, which differs.",
 	wants: func() ([]want, error) {
 		arms, err := equals()
 		return wants(beyondRewards, arms...), err
@@ -30,6 +30,7 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 	}
 	data := curveTable()
 	out.table = armTable()
+	out.table.columns = append(out.table.columns, "Σ Eps²")
 	var panels []*plot.Plot
 	for _, reward := range beyondRewards {
 		p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
@@ -39,19 +40,23 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 				return err
 			}
 			addCurveRows(&data, a, reward, "ODE", c)
-			s.addArm(&out.table, a, reward)
+			sum, err := a.injects(s.iterations)
+			if err != nil {
+				return err
+			}
+			out.table.add(append(s.armRow(a, reward), sum)...)
 		}
 		legendAbove(p, len(arms))
 		panels = append(panels, p)
 		for _, a := range arms[1:] {
-			d := values(s.found(arms[0], reward), s.area).minus(values(s.found(a, reward), s.area))
-			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal exploration", reward, arms[0].label, a.label), "%s", d.text())
+			d := s.differ(arms[0], a, reward, s.area)
+			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal mean equivalent η", reward, arms[0].label, a.label), "%s", d.text())
 			if a.name == arms[1].name {
-				out.key() // the rules of the paper, apart from how much they explore
+				out.key() // the rules of the paper
 			}
 		}
 	}
-	out.say("The window of four stochastic and trained steps moves every ten iterations by one; it explores as much at each of its steps, trains four steps of nine, and so costs less.")
+	out.say("The MixGRPO window moves every seven iterations by one. Four of the nine steps are stochastic and trained, with the same η at each, in two updates an iteration where the other arms have three: it explores less in all, and costs less.")
 	out.say("Rules that preserve coefficients and inject the same noise at every step are the same rule; what differs here is where along the run they explore.")
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
@@ -95,9 +100,10 @@ func makeDiversity(_ context.Context, s *study, out *section) error {
 		legendBelow(p, 4)
 		panels = append(panels, p)
 		for _, a := range beyondArms() {
-			d := s.diversities(s.found(a, reward))
-			loss := d[0].minus(d[len(d)-1])
-			out.ask(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), d[0].Mean)
+			f := s.found(a, reward)
+			before := each(f, func(f *finding) float64 { return diversityAt(f, 0) })
+			loss := paired(before, each(f, diversity))
+			out.ask(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), sampleOf(before).Mean)
 		}
 	}
 	out.say("Pixels of a run that collapsed leave their range; means with more than one and a half times the diversity at the start are left out of the picture.")
@@ -111,14 +117,16 @@ func makeDiversity(_ context.Context, s *study, out *section) error {
 func (s *study) diversities(findings []*finding) []sample {
 	var d []sample
 	for _, x := range s.evaluations() {
-		d = append(d, values(findings, func(f *finding) float64 {
-			if i := int(x); i < len(f.History) {
-				return f.History[i].Eval.Diversity
-			}
-			return f.Final.Diversity
-		}))
+		d = append(d, values(findings, func(f *finding) float64 { return diversityAt(f, int(x)) }))
 	}
 	return d
+}
+
+func diversityAt(f *finding, iteration int) float64 {
+	if iteration < len(f.History) {
+		return f.History[iteration].Eval.Diversity
+	}
+	return f.Final.Diversity
 }
 
 var gapFigure = figure{
@@ -133,14 +141,12 @@ func makeGap(_ context.Context, s *study, out *section) error {
 	out.table = table{columns: []string{"reward", "arm", "by the rule", "by the ODE", "gap"}}
 	var panels []*plot.Plot
 	for _, reward := range beyondRewards {
-		gap := func(a arm) sample {
-			return values(s.found(a, reward), func(f *finding) float64 { return f.Rule.Reward - f.Final.Reward })
-		}
+		gap := func(f *finding) float64 { return underRule(f) - f.Final.Reward }
 		var bars []bar
 		for _, a := range beyondArms() {
 			f := s.found(a, reward)
-			bars = append(bars, bar{a.label, gap(a), a.ink})
-			out.table.add(reward, a.label, values(f, underRule), values(f, final), gap(a))
+			bars = append(bars, bar{a.label, values(f, gap), a.ink})
+			out.table.add(reward, a.label, values(f, underRule), values(f, final), values(f, gap))
 		}
 		p, err := barPanel(fmt.Sprintf("reward %q by the rule less that by the ODE", reward), "gap", bars)
 		if err != nil {
@@ -148,7 +154,7 @@ func makeGap(_ context.Context, s *study, out *section) error {
 		}
 		panels = append(panels, p)
 		for _, a := range []arm{flowSDE, danceSDE} {
-			d := gap(flowCPS).minus(gap(a))
+			d := s.differ(flowCPS, a, reward, gap)
 			out.judge(d.positive(), fmt.Sprintf("%s: samples of %s score lower, compared with the ODE's, than those of Flow-CPS", reward, a.label), "%s", d.text())
 		}
 	}
@@ -194,20 +200,15 @@ func makeHacking(_ context.Context, s *study, out *section) error {
 			if err := addCurve(right, a.label, acc, a.ink, a.beta > 0); err != nil {
 				return err
 			}
-			other := func(name string) sample {
-				return values(f, func(f *finding) float64 { return f.Others[name] })
-			}
-			out.table.add(reward, a.label, values(f, final), values(f, accuracy), other("class"), other("holes"), values(f, func(f *finding) float64 { return f.Novelty }))
+			out.table.add(reward, a.label, values(f, final), values(f, accuracy), values(f, other("class")), values(f, other("holes")), values(f, novelty))
 		}
 		legendAbove(left, 4)
 		legendBelow(right, 4)
 		panels = append(panels, left, right)
 		for _, a := range []arm{flowCPS, flowSDE} {
-			k, n := s.found(a.penalised(), reward), s.found(a, reward)
-			novelty := func(f *finding) float64 { return f.Novelty }
-			d := values(n, novelty).minus(values(k, novelty))
+			d := s.differ(a, a.penalised(), reward, novelty)
 			out.ask(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
-			d = values(n, final).minus(values(k, final))
+			d = s.differ(a, a.penalised(), reward, final)
 			out.ask(d.positive(), fmt.Sprintf("%s: KL costs reward (%s)", reward, a.label), "%s", d.text())
 		}
 	}

@@ -85,19 +85,18 @@ func addCurveRows(t *table, a arm, reward, kind string, c curve) {
 // judgeCurves judges whether a gets more reward by the ODE than b on the average of a run,
 // as who converges faster does.
 func (s *study) judgeCurves(out *section, a, b arm, reward string) {
-	d := values(s.found(a, reward), s.area).minus(values(s.found(b, reward), s.area))
+	d := s.differ(a, b, reward, s.area)
 	out.judge(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than %s on the average of the run", reward, a.label, b.label), "%s", d.text())
 }
 
-// judgeBands judges whether a ends at least as high by the ODE as b, with bands apart
-// somewhere on the way.
+// judgeBands judges whether a ends at least as high by the ODE as b, in the mean over seeds, with
+// bands apart somewhere on the way.
 func (s *study) judgeBands(out *section, a, b arm, reward string) {
-	fa, fb := s.found(a, reward), s.found(b, reward)
-	end := values(fa, final).minus(values(fb, final))
-	g := apart(s.byODE(fa), s.byODE(fb))
+	end := s.differ(a, b, reward, final)
+	g := apart(s.byODE(s.found(a, reward)), s.byODE(s.found(b, reward)))
 	o := cannotSay
 	switch lower := end.positive() == differs; {
-	case !lower && g.above > 0 && g.below == 0:
+	case end.Value >= 0 && g.above > 0 && g.below == 0:
 		o = agrees
 	case lower || g.above == 0 && g.below > 0:
 		o = differs
@@ -109,7 +108,7 @@ func (s *study) judgeBands(out *section, a, b arm, reward string) {
 
 // judgeEnds judges whether a ends higher by the ODE than b.
 func (s *study) judgeEnds(out *section, a, b arm, reward string) {
-	d := values(s.found(a, reward), final).minus(values(s.found(b, reward), final))
+	d := s.differ(a, b, reward, final)
 	out.judge(d.positive(), fmt.Sprintf("%s: %s ends higher by the ODE than %s", reward, a.label, b.label), "%s", d.text())
 }
 

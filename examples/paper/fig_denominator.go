@@ -40,7 +40,7 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		}
 		legendAbove(p, len(arms))
 		panels = append(panels, p)
-		d := values(s.found(arms[0], reward), s.area).minus(values(s.found(arms[1], reward), s.area))
+		d := s.differ(arms[0], arms[1], reward, s.area)
 		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())
 		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
 		if s.seeds > 1 {

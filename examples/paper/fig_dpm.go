@@ -53,7 +53,7 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 		legendAbove(p, len(arms))
 		panels = append(panels, p)
 		for _, a := range arms[:2] {
-			d := values(s.found(a, reward), s.area).minus(values(s.found(dpmPlus, reward), s.area))
+			d := s.differ(a, dpmPlus, reward, s.area)
 			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than SDE-DPM-Solver++1 on the average of the run", reward, a.label), "%s", d.text())
 		}
 	}
@@ -80,7 +80,7 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 	if err != nil {
 		return err
 	}
-	out.judge(is(off < 1e-12), "with the equivalent η at every step, Flow-CPS and SDE-DPM-Solver++1 are the same sampler", "their coefficients differ by %.1g at most", off)
+	out.check(off < 1e-12, "with the equivalent η at every step, Flow-CPS and SDE-DPM-Solver++1 are the same sampler", "their coefficients differ by %.1g at most", off)
 	out.say("%s explores as much as SDE-DPM-Solver++1 on the average of the trained steps. An η of 1 in the right panel stands for noise that is more than Flow-CPS can inject.", arms[1].label)
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err

@@ -77,8 +77,8 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 	}
 	out.table = shown
-	out.judge(is(worst["Flow-CPS, η to 1"] < 1e-12), "Flow-CPS stays on the circle at every η", "the level is off by a factor of at most 1 ± %.1g", worst["Flow-CPS, η to 1"])
-	out.judge(is(worst["Flow-SDE, η to 1"] > 1e-3), "Flow-SDE leaves the circle", "at η 1 it is off by %.0f %%", 100*worst["Flow-SDE, η to 1"])
+	out.check(worst["Flow-CPS, η to 1"] < 1e-12, "Flow-CPS stays on the circle at every η", "the level is off by a factor of at most 1 ± %.1g", worst["Flow-CPS, η to 1"])
+	out.check(worst["Flow-SDE, η to 1"] > 1e-3, "Flow-SDE leaves the circle", "at η 1 it is off by %.0f %%", 100*worst["Flow-SDE, η to 1"])
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}

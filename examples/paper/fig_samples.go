@@ -57,11 +57,11 @@ func makeSamples(ctx context.Context, s *study, out *section) error {
 	out.say("The root mean square is over all samples, and the few with a stroke on these pixels, as there are in the data, make much of it. The median over samples, the noise of a usual sample, leaves them out.")
 
 	d, e := rms[1]-rms[0], 2*math.Hypot(se[0], se[1])
-	out.judge(is(d <= e), "Flow-CPS at η 0.9 leaves no more residual noise than the ODE, within the error bar",
+	out.judge(is(d <= e), "Flow-CPS at η 0.9 leaves not measurably more residual noise than the ODE",
 		"Flow-CPS %.4f ± %.4f, ODE %.4f ± %.4f; the difference is %+.4f, twice its standard error %.4f", rms[1], se[1], rms[0], se[0], d, e)
 	out.key()
 	out.ask(is(math.Abs(d) <= e), "Flow-CPS at η 0.9 leaves as much residual noise as the ODE, neither more nor less, within the error bar",
-		"the difference is %+.4f, twice its standard error %.4f", d, e)
+		"the difference is %+.4f, twice its standard error %.4f; %s", d, e, difference{d, e}.side())
 	out.key()
 	ratio := rms[2] / rms[0]
 	// The error of a ratio, from those of its parts.
@@ -129,7 +129,7 @@ func makeRising(ctx context.Context, s *study, out *section) error {
 		shown.add(line...)
 	}
 	out.table = shown
-	out.say("The formula of the modified coefficient cannot be recovered in full from the paper's text; both readings are shown.")
+	out.say("We read Eq. 28, the modified coefficient, in two ways, η√s and ηs; both are shown.")
 
 	out.judge(is(slices.IsSorted(rms[0])), "the noise of Flow-SDE rises with η", "%.4f", rms[0])
 	gap := func(a, b int) difference {

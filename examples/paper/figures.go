@@ -31,13 +31,22 @@ type section struct {
 type verdict struct {
 	claim, evidence string
 	outcome
-	own bool // a question of this study, not a claim of the paper
-	key bool // it stands at the top of the page
+	own   bool // a question of this study, not a claim of the paper
+	check bool // of a formula, which measures nothing
+	fact  bool // a count, which nothing is concluded from
+	key   bool // it stands at the top of the page
 }
 
 // word is the outcome on the page.
 func (v verdict) word() string {
-	if v.own {
+	switch {
+	case v.fact && v.outcome == agrees:
+		return "fact"
+	case v.check && v.outcome == agrees:
+		return "check holds"
+	case v.check:
+		return "check fails"
+	case v.own:
 		return v.answer()
 	}
 	return v.String()
@@ -52,6 +61,18 @@ func (s *section) judge(o outcome, claim, evidence string, args ...any) {
 func (s *section) ask(o outcome, claim, evidence string, args ...any) {
 	s.judge(o, claim, evidence, args...)
 	s.verdicts[len(s.verdicts)-1].own = true
+}
+
+// check checks a formula.
+func (s *section) check(holds bool, claim, evidence string, args ...any) {
+	s.judge(is(holds), claim, evidence, args...)
+	s.verdicts[len(s.verdicts)-1].check = true
+}
+
+// fact states what is so, with its count.
+func (s *section) fact(holds bool, claim, evidence string, args ...any) {
+	s.judge(is(holds), claim, evidence, args...)
+	s.verdicts[len(s.verdicts)-1].fact = true
 }
 
 // key puts the last verdict at the top of the page.

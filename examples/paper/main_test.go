@@ -85,7 +85,7 @@ var headers = map[string]string{
 	"gap.csv":         "reward,arm,by the rule,by the rule std,by the rule seeds,by the ODE,by the ODE std,by the ODE seeds,gap,gap std,gap seeds",
 	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds",
 	"rates.csv":       "arm,reward,learning rate,score,score std,score seeds,chosen",
-	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,residual,distance to the data,on policy,diverged,class,holes,glyph,taste",
+	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,residual,distance to the data,on policy,diverged,collapsed,class,holes,glyph,taste",
 }
 
 const armHeader = "reward,arm,learning rate,\"ODE, end\",\"ODE, end std\",\"ODE, end seeds\",\"ODE, average\",\"ODE, average std\",\"ODE, average seeds\"," +
@@ -95,7 +95,7 @@ const armHeader = "reward,arm,learning rate,\"ODE, end\",\"ODE, end std\",\"ODE,
 // links lead somewhere.
 func TestQuick(t *testing.T) {
 	if testing.Short() {
-		t.Skip("166 short trainings")
+		t.Skip("short trainings")
 	}
 	dir := t.TempDir()
 	o, err := parse([]string{"-quick", "-out", dir}, io.Discard)
@@ -123,7 +123,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	page := read(t, filepath.Join(dir, "paper.md"))
-	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**agrees**: Flow-SDE at η 0.9 leaves at least 1.4 times", "**yes**: on policy every ratio is exactly 1"} {
+	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**agrees**: Flow-SDE at η 0.9 leaves at least 1.4 times", "**fact**: on policy every ratio is exactly 1"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not on the page", want)
 		}

@@ -19,12 +19,12 @@ func (s *study) saveRuns() error {
 		return nil
 	}
 	names := finetune.RewardNames()
-	runs := table{columns: append([]string{"training", "iterations", "average", "end", "end by the rule", "accuracy", "diversity", "residual", "distance to the data", "on policy", "diverged"}, names...)}
+	runs := table{columns: append([]string{"training", "iterations", "average", "end", "end by the rule", "accuracy", "diversity", "residual", "distance to the data", "on policy", "diverged", "collapsed"}, names...)}
 	for _, name := range sortedKeys(s.findings) {
 		f := s.findings[name]
-		row := []any{name, len(f.History), s.area(f), f.Final.Reward, f.Rule.Reward, f.Final.Accuracy, f.Final.Diversity, f.Final.Residual, f.Novelty, onPolicy(f), f.Diverged}
+		row := []any{name, len(f.History), s.area(f), f.Final.Reward, underRule(f), f.Final.Accuracy, f.Final.Diversity, f.Final.Residual, novelty(f), onPolicy(f), f.Diverged, f.collapsed()}
 		for _, n := range names {
-			row = append(row, f.Others[n])
+			row = append(row, other(n)(f))
 		}
 		runs.add(row...)
 	}
@@ -69,7 +69,7 @@ func (s *study) overall() []verdict {
 		return nil
 	}
 	var all section
-	iterations, off, stopped := 0, 0, 0
+	iterations, off, bad := 0, 0, 0
 	var t finetune.Timing
 	for _, f := range s.findings {
 		for _, it := range f.History {
@@ -78,12 +78,14 @@ func (s *study) overall() []verdict {
 				off++
 			}
 		}
-		if f.Diverged != "" {
-			stopped++
+		if f.collapsed() {
+			bad++
 		}
 		t = t.Add(f.Timing)
 	}
-	all.ask(is(off == 0), "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, %d of which diverged later", iterations-off, iterations, len(s.findings), stopped)
+	all.fact(off == 0, "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, those of learning rates included; one that is not ends the program", iterations-off, iterations, len(s.findings))
+	all.key()
+	all.fact(true, fmt.Sprintf("%d of the %d trainings collapsed", bad, len(s.findings)), "those of learning rates are included; the tables count the others")
 	all.key()
 	all.ask(is(t.Share() < maxShare), fmt.Sprintf("this library takes less than %.0f %% of the time of an iteration", 100*maxShare),
 		"%.1f %%: sampling arithmetic %.1f %%, log p %.1f %%, advantages, loss and gradients %.1f %%",
@@ -100,11 +102,13 @@ func percent(t finetune.Timing, part int64) float64 {
 func (s *study) writePage(chosen []figure, sections []section) error {
 	return finetune.WriteFile(filepath.Join(s.out, "paper.md"), func(w io.Writer) error {
 		p := &printer{w: w}
-		s.head(p)
+		if err := s.head(p); err != nil {
+			return err
+		}
 		p.keys(sections, s.overall())
 		p.line("## Verdicts by figure\n")
-		p.line("| | agrees | differs | cannot say | yes | no | cannot say |")
-		p.line("|---|---|---|---|---|---|---|")
+		p.line("| | agrees | differs | cannot say | yes | no | cannot say | check holds | check fails |")
+		p.line("|---|---|---|---|---|---|---|---|---|")
 		for i, f := range chosen {
 			p.counts("["+f.title+"](#"+f.fileName()+")", sections[i].verdicts)
 		}
@@ -133,15 +137,19 @@ func (p *printer) counts(title string, verdicts []verdict) {
 	if len(verdicts) == 0 {
 		return
 	}
-	var paper, own [3]int
+	var paper, own, checks [3]int
 	for _, v := range verdicts {
-		if v.own {
+		switch {
+		case v.check:
+			checks[v.outcome]++
+		case v.own:
 			own[v.outcome]++
-		} else {
+		default:
 			paper[v.outcome]++
 		}
 	}
-	p.line("| %s | %d | %d | %d | %d | %d | %d |", title, paper[agrees], paper[differs], paper[cannotSay], own[agrees], own[differs], own[cannotSay])
+	p.line("| %s | %d | %d | %d | %d | %d | %d | %d | %d |", title, paper[agrees], paper[differs], paper[cannotSay],
+		own[agrees], own[differs], own[cannotSay], checks[agrees], checks[differs])
 }
 
 // keys lists the verdicts that stand at the top.
@@ -201,19 +209,33 @@ func cell(v any) string {
 	case float64:
 		return fmt.Sprintf("%.4g", v)
 	case sample:
-		switch {
-		case v.N < 2:
-			return fmt.Sprintf("%.3f", v.Mean)
-		case math.Abs(v.Mean) >= 1e4: // of a run that collapsed
-			return fmt.Sprintf("%.1e ± %.1e", v.Mean, v.Std)
-		}
-		return fmt.Sprintf("%.3f ± %.3f", v.Mean, v.Std)
+		return v.text()
 	}
 	return fmt.Sprint(v)
 }
 
+func (v sample) text() string {
+	text := fmt.Sprintf("%.3f ± %.3f", v.Mean, v.Std)
+	switch {
+	case v.N == 0:
+		text = "unknown"
+	case v.N == 1:
+		text = fmt.Sprintf("%.3f", v.Mean)
+	case math.Abs(v.Mean) >= 1e4: // of a run that collapsed
+		text = fmt.Sprintf("%.1e ± %.1e", v.Mean, v.Std)
+	}
+	if v.Lost > 0 {
+		text += fmt.Sprintf(" (%d of %d)", v.N, v.N+v.Lost)
+	}
+	return text
+}
+
 // head says what was done, and how.
-func (s *study) head(p *printer) {
+func (s *study) head(p *printer) error {
+	gaussian, err := flowCPS.normalised().objective()
+	if err != nil {
+		return err
+	}
 	p.line("# The paper in small\n")
 	p.line("*Coefficients-Preserving Sampling for Reinforcement Learning with Flow Matching* (Wang and Yu, arXiv 2509.05952) fine-tunes image models with GRPO. " +
 		"Here a flow model of handwritten digits, 8×8 pixels and 186,304 weights, is fine-tuned with the same samplers, log-probabilities and losses. " +
@@ -226,19 +248,20 @@ func (s *study) head(p *printer) {
 	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers except times are functions of the command, which gives the same again on this architecture.\n",
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
-	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Welch's t-test over seeds; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. " +
+	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. A *check* is of a formula, and measures nothing. " +
 		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
-	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, no clipping and no KL where nothing else is said.", s.iterations, s.group, steps, steps-1)
+	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
 	p.line("* The ODE is evaluated every %d iterations with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", s.every, s.samples)
-	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. KL and the ablation of η take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
+	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. A rate with which any of them collapses is not chosen. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
-	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if at the end the classifier sees less than half of the digits.\n")
+	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if its numbers outgrew their type, or if at the end the classifier sees less than %g of the digits, the residual is more than %g, or the reward is less than at the start. It counts in all means; one whose numbers outgrew their type counts with its last evaluation, and what is not known of it is left out of means, which then say how many runs they are of.\n", leastAccuracy, mostResidual)
 	p.line("## What it cannot say\n")
 	p.line("* Images have 64 pixels, prompts are ten digits, and the network is trained in less than a minute. Its rewards are simple enough to be hacked within a run; where that happens, the rise of a curve says more than its end.")
-	p.line("* A grid of learning rates in steps of two or more finds the best to such a factor, and a higher average can be bought with diversity: the tables show both.")
-	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal exploration can tell.")
+	p.line("* A grid of learning rates finds the best to a factor of its steps, and a higher average can be bought with diversity: the tables show both.")
+	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
+	return p.err
 }
 
 func rateList(rates []float64) string {
@@ -251,7 +274,7 @@ func (s *study) foot(p *printer) {
 		return
 	}
 	p.line("## Learning rates\n")
-	p.line("Mean reward by the ODE over a run, seeds %d to %d. A trial that diverged has no score.\n", heldOut+1, heldOut+s.tuningSeeds)
+	p.line("Mean reward by the ODE over a run, seeds %d to %d. A rate with which a trial collapsed has no score.\n", heldOut+1, heldOut+s.tuningSeeds)
 	p.line("| arm | reward | %s | chosen |", strings.Join(each(s.rates, func(r float64) string { return fmt.Sprintf("%g", r) }), " | "))
 	p.line("|---|---|%s---|", strings.Repeat("---|", len(s.rates)))
 	for i := 0; i < len(s.trials); i += len(s.rates) {
@@ -261,6 +284,9 @@ func (s *study) foot(p *printer) {
 		if len(row) > 1 && (best == 0 || best == len(row)-1) {
 			edge = ", at the edge"
 		}
+		if math.IsInf(row[best].score.Mean, -1) {
+			edge = ", for want of a better"
+		}
 		p.line("| %s | %s | %s | %g%s |", row[0].arm, row[0].reward, strings.Join(each(row, trial.text), " | "), row[best].rate, edge)
 	}
 	p.line("\nData: [rates.csv](rates.csv), and every training in [runs.csv](runs.csv).")
@@ -268,7 +294,7 @@ func (s *study) foot(p *printer) {
 
 func (t trial) text() string {
 	if math.IsInf(t.score.Mean, -1) {
-		return "diverged"
+		return "collapsed"
 	}
 	return fmt.Sprintf("%.3f", t.score.Mean)
 }

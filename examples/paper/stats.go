@@ -2,23 +2,29 @@ package main
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/stat"
 	"gonum.org/v1/gonum/stat/distuv"
 )
 
-// A sample is the mean of n values and their standard deviation, 0 for one value.
+// A sample is the mean of N values and their standard deviation, 0 for one value.
 type sample struct {
 	Mean, Std float64
 	N         int
+	Lost      int // values that are not known, and in nothing else
 }
 
+// sampleOf returns the sample of x, where NaN is a value that is not known.
 func sampleOf(x []float64) sample {
-	if len(x) < 2 {
-		return sample{Mean: stat.Mean(x, nil), N: len(x)}
+	known := slices.DeleteFunc(slices.Clone(x), math.IsNaN)
+	s := sample{N: len(known), Lost: len(x) - len(known)}
+	if s.N < 2 {
+		s.Mean = stat.Mean(known, nil)
+		return s
 	}
-	mean, std := stat.MeanStdDev(x, nil)
-	return sample{mean, std, len(x)}
+	s.Mean, s.Std = stat.MeanStdDev(known, nil)
+	return s
 }
 
 // se is the standard error of the mean.
@@ -32,19 +38,20 @@ func (s sample) high() float64 { return s.Mean + s.Std }
 // half-width is infinite where the spread is unknown.
 type difference struct{ Value, Half float64 }
 
-// minus returns the difference of the means of a and b by Welch's t-test: variances may
-// differ, and the degrees of freedom are Welch and Satterthwaite's.
-func (a sample) minus(b sample) difference {
-	d := difference{a.Mean - b.Mean, math.Inf(1)}
-	if a.N < 2 || b.N < 2 {
-		return d
+// paired returns the mean of a - b, pair by pair, with the interval of Student's t-test
+// for pairs: element k of both is of seed k, which draws the same noise for all arms. Pairs of which one
+// is not known (NaN) are left out.
+func paired(a, b []float64) difference {
+	deltas := make([]float64, len(a))
+	for k := range a {
+		deltas[k] = a[k] - b[k]
 	}
-	va, vb := a.se()*a.se(), b.se()*b.se()
-	if va+vb == 0 {
-		return d // a coincidence of few seeds, not certainty
+	s := sampleOf(deltas)
+	d := difference{s.Mean, math.Inf(1)}
+	if s.N < 2 || s.Std == 0 {
+		return d // equal differences are a coincidence of few seeds, not certainty
 	}
-	nu := (va + vb) * (va + vb) / (va*va/float64(a.N-1) + vb*vb/float64(b.N-1))
-	d.Half = math.Sqrt(va+vb) * distuv.StudentsT{Sigma: 1, Nu: nu}.Quantile(0.975)
+	d.Half = s.se() * distuv.StudentsT{Sigma: 1, Nu: float64(s.N - 1)}.Quantile(0.975)
 	return d
 }
 

@@ -13,48 +13,69 @@ func TestSampleOf(t *testing.T) {
 	if s := sampleOf([]float64{1, 2, 3, 4, 5}); s.Mean != 3 || math.Abs(s.Std-math.Sqrt(2.5)) > 1e-15 || s.N != 5 || math.Abs(s.se()-math.Sqrt(0.5)) > 1e-15 {
 		t.Errorf("%+v", s)
 	}
-	if s := sampleOf([]float64{7}); s != (sample{7, 0, 1}) {
+	if s := sampleOf([]float64{7}); s != (sample{7, 0, 1, 0}) {
 		t.Errorf("one value: %+v", s)
 	}
+	// What is not known is counted, and in nothing else.
+	if s := sampleOf([]float64{math.NaN(), 1, 3, math.NaN()}); s != (sample{2, math.Sqrt2, 2, 2}) {
+		t.Errorf("with unknown values: %+v", s)
+	}
 }
 
-// With equal numbers and variances Welch's interval is Student's of 2n-2 degrees of freedom,
-// whose 97.5 % quantile for 8 is 2.306004 in any table.
-func TestWelch(t *testing.T) {
-	a, b := sampleOf([]float64{2, 3, 4, 5, 6}), sampleOf([]float64{1, 2, 3, 4, 5})
-	if d := a.minus(b); d.Value != 1 || math.Abs(d.Half-2.306004) > 1e-6 {
-		t.Errorf("%+v", d)
+// Student's data, ten patients with two drugs (Biometrika 6, 1908): the mean difference is
+// 1.58 with a standard deviation of 1.22999, and the 97.5 % quantile for 9 degrees of
+// freedom is 2.262157 in any table.
+func TestPaired(t *testing.T) {
+	a := []float64{1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4}
+	b := []float64{0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0, 2}
+	want := 2.262157 * 1.229995 / math.Sqrt(10)
+	if d := paired(a, b); math.Abs(d.Value-1.58) > 1e-12 || math.Abs(d.Half-want) > 1e-6 || d.positive() != agrees {
+		t.Errorf("%+v, want 1.58 ± %v", d, want)
+	}
+	nan := math.NaN()
+	if d := paired(append(a, nan, 5), append(b, 7, nan)); d != paired(a, b) {
+		t.Errorf("pairs that are not known count: %+v", d)
 	}
 	for _, c := range []struct {
-		a, b sample
+		a, b []float64
 		want outcome
 	}{
-		{a, b, cannotSay},
-		{sample{9, 1, 5}, b, agrees},
-		{b, sample{9, 1, 5}, differs},
-		{sample{9, 0, 1}, b, cannotSay},               // one seed has no spread
-		{sample{9, 0, 2}, sample{1, 0, 2}, cannotSay}, // nor have two that are equal
+		// A spread over seeds that both share decides nothing.
+		{[]float64{1, 10, 100}, []float64{0, 9.1, 98.9}, agrees},
+		{[]float64{0, 9.1, 98.9}, []float64{1, 10, 100}, differs},
+		{[]float64{1, 2, 3}, []float64{3, 2, 1.5}, cannotSay},
+		{[]float64{9}, []float64{1}, cannotSay},       // one seed has no spread
+		{[]float64{9, 8}, []float64{1, 0}, cannotSay}, // nor have two differences that are equal
+		{[]float64{nan, 9}, []float64{1, 1}, cannotSay},
 	} {
-		if got := c.a.minus(c.b).positive(); got != c.want {
-			t.Errorf("%+v - %+v: %v, want %v", c.a, c.b, got, c.want)
+		if got := paired(c.a, c.b).positive(); got != c.want {
+			t.Errorf("%v - %v: %v, want %v", c.a, c.b, got, c.want)
 		}
 	}
 }
 
-func TestWelchProperties(t *testing.T) {
+func TestPairedProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		draw := func(name string) sample {
-			return sample{rapid.Float64Range(-9, 9).Draw(t, name), rapid.Float64Range(0.01, 9).Draw(t, name), rapid.IntRange(2, 20).Draw(t, name)}
+		n := rapid.IntRange(2, 20).Draw(t, "n")
+		draw := func(name string) []float64 {
+			return rapid.SliceOfN(rapid.Float64Range(-9, 9), n, n).Draw(t, name)
 		}
 		a, b := draw("a"), draw("b")
-		d, e := a.minus(b), b.minus(a)
-		if d.Value != -e.Value || math.Abs(d.Half-e.Half) > 1e-12*d.Half {
+		d, e := paired(a, b), paired(b, a)
+		if d.Value != -e.Value || d.Half != e.Half {
 			t.Errorf("not antisymmetric: %+v, %+v", d, e)
 		}
-		// Degrees of freedom lie between the smaller n-1 and the sum of both.
-		se := math.Hypot(a.se(), b.se())
-		if d.Half < 1.959*se || d.Half > 12.71*se {
-			t.Errorf("half-width %v for a standard error of %v", d.Half, se)
+		// What a seed adds to both changes nothing, to the rounding of numbers below 18.
+		shift := draw("shift")
+		add := func(x []float64) []float64 {
+			y := make([]float64, n)
+			for k := range x {
+				y[k] = x[k] + shift[k]
+			}
+			return y
+		}
+		if f := paired(add(a), add(b)); math.Abs(f.Value-d.Value) > 1e-13 {
+			t.Errorf("%+v with shifts, %+v without", f, d)
 		}
 	})
 }
@@ -63,7 +84,7 @@ func TestApart(t *testing.T) {
 	line := func(y ...float64) curve {
 		var c curve
 		for i, v := range y {
-			c.x, c.y = append(c.x, float64(5*i)), append(c.y, sample{v, 1, 3})
+			c.x, c.y = append(c.x, float64(5*i)), append(c.y, sample{v, 1, 3, 0})
 		}
 		return c
 	}
@@ -80,7 +101,7 @@ func TestApart(t *testing.T) {
 
 func TestTable(t *testing.T) {
 	u := table{columns: []string{"arm", "reward"}}
-	u.add("a,b", sample{0.1, 1. / 3, 5})
+	u.add("a,b", sample{0.1, 1. / 3, 5, 0})
 	dir := t.TempDir()
 	if err := u.spread().save(dir, "x.csv"); err != nil {
 		t.Fatal(err)
@@ -89,7 +110,8 @@ func TestTable(t *testing.T) {
 	if want := "arm,reward,reward std,reward seeds\n\"a,b\",0.1,0.3333333333333333,5\n"; err != nil || string(text) != want {
 		t.Errorf("%q, %v; want %q", text, err, want)
 	}
-	for v, want := range map[any]string{sample{0.1234, 0.02, 5}: "0.123 ± 0.020", sample{0.5, 0, 1}: "0.500", sample{1.23e6, 4.56e6, 5}: "1.2e+06 ± 4.6e+06", 1.0 / 3: "0.3333", 7: "7", true: "true", "x": "x"} {
+	for v, want := range map[any]string{sample{0.1234, 0.02, 5, 0}: "0.123 ± 0.020", sample{0.5, 0, 1, 0}: "0.500", sample{1.23e6, 4.56e6, 5, 0}: "1.2e+06 ± 4.6e+06",
+		sample{0.1234, 0.02, 3, 2}: "0.123 ± 0.020 (3 of 5)", sample{math.NaN(), 0, 0, 2}: "unknown (0 of 2)", 1.0 / 3: "0.3333", 7: "7", true: "true", "x": "x"} {
 		if got := cell(v); got != want {
 			t.Errorf("cell(%v) = %q, want %q", v, got, want)
 		}

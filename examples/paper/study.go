@@ -51,7 +51,7 @@ type study struct {
 type trial struct {
 	arm, reward string
 	rate        float64
-	score       sample // mean reward by the ODE over a run, by seed; -Inf if a run diverged
+	score       sample // mean reward by the ODE over a run, by seed; -Inf if a run collapsed
 	chosen      bool
 }
 
@@ -96,7 +96,8 @@ func (s *study) train(ctx context.Context, all []want) error {
 
 // choose fills in the trials of an arm. The rate with the highest mean reward, by the
 // ODE, over all evaluations of a run is chosen: the area under its curve, which counts
-// both how fast it rises and where it ends.
+// both how fast it rises and where it ends. A rate with which a trial collapses is chosen
+// only where all do, and then it is the lowest.
 func (s *study) choose(w want) {
 	if slices.ContainsFunc(s.trials, func(t trial) bool { return t.arm == w.name && t.reward == w.reward }) {
 		return
@@ -107,7 +108,7 @@ func (s *study) choose(w want) {
 		for k := range s.tuningSeeds {
 			f := s.findings[training{w.arm, w.reward, rate, uint64(heldOut + 1 + k)}.file()]
 			score := s.area(f)
-			if f.Diverged != "" {
+			if f.collapsed() {
 				score = math.Inf(-1)
 			}
 			scores = append(scores, score)
@@ -219,8 +220,12 @@ func values(findings []*finding, f func(*finding) float64) sample {
 	return sampleOf(each(findings, f))
 }
 
+// differ returns by how much f of arm a exceeds f of arm b, seed by seed.
+func (s *study) differ(a, b arm, reward string, f func(*finding) float64) difference {
+	return paired(each(s.found(a, reward), f), each(s.found(b, reward), f))
+}
+
 func final(f *finding) float64     { return f.Final.Reward }
-func underRule(f *finding) float64 { return f.Rule.Reward }
 func accuracy(f *finding) float64  { return f.Final.Accuracy }
 func diversity(f *finding) float64 { return f.Final.Diversity }
 func residual(f *finding) float64  { return f.Final.Residual }

@@ -15,7 +15,7 @@ import (
 func fake(reward float64) *finding {
 	return &finding{
 		History: []finetune.Iteration{{Reward: 2 * reward, Eval: &finetune.Evaluation{}}},
-		Final:   finetune.Evaluation{Reward: reward},
+		Final:   finetune.Evaluation{Reward: reward, Accuracy: 1},
 	}
 }
 
@@ -24,7 +24,7 @@ func fakeStudy(b budget, seeds int) *study {
 }
 
 // The best rate is the one with the highest average reward over held-out seeds; one with
-// which a run diverged is never it.
+// which a run collapsed is never it.
 func TestChoose(t *testing.T) {
 	b := budget{iterations: 1, every: 1, rates: []float64{1, 2, 3, 4}, tuningSeeds: 2}
 	s := fakeStudy(b, 3)
@@ -32,7 +32,7 @@ func TestChoose(t *testing.T) {
 		for k, r := range rewards {
 			f := fake(r)
 			if rate == 4 && k == 1 {
-				f.Diverged = "NaN"
+				f.Final.Accuracy = 0.4
 			}
 			s.findings[training{flowCPS, "glyph", rate, uint64(heldOut + 1 + k)}.file()] = f
 		}
@@ -46,13 +46,57 @@ func TestChoose(t *testing.T) {
 	if rate := s.rate(w); rate != 2 { // of 2 and 3, which are equal, the lower
 		t.Errorf("chose %v of %+v", rate, s.trials)
 	}
-	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "diverged" {
-		t.Errorf("the score of a rate that diverged is %v, %q", x, s.trials[3].text())
+	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "collapsed" {
+		t.Errorf("the score of a rate that collapsed is %v, %q", x, s.trials[3].text())
 	}
 	// An arm that takes another's rate, on the seeds of results.
 	runs := s.runs(want{flowCPS.penalised(), "glyph"})
 	if len(runs) != 3 || runs[0].rate != 2 || runs[0].seed != 1 || runs[2].seed != 3 {
 		t.Errorf("runs %+v", runs)
+	}
+}
+
+// Each way to end badly is enough to have collapsed.
+func TestCollapsed(t *testing.T) {
+	if fake(1).collapsed() || fake(0).collapsed() {
+		t.Error("a run that ends well, or where it began, collapsed")
+	}
+	for name, spoil := range map[string]func(*finding){
+		"accuracy":        func(f *finding) { f.Final.Accuracy = 0.49 },
+		"residual":        func(f *finding) { f.Final.Residual = 1.01 },
+		"reward":          func(f *finding) { f.History[0].Eval.Reward = 1.01 },
+		"diverged":        func(f *finding) { f.Diverged = "NaN" },
+		"NaN of reward":   func(f *finding) { f.Final.Reward = math.NaN() },
+		"NaN of residual": func(f *finding) { f.Final.Residual = math.NaN() },
+		"NaN of accuracy": func(f *finding) { f.Final.Accuracy = math.NaN() },
+	} {
+		f := fake(1)
+		spoil(f)
+		if !f.collapsed() || collapsed([]*finding{f, fake(1), f}) != 2 {
+			t.Errorf("%s: not collapsed", name)
+		}
+	}
+}
+
+// The range of the ratio clips the same samples with the denominator as without, where
+// the deviation is the root mean square of the trained steps.
+func TestObjective(t *testing.T) {
+	o, err := flowCPS.objective()
+	if err != nil || o.ClipLow != 5e-4 || o.ClipHigh != 5e-4 {
+		t.Errorf("%+v, %v", o, err)
+	}
+	g, err := flowCPS.normalised().objective()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var square float64
+	for i := range steps - 1 { // Eps of FlowCPS is the level after the step times sin(ηπ/2)
+		level := 1 - float64(i+1)/steps
+		square += math.Pow(level*math.Sin(etaCPS*math.Pi/2), 2) / (steps - 1)
+	}
+	// Tolerance: rounding of a few operations.
+	if want := math.Expm1(math.Log1p(clip) / (2 * square)); math.Abs(g.ClipHigh/want-1) > 1e-12 || !(g.ClipLow > clip && g.ClipLow < g.ClipHigh) {
+		t.Errorf("with denominator %+v, want %v", g, want)
 	}
 }
 
@@ -63,7 +107,7 @@ func TestCurves(t *testing.T) {
 	long.History = append(long.History, finetune.Iteration{Reward: 10, Eval: &finetune.Evaluation{Reward: 1}})
 	all := []*finding{long, short}
 	c := s.byODE(all)
-	want := []sample{{0, 0, 2}, {1.5, math.Sqrt2 / 2, 2}, {3, math.Sqrt2, 2}}
+	want := []sample{{0, 0, 2, 0}, {1.5, math.Sqrt2 / 2, 2, 0}, {3, math.Sqrt2, 2, 0}}
 	for i, w := range want {
 		if g := c.y[i]; math.Abs(g.Mean-w.Mean)+math.Abs(g.Std-w.Std) > 1e-15 || g.N != 2 || c.x[i] != float64(i) {
 			t.Errorf("by the ODE at %v: %+v, want %+v", c.x[i], g, w)
@@ -89,14 +133,17 @@ func TestFigures(t *testing.T) {
 			t.Fatal(err)
 		}
 		for _, w := range all {
-			if _, err := finetune.New(w.config(full, reward, 1e-3, 1)); err != nil {
+			c, err := w.config(full, reward, 1e-3, 1)
+			if err == nil {
+				_, err = finetune.New(c)
+			}
+			if err != nil {
 				t.Errorf("%s: %s: %v", f.id, w.name, err)
 			}
 			source := false
 			for _, v := range all {
 				source = source || v.like == "" && v.name == w.tuned() && v.reward == w.reward
 			}
-			// Flow-CPS 0.5 is both in the ablation, with the rate of 0.9, and with its own.
 			if !source {
 				t.Errorf("%s: nothing tunes %s for %s", f.id, w.tuned(), w.name)
 			}
@@ -106,7 +153,7 @@ func TestFigures(t *testing.T) {
 			arms[w.name] = w.arm
 		}
 	}
-	if len(arms) != 24 {
+	if len(arms) != 20 {
 		t.Errorf("%d arms", len(arms))
 	}
 }

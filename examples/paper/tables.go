@@ -17,17 +17,20 @@ func armTable() table {
 
 // addArm adds an arm, means and standard deviations over seeds.
 func (s *study) addArm(t *table, a arm, reward string) {
-	f := s.found(a, reward)
-	t.add(reward, a.label, s.rate(want{a, reward}), values(f, final), values(f, s.area), values(f, underRule),
-		values(f, accuracy), values(f, diversity), values(f, residual), collapsed(f))
+	t.add(s.armRow(a, reward)...)
 }
 
-// collapsed counts the runs that end with numbers that outgrew their type, or without
-// most of their digits.
+func (s *study) armRow(a arm, reward string) []any {
+	f := s.found(a, reward)
+	return []any{reward, a.label, s.rate(want{a, reward}), values(f, final), values(f, s.area), values(f, underRule),
+		values(f, accuracy), values(f, diversity), values(f, residual), collapsed(f)}
+}
+
+// collapsed counts the runs that collapsed.
 func collapsed(findings []*finding) int {
 	n := 0
 	for _, f := range findings {
-		if f.Diverged != "" || f.Final.Accuracy < 0.5 {
+		if f.collapsed() {
 			n++
 		}
 	}
@@ -158,8 +161,8 @@ var danceTable = comparison{
 
 var klTable = comparison{
 	id:      "table3",
-	title:   "Table 3: the same with KL",
-	paper:   "The paper trains with and without a KL penalty." + tableNote,
+	title:   "Table 3: stands for the paper's tables with KL",
+	paper:   "The paper trains with and without a KL penalty. These arms stand for its tables with KL: they have another penalty, on the distance of velocities." + tableNote,
 	rewards: []string{"glyph", "taste"},
 	arms:    fixedArms(flowCPS.penalised(), flowSDE.penalised(), danceSDE.penalised()),
 	pairs:   firstAgainst,
@@ -179,7 +182,7 @@ var dpmTable = comparison{
 // othersTable scores what training with one reward does to the other rewards.
 var othersTable = figure{
 	id:    "table4",
-	title: "Table 4: all rewards after training with one, with and without KL",
+	title: "Table 4: stands for the paper's tables with KL: all rewards after training with one",
 	paper: "The paper trains with and without a KL penalty. Here is what training with one reward does to the others.",
 	wants: func() ([]want, error) { return wants(othersRewards, othersArms()...), nil },
 	make:  makeOthers,
@@ -201,14 +204,14 @@ func makeOthers(_ context.Context, s *study, out *section) error {
 			f := s.found(a, reward)
 			row := []any{reward, a.label}
 			for _, name := range names {
-				row = append(row, values(f, func(f *finding) float64 { return f.Others[name] }))
+				row = append(row, values(f, other(name)))
 			}
 			out.table.add(row...)
 			ink := a.ink
 			if a.beta > 0 {
 				ink.R, ink.G, ink.B = ink.R/2+100, ink.G/2+100, ink.B/2+100
 			}
-			bars = append(bars, bar{a.label, values(f, func(f *finding) float64 { return f.Others["class"] }), ink})
+			bars = append(bars, bar{a.label, values(f, other("class")), ink})
 		}
 		p, err := barPanel(fmt.Sprintf("reward %q after training with %q", "class", reward), "reward", bars)
 		if err != nil {
@@ -216,10 +219,7 @@ func makeOthers(_ context.Context, s *study, out *section) error {
 		}
 		panels = append(panels, p)
 		for _, a := range []arm{flowCPS, flowSDE} {
-			class := func(a arm) sample {
-				return values(s.found(a, reward), func(f *finding) float64 { return f.Others["class"] })
-			}
-			d := class(a.penalised()).minus(class(a))
+			d := s.differ(a.penalised(), a, reward, other("class"))
 			out.ask(d.positive(), fmt.Sprintf("trained with %s: KL keeps more of the untrained reward %q with %s", reward, "class", a.label), "%s", d.text())
 		}
 	}

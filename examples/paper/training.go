@@ -6,11 +6,15 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path/filepath"
 
+	"cps/grpo"
 	"cps/internal/digits"
 	"cps/internal/finetune"
+	"cps/logprob"
+	"cps/sampler"
 )
 
 // A training is one run of GRPO: a point of the study's grid.
@@ -32,11 +36,55 @@ type finding struct {
 	Iterations int
 	History    []finetune.Iteration
 	Final      finetune.Evaluation // by the ODE, after the last iteration
-	Rule       finetune.Evaluation // by the rule in all steps, after the last iteration
-	Others     map[string]float64  // all rewards of what the ODE samples after the last iteration
-	Novelty    float64             // mean distance from those samples to the nearest image of the data
-	Diverged   string              // the error that ended the run early; evaluations are then the last ones before
+	After      *after              `json:",omitempty"` // nil if the run diverged
+	Diverged   string              // the error that ended the run early; Final is then the last evaluation before
 	Timing     finetune.Timing     // of the last process that worked on it
+}
+
+// after is what else is known of the network after the last iteration.
+type after struct {
+	Rule    finetune.Evaluation // by the rule in all steps
+	Others  map[string]float64  // all rewards of what the ODE samples
+	Novelty float64             // mean distance from those samples to the nearest image of the data
+}
+
+// Of a run that diverged these are not known, NaN.
+func underRule(f *finding) float64 { return f.known(func(a *after) float64 { return a.Rule.Reward }) }
+func novelty(f *finding) float64   { return f.known(func(a *after) float64 { return a.Novelty }) }
+
+// other returns what the samples get of another reward.
+func other(name string) func(f *finding) float64 {
+	return func(f *finding) float64 { return f.known(func(a *after) float64 { return a.Others[name] }) }
+}
+
+func (f *finding) known(value func(*after) float64) float64 {
+	if f.After == nil {
+		return math.NaN()
+	}
+	return value(f.After)
+}
+
+// What the samples of a run that collapsed lack or have at the end.
+const (
+	leastAccuracy = 0.5
+	mostResidual  = 1. // pixels are in [-1, 1]
+)
+
+// collapsed reports whether the run ended badly: with numbers that are not finite,
+// without half of its digits, with noise beyond the range of pixels, or with less reward
+// than it began with.
+func (f *finding) collapsed() bool {
+	e := f.Final
+	fine := e.Accuracy >= leastAccuracy && e.Residual <= mostResidual && e.Reward >= f.start()
+	return f.Diverged != "" || !fine // a NaN is not fine either
+}
+
+// start is the reward by the ODE before training.
+func (f *finding) start() float64 {
+	if len(f.History) == 0 {
+		return f.Final.Reward
+	}
+	return f.History[0].Eval.Reward
 }
 
 // saveEvery is the number of iterations between checkpoints. What is lost in a crash is
@@ -72,7 +120,10 @@ func newBench(b budget, dir string) (*bench, error) {
 // goes on, with the bits that it would have had. advance is called with the number of
 // iterations done.
 func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*finding, error) {
-	c := t.config(b.budget, b.rewards[t.reward], t.rate, t.seed)
+	c, err := t.config(b.budget, b.rewards[t.reward], t.rate, t.seed)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", t.file(), err)
+	}
 	fresh, err := finetune.New(c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
@@ -112,7 +163,9 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 		return nil, err
 	case errors.Is(err, finetune.ErrOffPolicy):
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
-	case err != nil: // numbers that outgrew their type
+	case err != nil && !notFinite(err):
+		return nil, fmt.Errorf("%s: %w", t.file(), err)
+	case err != nil:
 		f.Diverged = err.Error()
 		advance(b.iterations - trainer.Iteration())
 	}
@@ -121,6 +174,10 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	if f.Diverged != "" {
 		err = b.judgeDiverged(ctx, c, f)
 	} else {
+		// To be interrupted while it is judged costs no training.
+		if err := trainer.Save(checkpoint); err != nil {
+			return nil, err
+		}
 		err = b.judge(ctx, trainer, f)
 	}
 	if err != nil {
@@ -134,6 +191,12 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 		return nil, err
 	}
 	return f, nil
+}
+
+// notFinite reports whether a training ended because its numbers outgrew their type.
+func notFinite(err error) bool {
+	var sum *sampler.NonFiniteError
+	return errors.As(err, &sum) || errors.Is(err, logprob.ErrNotFinite) || errors.Is(err, grpo.ErrNotFinite) || errors.Is(err, grpo.ErrOverflow)
 }
 
 // judgeDiverged takes the last evaluation before the end for the final one. There is always
@@ -151,7 +214,6 @@ func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding
 			f.Final = *it.Eval
 		}
 	}
-	f.Rule = f.Final
 	return nil
 }
 
@@ -160,20 +222,21 @@ func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding
 	if f.Final, err = trainer.Evaluate(ctx); err != nil {
 		return err
 	}
-	if f.Rule, err = trainer.EvaluateRule(ctx, trainer.Config().Rule); err != nil {
+	a := &after{Others: map[string]float64{}}
+	if a.Rule, err = trainer.EvaluateRule(ctx, trainer.Config().Rule); err != nil {
 		return err
 	}
 	x, classes, err := trainer.Samples(ctx, ode, b.samples)
 	if err != nil {
 		return err
 	}
-	f.Others = map[string]float64{}
 	for name, r := range b.rewards {
 		scores := make([]float64, len(classes))
 		r.Score(scores, x, classes)
-		f.Others[name] = sampleOf(scores).Mean
+		a.Others[name] = sampleOf(scores).Mean
 	}
-	f.Novelty = digits.Novelty(x, b.data)
+	a.Novelty = digits.Novelty(x, b.data)
+	f.After = a
 	return nil
 }
 

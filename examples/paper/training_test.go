@@ -2,13 +2,19 @@ package main
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"math"
 	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
 	"testing"
 
+	"cps/grpo"
 	"cps/internal/finetune"
+	"cps/logprob"
+	"cps/sampler"
 )
 
 // small is a budget with a checkpoint on the way.
@@ -113,7 +119,11 @@ func TestDiverged(t *testing.T) {
 	if f.Diverged == "" || len(f.History) != 0 {
 		t.Fatalf("diverged %q after %d iterations", f.Diverged, len(f.History))
 	}
-	start, err := finetune.New(flowCPS.config(small, b.rewards["glyph"], 1, 1))
+	c, err := flowCPS.config(small, b.rewards["glyph"], 1, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	start, err := finetune.New(c)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -122,11 +132,61 @@ func TestDiverged(t *testing.T) {
 		t.Fatal(err)
 	}
 	last := e.Reward
+	for name, x := range map[string]float64{"rule": underRule(f), "novelty": novelty(f), "class": other("class")(f)} {
+		if !math.IsNaN(x) {
+			t.Errorf("%s of a run that diverged is %v", name, x)
+		}
+	}
+	if !f.collapsed() {
+		t.Error("it has not collapsed")
+	}
 	if f.Final.Reward != last {
 		t.Errorf("final reward %v, want that before, %v", f.Final.Reward, last)
 	}
 	if y := small.rewardsBy(f); len(y) != len(small.evaluations()) || y[0] != last || y[len(y)-1] != last {
 		t.Errorf("rewards %v, want %d times %v", y, len(small.evaluations()), last)
+	}
+}
+
+// No error but that of numbers is a result.
+func TestNotFinite(t *testing.T) {
+	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
+		if !notFinite(fmt.Errorf("x: %w", err)) {
+			t.Errorf("%v is of numbers", err)
+		}
+	}
+	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, finetune.ErrOffPolicy} {
+		if notFinite(err) {
+			t.Errorf("%v is not of numbers", err)
+		}
+	}
+}
+
+// Who is interrupted while the network is judged has lost no iteration.
+func TestInterruptedJudge(t *testing.T) {
+	b := testBench(t, small)
+	b.iterations = 2
+	job := training{flowCPS, "glyph", 1e-3, 1}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := 0
+	f, err := b.run(ctx, job, func(n int) {
+		if done += n; done == b.iterations {
+			cancel()
+		}
+	})
+	if !errors.Is(err, context.Canceled) || f != nil {
+		t.Fatalf("found %+v, %v", f, err)
+	}
+	c, err := job.config(b.budget, b.rewards["glyph"], job.rate, job.seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer, err := finetune.Load(c, filepath.Join(b.dir, job.file()+".checkpoint"))
+	if err != nil || trainer.Iteration() != b.iterations {
+		t.Fatalf("the checkpoint: %v", err)
+	}
+	if f, err := b.run(t.Context(), job, func(int) {}); err != nil || len(f.History) != b.iterations || f.After == nil {
+		t.Errorf("found %+v, %v", f, err)
 	}
 }
 

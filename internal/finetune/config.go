@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math"
 	"strings"
+	"sync"
 
 	"cps/grpo"
 	"cps/internal/digits"
@@ -197,12 +198,31 @@ func (c Config) tracker() *grpo.Tracker[int] {
 // fingerprint tells networks apart.
 func (c Config) fingerprint() string {
 	if c.Net == nil {
-		return "committed"
+		return "committed " + committed().policy
 	}
 	sum := sha256.New()
 	binary.Write(sum, binary.LittleEndian, c.Net.Params()) // a hash reports no errors
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }
+
+// committed returns the checksums of the networks that are built in: what is fine-tuned,
+// and what rewards and evaluations ask, the classifier and the critic.
+var committed = sync.OnceValue(func() (sums struct{ policy, judges string }) {
+	net, err := digits.Velocity()
+	judge, err1 := digits.Judge()
+	critic, err2 := digits.Taste()
+	if err := errors.Join(err, err1, err2); err != nil {
+		return // New, which needs them, reports it
+	}
+	sum := sha256.New()
+	net.Save(sum) // a hash reports no errors
+	sums.policy = fmt.Sprintf("%x", sum.Sum(nil))
+	sum.Reset()
+	judge.Save(sum)
+	critic.Save(sum)
+	sums.judges = fmt.Sprintf("%x", sum.Sum(nil))
+	return sums
+})
 
 // String describes everything that a run is a function of, one field a line. A
 // checkpoint holds it, so that no run goes on with other settings.
@@ -217,6 +237,7 @@ func (c Config) String() string {
 	field("Window", c.Window)
 	field("SharedStart", c.SharedStart)
 	field("Reward", c.Reward.Name)
+	field("Judges", committed().judges)
 	field("Prompts", c.Prompts)
 	field("Group", c.Group)
 	field("Norm", c.Norm)

@@ -2,9 +2,13 @@ package finetune
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"math"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"reflect"
 	"runtime"
 	"slices"
@@ -647,6 +651,28 @@ func TestConfigErrors(t *testing.T) {
 		c.change(&config)
 		if _, err := New(config); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("error %v, want one with %q", err, c.want)
+		}
+	}
+}
+
+// A run is a function of the networks that are built in: its description has the checksums
+// of the committed files.
+func TestCommitted(t *testing.T) {
+	sum := func(files ...string) string {
+		h := sha256.New()
+		for _, f := range files {
+			b, err := os.ReadFile(filepath.Join("..", "digits", f))
+			if err != nil {
+				t.Fatal(err)
+			}
+			h.Write(b)
+		}
+		return fmt.Sprintf("%x", h.Sum(nil))
+	}
+	text := Config{}.String()
+	for _, want := range []string{"Net: stringcommitted " + sum("velocity.bin"), "Judges: string" + sum("classifier.bin", "critic.bin")} {
+		if !strings.Contains(text, want+"\n") {
+			t.Errorf("%q is not in\n%s", want, text)
 		}
 	}
 }
