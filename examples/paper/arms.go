@@ -38,7 +38,7 @@ const (
 	etaCPS   = 0.9 // the paper's
 	etaSDE   = 0.7 // Flow-GRPO's
 	etaDance = 0.3 // DanceGRPO's
-	etaEqual = 0.5 // at which rules are compared at equal exploration
+	etaEqual = 0.5 // at which rules are compared at equal mean equivalent eta
 	beta     = 1e-3
 )
 
@@ -96,14 +96,14 @@ func ablation(eta float64) arm {
 	return arm{name: fmt.Sprintf("cps-%.1f", eta), label: fmt.Sprintf("Flow-CPS %.1f", eta), rule: cps(eta), ink: grey}
 }
 
-// matchedCPS is Flow-CPS that explores as much as SDE-DPM-Solver++1.
+// matchedCPS is Flow-CPS with the mean equivalent eta of SDE-DPM-Solver++1.
 func matchedCPS() (arm, error) {
 	eta, err := exploration(dpmPlus.rule)
 	eta = math.Round(1000*eta) / 1000
 	return arm{name: fmt.Sprintf("cps-%.3f", eta), label: fmt.Sprintf("Flow-CPS %.3f", eta), rule: cps(eta), ink: teal}, err
 }
 
-// equals returns the arms that explore as much as FlowCPS at etaEqual.
+// equals returns the arms with the mean equivalent eta of FlowCPS at etaEqual.
 func equals() ([]arm, error) {
 	arms := []arm{{name: "cps-0.5", label: "Flow-CPS 0.5", rule: cps(etaEqual), ink: blue}}
 	for _, f := range []struct {

@@ -81,7 +81,7 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 		return err
 	}
 	out.check(off < 1e-12, "with the equivalent η at every step, Flow-CPS and SDE-DPM-Solver++1 are the same sampler", "their coefficients differ by %.1g at most", off)
-	out.say("%s explores as much as SDE-DPM-Solver++1 on the average of the trained steps. An η of 1 in the right panel stands for noise that is more than Flow-CPS can inject.", arms[1].label)
+	out.say("%s has the mean equivalent η of SDE-DPM-Solver++1 over the trained steps. An η of 1 in the right panel stands for noise that is more than Flow-CPS can inject.", arms[1].label)
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}
