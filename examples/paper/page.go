@@ -255,13 +255,30 @@ func (s *study) head(p *printer) error {
 	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. A rate with which any of them collapses is not chosen. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
-	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if its numbers outgrew their type, or if at the end the classifier sees less than %g of the digits, the residual is more than %g, or the reward is less than at the start. It counts in all means; one whose numbers outgrew their type counts with its last evaluation, and what is not known of it is left out of means, which then say how many runs they are of.\n", leastAccuracy, mostResidual)
+	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if its numbers outgrew their type, or if at the end accuracy is below %g, the residual above %g, or the reward below that at the start. It counts in all means; one whose numbers outgrew their type counts with its last evaluation, and what is not known of it is left out of means, which then say how many runs they are of.\n", leastAccuracy, mostResidual)
 	p.line("## What it cannot say\n")
 	p.line("* Images have 64 pixels, prompts are ten digits, and the network is trained in less than a minute. Its rewards are simple enough to be hacked within a run; where that happens, the rise of a curve says more than its end.")
 	p.line("* A grid of learning rates finds the best to a factor of its steps, and a higher average can be bought with diversity: the tables show both.")
+	if top, of := s.atTop(); top > 0 {
+		p.line("* %d of the %d learning rates that were chosen are the highest that was tried, %g. A higher one may be better there, and these arms are in effect compared at one rate.", top, of, s.rates[len(s.rates)-1])
+	}
 	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
 	return p.err
+}
+
+// atTop counts the chosen learning rates that are the highest tried, and all chosen.
+func (s *study) atTop() (top, of int) {
+	for _, t := range s.trials {
+		if !t.chosen {
+			continue
+		}
+		of++
+		if t.rate == s.rates[len(s.rates)-1] {
+			top++
+		}
+	}
+	return top, of
 }
 
 func rateList(rates []float64) string {
