@@ -41,7 +41,6 @@ for dir in internal/kernel sampler; do
 	(cd "../../../$dir" && go test -c -ldflags='-s -w' -o "$work/root/tests/$(basename "$dir")/test" .)
 done
 cp ../*.s "$work/root/tests/kernel"
-cp -r ../../../sampler/testdata "$work/root/tests/sampler"
 (cd "$work/root" && find . | cpio -o -H newc --quiet | gzip -1 >"$system/work/iso/initrd")
 
 cd "$system/work"
