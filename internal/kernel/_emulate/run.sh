@@ -32,7 +32,7 @@ if [ ! -e "$system/ready" ]; then
 fi
 
 # The machine's files: the test binary, what it reads, and nothing else.
-mkdir -p "$work"/root/{dev,proc,tmp} "$system"/work/iso/isolinux
+mkdir -p "$work"/root/{dev,proc,tmp} "$system"/machine/iso/isolinux
 mknod "$work/root/dev/console" c 5 1
 export CGO_ENABLED=0 GOARCH=amd64 GOOS=linux
 go build -ldflags='-s -w' -o "$work/root/init" main.go
@@ -41,9 +41,9 @@ for dir in internal/kernel sampler; do
 	(cd "../../../$dir" && go test -c -ldflags='-s -w' -o "$work/root/tests/$(basename "$dir")/test" .)
 done
 cp ../*.s "$work/root/tests/kernel"
-(cd "$work/root" && find . | cpio -o -H newc --quiet | gzip -1 >"$system/work/iso/initrd")
+(cd "$work/root" && find . | cpio -o -H newc --quiet | gzip -1 >"$system/machine/iso/initrd")
 
-cd "$system/work"
+cd "$system/machine"
 cp ../vmlinuz iso/linux
 cp ../usr/lib/ISOLINUX/isolinux.bin ../usr/lib/syslinux/modules/bios/ldlinux.c32 iso/isolinux
 cat >iso/isolinux/isolinux.cfg <<-END
@@ -57,20 +57,20 @@ cat >bochsrc <<-END
 	memory: guest=512, host=512
 	romimage: file=/usr/share/bochs/BIOS-bochs-latest
 	vgaromimage: file=/usr/share/bochs/VGABIOS-lgpl-latest
-	ata0-master: type=cdrom, path=/work/cd.iso, status=inserted
+	ata0-master: type=cdrom, path=/machine/cd.iso, status=inserted
 	boot: cdrom
-	com1: enabled=1, mode=file, dev=/work/serial
+	com1: enabled=1, mode=file, dev=/machine/serial
 	clock: sync=none, time0=946684800
 	sound: waveoutdrv=dummy, waveindrv=dummy, midioutdrv=dummy
 	display_library: term
-	log: /work/log
+	log: /machine/log
 END
 echo c >debugger # Debian's Bochs has a debugger, which waits for "continue"
 : >serial
-chroot "$system" xorriso -as mkisofs -quiet -o /work/cd.iso -b isolinux/isolinux.bin -c isolinux/boot.cat \
-	-no-emul-boot -boot-load-size 4 -boot-info-table /work/iso 2>"$work/log"
+chroot "$system" xorriso -as mkisofs -quiet -o /machine/cd.iso -b isolinux/isolinux.bin -c isolinux/boot.cat \
+	-no-emul-boot -boot-load-size 4 -boot-info-table /machine/iso 2>"$work/log"
 # The only display it has without a screen is a terminal.
-TERM=vt100 script -qec "stty rows 60 cols 160; exec chroot '$system' bochs -q -rc /work/debugger -f /work/bochsrc -unlock" \
+TERM=vt100 script -qec "stty rows 60 cols 160; exec chroot '$system' bochs -q -rc /machine/debugger -f /machine/bochsrc -unlock" \
 	/dev/null </dev/null >display 2>&1 &
 machine=$!
 deadline=$((SECONDS + ${CPS_SECONDS:-1200}))
