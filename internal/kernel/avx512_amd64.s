@@ -12,9 +12,8 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	MOVQ            s+24(FP), DX
 	VPBROADCASTD    w1_d2511f53<>+0(SB), Z0
 	VPBROADCASTD    w1_cd9e8d57<>+0(SB), Z1
-	MOVL            $0x00005555, BX
+	MOVL            $0x0000aaaa, BX
 	KMOVW           BX, K1
-	KNOTW           K1, K1
 	MOVL            block+16(FP), BX
 	VPBROADCASTD    BX, Z6
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z6, Z6
@@ -616,9 +615,8 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	MOVQ            s+24(FP), DX
 	VPBROADCASTD    w1_d2511f53<>+0(SB), Z0
 	VPBROADCASTD    w1_cd9e8d57<>+0(SB), Z1
-	MOVL            $0x00005555, BX
+	MOVL            $0x0000aaaa, BX
 	KMOVW           BX, K1
-	KNOTW           K1, K1
 	MOVQ            each+16(FP), BX
 	VPBROADCASTD    16(BX), Z3
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z3, Z3

@@ -121,23 +121,28 @@ func normals(from source) {
 	} else {
 		n.groups = Load(Param("each"), GP64()).(reg.GPVirtual)
 	}
+	groupLoop(dst, groups, stride, &n.writes, n.philox, n.boxMuller)
+}
+
+// groupLoop generates the loop over groups: the words of the next group are made between
+// the draws of this one, which take so many bytes.
+func groupLoop(dst, groups reg.GPVirtual, bytes uint32, writes *int, philox, boxMuller func() stream) {
 	emit := func(s stream) {
+		*writes = 0
 		for _, f := range s {
 			f()
 		}
 	}
-	emit(n.philox())
+	emit(philox())
 	DECQ(groups)
 	JZ(LabelRef("last"))
 	Label("group")
-	n.writes = 0
-	emit(merge(n.philox(), n.boxMuller()))
-	ADDQ(U32(stride), dst)
+	emit(merge(philox(), boxMuller()))
+	ADDQ(U32(bytes), dst)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 	Label("last")
-	n.writes = 0
-	emit(n.boxMuller())
+	emit(boxMuller())
 	VZEROUPPER()
 	RET()
 }

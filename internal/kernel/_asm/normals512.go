@@ -26,9 +26,8 @@ type noiser512 struct {
 	groups        reg.GPVirtual // what each group is, if of many streams
 	m0, m1        vec
 	counter       vec
-	blocks        [2]Mem // of even and odd lanes, from the first of a group
-	even, odd     reg.OpmaskVirtual
-	words         [4]vec // of a group, made one group ahead
+	odd           reg.OpmaskVirtual // lanes
+	words         [4]vec            // of a group, made one group ahead
 	radius        [2]vec
 	sin, cos      [2]vec
 	writes        int // of words in the loop: they must come after all reads
@@ -49,11 +48,10 @@ func normals512(from source) {
 	n.m0, n.m1 = ZMM(), ZMM()
 	VPBROADCASTD(one(0xD2511F53), n.m0)
 	VPBROADCASTD(one(0xCD9E8D57), n.m1)
-	n.even, n.odd = K(), K()
+	n.odd = K()
 	mask := GP32()
-	MOVL(U32(0x5555), mask)
-	KMOVW(mask, n.even)
-	KNOTW(n.even, n.odd)
+	MOVL(U32(0xAAAA), mask)
+	KMOVW(mask, n.odd)
 	for i := range n.words {
 		n.words[i] = ZMM()
 	}
@@ -67,25 +65,7 @@ func normals512(from source) {
 	} else {
 		n.groups = Load(Param("each"), GP64()).(reg.GPVirtual)
 	}
-	emit := func(s stream) {
-		for _, f := range s {
-			f()
-		}
-	}
-	emit(n.philox(order))
-	DECQ(groups)
-	JZ(LabelRef("last"))
-	Label("group")
-	n.writes = 0
-	emit(merge(n.philox(order), n.boxMuller()))
-	ADDQ(U32(2*stride), dst)
-	DECQ(groups)
-	JNZ(LabelRef("group"))
-	Label("last")
-	n.writes = 0
-	emit(n.boxMuller())
-	VZEROUPPER()
-	RET()
+	groupLoop(dst, groups, 2*stride, &n.writes, func() stream { return n.philox(order) }, n.boxMuller)
 }
 
 // philox makes the words of sixteen blocks; see noiser.philox.
