@@ -9,8 +9,7 @@ import (
 	"time"
 
 	"cps/internal/digits"
-
-	"github.com/schollz/progressbar/v3"
+	"cps/internal/progress"
 )
 
 // train trains the networks with the committed settings and writes them where the
@@ -21,11 +20,11 @@ func train(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("-train writes to %s, so it must run in the root of the module: %w", dir, err)
 	}
 	start := time.Now()
-	critic, err := digits.TrainCritic(ctx, 0, 0, progress())
+	critic, err := digits.TrainCritic(ctx, 0, 0, shown("critic"))
 	if err != nil {
 		return err
 	}
-	net, judge, err := digits.Train(ctx, digits.TrainConfig{}, progress())
+	net, judge, err := digits.Train(ctx, digits.TrainConfig{}, shown("velocity and classifier"))
 	if err != nil {
 		return err
 	}
@@ -40,18 +39,18 @@ func train(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// progress returns a function that shows the steps of a training in a bar of its own.
-func progress() func(step, of int, loss float64) {
-	var bar *progressbar.ProgressBar
+// shown returns a function that shows the steps of a training.
+func shown(what string) func(step, of int, loss float64) {
+	var p *progress.Progress
+	done := 0
 	return func(step, of int, loss float64) {
-		if bar == nil {
-			bar = progressbar.NewOptions(of, progressbar.OptionSetWriter(os.Stderr),
-				progressbar.OptionShowIts(), progressbar.OptionThrottle(100*time.Millisecond))
+		if p == nil {
+			p = progress.New(os.Stderr, what, "steps", 0, of)
 		}
-		bar.Describe(fmt.Sprintf("loss %.4f", loss))
-		bar.Set(step)
-		if step == of {
-			fmt.Fprintln(os.Stderr)
+		p.Describe(fmt.Sprintf("%s: loss %.4f", what, loss))
+		p.Add(step - done)
+		if done = step; step == of {
+			p.End()
 		}
 	}
 }

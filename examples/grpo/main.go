@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"cps/internal/finetune"
+	"cps/internal/progress"
 	"cps/sampler"
 )
 
@@ -118,11 +119,12 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	if done == o.seeds*o.iterations {
 		return nil
 	}
-	p := newProgress(os.Stderr, isTerminal(os.Stderr), done, o.seeds*o.iterations)
-	defer p.end()
+	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
+	defer p.End()
 	for k, t := range trainers {
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
-			p.step(t.Config().Seed, it.Reward)
+			p.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
+			p.Add(1)
 			if t.Iteration()%checkpointEvery == 0 {
 				return t.Save(o.checkpoint(k))
 			}

@@ -153,36 +153,6 @@ func TestWhatRuns(t *testing.T) {
 	}
 }
 
-// A bar is for a person; a file gets two lines.
-func TestProgress(t *testing.T) {
-	for _, terminal := range []bool{false, true} {
-		var out bytes.Buffer
-		p := newProgress(&out, terminal, 4, 10)
-		for range 6 {
-			p.step(1, 0.5)
-		}
-		p.end()
-		if terminal {
-			if s := out.String(); !strings.Contains(s, "\r") || !strings.Contains(s, "100%") || !strings.HasSuffix(s, "\n") {
-				t.Errorf("a terminal got %q", s)
-			}
-			continue
-		}
-		if s := out.String(); !strings.HasPrefix(s, "training: 6 iterations to do\ntraining: 6 of 6 iterations done in ") || strings.Count(s, "\n") != 2 || strings.Contains(s, "\r") {
-			t.Errorf("a file got %q", s)
-		}
-	}
-	r, w, err := os.Pipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Close()
-	defer w.Close()
-	if isTerminal(w) {
-		t.Error("a pipe is taken for a terminal")
-	}
-}
-
 // To go on says from where, and whether there is anything to do.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()

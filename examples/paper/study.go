@@ -10,9 +10,8 @@ import (
 	"runtime"
 	"slices"
 	"sync"
-	"time"
 
-	"github.com/schollz/progressbar/v3"
+	"cps/internal/progress"
 )
 
 // heldOut is the number below which seeds are for results; those of trials of learning
@@ -171,10 +170,8 @@ func (s *study) do(ctx context.Context, what string, all []training) error {
 	if len(queue) == 0 {
 		return nil
 	}
-	bar := progressbar.NewOptions(len(queue)*s.iterations, progressbar.OptionSetWriter(s.progress),
-		progressbar.OptionSetDescription(fmt.Sprintf("%d %s", len(queue), what)), progressbar.OptionShowIts(),
-		progressbar.OptionSetItsString("iterations"), progressbar.OptionThrottle(200*time.Millisecond))
-	defer fmt.Fprintln(s.progress)
+	shown := progress.New(s.progress, fmt.Sprintf("%d %s", len(queue), what), "iterations", 0, len(queue)*s.iterations)
+	defer shown.End()
 
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
@@ -185,7 +182,7 @@ func (s *study) do(ctx context.Context, what string, all []training) error {
 	for range min(runtime.GOMAXPROCS(0), len(queue)) {
 		workers.Go(func() {
 			for t := range jobs {
-				f, err := s.bench.run(ctx, t, func(n int) { bar.Add(n) })
+				f, err := s.bench.run(ctx, t, shown.Add)
 				lock.Lock()
 				s.findings[t.file()] = f
 				if err != nil && (failure == nil || errors.Is(failure, context.Canceled)) {
