@@ -4,11 +4,12 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"text/tabwriter"
 	"time"
 
 	"cps/internal/finetune"
+
+	"gonum.org/v1/gonum/stat"
 )
 
 // A report is what was measured before and after training.
@@ -87,14 +88,8 @@ residual noise  root mean square deviation on the pixels that hardly vary in the
 
 // meanStd returns the mean and the sample standard deviation, 0 for one number.
 func meanStd(x []float64) (mean, std float64) {
-	for _, v := range x {
-		mean += v / float64(len(x))
+	if len(x) == 1 {
+		return x[0], 0
 	}
-	if len(x) < 2 {
-		return mean, 0
-	}
-	for _, v := range x {
-		std += (v - mean) * (v - mean) / float64(len(x)-1)
-	}
-	return mean, math.Sqrt(std)
+	return stat.MeanStdDev(x, nil)
 }

@@ -40,6 +40,10 @@ const (
 	etaDance = 0.3 // DanceGRPO's
 	etaEqual = 0.5 // at which rules are compared at equal mean equivalent eta
 	beta     = 1e-3
+
+	// The MixGRPO window has six places in the nine trained steps, and a run of 60
+	// iterations visits all for as long.
+	mixSize, mixInterval = 4, 10
 )
 
 var (
@@ -129,8 +133,7 @@ func equals() ([]arm, error) {
 	}
 	return append(arms, arm{
 		name: "mix-0.5", label: "Flow-CPS 0.5, MixGRPO window", rule: cps(etaEqual), ink: brown,
-		// Six places in the nine trained steps; a run of 40 iterations visits all.
-		window: grpo.Sliding{Size: 4, Stride: 1, Interval: grpo.Every(7)},
+		window: grpo.Sliding{Size: mixSize, Stride: 1, Interval: grpo.Every(mixInterval)},
 	}), nil
 }
 

@@ -20,7 +20,7 @@ var ablationFigure = figure{
 	make:  makeAblation,
 }
 
-var ablationEtas = []float64{0.1, 0.3, 0.5, 0.7, etaCPS, 1}
+var ablationEtas = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, etaCPS, 1}
 
 func ablations() []arm {
 	return each(ablationEtas, func(eta float64) arm {

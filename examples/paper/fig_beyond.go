@@ -29,6 +29,7 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 		return err
 	}
 	data := curveTable()
+	data.columns = append(data.columns, "sum of Eps²")
 	out.table = armTable()
 	out.table.columns = append(out.table.columns, "Σ Eps²")
 	var panels []*plot.Plot
@@ -39,11 +40,11 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 			if err := addCurve(p, a.label, c, a.ink, a.window != nil); err != nil {
 				return err
 			}
-			addCurveRows(&data, a, reward, "ODE", c)
 			sum, err := a.injects(s.iterations)
 			if err != nil {
 				return err
 			}
+			addCurveRows(&data, a, reward, "ODE", c, sum)
 			out.table.add(append(s.armRow(a, reward), sum)...)
 		}
 		legendAbove(p, len(arms))
@@ -56,7 +57,7 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 			}
 		}
 	}
-	out.say("The MixGRPO window moves every seven iterations by one. Four of the nine steps are stochastic and trained, with the same η at each, in two updates an iteration where the other arms have three: it explores less in all, and costs less.")
+	out.say("The MixGRPO window moves by one after every %d iterations. %d of the %d steps are stochastic and trained, with the same η at each, in two updates an iteration where the other arms have three: it explores less in all, and costs less.", mixInterval, mixSize, steps-1)
 	out.say("Rules that preserve coefficients and inject the same noise at every step are the same rule; what differs here is where along the run they explore.")
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err

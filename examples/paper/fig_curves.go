@@ -76,9 +76,10 @@ func curveTable() table {
 	return table{columns: []string{"arm", "reward", "kind", "iteration", "mean", "std", "seeds"}}
 }
 
-func addCurveRows(t *table, a arm, reward, kind string, c curve) {
+// addCurveRows adds the points of a curve, each with the values of further columns.
+func addCurveRows(t *table, a arm, reward, kind string, c curve, further ...any) {
 	for i, x := range c.x {
-		t.add(a.label, reward, kind, int(x), c.y[i].Mean, c.y[i].Std, c.y[i].N)
+		t.add(append([]any{a.label, reward, kind, int(x), c.y[i].Mean, c.y[i].Std, c.y[i].N}, further...)...)
 	}
 }
 

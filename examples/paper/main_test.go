@@ -80,7 +80,7 @@ var headers = map[string]string{
 	"table3.csv":      armHeader,
 	"table4.csv":      "trained,arm,class,class std,class seeds,holes,holes std,holes seeds,glyph,glyph std,glyph seeds,taste,taste std,taste seeds",
 	"table5.csv":      armHeader,
-	"exploration.csv": "arm,reward,kind,iteration,mean,std,seeds",
+	"exploration.csv": "arm,reward,kind,iteration,mean,std,seeds,sum of Eps²",
 	"diversity.csv":   "arm,reward,iteration,reward by the ODE,diversity,diversity std,seeds",
 	"gap.csv":         "reward,arm,by the rule,by the rule std,by the rule seeds,by the ODE,by the ODE std,by the ODE seeds,gap,gap std,gap seeds",
 	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds",

@@ -107,7 +107,7 @@ func (s *study) writePage(chosen []figure, sections []section) error {
 		}
 		p.keys(sections, s.overall())
 		p.line("## Verdicts by figure\n")
-		p.line("| | agrees | differs | cannot say | yes | no | cannot say | check holds | check fails |")
+		p.line("| | paper: agrees | differs | cannot say | asked: yes | no | cannot say | check: holds | fails |")
 		p.line("|---|---|---|---|---|---|---|---|---|")
 		for i, f := range chosen {
 			p.counts("["+f.title+"](#"+f.fileName()+")", sections[i].verdicts)
@@ -251,7 +251,7 @@ func (s *study) head(p *printer) error {
 	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. A *check* is of a formula, and measures nothing. " +
 		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
 	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
-	p.line("* The ODE is evaluated every %d iterations with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", s.every, s.samples)
+	p.line("* The ODE is evaluated at the start and after every %s with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", count(s.every, "iteration"), s.samples)
 	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. A rate with which any of them collapses is not chosen. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
@@ -265,6 +265,14 @@ func (s *study) head(p *printer) error {
 	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
 	return p.err
+}
+
+// count says n things, and one as "thing".
+func count(n int, thing string) string {
+	if n == 1 {
+		return thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // atTop counts the chosen learning rates that are the highest tried, and all chosen.

@@ -161,7 +161,7 @@ func TestFigures(t *testing.T) {
 			arms[w.name] = w.arm
 		}
 	}
-	if len(arms) != 20 {
+	if len(arms) != 24 {
 		t.Errorf("%d arms", len(arms))
 	}
 }
