@@ -26,8 +26,8 @@ const (
 // their mean; published code leaves a residue there, which an eps of 1e-8 lets
 // through. So has a sample that is alone under a sample standard deviation, where
 // published code (torch.std of one element) gives NaN: a deviation of this package.
-// Equal means max = min over the samples of std, or a spread below 1e-162, whose
-// square float64 does not hold.
+// Equal means max = min over the samples of std; a spread whose square float64 does
+// not hold is not equal.
 type Norm struct {
 	Scope  Scope
 	Sample bool    // divide by n-1 (torch.std), not by n (numpy.std)

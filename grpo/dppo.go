@@ -26,7 +26,7 @@ type DPPO struct{ MaxKL float64 }
 
 // Drops reports whether a sample of log-ratio x = log p - log p_old, advantage adv and
 // divergence kl is left out of the loss. It asks for the sign of x where published
-// code compares the rounded r with 1.
+// code compares the rounded r with 1. A kl of NaN drops nothing; Loss reports one.
 func (o DPPO) Drops(x, adv, kl float64) bool {
 	return kl >= o.MaxKL && (adv > 0 && x > 0 || adv < 0 && x < 0)
 }

@@ -29,7 +29,9 @@ func UnnormalizedFactor(std float64) float64 { return 2 * std * std }
 // to their sum, factor is [SumFactor]; from Gaussian to without denominator,
 // [UnnormalizedFactor]; the other way, 1/factor; for both, the product. A ClipHigh'
 // that overflows is infinite, which never clips; a ClipLow of 1 or more, which never
-// clips either, stays.
+// clips either, stays. A ClipLow' above 1 - 2^-54 rounds to 1: the ratios that it
+// would stop, below e^-37, have no gradient to speak of, but no longer count as
+// clipped.
 //
 // The clipped samples are the same, the losses are not: a gradient by log p grows
 // with factor, and so does what a ratio off 1 adds to it.

@@ -106,8 +106,9 @@ func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tra
 
 // CheckOnPolicy replays t with the model that made it and returns an error that
 // names the first transition and row whose sum of squares is not the stored one to
-// the bit. A trainer calls it once at start-up: it finds dropout, a batch-dependent
-// model, a wrong time or storage type before they bias the ratio.
+// the bit (ErrOffPolicy). A trainer calls it once at start-up: it finds dropout, a
+// batch-dependent model, a wrong time or storage type before they bias the ratio.
+// Other errors are as for Replay.
 func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
 	if err := t.check(s, b); err != nil {
 		return err
@@ -124,7 +125,7 @@ func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch,
 	for k := range again {
 		for row, sq := range again[k] {
 			if was := t.Squares[k][row]; sq != was {
-				return fmt.Errorf("sampler: step %d, row %d (sample %d): replay gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
+				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
 					t.First+k, row, b.Rows[row].Sample, sq, was)
 			}
 		}

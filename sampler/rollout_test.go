@@ -363,14 +363,19 @@ func TestCheckOnPolicy(t *testing.T) {
 		}
 		return err
 	})
-	wantError(t, err, err, "step 4", "row 2", "policy", show(sums[2]))
+	wantError(t, err, sampler.ErrOffPolicy, "step 4", "row 2", "policy", show(sums[2]))
 	if !sameBits64(sums, run.Squares[4]) {
 		t.Error("CheckOnPolicy changes the sums")
 	}
 	// another rule
 	other := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.7}})
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, testModel); err == nil {
-		t.Error("another eta goes unnoticed")
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, testModel); !errors.Is(err, sampler.ErrOffPolicy) {
+		t.Errorf("another eta: %v", err)
+	}
+	stopped, stop := context.WithCancel(bg)
+	stop()
+	if err := sampler.CheckOnPolicy(stopped, sampler.CPU{}, s, b, run, testModel); !errors.Is(err, context.Canceled) || errors.Is(err, sampler.ErrOffPolicy) {
+		t.Errorf("stopped: %v", err)
 	}
 }
 

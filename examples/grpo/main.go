@@ -109,8 +109,8 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 	return nil
 }
 
-// train does the iterations that are left of every run. It saves when it stops,
-// whatever the reason.
+// train does the iterations that are left of every run, and saves also when it is
+// interrupted. After another error a trainer is not whole: the last checkpoint stays.
 func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	done := 0
 	for _, t := range trainers {

@@ -107,7 +107,11 @@ func matchExploration(family func(eta float64) sampler.Rule, target float64) (fl
 			hi = m
 		}
 	}
-	if e, err := exploration(family(hi)); err != nil || e-target > 1e-9 {
+	e, err := exploration(family(hi))
+	if err != nil {
+		return 0, err
+	}
+	if e-target > 1e-9 {
 		return 0, fmt.Errorf("exploration %v is out of reach: the next is %v", target, e)
 	}
 	return hi, nil

@@ -90,8 +90,8 @@ func (s *study) judgeCurves(out *section, a, b arm, reward string) {
 	out.judge(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than %s on the average of the run", reward, a.label, b.label), "%s", d.text())
 }
 
-// judgeBands judges whether a ends at least as high by the ODE as b, in the mean over seeds, with
-// bands apart somewhere on the way.
+// judgeBands judges whether a ends at least as high by the ODE as b, in the mean over seeds, and
+// its band lies above that of b somewhere on the way, and nowhere below.
 func (s *study) judgeBands(out *section, a, b arm, reward string) {
 	end := s.differ(a, b, reward, final)
 	g := apart(s.byODE(s.found(a, reward)), s.byODE(s.found(b, reward)))
@@ -102,8 +102,8 @@ func (s *study) judgeBands(out *section, a, b arm, reward string) {
 	case lower || g.above == 0 && g.below > 0:
 		o = differs
 	}
-	out.judge(o, fmt.Sprintf("%s: %s ends at least as high by the ODE as %s, and their bands lie apart on the way", reward, a.label, b.label),
-		"the end differs by %s; bands %s", end.text(), g.text())
+	out.judge(o, fmt.Sprintf("%s: %s ends at least as high by the ODE as %s, and its band lies above on the way", reward, a.label, b.label),
+		"the end differs by %s; bands are %s", end.text(), g.text())
 	out.key()
 }
 
@@ -115,6 +115,9 @@ func (s *study) judgeEnds(out *section, a, b arm, reward string) {
 
 // text says a difference with its interval.
 func (d difference) text() string {
+	if math.IsNaN(d.Value) {
+		return "unknown"
+	}
 	if math.IsInf(d.Half, 1) {
 		return fmt.Sprintf("%+.4f ± unknown", d.Value)
 	}

@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"math"
 
-	"cps/schedule"
-
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"
 )
@@ -49,17 +47,16 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 	}
 	for _, reward := range denominatorRewards {
 		without, with := s.trialAt(arms[0], reward, len(s.rates)-1), s.trialAt(arms[1], reward, len(s.rates)-1)
-		out.say("At the highest learning rate tried, %g, trials with reward %q score %s without denominator and %s with it.", without.rate, reward, without.text(), with.text())
+		out.say("At the highest learning rate tried, %g, the trials with reward %q: %s without denominator, %s with it.", without.rate, reward, without.text(), with.text())
 	}
 	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log10 of the weight")
-	line := schedule.Linear(steps)
+	squares, err := injected(flowCPS.rule)
+	if err != nil {
+		return err
+	}
 	var xy, zero plotter.XYs
-	for i := range steps - 1 {
-		c, err := flowCPS.rule.Coeffs(line.At(i), line.At(i+1))
-		if err != nil {
-			return err
-		}
-		w := 1 / (2 * c.Eps * c.Eps)
+	for i, square := range squares {
+		w := 1 / (2 * square)
 		xy = append(xy, plotter.XY{X: float64(i), Y: math.Log10(w)})
 		zero = append(zero, plotter.XY{X: float64(i)})
 		data.add(flowCPS.normalised().label, "", "weight", i, w, 0., 1)

@@ -27,16 +27,15 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 	families := []struct {
 		label string
 		rule  func(eta float64) sampler.Rule
-		last  float64 // eta
 		ink   color.RGBA
 	}{
-		{"Flow-SDE, η to 1", sde, 1, orange},
-		{"Modified SDE, η√s, η to 1", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.RootLevel(eta)} }, 1, brown},
-		{"Flow-CPS, η to 1", cps, 1, blue},
-		{"Exact, η to 1", exact, 1, red},
+		{"Flow-SDE, η to 1", sde, orange},
+		{"Modified SDE, η√s, η to 1", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.RootLevel(eta)} }, brown},
+		{"Flow-CPS, η to 1", cps, blue},
+		{"Exact, η to 1", exact, red},
 	}
 	data := table{columns: []string{"rule", "from", "to", "eta", "predicted noise", "new noise", "level", "schedule"}}
-	shown := table{columns: []string{"rule", "step", "level / schedule at the last η"}}
+	shown := table{columns: []string{"rule", "step", "level / schedule at η 1"}}
 	line := schedule.Linear(steps)
 	var panels []*plot.Plot
 	worst := map[string]float64{}
@@ -55,7 +54,7 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 			const points = 40
 			var path plotter.XYs
 			for k := range points + 1 {
-				eta := f.last * float64(k) / points
+				eta := float64(k) / points
 				c, err := f.rule(eta).Coeffs(from, to)
 				if err != nil {
 					return err

@@ -123,7 +123,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	page := read(t, filepath.Join(dir, "paper.md"))
-	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**agrees**: Flow-SDE at η 0.9 leaves at least 1.4 times", "**fact**: on policy every ratio is exactly 1"} {
+	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**yes**: Flow-SDE at η 0.9 leaves at least 1.4 times", "**fact**: on policy every ratio is exactly 1"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not on the page", want)
 		}

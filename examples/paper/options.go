@@ -28,7 +28,7 @@ type budget struct {
 }
 
 var (
-	full  = budget{iterations: 60, group: 12, every: 5, samples: 30, rates: []float64{5e-4, 1e-3, 1.4e-3, 2e-3, 2.8e-3, 4e-3}, tuningSeeds: 3, images: 100}
+	full  = budget{iterations: 60, group: 12, every: 5, samples: 30, rates: []float64{2.5e-4, 5e-4, 1e-3, 1.4e-3, 2e-3, 2.8e-3, 4e-3}, tuningSeeds: 3, images: 100}
 	brief = budget{iterations: 2, group: 4, every: 1, samples: 4, rates: []float64{5e-4, 1e-3}, tuningSeeds: 1, images: 20}
 )
 

@@ -248,19 +248,21 @@ func (s *study) head(p *printer) error {
 	p.line("on %s/%s with Go %s. Seeds are 1 to %d, and %d to %d for learning rates. All numbers except times are functions of the command, which gives the same again on this architecture.\n",
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
-	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of 0; *cannot say*, that it does not. A *check* is of a formula, and measures nothing. " +
+	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of what the claim says, 0 where it names no number; *cannot say*, that it does not. Claims of several differences hold if all do, and do not if one does not. " +
+		"Two kinds are judged otherwise: *as much, within the error bar* holds where the interval reaches 0, as a wide one does more easily; and of bands it is counted at how many evaluations those of one standard deviation do not overlap, and asked on which side the mean at the end is. " +
+		"A *check* is of a formula, and measures nothing. " +
 		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
-	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam; log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
+	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam (the arm with a window trains less, as is said there); log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
 	p.line("* The ODE is evaluated at the start and after every %s with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", count(s.every, "iteration"), s.samples)
-	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. A rate with which any of them collapses is not chosen. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
+	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. The noise of evaluations is that of the results. A rate with which any of them collapses is not chosen, unless all rates do. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
 	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if its numbers outgrew their type, or if at the end accuracy is below %g, the residual above %g, or the reward below that at the start. It counts in all means; one whose numbers outgrew their type counts with its last evaluation, and what is not known of it is left out of means, which then say how many runs they are of.\n", leastAccuracy, mostResidual)
 	p.line("## What it cannot say\n")
 	p.line("* Images have 64 pixels, prompts are ten digits, and the network is trained in less than a minute. Its rewards are simple enough to be hacked within a run; where that happens, the rise of a curve says more than its end.")
-	p.line("* A grid of learning rates finds the best to a factor of its steps, and a higher average can be bought with diversity: the tables show both.")
-	if top, of := s.atTop(); top > 0 {
-		p.line("* %d of the %d learning rates that were chosen are the highest that was tried, %g. A higher one may be better there, and these arms are in effect compared at one rate.", top, of, s.rates[len(s.rates)-1])
+	p.line("* A grid of learning rates finds the best to a factor of its steps where it is within the grid, and a higher average can be bought with diversity: the tables show both.")
+	if low, high, of := s.atEdges(); low+high > 0 {
+		p.line("* Of the %d learning rates that were chosen, %d are the lowest that was tried and %d the highest: a rate beyond may be better there.", of, low, high)
 	}
 	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
@@ -275,18 +277,22 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// atTop counts the chosen learning rates that are the highest tried, and all chosen.
-func (s *study) atTop() (top, of int) {
+// atEdges counts the chosen learning rates that are the lowest and the highest tried, and
+// all chosen.
+func (s *study) atEdges() (low, high, of int) {
 	for _, t := range s.trials {
 		if !t.chosen {
 			continue
 		}
 		of++
-		if t.rate == s.rates[len(s.rates)-1] {
-			top++
+		switch t.rate {
+		case s.rates[0]:
+			low++
+		case s.rates[len(s.rates)-1]:
+			high++
 		}
 	}
-	return top, of
+	return low, high, of
 }
 
 func rateList(rates []float64) string {

@@ -99,14 +99,21 @@ func addLine(p *plot.Plot, name string, xy plotter.XYs, ink color.RGBA, dashed b
 }
 
 // addPoints adds points with error bars of one standard deviation, or none where it is 0.
+// Means of no value are left out.
 func addPoints(p *plot.Plot, name string, x []float64, y []sample, ink color.RGBA, shape draw.GlyphDrawer) error {
 	data := struct {
 		plotter.XYs
 		plotter.YErrors
 	}{}
 	for i := range x {
+		if y[i].N == 0 {
+			continue
+		}
 		data.XYs = append(data.XYs, plotter.XY{X: x[i], Y: y[i].Mean})
 		data.YErrors = append(data.YErrors, struct{ Low, High float64 }{y[i].Std, y[i].Std})
+	}
+	if len(data.XYs) == 0 {
+		return nil
 	}
 	s, err := plotter.NewScatter(data.XYs)
 	if err != nil {

@@ -88,6 +88,25 @@ func (d difference) positive() outcome {
 	return cannotSay
 }
 
+// notPositive judges the claim that the difference is at most 0.
+func (d difference) notPositive() outcome {
+	return [...]outcome{cannotSay: cannotSay, agrees: differs, differs: agrees}[d.positive()]
+}
+
+// reaches0 reports whether the interval has 0 in it, which a wide one has more easily.
+func (d difference) reaches0() bool { return math.Abs(d.Value) <= d.Half }
+
+// allOf judges the claim that every one of some claims holds.
+func allOf(outcomes ...outcome) outcome {
+	switch {
+	case slices.Contains(outcomes, differs):
+		return differs
+	case slices.Contains(outcomes, cannotSay):
+		return cannotSay
+	}
+	return agrees
+}
+
 // mean returns the mean of f over x.
 func mean[T any](x []T, f func(T) float64) float64 {
 	var sum float64

@@ -54,6 +54,52 @@ func TestPaired(t *testing.T) {
 	}
 }
 
+// A claim that something is at most 0 is judged by the same interval from the other side,
+// and needs one: a wide interval proves nothing.
+func TestOutcomes(t *testing.T) {
+	for _, c := range []struct {
+		difference
+		positive, notPositive outcome
+		reaches0              bool
+	}{
+		{difference{3, 1}, agrees, differs, false},
+		{difference{-3, 1}, differs, agrees, false},
+		{difference{-1, 3}, cannotSay, cannotSay, true},
+		{difference{1, math.Inf(1)}, cannotSay, cannotSay, true},
+		{difference{math.NaN(), math.Inf(1)}, cannotSay, cannotSay, false},
+	} {
+		if c.difference.positive() != c.positive || c.difference.notPositive() != c.notPositive || c.difference.reaches0() != c.reaches0 {
+			t.Errorf("%+v: %v, %v, %v", c.difference, c.difference.positive(), c.difference.notPositive(), c.difference.reaches0())
+		}
+	}
+	for _, c := range []struct {
+		of   []outcome
+		want outcome
+	}{
+		{[]outcome{agrees, agrees}, agrees},
+		{[]outcome{agrees, cannotSay}, cannotSay},
+		{[]outcome{cannotSay, differs, agrees}, differs},
+	} {
+		if got := allOf(c.of...); got != c.want {
+			t.Errorf("all of %v: %v, want %v", c.of, got, c.want)
+		}
+	}
+}
+
+// Where nothing is known there is nothing to draw, and the page says so.
+func TestUnknown(t *testing.T) {
+	s := sampleOf([]float64{math.NaN(), math.NaN()})
+	if s.text() != "unknown (0 of 2)" {
+		t.Errorf("%q", s.text())
+	}
+	if d := paired([]float64{math.NaN(), math.NaN()}, []float64{1, 2}); d.text() != "unknown" || d.positive() != cannotSay {
+		t.Errorf("%q, %v", d.text(), d.positive())
+	}
+	if _, err := barPanel("title", "y", []bar{{"nothing", s, blue}, {"one", sampleOf([]float64{1}), red}}); err != nil {
+		t.Error(err)
+	}
+}
+
 func TestPairedProperties(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 20).Draw(t, "n")

@@ -14,8 +14,7 @@ import (
 	"cps/internal/progress"
 )
 
-// heldOut is the number below which seeds are for results; those of trials of learning
-// rates are above.
+// heldOut is the last seed for results; those of trials of learning rates are above.
 const heldOut = 1000
 
 // A want is an arm that a figure needs, with a reward.
@@ -162,8 +161,14 @@ func (s *study) found(a arm, reward string) []*finding {
 func (s *study) do(ctx context.Context, what string, all []training) error {
 	var queue []training
 	for _, t := range all {
-		if _, ok := s.findings[t.file()]; !ok {
-			s.findings[t.file()] = nil
+		if _, ok := s.findings[t.file()]; ok {
+			continue
+		}
+		f, err := s.bench.known(t)
+		if err != nil {
+			return err
+		}
+		if s.findings[t.file()] = f; f == nil {
 			queue = append(queue, t)
 		}
 	}

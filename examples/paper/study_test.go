@@ -49,14 +49,13 @@ func TestChoose(t *testing.T) {
 	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "collapsed" {
 		t.Errorf("the score of a rate that collapsed is %v, %q", x, s.trials[3].text())
 	}
-	if top, of := s.atTop(); top != 0 || of != 1 {
-		t.Errorf("%d of %d at the top", top, of)
+	for k, want := range [4][2]int{{1, 0}, {0, 0}, {0, 0}, {0, 1}} {
+		s.trials[1].chosen, s.trials[k].chosen = false, true
+		if low, high, of := s.atEdges(); low != want[0] || high != want[1] || of != 1 {
+			t.Errorf("rate %d chosen: %d of %d at the lowest, %d at the highest", k, low, of, high)
+		}
+		s.trials[k].chosen, s.trials[1].chosen = false, true
 	}
-	s.trials[1].chosen, s.trials[3].chosen = false, true
-	if top, of := s.atTop(); top != 1 || of != 1 {
-		t.Errorf("%d of %d at the top", top, of)
-	}
-	s.trials[1].chosen, s.trials[3].chosen = true, false
 	// An arm that takes another's rate, on the seeds of results.
 	runs := s.runs(want{flowCPS.penalised(), "glyph"})
 	if len(runs) != 3 || runs[0].rate != 2 || runs[0].seed != 1 || runs[2].seed != 3 {

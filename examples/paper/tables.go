@@ -93,6 +93,7 @@ func (c comparison) make(_ context.Context, s *study, out *section) error {
 			out.verdicts[len(out.verdicts)-1].own = c.own
 		}
 	}
+	out.say("Rates are chosen by the average of a run, which can part from its end, where these arms are judged.")
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}

@@ -116,27 +116,36 @@ func newBench(b budget, dir string) (*bench, error) {
 	return w, os.MkdirAll(dir, 0o777)
 }
 
-// run returns what t finds. What was found before is read, a run that was interrupted
-// goes on, with the bits that it would have had. advance is called with the number of
-// iterations done.
-func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*finding, error) {
+// begin returns the trainer of t, that has done nothing.
+func (b *bench) begin(t training) (*finetune.Trainer, error) {
 	c, err := t.config(b.budget, b.rewards[t.reward], t.rate, t.seed)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	}
-	fresh, err := finetune.New(c)
+	trainer, err := finetune.New(c)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	}
-	c = fresh.Config()
-	if f, err := b.read(t, c); f != nil || err != nil {
-		advance(b.iterations)
-		return f, err
+	return trainer, nil
+}
+
+// run returns what t finds. A run that was interrupted goes on, with the bits that it
+// would have had. advance is called with the number of iterations done.
+func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*finding, error) {
+	fresh, err := b.begin(t)
+	if err != nil {
+		return nil, err
 	}
+	c := fresh.Config()
 	checkpoint := filepath.Join(b.dir, t.file()+".checkpoint")
 	trainer, err := finetune.Load(c, checkpoint)
-	if err != nil || trainer.Iteration() > b.iterations {
-		trainer = fresh // there is none, or one of other settings
+	switch {
+	case errors.Is(err, os.ErrNotExist) || errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
+		trainer = fresh // there is none that is whole and of these settings
+	case err != nil:
+		return nil, err
+	case trainer.Iteration() > b.iterations:
+		trainer = fresh
 	}
 	if trainer.Iteration() == 0 {
 		if err := trainer.CheckOnPolicy(ctx); err != nil {
@@ -161,7 +170,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 			return nil, err
 		}
 		return nil, err
-	case errors.Is(err, finetune.ErrOffPolicy):
+	case errors.Is(err, sampler.ErrOffPolicy):
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil && !notFinite(err):
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
@@ -171,14 +180,17 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	}
 	f.Config, f.Iterations = c.String(), b.iterations
 	f.History, f.Timing = trainer.History(), trainer.Timing()
-	if f.Diverged != "" {
-		err = b.judgeDiverged(ctx, c, f)
-	} else {
+	if f.Diverged == "" {
 		// To be interrupted while it is judged costs no training.
 		if err := trainer.Save(checkpoint); err != nil {
 			return nil, err
 		}
-		err = b.judge(ctx, trainer, f)
+		if err = b.judge(ctx, trainer, f); err != nil && notFinite(err) {
+			f.Diverged, f.After = err.Error(), nil // the last update did it
+		}
+	}
+	if f.Diverged != "" {
+		err = b.judgeDiverged(ctx, c, f)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
@@ -242,9 +254,8 @@ func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding
 
 func (b *bench) path(t training) string { return filepath.Join(b.dir, t.file()+".json") }
 
-// read returns what a training found earlier, nil if there is nothing or of other
-// settings.
-func (b *bench) read(t training, c finetune.Config) (*finding, error) {
+// known returns what t found earlier, nil if there is nothing or of other settings.
+func (b *bench) known(t training) (*finding, error) {
 	text, err := os.ReadFile(b.path(t))
 	if errors.Is(err, os.ErrNotExist) {
 		return nil, nil
@@ -256,7 +267,11 @@ func (b *bench) read(t training, c finetune.Config) (*finding, error) {
 	if err := json.Unmarshal(text, f); err != nil {
 		return nil, fmt.Errorf("%s: %w", b.path(t), err)
 	}
-	if f.Config != c.String() || f.Iterations != b.iterations {
+	fresh, err := b.begin(t)
+	if err != nil {
+		return nil, err
+	}
+	if f.Config != fresh.Config().String() || f.Iterations != b.iterations {
 		return nil, nil
 	}
 	return f, nil

@@ -64,10 +64,9 @@ func TestResume(t *testing.T) {
 		}
 		sameFinding(t, got, want)
 
-		// From the file, without a training: a cancelled context would stop one.
-		again, err := b.run(ctx, job, func(int) {})
-		if err != nil {
-			t.Fatal(err)
+		again, err := b.known(job)
+		if err != nil || again == nil {
+			t.Fatalf("what was found is not known: %v", err)
 		}
 		sameFinding(t, again, want)
 	}
@@ -91,12 +90,20 @@ func TestOtherSettings(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	unknown := func() {
+		t.Helper()
+		if f, err := b.known(job); f != nil || err != nil {
+			t.Errorf("known with other settings: %v, %v", f, err)
+		}
+	}
 	b.iterations = 3
+	unknown()
 	second, err := b.run(t.Context(), job, func(int) {})
 	if err != nil || len(second.History) != 3 {
 		t.Errorf("%d iterations, %v; want 3", len(second.History), err)
 	}
 	b.group++
+	unknown()
 	third, err := b.run(t.Context(), job, func(int) {})
 	if err != nil || third.Config == second.Config || first.Config != second.Config {
 		t.Errorf("%v; group %d: %s", err, b.group, third.Config)
@@ -104,7 +111,7 @@ func TestOtherSettings(t *testing.T) {
 	if err := os.WriteFile(b.path(job), []byte("{"), 0o666); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.run(t.Context(), job, func(int) {}); err == nil || !strings.Contains(err.Error(), filepath.Base(b.path(job))) {
+	if _, err := b.known(job); err == nil || !strings.Contains(err.Error(), filepath.Base(b.path(job))) {
 		t.Errorf("a damaged file: %v", err)
 	}
 }
@@ -148,6 +155,61 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
+// So is one whose last update did it, which only evaluation sees.
+func TestDivergedAtTheEnd(t *testing.T) {
+	b := testBench(t, small)
+	job := training{flowCPS, "glyph", 1e-3, 1}
+	c, err := job.config(b.budget, b.rewards[job.reward], job.rate, job.seed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	trainer, err := finetune.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := trainer.Run(t.Context(), small.iterations, nil); err != nil {
+		t.Fatal(err)
+	}
+	params := trainer.Net().Params()
+	params[len(params)-1] = float32(math.Inf(1))
+	if err := trainer.Save(filepath.Join(b.dir, job.file()+".checkpoint")); err != nil {
+		t.Fatal(err)
+	}
+	f, err := b.run(t.Context(), job, func(int) {})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before *finetune.Evaluation
+	for _, it := range f.History {
+		if it.Eval != nil {
+			before = it.Eval
+		}
+	}
+	if f.Diverged == "" || f.After != nil || !f.collapsed() || before == nil || f.Final != *before {
+		t.Errorf("diverged %q, final %+v, want %+v", f.Diverged, f.Final, before)
+	}
+}
+
+// What cannot be read is an error, and is not written over.
+func TestUnreadableCheckpoint(t *testing.T) {
+	b := testBench(t, small)
+	job := training{flowCPS, "glyph", 1e-3, 1}
+	checkpoint := filepath.Join(b.dir, job.file()+".checkpoint")
+	if err := os.Mkdir(checkpoint, 0o777); err != nil { // which root cannot read either
+		t.Fatal(err)
+	}
+	if _, err := b.run(t.Context(), job, func(int) {}); err == nil || !strings.Contains(err.Error(), checkpoint) {
+		t.Errorf("got %v", err)
+	}
+	os.Remove(checkpoint)
+	if err := os.WriteFile(checkpoint, []byte("damaged"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
+		t.Errorf("a damaged one: %v", err)
+	}
+}
+
 // No error but that of numbers is a result.
 func TestNotFinite(t *testing.T) {
 	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
@@ -155,7 +217,7 @@ func TestNotFinite(t *testing.T) {
 			t.Errorf("%v is of numbers", err)
 		}
 	}
-	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, finetune.ErrOffPolicy} {
+	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, sampler.ErrOffPolicy} {
 		if notFinite(err) {
 			t.Errorf("%v is not of numbers", err)
 		}

@@ -224,11 +224,16 @@ var committed = sync.OnceValue(func() (sums struct{ policy, judges string }) {
 	return sums
 })
 
+// version is that of all code between a configuration and its results. It changes with
+// them: what was found before is then of another run.
+const version = 1
+
 // String describes everything that a run is a function of, one field a line. A
 // checkpoint holds it, so that no run goes on with other settings.
 func (c Config) String() string {
 	var b strings.Builder
 	field := func(name string, value any) { fmt.Fprintf(&b, "%s: %T%+v\n", name, value, value) }
+	field("Version", version)
 	field("Seed", c.Seed)
 	field("Net", c.fingerprint())
 	field("Rule", c.Rule)

@@ -2,7 +2,6 @@ package finetune
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -13,10 +12,6 @@ import (
 	"cps/noise"
 	"cps/sampler"
 )
-
-// ErrOffPolicy reports a ratio that is not exactly 1 where the policy is the one that
-// drew the samples.
-var ErrOffPolicy = errors.New("the ratio is not 1 on policy")
 
 // A Trainer fine-tunes a network. It serves one goroutine at a time; several trainers
 // may run at once.
@@ -284,7 +279,7 @@ func (t *Trainer) improve(r *rollout, it *Iteration) error {
 			}
 			if n == 0 {
 				if it.OnPolicy = s.Deviation; s.Deviation != 0 {
-					return fmt.Errorf("%w, but off by %v", ErrOffPolicy, s.Deviation)
+					return fmt.Errorf("a ratio on policy is off by %v: %w", s.Deviation, sampler.ErrOffPolicy)
 				}
 			}
 			n++
@@ -468,7 +463,7 @@ func (t *Trainer) CheckOnPolicy(ctx context.Context) error {
 		return fmt.Errorf("finetune: %w", err)
 	}
 	if err := sampler.CheckOnPolicy(ctx, sampler.CPU{}, r.sampler, r.batch, r.run, r.model); err != nil {
-		return fmt.Errorf("finetune: %w: %w", ErrOffPolicy, err)
+		return fmt.Errorf("finetune: %w", err)
 	}
 	return nil
 }

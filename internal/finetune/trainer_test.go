@@ -210,7 +210,7 @@ func TestOffPolicyIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.net.Params()[0] += 1e-3
-	if err := tr.improve(r, new(Iteration)); !errors.Is(err, ErrOffPolicy) {
+	if err := tr.improve(r, new(Iteration)); !errors.Is(err, sampler.ErrOffPolicy) {
 		t.Errorf("improve: error %v", err)
 	}
 	old := r.model

@@ -64,6 +64,8 @@ func (p *Progress) Add(n int) {
 
 // Describe replaces what stands before the bar. Lines do not show it.
 func (p *Progress) Describe(text string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	if p.bar != nil {
 		p.bar.Describe(text)
 	}
