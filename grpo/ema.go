@@ -45,8 +45,8 @@ func (e EMA) Weight(step int) (float64, error) {
 // Average moves mean towards params by the weight of an optimiser step. A mean that
 // takes w = 1 is params to the bit. Errors are those of Weight, and mean is then
 // unchanged; it panics if lengths differ. It does not allocate. Sums are in the type
-// of the parameters, of which one that is not finite makes its mean so, for good: the
-// place to look for it is where the parameters are made.
+// of the parameters, of which one that is not finite makes its mean so, for good
+// unless w is 1: the place to look for it is where the parameters are made.
 func Average[T float32 | float64](mean, params []T, e EMA, step int) error {
 	if len(mean) != len(params) {
 		panic(panicLength)

@@ -16,7 +16,7 @@ var (
 	ErrSingular   = errors.New("a step is not finite")                  // in float64, or its weights in float32
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
-	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a ratio is not exactly 1
+	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )
 
 // A fault is an error of a kind whose own text says everything.

@@ -20,11 +20,15 @@ func train(ctx context.Context, w io.Writer) error {
 		return fmt.Errorf("-train writes to %s, so it must run in the root of the module: %w", dir, err)
 	}
 	start := time.Now()
-	critic, err := digits.TrainCritic(ctx, 0, 0, shown("critic"))
+	show, end := shown("critic")
+	critic, err := digits.TrainCritic(ctx, 0, 0, show)
+	end()
 	if err != nil {
 		return err
 	}
-	net, judge, err := digits.Train(ctx, digits.TrainConfig{}, shown("velocity and classifier"))
+	show, end = shown("velocity and classifier")
+	net, judge, err := digits.Train(ctx, digits.TrainConfig{}, show)
+	end()
 	if err != nil {
 		return err
 	}
@@ -39,18 +43,22 @@ func train(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// shown returns a function that shows the steps of a training.
-func shown(what string) func(step, of int, loss float64) {
-	var p *progress.Progress
+// shown returns a function that shows the steps of a training, and one that ends that.
+func shown(what string) (show func(step, of int, loss float64), end func()) {
+	var p *progress.Progress // once it is known of how many steps
 	done := 0
-	return func(step, of int, loss float64) {
+	show = func(step, of int, loss float64) {
 		if p == nil {
 			p = progress.New(os.Stderr, what, "steps", 0, of)
 		}
 		p.Describe(fmt.Sprintf("%s: loss %.4f", what, loss))
 		p.Add(step - done)
-		if done = step; step == of {
+		done = step
+	}
+	end = func() {
+		if p != nil {
 			p.End()
 		}
 	}
+	return show, end
 }

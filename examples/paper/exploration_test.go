@@ -79,7 +79,8 @@ func TestResidual(t *testing.T) {
 			x[i*digits.Dim+pixel] += float32(signal * m)
 		}
 	}
-	rms, se := l.residual(x, signal)
+	m := l.residual(x, signal)
+	rms, se := m.value, m.se
 	want := level / math.Sqrt(2*float64(len(l.classes)*len(mean)))
 	if math.Abs(rms-level) > 5*want || math.Abs(se/want-1) > 0.1 {
 		t.Errorf("residual %v ± %v, want %v ± %v", rms, se, level, want)

@@ -57,8 +57,8 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 			}
 		}
 	}
-	out.say("The MixGRPO window moves by one after every %d iterations. %d of the %d steps are stochastic and trained, with the same η at each, in two updates an iteration where the other arms have three: it explores less in all, and costs less.", mixInterval, mixSize, steps-1)
-	out.say("Rules that preserve coefficients and inject the same noise at every step are the same rule: those here differ in where along the run they explore. Flow-SDE leaves noise besides.")
+	out.say("The MixGRPO window moves by one after every %d iterations. Of the %d steps %d are stochastic and trained, with the same η at each, in two updates an iteration where the other arms have three: it explores less in all, and costs less.", mixInterval, steps-1, mixSize)
+	out.say("Rules that preserve coefficients and inject the same noise at every step are the same rule, as long as they do not turn the predicted noise around: those here differ in where along the run they explore. Flow-SDE leaves noise besides.")
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}

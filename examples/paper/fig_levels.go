@@ -49,7 +49,7 @@ func makeLevels(ctx context.Context, s *study, out *section) error {
 		{label: "Flow-CPS 0.9", rule: cps(0.9), points: line, ink: blue},
 		{label: "Flow-SDE 0.7", rule: sde(0.7), points: line, ink: orange},
 		{label: "Flow-SDE 0.9", rule: sde(0.9), points: line, ink: red},
-		{label: "Dance-SDE 0.3", rule: dance(0.3), points: line, ink: green},
+		{label: "Dance-SDE 0.3", rule: dance(0.3), points: line, ink: green, own: true},
 	}
 	a, err := drawLevels(ctx, s, out, rules)
 	if err != nil {
@@ -105,8 +105,8 @@ func makeOtherLevels(ctx context.Context, s *study, out *section) error {
 // levels are those of one rule.
 type levels struct {
 	noisy
-	audit          sampler.Audit
-	measured, errs []float64 // after each step; nil if blind
+	audit sampler.Audit
+	seen  []measured // after each step; nil if blind
 }
 
 // preserves reports whether every step leaves the noise of the schedule, to rounding.
@@ -135,8 +135,7 @@ func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]l
 				return nil, fmt.Errorf("%s: %w", r.label, err)
 			}
 			for i, step := range v.audit {
-				m, e := l.residual(x[i+1], step.To.Signal)
-				v.measured, v.errs = append(v.measured, m), append(v.errs, e)
+				v.seen = append(v.seen, l.residual(x[i+1], step.To.Signal))
 			}
 		}
 		all = append(all, v)
@@ -146,13 +145,13 @@ func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]l
 		for i, step := range v.audit {
 			m, e := any(""), any("")
 			if !r.blind {
-				m, e = v.measured[i], v.errs[i]
+				m, e = v.seen[i].value, v.seen[i].se
 			}
 			data.add(r.label, step.Step, step.Ideal, step.Level, m, e)
 		}
 		end, last := "", v.audit[len(v.audit)-1]
 		if !r.blind {
-			end = fmt.Sprintf("%.4f ± %.4f", v.measured[len(v.measured)-1], v.errs[len(v.errs)-1])
+			end = v.atEnd().text()
 		}
 		shown.add(r.label, v.preserves(), last.Level, math.Abs(last.Accumulated), end)
 	}
@@ -182,7 +181,7 @@ func (v levels) plot(left, right *plot.Plot, first bool) error {
 		excess = append(excess, plotter.XY{X: at, Y: step.Excess})
 		if !v.blind {
 			x = append(x, at)
-			y = append(y, sample{Mean: v.measured[i] - step.Ideal, Std: v.errs[i], N: 1})
+			y = append(y, sample{Mean: v.seen[i].value - step.Ideal, Std: v.seen[i].se, N: 1})
 		}
 	}
 	if first {
@@ -211,39 +210,28 @@ func (v levels) worst() float64 {
 	return worst
 }
 
+// atEnd is the level that is measured after the last step.
+func (v levels) atEnd() measured { return v.seen[len(v.seen)-1] }
+
 // judgeLevels judges what latents have at the end of a run: those of rules that preserve
-// coefficients no more noise than the ODE's, which is the first of all, those of the others more.
-// Whether the former have as much, neither more nor less, is asked besides.
+// coefficients no more noise than the ODE's (noMore), which is the first of all, those of the
+// others more. Whether the former have as much, neither more nor less, is asked besides.
 func judgeLevels(out *section, all []levels) {
-	n := len(all[0].measured) - 1
+	ode := all[0].atEnd()
 	for _, v := range all[1:] {
 		if v.blind {
 			continue
-		}
-		excess := func(factor float64) difference {
-			return difference{v.measured[n] - factor*all[0].measured[n], 2 * math.Hypot(v.errs[n], factor*all[0].errs[n])}
 		}
 		judge := out.judge
 		if v.own {
 			judge = out.ask
 		}
-		d := excess(1)
+		d := v.atEnd().less(ode)
 		if v.preserves() {
-			judge(excess(noMore).notPositive(), fmt.Sprintf("after the last step latents of %s have at most %g times the noise of the ODE's", v.label, noMore), "they differ by %+.4f, twice the standard error is %.4f", d.Value, d.Half)
-			out.ask(is(d.reaches0()), fmt.Sprintf("after the last step latents of %s have as much noise as the ODE's, neither more nor less, within the error bar", v.label), "%s", d.side())
+			judge(v.atEnd().atMost(ode), fmt.Sprintf("after the last step latents of %s have no more noise than the ODE's, that is at most %g times as much", v.label, noMore), "%s", v.atEnd().over(ode))
+			out.ask(is(d.reaches0()), fmt.Sprintf("after the last step latents of %s have as much noise as the ODE's, neither more nor less, within the error bar", v.label), "%s; %s", d.text(), d.side())
 		} else {
-			judge(d.positive(), fmt.Sprintf("after the last step latents of %s have more noise than the ODE's", v.label), "%+.4f, twice its standard error is %.4f", d.Value, d.Half)
+			judge(d.positive(), fmt.Sprintf("after the last step latents of %s have more noise than the ODE's", v.label), "%s", d.text())
 		}
 	}
-}
-
-// side says on which side of 0 a difference from the ODE lies.
-func (d difference) side() string {
-	switch d.positive() {
-	case agrees:
-		return "it differs upwards: there is more"
-	case differs:
-		return "it differs downwards: there is less"
-	}
-	return "no difference is measured"
 }

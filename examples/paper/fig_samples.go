@@ -4,8 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"math"
 	"path/filepath"
+	"strings"
 
 	"cps/internal/finetune"
 	"cps/internal/strips"
@@ -13,12 +13,8 @@ import (
 	"cps/schedule"
 )
 
-// What is asked of residual noise, in units of the ODE's: noMore is what still counts as
-// no more than that, residualRatio what Flow-SDE's must exceed.
-const (
-	noMore        = 1.25
-	residualRatio = 1.4
-)
+// residualRatio is what the residual noise of Flow-SDE must exceed, in units of the ODE's.
+const residualRatio = 1.4
 
 var samplesFigure = figure{
 	id:    "1",
@@ -44,35 +40,31 @@ func makeSamples(ctx context.Context, s *study, out *section) error {
 	}
 	data := table{columns: []string{"rule", "residual", "standard error", "ratio to the ODE", "median", "samples"}}
 	var rows []strips.Strip
-	var rms, se []float64
+	var all []measured
 	for _, r := range rules {
 		x, err := l.latents(ctx, schedule.Linear(steps), r.rule)
 		if err != nil {
 			return err
 		}
-		m, e := l.residual(x[steps], 1)
-		rms, se = append(rms, m), append(se, e)
-		data.add(r.label, m, e, m/rms[0], l.median(x[steps]), len(l.classes))
-		rows = append(rows, strips.Strip{Label: r.label, Remark: fmt.Sprintf("residual noise %.4f", m), Images: l.show(x[steps], 2)})
+		m := l.residual(x[steps], 1)
+		all = append(all, m)
+		data.add(r.label, m.value, m.se, m.value/all[0].value, l.median(x[steps]), len(l.classes))
+		rows = append(rows, strips.Strip{Label: r.label, Remark: fmt.Sprintf("residual noise %.4f", m.value), Images: l.show(x[steps], 2)})
 	}
 	out.table = data
 	out.say("Residual noise is the root mean square of the deviations on the pixels that hardly vary in the data, over %d samples of %d steps from the same initial noise.", len(l.classes), steps)
 	out.say("The root mean square is over all samples, and the few with a stroke on these pixels, as there are in the data, make much of it. The median over samples, the noise of a usual sample, leaves them out.")
 
-	excess := func(a int, factor float64) difference {
-		return difference{rms[a] - factor*rms[0], 2 * math.Hypot(se[a], factor*se[0])}
-	}
-	out.judge(excess(1, noMore).notPositive(), fmt.Sprintf("Flow-CPS at η 0.9 leaves at most %g times the residual noise of the ODE", noMore),
-		"Flow-CPS %.4f ± %.4f, ODE %.4f ± %.4f", rms[1], se[1], rms[0], se[0])
+	ode, preserved, noisy := all[0], all[1], all[2]
+	out.judge(preserved.atMost(ode), fmt.Sprintf("Flow-CPS at η 0.9 leaves no more residual noise than the ODE, that is at most %g times as much", noMore),
+		"Flow-CPS %s, ODE %s, that is %s", preserved.text(), ode.text(), preserved.over(ode))
 	out.key()
-	d := excess(1, 1)
-	out.ask(is(d.reaches0()), "Flow-CPS at η 0.9 leaves as much residual noise as the ODE, neither more nor less, within the error bar",
-		"the difference is %+.4f, twice its standard error %.4f; %s", d.Value, d.Half, d.side())
+	d := preserved.less(ode)
+	out.ask(is(d.reaches0()), "Flow-CPS at η 0.9 leaves as much residual noise as the ODE, neither more nor less, within the error bar", "%s; %s", d.text(), d.side())
 	out.key()
-	out.judge(excess(2, 1).positive(), "Flow-SDE at η 0.9 leaves more residual noise than the ODE", "%.4f ± %.4f", rms[2], se[2])
-	ratio := rms[2] / rms[0]
-	out.ask(excess(2, residualRatio).positive(), fmt.Sprintf("Flow-SDE at η 0.9 leaves at least %.1f times the residual noise of the ODE", residualRatio),
-		"%.4f ± %.4f, which is %.1f ± %.1f times the ODE's", rms[2], se[2], ratio, 2*ratio*math.Hypot(se[2]/rms[2], se[0]/rms[0]))
+	out.judge(noisy.less(ode).positive(), "Flow-SDE at η 0.9 leaves more residual noise than the ODE", "%s, against %s", noisy.text(), ode.text())
+	out.ask(noisy.less(ode.times(residualRatio)).positive(), fmt.Sprintf("Flow-SDE at η 0.9 leaves at least %.1f times the residual noise of the ODE", residualRatio),
+		"%s, which is %s", noisy.text(), noisy.over(ode))
 	out.key()
 
 	err = finetune.WriteFile(filepath.Join(s.out, out.png()), func(w io.Writer) error {
@@ -112,42 +104,35 @@ func makeRising(ctx context.Context, s *study, out *section) error {
 		shown.columns = append(shown.columns, fmt.Sprintf("η %.1f", eta))
 	}
 	var rows []strips.Strip
-	var rms, se []float64 // of Flow-SDE, by eta
-	var last, lastError []float64
-	var rises []outcome // of Flow-SDE, from eta to eta
+	noise := make([][]measured, len(families))
 	for i, f := range families {
 		line := []any{f.label}
-		for k, eta := range etas {
+		for _, eta := range etas {
 			x, err := l.latents(ctx, schedule.Linear(steps), f.rule(eta))
 			if err != nil {
 				return err
 			}
-			m, e := l.residual(x[steps], 1)
-			if i == 0 {
-				if k > 0 {
-					rises = append(rises, difference{m - rms[k-1], 2 * math.Hypot(e, se[k-1])}.positive())
-				}
-				rms, se = append(rms, m), append(se, e)
-			}
-			data.add(f.label, eta, m, e)
-			line = append(line, fmt.Sprintf("%.4f ± %.4f", m, e))
-			rows = append(rows, strips.Strip{Label: fmt.Sprintf("%s, %.1f", f.label, eta), Remark: fmt.Sprintf("residual noise %.4f", m), Images: l.show(x[steps], 1)})
-			if eta == etas[len(etas)-1] {
-				last, lastError = append(last, m), append(lastError, e)
-			}
+			m := l.residual(x[steps], 1)
+			noise[i] = append(noise[i], m)
+			data.add(f.label, eta, m.value, m.se)
+			line = append(line, m.text())
+			rows = append(rows, strips.Strip{Label: fmt.Sprintf("%s, %.1f", f.label, eta), Remark: fmt.Sprintf("residual noise %.4f", m.value), Images: l.show(x[steps], 1)})
 		}
 		shown.add(line...)
 	}
 	out.table = shown
 	out.say("We read Eq. 28, the modified coefficient, in two ways, η√s and ηs; both are shown.")
 
-	out.judge(allOf(rises...), "the noise of Flow-SDE rises with η", "%.4f", rms)
-	gap := func(a, b int) difference {
-		return difference{last[a] - last[b], 2 * math.Hypot(lastError[a], lastError[b])}
+	var rises []outcome
+	for k := range etas[1:] {
+		rises = append(rises, noise[0][k+1].less(noise[0][k]).positive())
 	}
-	out.ask(gap(0, 1).positive(), "at η 0.9 the modified SDE leaves less than Flow-SDE", "%.4f and %.4f, against %.4f", last[1], last[2], last[0])
-	out.ask(gap(1, 3).positive(), "at η 0.9 the modified SDE with η√s leaves more than Flow-CPS", "%.4f against %.4f", last[1], last[3])
-	out.ask(gap(2, 3).positive(), "at η 0.9 the modified SDE with ηs leaves more than Flow-CPS", "%.4f against %.4f", last[2], last[3])
+	out.judge(allOf(rises...), "the noise of Flow-SDE rises with η, from each to the next", "%s", strings.Join(each(noise[0], measured.text), ", "))
+	last := each(noise, func(m []measured) measured { return m[len(m)-1] })
+	sde, root, level, cps := last[0], last[1], last[2], last[3]
+	out.ask(sde.less(root).positive(), "at η 0.9 the modified SDE with η√s leaves less than Flow-SDE", "%s against %s", root.text(), sde.text())
+	out.ask(root.less(cps).positive(), "at η 0.9 the modified SDE with η√s leaves more than Flow-CPS", "%s against %s", root.text(), cps.text())
+	out.ask(level.less(cps).positive(), "at η 0.9 the modified SDE with ηs leaves more than Flow-CPS", "%s against %s", level.text(), cps.text())
 
 	err = finetune.WriteFile(filepath.Join(s.out, out.png()), func(w io.Writer) error {
 		return strips.Encode(w, fmt.Sprintf("η rises, %d steps from the same initial noise", steps), "residual noise: on the pixels that hardly vary in the data, root mean square", rows)

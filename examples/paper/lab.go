@@ -63,14 +63,14 @@ func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampl
 }
 
 // residual returns the root mean square, over samples and the pixels that hardly vary in
-// the data, of what differs from their mean times a signal; and its standard error. At a
+// the data, of what differs from their mean times a signal. At a
 // point of a run it is the noise level of the latent, measured, and at the end the noise
 // that is left, for there the latent is signal·mean + noise·N(0, 1) to within the 0.016
 // by which the pixels do vary.
-func (l *lab) residual(x []float32, signal float64) (rms, se float64) {
+func (l *lab) residual(x []float32, signal float64) measured {
 	s := sampleOf(l.squares(x, signal))
-	rms = math.Sqrt(s.Mean)
-	return rms, s.se() / (2 * rms) // the derivative of the root
+	rms := math.Sqrt(s.Mean)
+	return measured{rms, s.se() / (2 * rms)} // the derivative of the root
 }
 
 // median returns the median over samples of their root mean square, at the end of a run.

@@ -249,12 +249,12 @@ func (s *study) head(p *printer) error {
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
 	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of what the claim says, 0 where it names no number; *cannot say*, that it does not. Claims of several differences hold if all do, and do not if one does not. " +
-		"Two kinds are judged otherwise: *as much, within the error bar* holds where the interval reaches 0, as a wide one does more easily; and of bands it is counted at how many evaluations those of one standard deviation do not overlap, and asked on which side the mean at the end is. " +
+		"Two kinds are judged otherwise. *As much, within the error bar* holds where the interval reaches 0, as a wide one does more easily. Of bands, one standard deviation to either side, it is counted at how many evaluations they do not overlap; that an arm ends at least as high with its band above on the way and nowhere below agrees if the bands lie so and the mean at the end is at least as high, differs if they do not or the end is measurably lower, and cannot be said otherwise. " +
 		"A *check* is of a formula, and measures nothing. " +
-		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs.")
+		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs, and of those of several differences more.")
 	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam (the arm with a window trains less, as is said there); log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
-	p.line("* The ODE is evaluated at the start and after every %s with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval.", count(s.every, "iteration"), s.samples)
-	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, which are not used for anything else: the same budget for all. The noise of evaluations is that of the results. A rate with which any of them collapses is not chosen, unless all rates do. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
+	p.line("* The ODE is evaluated at the start and after every %s with %d samples of each digit, from noise that is the same for all trainings. ± is one standard deviation over seeds, in verdicts half a 95 %% interval; of noise levels it is one standard error over samples, in verdicts on differences and ratios two.", count(s.every, "iteration"), s.samples)
+	p.line("* The learning rate of every arm and reward is the best of %s, by the mean reward of the ODE over a run, on %d held-out seeds, whose trainings count in no comparison of arms: the same budget for all. The noise of evaluations is that of the results. A rate with which any of them collapses is not chosen, unless all rates do. The arms with KL take the rate of the arm that they vary. A choice at the edge of the grid is marked in the table at the end of the page.", rateList(s.rates), s.tuningSeeds)
 	p.line("* Flow-CPS has the paper's η 0.9, Flow-SDE Flow-GRPO's 0.7 and, for comparison, 0.9, Dance-SDE DanceGRPO's 0.3.")
 	p.line("* Rewards: *glyph* is the correlation with the digit in a printed font and *holes* whether strokes have the right topology, both verifiable as OCR and counting are; *taste* is a network that was taught preferences between damaged digits, and sees noise as PickScore and HPS do. It gives real images 1 on the average, and a policy can get more by hacking it.")
 	p.line("* Accuracy is that of a classifier of real digits, diversity the mean distance to the nearest other sample of the digit, residual the noise on the pixels that hardly vary in the data. All are of the ODE's samples. A run collapsed if its numbers outgrew their type, or if at the end accuracy is below %g, the residual above %g, or the reward below that at the start. It counts in all means; one whose numbers outgrew their type counts with its last evaluation, and what is not known of it is left out of means, which then say how many runs they are of.\n", leastAccuracy, mostResidual)
@@ -277,18 +277,31 @@ func count(n int, thing string) string {
 	return fmt.Sprintf("%d %ss", n, thing)
 }
 
-// atEdges counts the chosen learning rates that are the lowest and the highest tried, and
-// all chosen.
+// edge says whether the rate of t is the lowest that was tried (-1) or the highest (1), so
+// that one beyond may be better. One that was chosen for want of a better is neither.
+func (s *study) edge(t trial) int {
+	switch {
+	case len(s.rates) == 1 || t.collapsed():
+		return 0
+	case t.rate == s.rates[0]:
+		return -1
+	case t.rate == s.rates[len(s.rates)-1]:
+		return 1
+	}
+	return 0
+}
+
+// atEdges counts the chosen learning rates at the edges of the grid, and all chosen.
 func (s *study) atEdges() (low, high, of int) {
 	for _, t := range s.trials {
 		if !t.chosen {
 			continue
 		}
 		of++
-		switch t.rate {
-		case s.rates[0]:
+		switch s.edge(t) {
+		case -1:
 			low++
-		case s.rates[len(s.rates)-1]:
+		case 1:
 			high++
 		}
 	}
@@ -312,19 +325,22 @@ func (s *study) foot(p *printer) {
 		row := s.trials[i:][:len(s.rates)]
 		best := slices.IndexFunc(row, func(t trial) bool { return t.chosen })
 		edge := ""
-		if len(row) > 1 && (best == 0 || best == len(row)-1) {
-			edge = ", at the edge"
-		}
-		if math.IsInf(row[best].score.Mean, -1) {
+		switch {
+		case row[best].collapsed():
 			edge = ", for want of a better"
+		case s.edge(row[best]) != 0:
+			edge = ", at the edge"
 		}
 		p.line("| %s | %s | %s | %g%s |", row[0].arm, row[0].reward, strings.Join(each(row, trial.text), " | "), row[best].rate, edge)
 	}
 	p.line("\nData: [rates.csv](rates.csv), and every training in [runs.csv](runs.csv).")
 }
 
+// collapsed reports whether a trial of the rate collapsed.
+func (t trial) collapsed() bool { return math.IsInf(t.score.Mean, -1) }
+
 func (t trial) text() string {
-	if math.IsInf(t.score.Mean, -1) {
+	if t.collapsed() {
 		return "collapsed"
 	}
 	return fmt.Sprintf("%.3f", t.score.Mean)

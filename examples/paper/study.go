@@ -112,7 +112,7 @@ func (s *study) choose(w want) {
 			scores = append(scores, score)
 		}
 		t := trial{arm: w.name, reward: w.reward, rate: rate, score: sampleOf(scores)}
-		if math.IsInf(t.score.Mean, -1) {
+		if t.collapsed() {
 			t.score.Std = 0
 		}
 		if best < 0 || t.score.Mean > s.trials[best].score.Mean {

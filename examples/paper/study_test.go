@@ -49,13 +49,20 @@ func TestChoose(t *testing.T) {
 	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "collapsed" {
 		t.Errorf("the score of a rate that collapsed is %v, %q", x, s.trials[3].text())
 	}
-	for k, want := range [4][2]int{{1, 0}, {0, 0}, {0, 0}, {0, 1}} {
+	edges := func(k, wantLow, wantHigh int) {
+		t.Helper()
 		s.trials[1].chosen, s.trials[k].chosen = false, true
-		if low, high, of := s.atEdges(); low != want[0] || high != want[1] || of != 1 {
+		if low, high, of := s.atEdges(); low != wantLow || high != wantHigh || of != 1 {
 			t.Errorf("rate %d chosen: %d of %d at the lowest, %d at the highest", k, low, of, high)
 		}
 		s.trials[k].chosen, s.trials[1].chosen = false, true
 	}
+	edges(0, 1, 0)
+	edges(1, 0, 0)
+	edges(2, 0, 0)
+	edges(3, 0, 0) // for want of a better
+	s.trials[3].score.Mean = 9
+	edges(3, 0, 1)
 	// An arm that takes another's rate, on the seeds of results.
 	runs := s.runs(want{flowCPS.penalised(), "glyph"})
 	if len(runs) != 3 || runs[0].rate != 2 || runs[0].seed != 1 || runs[2].seed != 3 {
@@ -160,6 +167,9 @@ func TestFigures(t *testing.T) {
 			arms[w.name] = w.arm
 		}
 	}
+	if places := steps - 1 - mixSize + 1; full.iterations != places*mixInterval {
+		t.Errorf("a run of %d iterations does not visit %d places for %d each", full.iterations, places, mixInterval)
+	}
 	if len(arms) != 24 {
 		t.Errorf("%d arms", len(arms))
 	}
@@ -187,5 +197,31 @@ func TestFailure(t *testing.T) {
 	}
 	if err := s.do(ctx, "trainings", jobs[:1]); !errors.Is(err, context.Canceled) {
 		t.Errorf("interrupted: %v", err)
+	}
+}
+
+// What is known is not done again: where everything is, a context that is done stops nothing.
+func TestKnown(t *testing.T) {
+	s := fakeStudy(small, 1)
+	var err error
+	if s.bench, err = newBench(small, t.TempDir()); err != nil {
+		t.Fatal(err)
+	}
+	jobs := []training{{flowCPS, "glyph", 1e-3, 1}, {flowSDE, "glyph", 1e-3, 1}}
+	if err := s.do(t.Context(), "trainings", jobs); err != nil {
+		t.Fatal(err)
+	}
+	again := fakeStudy(small, 1)
+	again.bench = s.bench
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := again.do(stopped, "trainings", jobs); err != nil {
+		t.Fatal(err)
+	}
+	for _, job := range jobs {
+		sameFinding(t, again.findings[job.file()], s.findings[job.file()])
+	}
+	if err := again.do(stopped, "trainings", []training{{flowCPS, "glyph", 2e-3, 1}}); !errors.Is(err, context.Canceled) {
+		t.Errorf("what is not known: %v", err)
 	}
 }

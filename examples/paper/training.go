@@ -37,7 +37,7 @@ type finding struct {
 	History    []finetune.Iteration
 	Final      finetune.Evaluation // by the ODE, after the last iteration
 	After      *after              `json:",omitempty"` // nil if the run diverged
-	Diverged   string              // the error that ended the run early; Final is then the last evaluation before
+	Diverged   string              // the error that ended the run, or its judgement; Final is then the last evaluation before
 	Timing     finetune.Timing     // of the last process that worked on it
 }
 
@@ -170,9 +170,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 			return nil, err
 		}
 		return nil, err
-	case errors.Is(err, sampler.ErrOffPolicy):
-		return nil, fmt.Errorf("%s: %w", t.file(), err)
-	case err != nil && !notFinite(err):
+	case err != nil && !notFinite(err): // among them sampler.ErrOffPolicy
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil:
 		f.Diverged = err.Error()
@@ -186,7 +184,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 			return nil, err
 		}
 		if err = b.judge(ctx, trainer, f); err != nil && notFinite(err) {
-			f.Diverged, f.After = err.Error(), nil // the last update did it
+			f.Diverged = err.Error() // the last update did it
 		}
 	}
 	if f.Diverged != "" {
@@ -229,9 +227,11 @@ func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding
 	return nil
 }
 
-// judge evaluates the trained network.
-func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) (err error) {
-	if f.Final, err = trainer.Evaluate(ctx); err != nil {
+// judge evaluates the trained network. What it does is part of what finetune's version
+// numbers.
+func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) error {
+	final, err := trainer.Evaluate(ctx)
+	if err != nil {
 		return err
 	}
 	a := &after{Others: map[string]float64{}}
@@ -248,7 +248,7 @@ func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding
 		a.Others[name] = sampleOf(scores).Mean
 	}
 	a.Novelty = digits.Novelty(x, b.data)
-	f.After = a
+	f.Final, f.After = final, a
 	return nil
 }
 

@@ -29,8 +29,8 @@ func testBench(t *testing.T, b budget) *bench {
 	return w
 }
 
-// A training that is interrupted and goes on finds what it would have found, to the bit;
-// one that is done is not done again.
+// A training that is interrupted and goes on finds what it would have found, to the bit,
+// and that is known from then on.
 func TestResume(t *testing.T) {
 	job := training{flowCPS.penalised(), "glyph", 1e-3, 3}
 	want, err := testBench(t, small).run(t.Context(), job, func(int) {})

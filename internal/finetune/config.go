@@ -224,8 +224,9 @@ var committed = sync.OnceValue(func() (sums struct{ policy, judges string }) {
 	return sums
 })
 
-// version is that of all code between a configuration and its results. It changes with
-// them: what was found before is then of another run.
+// version is that of all code between a configuration and what is kept of its run, here and
+// in examples/paper. It changes with the results: what was found before is then of another
+// run.
 const version = 1
 
 // String describes everything that a run is a function of, one field a line. A

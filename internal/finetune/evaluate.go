@@ -4,7 +4,9 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"slices"
 
+	"cps/grpo"
 	"cps/internal/digits"
 	"cps/noise"
 	"cps/sampler"
@@ -25,7 +27,8 @@ func (t *Trainer) Evaluate(ctx context.Context) (Evaluation, error) {
 	return t.EvaluateRule(ctx, sampler.FlowODE{})
 }
 
-// EvaluateRule is Evaluate with a rule in all steps instead of the ODE.
+// EvaluateRule is Evaluate with a rule in all steps instead of the ODE. A reward that is not
+// finite is an error (grpo.ErrNotFinite).
 func (t *Trainer) EvaluateRule(ctx context.Context, rule sampler.Rule) (Evaluation, error) {
 	x, classes, err := t.Samples(ctx, rule, t.config.Samples)
 	if err != nil {
@@ -33,6 +36,9 @@ func (t *Trainer) EvaluateRule(ctx context.Context, rule sampler.Rule) (Evaluati
 	}
 	rewards := make([]float64, len(classes))
 	t.config.Reward.Score(rewards, x, classes)
+	if i := slices.IndexFunc(rewards, notFinite); i >= 0 {
+		return Evaluation{}, fmt.Errorf("finetune: evaluation: reward %v of sample %d: %w", rewards[i], i, grpo.ErrNotFinite)
+	}
 	e, err := Measure(x, classes)
 	mean, std := meanStd(rewards)
 	e.Reward, e.Error = mean, std/math.Sqrt(float64(len(rewards)))
@@ -96,6 +102,8 @@ func Measure(x []float32, classes []int) (Evaluation, error) {
 	}
 	return e, nil
 }
+
+func notFinite(x float64) bool { return math.IsNaN(x) || math.IsInf(x, 0) }
 
 // meanStd returns the mean and the sample standard deviation.
 func meanStd(x []float64) (mean, std float64) {

@@ -19,14 +19,14 @@ type Progress struct {
 	what, unit string
 	bar        *progressbar.ProgressBar // nil: lines
 
-	mu         sync.Mutex
-	start      time.Time
-	said       time.Time // when the last line was written
-	done, left int
+	mu          sync.Mutex
+	start       time.Time
+	said        time.Time // when the last line was written
+	added, left int       // units since New, and that were to do then
 }
 
-// New begins to show, on w, how far work is that has done of total units behind it, named
-// by what and unit, as in "training" and "iterations".
+// New shows on w the progress of work of which done of total units are behind it, named by
+// what and unit, as in "training" and "iterations".
 func New(w io.Writer, what, unit string, done, total int) *Progress {
 	return start(w, isTerminal(w), what, unit, done, total)
 }
@@ -51,12 +51,12 @@ const lineEvery = time.Minute
 func (p *Progress) Add(n int) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	p.done += n
+	p.added += n
 	if p.bar != nil {
 		p.bar.Add(n)
 		return
 	}
-	if now := time.Now(); now.Sub(p.said) >= lineEvery && p.done < p.left {
+	if now := time.Now(); now.Sub(p.said) >= lineEvery && p.added < p.left {
 		p.said = now
 		p.line()
 	}
@@ -83,7 +83,7 @@ func (p *Progress) End() {
 }
 
 func (p *Progress) line() {
-	fmt.Fprintf(p.w, "%s: %d of %d %s done in %.1f s\n", p.what, p.done, p.left, p.unit, time.Since(p.start).Seconds())
+	fmt.Fprintf(p.w, "%s: %d of %d %s done in %.1f s\n", p.what, p.added, p.left, p.unit, time.Since(p.start).Seconds())
 }
 
 // isTerminal reports whether a person reads what is written to w.

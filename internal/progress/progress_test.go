@@ -70,8 +70,8 @@ func TestConcurrent(t *testing.T) {
 		}
 		workers.Wait()
 		p.End()
-		if p.done != 400 {
-			t.Errorf("counted %d of 400", p.done)
+		if p.added != 400 {
+			t.Errorf("counted %d of 400", p.added)
 		}
 	}
 }
