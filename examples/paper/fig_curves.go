@@ -55,6 +55,7 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 			addCurveRows(&data, a, reward, "ODE", byODE)
 			s.addArm(&out.table, a, reward)
 		}
+		left.X.Max = right.X.Max // the last iteration begins one before the end
 		legendAbove(left, len(arms))
 		legendAbove(right, len(arms))
 		panels = append(panels, []*plot.Plot{left, right})
