@@ -73,6 +73,22 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 	return out.saveData(data)
 }
 
+// odePanel draws the reward curves of arms by the ODE, and adds their points to data and the
+// arms to the table.
+func (s *study) odePanel(out *section, data *table, reward string, arms []arm) (*plot.Plot, error) {
+	p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
+	for _, a := range arms {
+		c := s.byODE(s.found(a, reward))
+		if err := addCurve(p, a.label, c, a.ink, false); err != nil {
+			return nil, err
+		}
+		addCurveRows(data, a, reward, "ODE", c)
+		s.addArm(&out.table, a, reward)
+	}
+	legendAbove(p, len(arms))
+	return p, nil
+}
+
 func curveTable() table {
 	return table{columns: []string{"arm", "reward", "kind", "iteration", "mean", "std", "seeds"}}
 }

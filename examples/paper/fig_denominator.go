@@ -27,16 +27,10 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 	out.table = armTable()
 	var panels []*plot.Plot
 	for _, reward := range denominatorRewards {
-		p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
-		for _, a := range arms {
-			c := s.byODE(s.found(a, reward))
-			if err := addCurve(p, a.label, c, a.ink, false); err != nil {
-				return err
-			}
-			addCurveRows(&data, a, reward, "ODE", c)
-			s.addArm(&out.table, a, reward)
+		p, err := s.odePanel(out, &data, reward, arms)
+		if err != nil {
+			return err
 		}
-		legendAbove(p, len(arms))
 		panels = append(panels, p)
 		d := s.differ(arms[0], arms[1], reward, s.area)
 		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())

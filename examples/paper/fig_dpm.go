@@ -40,17 +40,10 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 	out.table = armTable()
 	var panels []*plot.Plot
 	for _, reward := range dpmRewards {
-		p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
-		for _, a := range arms {
-			f := s.found(a, reward)
-			c := s.byODE(f)
-			if err := addCurve(p, a.label, c, a.ink, false); err != nil {
-				return err
-			}
-			addCurveRows(&data, a, reward, "ODE", c)
-			s.addArm(&out.table, a, reward)
+		p, err := s.odePanel(out, &data, reward, arms)
+		if err != nil {
+			return err
 		}
-		legendAbove(p, len(arms))
 		panels = append(panels, p)
 		for _, a := range arms[:2] {
 			d := s.differ(a, dpmPlus, reward, s.area)
