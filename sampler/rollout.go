@@ -107,7 +107,8 @@ func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tra
 // CheckOnPolicy replays t with the model that made it and returns an error that
 // names the first transition and row whose sum of squares is not the stored one to
 // the bit (ErrOffPolicy). A trainer calls it once at start-up: it finds dropout, a
-// batch-dependent model, a wrong time or storage type before they bias the ratio.
+// batch-dependent model, a wrong time or storage type before they bias the ratio. The
+// noise is not drawn again: what it was is in the latents.
 // Other errors are as for Replay.
 func CheckOnPolicy[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
 	if err := t.check(s, b); err != nil {

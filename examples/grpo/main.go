@@ -61,8 +61,10 @@ func run(ctx context.Context, o options, w io.Writer) error {
 
 func finetuned(ctx context.Context, o options, w io.Writer) error {
 	trainers := make([]*finetune.Trainer, o.seeds)
-	if err := os.MkdirAll(o.out, 0o777); err != nil {
-		return err
+	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before there is something to lose
+		if err := os.MkdirAll(dir, 0o777); err != nil {
+			return err
+		}
 	}
 	for k := range trainers {
 		var err error
@@ -168,6 +170,16 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	t, err := finetune.New(c)
 	if err != nil {
 		return nil, usageError{err}
+	}
+	if o.resume {
+		return t, nil
+	}
+	// The run that is there may have been meant to go on.
+	switch err := os.Rename(o.checkpoint(k), o.checkpoint(k)+".previous"); {
+	case err == nil:
+		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint of the run before is kept as %s.previous\n", c.Seed, o.checkpoint(k))
+	case !errors.Is(err, os.ErrNotExist):
+		return nil, err
 	}
 	return t, nil
 }

@@ -352,3 +352,28 @@ func TestInterrupted(t *testing.T) {
 		t.Errorf("the run that went on ended elsewhere, or %v", err)
 	}
 }
+
+// A run that starts anew where there is one keeps its checkpoint.
+func TestPrevious(t *testing.T) {
+	dir := t.TempDir()
+	short := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 1 -iterations 1 -out " + dir)
+	read := func(name string) string {
+		t.Helper()
+		b, err := os.ReadFile(filepath.Join(dir, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(b)
+	}
+	if out, err := command(t, short...).CombinedOutput(); err != nil || strings.Contains(string(out), "previous") {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	first := read("seed-1.checkpoint")
+	out, err := command(t, append(short, "-rate", "1e-3")...).CombinedOutput()
+	if err != nil || !strings.Contains(string(out), "seed 1: starting anew; the checkpoint of the run before is kept as "+filepath.Join(dir, "seed-1.checkpoint.previous")) {
+		t.Errorf("%v\n%s", err, out)
+	}
+	if read("seed-1.checkpoint.previous") != first || read("seed-1.checkpoint") == first {
+		t.Error("the first run's checkpoint is not the previous one")
+	}
+}

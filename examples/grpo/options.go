@@ -62,7 +62,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered of a prompt, over iterations; 0: those of the iteration")
 	f.Float64Var(&c.Rate, "rate", 5e-4, "learning `rate`")
 	f.IntVar(&c.Epochs, "epochs", 1, "inner `epochs` of an iteration")
-	f.StringVar(&batch, "minibatch", "0:3", "`ROWS:STEPS` of a minibatch; 0: all")
+	f.StringVar(&batch, "minibatch", "0:3", "rows and trained steps of a minibatch, `ROWS:STEPS`, where 0 is all of them")
 	f.Float64Var(&c.Stop.Target, "stop", 0, "approximate `KL` that ends the inner epochs; 0: none")
 	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the average of the weights that is evaluated; 0: none")
 	f.IntVar(&c.Samples, "samples", 20, "`number` of samples of each digit in an evaluation")

@@ -26,10 +26,18 @@ var ablationEtas = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, etaCPS, 1}
 func ablations() []arm {
 	return each(ablationEtas, func(eta float64) arm {
 		a := ablation(eta)
-		// From light to dark.
-		a.ink = color.RGBA{uint8(200 - 180*eta), uint8(215 - 150*eta), uint8(235 - 80*eta), 255}
+		a.ink = between(eta, color.RGBA{95, 25, 140, 255}, color.RGBA{0, 150, 140, 255}, color.RGBA{225, 120, 10, 255})
 		return a
 	})
+}
+
+// between returns the colour at x in [0, 1] on the way over three.
+func between(x float64, a, b, c color.RGBA) color.RGBA {
+	if x > 0.5 {
+		a, b, x = b, c, x-0.5
+	}
+	mix := func(u, v uint8) uint8 { return uint8(float64(u) + 2*x*(float64(v)-float64(u))) }
+	return color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
 }
 
 func makeAblation(_ context.Context, s *study, out *section) error {
@@ -98,4 +106,5 @@ func (s *study) askBest(out *section, arms []arm, paper int, reward string) {
 		}
 	}
 	out.ask(allOf(outcomes...), fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "%s", strings.Join(evidence, "; "))
+	out.key()
 }

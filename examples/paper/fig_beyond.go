@@ -51,7 +51,11 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 		for _, a := range arms[1:] {
 			d := s.differ(arms[0], a, reward, s.area)
-			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal mean equivalent η", reward, arms[0].label, a.label), "%s", d.text())
+			claim := fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal mean equivalent η", reward, arms[0].label, a.label)
+			if a.window != nil {
+				claim = fmt.Sprintf("%s: %s is higher in all trained steps than in a MixGRPO window, which explores less in all, on the average of the run", reward, arms[0].label)
+			}
+			out.ask(d.positive(), claim, "%s", d.text())
 			if a.name == arms[1].name {
 				out.key() // the rules of the paper
 			}
@@ -168,20 +172,28 @@ func makeGap(_ context.Context, s *study, out *section) error {
 var hackingFigure = figure{
 	id:    "hacking",
 	title: "Reward hacking, with and without KL",
-	paper: beyond + " The reward that is trained rises on, while what it stands for may fall: here the probability that an independent classifier sees the digit, and the distance to the nearest real image.",
+	paper: beyond + " The reward that is trained rises on, while what it stands for may fall: here the accuracy of an independent classifier, the probability that it gives the digit (the reward *class*), and the distance to the nearest real image.",
 	wants: func() ([]want, error) { return wants(hackingRewards, othersArms()...), nil },
 	make:  makeHacking,
 }
 
 var hackingRewards = []string{"taste"}
 
-func makeHacking(_ context.Context, s *study, out *section) error {
-	data := table{columns: []string{"arm", "reward", "iteration", "reward by the ODE", "accuracy", "accuracy std", "diversity", "seeds"}}
+func makeHacking(ctx context.Context, s *study, out *section) error {
+	data := table{columns: []string{"arm", "reward", "iteration", "reward by the ODE", "accuracy", "accuracy std", "diversity", "seeds", "class", "distance to the data"}}
 	out.table = table{columns: []string{"reward", "arm", "ODE, end", "accuracy", "class", "holes", "distance to the data"}}
 	var panels []*plot.Plot
 	for _, reward := range hackingRewards {
 		left := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
 		right := newPanel("accuracy of an independent classifier", "iteration", "accuracy")
+		start, err := s.bench.untrained(ctx, training{flowCPS, reward, s.rates[0], 1})
+		if err != nil {
+			return err
+		}
+		row := func(label string, f []*finding) []any {
+			return []any{reward, label, values(f, final), values(f, accuracy), values(f, other("class")), values(f, other("holes")), values(f, novelty)}
+		}
+		out.table.add(row("before", []*finding{start})...)
 		for _, a := range othersArms() {
 			f := s.found(a, reward)
 			c, d := s.byODE(f), s.diversities(f)
@@ -193,7 +205,14 @@ func makeHacking(_ context.Context, s *study, out *section) error {
 					}
 					return f.Final.Accuracy
 				}))
-				data.add(a.label, reward, int(x), c.y[i].Mean, acc.y[i].Mean, acc.y[i].Std, d[i].Mean, d[i].N)
+				class, away := any(""), any("") // known before and after
+				switch i {
+				case 0:
+					class, away = other("class")(start), novelty(start)
+				case len(c.x) - 1:
+					class, away = values(f, other("class")).Mean, values(f, novelty).Mean
+				}
+				data.add(a.label, reward, int(x), c.y[i].Mean, acc.y[i].Mean, acc.y[i].Std, d[i].Mean, d[i].N, class, away)
 			}
 			if err := addCurve(left, a.label, c, a.ink, a.beta > 0); err != nil {
 				return err
@@ -201,13 +220,21 @@ func makeHacking(_ context.Context, s *study, out *section) error {
 			if err := addCurve(right, a.label, acc, a.ink, a.beta > 0); err != nil {
 				return err
 			}
-			out.table.add(reward, a.label, values(f, final), values(f, accuracy), values(f, other("class")), values(f, other("holes")), values(f, novelty))
+			out.table.add(row(a.label, f)...)
 		}
 		legendAbove(left, 4)
 		legendBelow(right, 4)
 		panels = append(panels, left, right)
 		for _, a := range []arm{flowCPS, flowSDE} {
-			d := s.differ(a, a.penalised(), reward, novelty)
+			f := s.found(a, reward)
+			since := func(value func(*finding) float64) difference {
+				return paired(each(f, value), each(f, func(*finding) float64 { return value(start) }))
+			}
+			d := since(novelty)
+			out.ask(d.positive(), fmt.Sprintf("%s: training without KL takes samples away from the data (%s)", reward, a.label), "%s", d.text())
+			d = since(other("class"))
+			out.ask(d.notPositive(), fmt.Sprintf("%s: training without KL costs the reward \"class\" (%s)", reward, a.label), "it changes by %s", d.text())
+			d = s.differ(a, a.penalised(), reward, novelty)
 			out.ask(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
 			d = s.differ(a, a.penalised(), reward, final)
 			out.ask(d.positive(), fmt.Sprintf("%s: KL costs reward (%s)", reward, a.label), "%s", d.text())

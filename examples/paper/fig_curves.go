@@ -56,6 +56,8 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 			s.addArm(&out.table, a, reward)
 		}
 		left.X.Max = right.X.Max // the last iteration begins one before the end
+		left.Y.Min, left.Y.Max = min(left.Y.Min, right.Y.Min), max(left.Y.Max, right.Y.Max)
+		right.Y.Min, right.Y.Max = left.Y.Min, left.Y.Max
 		legendAbove(left, len(arms))
 		legendAbove(right, len(arms))
 		panels = append(panels, []*plot.Plot{left, right})
@@ -109,16 +111,16 @@ func (s *study) judgeCurves(out *section, a, b arm, reward string) {
 
 // judgeBands judges whether a ends at least as high by the ODE as b, in the mean over seeds, and
 // its band lies above that of b somewhere on the way, and nowhere below. It is not so if the
-// end is measurably lower or the bands do not lie so; a mean that is lower, but not
-// measurably, decides nothing.
+// end is measurably lower or the band lies below; a mean that is lower, but not measurably,
+// and bands that are nowhere apart decide nothing.
 func (s *study) judgeBands(out *section, a, b arm, reward string) {
 	end := s.differ(a, b, reward, final)
 	g := apart(s.byODE(s.found(a, reward)), s.byODE(s.found(b, reward)))
 	o := cannotSay
 	switch {
-	case end.positive() == differs || g.above == 0 || g.below > 0:
+	case end.positive() == differs || g.below > 0:
 		o = differs
-	case end.Value >= 0:
+	case end.Value >= 0 && g.above > 0:
 		o = agrees
 	}
 	out.judge(o, fmt.Sprintf("%s: %s ends at least as high by the ODE as %s, and its band lies above on the way and nowhere below", reward, a.label, b.label),

@@ -34,9 +34,11 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 		d := s.differ(arms[0], arms[1], reward, s.area)
 		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())
+		d = s.differ(arms[0], arms[1], reward, diversity)
+		out.ask(d.positive(), fmt.Sprintf("%s: without denominator more diversity is left at the end", reward), "%s", d.text())
 		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
 		if s.seeds > 1 {
-			out.say("Over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
+			out.say("Stability: over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
 		}
 	}
 	for _, reward := range denominatorRewards {

@@ -48,6 +48,9 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 		for _, a := range arms[:2] {
 			d := s.differ(a, dpmPlus, reward, s.area)
 			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than SDE-DPM-Solver++1 on the average of the run", reward, a.label), "%s", d.text())
+			if a.name == flowCPS.name {
+				out.key()
+			}
 		}
 	}
 	p := newPanel("η of Flow-CPS at equal injected noise", "step", "η")
@@ -65,8 +68,9 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 			return err
 		}
 	}
-	p.Y.Min, p.Y.Max = 0, 1.05
-	p.Legend.XOffs, p.Legend.YOffs = -vg.Points(6), vg.Points(4)
+	p.Y.Min = 0
+	p.Y.Max = 1.6 // room for the legend
+	p.Legend.Top, p.Legend.XOffs, p.Legend.YOffs = true, -vg.Points(6), -vg.Points(4)
 	panels = append(panels, p)
 
 	off, err := stepwise()

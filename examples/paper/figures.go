@@ -168,6 +168,14 @@ func produce(ctx context.Context, o options, w, progress io.Writer) error {
 		return err
 	}
 	printVerdicts(w, chosen, sections)
-	fmt.Fprintf(w, "\nwrote %s and %d figures and tables in %.0f s\n", filepath.Join(o.out, "paper.md"), len(chosen), time.Since(start).Seconds())
+	fmt.Fprintf(w, "\nwrote %s and %s in %.0f s\n", filepath.Join(o.out, "paper.md"), countOf(len(chosen)), time.Since(start).Seconds())
 	return nil
+}
+
+// countOf says n figures and tables.
+func countOf(n int) string {
+	if n == 1 {
+		return "1 figure or table"
+	}
+	return fmt.Sprintf("%d figures and tables", n)
 }

@@ -43,6 +43,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-seeds 0", "-seeds 0 is not in [1, 1000]"},
 		{"-seeds 1001", "-seeds 1001 is not in [1, 1000]"},
 		{"-only 1,11", `-only "11" is none of 1, 2, 3`},
+		{"-only=", `-only "" is none of 1, 2, 3`}, // as of a variable that is not set
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
 	} {
@@ -83,9 +84,9 @@ var headers = map[string]string{
 	"exploration.csv": "arm,reward,kind,iteration,mean,std,seeds,sum of Eps²",
 	"diversity.csv":   "arm,reward,iteration,reward by the ODE,diversity,diversity std,seeds",
 	"gap.csv":         "reward,arm,by the rule,by the rule std,by the rule seeds,by the ODE,by the ODE std,by the ODE seeds,gap,gap std,gap seeds",
-	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds",
-	"rates.csv":       "arm,reward,learning rate,score,score std,score seeds,chosen",
-	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,residual,distance to the data,on policy,diverged,collapsed,class,holes,glyph,taste",
+	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds,class,distance to the data",
+	"rates.csv":       "arm,reward,learning rate,score,score std,collapsed,chosen",
+	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,residual,distance to the data,greatest |ratio - 1| on policy,diverged,collapsed,class,holes,glyph,taste",
 }
 
 const armHeader = "reward,arm,learning rate,\"ODE, end\",\"ODE, end std\",\"ODE, end seeds\",\"ODE, average\",\"ODE, average std\",\"ODE, average seeds\"," +

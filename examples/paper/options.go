@@ -66,7 +66,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.out, "out", "out/paper", "`folder` for the page, its figures and tables, and what trainings found")
 	f.BoolVar(&o.quick, "quick", false, "a run of less than a minute, to see that all works; its numbers mean nothing")
 	f.IntVar(&o.seeds, "seeds", 0, "`number` of trainings of every arm [5, with -quick 2]")
-	f.StringVar(&only, "only", "", "`figures` to make, with commas between: "+strings.Join(figureIDs(), ", ")+" [all]")
+	f.StringVar(&only, "only", "", "`figures` to make, with commas between, and the page of these alone: "+strings.Join(figureIDs(), ", ")+" [all]")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "Reproduce the figures and tables of arXiv 2509.05952 in small.\n\n\tgo run ./examples/paper [flags]\n\n")
@@ -76,8 +76,8 @@ func parse(args []string, w io.Writer) (options, error) {
 	case err != nil:
 		return o, usageError{err}
 	}
-	if only != "" {
-		o.only = strings.Split(only, ",")
+	if isSet(f, "only") {
+		o.only = each(strings.Split(only, ","), strings.TrimSpace)
 	}
 	if o.seeds == 0 && !isSet(f, "seeds") {
 		if o.seeds = 5; o.quick {

@@ -19,7 +19,7 @@ func (s *study) saveRuns() error {
 		return nil
 	}
 	names := finetune.RewardNames()
-	runs := table{columns: append([]string{"training", "iterations", "average", "end", "end by the rule", "accuracy", "diversity", "residual", "distance to the data", "on policy", "diverged", "collapsed"}, names...)}
+	runs := table{columns: append([]string{"training", "iterations", "average", "end", "end by the rule", "accuracy", "diversity", "residual", "distance to the data", "greatest |ratio - 1| on policy", "diverged", "collapsed"}, names...)}
 	for _, name := range sortedKeys(s.findings) {
 		f := s.findings[name]
 		row := []any{name, len(f.History), s.area(f), f.Final.Reward, underRule(f), f.Final.Accuracy, f.Final.Diversity, f.Final.Residual, novelty(f), onPolicy(f), f.Diverged, f.collapsed()}
@@ -31,13 +31,17 @@ func (s *study) saveRuns() error {
 	if err := runs.save(s.out, "runs.csv"); err != nil {
 		return err
 	}
-	return s.rateTable().spread().save(s.out, "rates.csv")
+	return s.rateTable().save(s.out, "rates.csv")
 }
 
 func (s *study) rateTable() table {
-	t := table{columns: []string{"arm", "reward", "learning rate", "score", "chosen"}}
+	t := table{columns: []string{"arm", "reward", "learning rate", "score", "score std", "collapsed", "chosen"}}
 	for _, v := range s.trials {
-		t.add(v.arm, v.reward, v.rate, v.score, v.chosen)
+		score, std := any(v.score.Mean), any(v.score.Std)
+		if v.collapsed() {
+			score, std = "", ""
+		}
+		t.add(v.arm, v.reward, v.rate, score, std, v.collapsed(), v.chosen)
 	}
 	return t
 }
@@ -70,8 +74,9 @@ func (s *study) overall() []verdict {
 	}
 	var all section
 	iterations, off, bad := 0, 0, 0
+	made, worse := 0, 0 // of what figures are made of, all and those that collapsed
 	var t finetune.Timing
-	for _, f := range s.findings {
+	for name, f := range s.findings {
 		for _, it := range f.History {
 			iterations++
 			if it.OnPolicy != 0 {
@@ -81,11 +86,17 @@ func (s *study) overall() []verdict {
 		if f.collapsed() {
 			bad++
 		}
+		if s.results[name] {
+			made++
+			if f.collapsed() {
+				worse++
+			}
+		}
 		t = t.Add(f.Timing)
 	}
 	all.fact(off == 0, "on policy every ratio is exactly 1", "%d of %d iterations of %d trainings, those of learning rates included; one that is not ends the program", iterations-off, iterations, len(s.findings))
 	all.key()
-	all.fact(true, fmt.Sprintf("%d of the %d trainings collapsed", bad, len(s.findings)), "those of learning rates are included; the tables count the others")
+	all.fact(true, fmt.Sprintf("%d of the %d trainings collapsed", bad, len(s.findings)), "%d of them are of the %d that chose learning rates, %d of the %d that the figures are made of", bad-worse, len(s.findings)-made, worse, made)
 	all.key()
 	all.ask(is(t.Share() < maxShare), fmt.Sprintf("this library takes less than %.0f %% of the time of an iteration", 100*maxShare),
 		"%.1f %%: sampling arithmetic %.1f %%, log p %.1f %%, advantages, loss and gradients %.1f %%",
@@ -249,7 +260,7 @@ func (s *study) head(p *printer) error {
 		runtime.GOOS, runtime.GOARCH, strings.TrimPrefix(runtime.Version(), "go"), s.seeds, heldOut+1, heldOut+s.tuningSeeds)
 	p.line("## How to read it\n")
 	p.line("* Every verdict is computed from the numbers. *Agrees* and *differs* judge claims of the paper, *yes* and *no* answer questions that this study asks besides. They mean that a 95 %% interval of a difference (Student's t-test for pairs over seeds, for a seed draws the same noise for all arms; for noise levels two standard errors over samples) lies on one side of what the claim says, 0 where it names no number; *cannot say*, that it does not. Claims of several differences hold if all do, and do not if one does not. " +
-		"Two kinds are judged otherwise. *As much, within the error bar* holds where the interval reaches 0, as a wide one does more easily. Of bands, one standard deviation to either side, it is counted at how many evaluations they do not overlap; that an arm ends at least as high with its band above on the way and nowhere below agrees if the bands lie so and the mean at the end is at least as high, differs if they do not or the end is measurably lower, and cannot be said otherwise. " +
+		"Two kinds are judged otherwise. *As much, within the error bar* holds where the interval reaches 0, as a wide one does more easily. Of bands, one standard deviation to either side, it is counted at how many evaluations they do not overlap; that an arm ends at least as high with its band above on the way and nowhere below agrees if the bands lie so and the mean at the end is at least as high, differs if the band is below somewhere or the end measurably lower, and cannot be said otherwise. " +
 		"A *check* is of a formula, and measures nothing. " +
 		"No correction is made for the number of verdicts: one in twenty would be wrong by chance where nothing differs, and of those of several differences more.")
 	p.line("* A training is %d iterations of 10 prompts with %d samples each, %d sampling steps of which the first %d are trained, in three minibatches, by Adam (the arm with a window trains less, as is said there); log p without denominator, averaged over pixels, and no KL where nothing else is said. The ratio is clipped to 1 ± %g. The arm with the denominator has the same range in its own units, +%.3g and -%.3g, converted with the root mean square of the deviations Eps of its trained steps.", s.iterations, s.group, steps, steps-1, clip, gaussian.ClipHigh, gaussian.ClipLow)
@@ -265,6 +276,8 @@ func (s *study) head(p *printer) error {
 		p.line("* Of the %d learning rates that were chosen, %d are the lowest that was tried and %d the highest: a rate beyond may be better there.", of, low, high)
 	}
 	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
+	p.line("* The η of that comparison, %g for Flow-CPS, is among the best for Flow-CPS in Figure 6, on the same seeds; those of the other rules are matched to it and tuned nowhere.", etaEqual)
+	p.line("* Where a figure says what the paper compares, but not what it found, all verdicts are questions of this study.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
 	return p.err
 }
@@ -333,7 +346,7 @@ func (s *study) foot(p *printer) {
 		}
 		p.line("| %s | %s | %s | %g%s |", row[0].arm, row[0].reward, strings.Join(each(row, trial.text), " | "), row[best].rate, edge)
 	}
-	p.line("\nData: [rates.csv](rates.csv), and every training in [runs.csv](runs.csv).")
+	p.line("\nData: [rates.csv](rates.csv), and every training in [runs.csv](runs.csv): its name has arm, reward, rate and seed; *average* and *end* are of the reward by the ODE, and the last four columns all rewards of the samples at the end.")
 }
 
 // collapsed reports whether a trial of the rate collapsed.

@@ -150,6 +150,7 @@ func barPanel(title, y string, bars []bar) (*plot.Plot, error) {
 			return nil, err
 		}
 	}
+	p.Y.Max += 0.05 * (p.Y.Max - p.Y.Min) // error bars have caps
 	legendBelow(p, len(bars))
 	return p, nil
 }

@@ -43,6 +43,7 @@ type study struct {
 
 	trials   []trial
 	findings map[string]*finding // by training.file
+	results  map[string]bool     // the findings that figures are made of
 }
 
 // A trial is a learning rate that was tried.
@@ -86,8 +87,12 @@ func (s *study) train(ctx context.Context, all []want) error {
 			s.choose(w)
 		}
 	}
+	s.results = map[string]bool{}
 	for _, w := range all {
-		runs = append(runs, s.runs(w)...)
+		for _, t := range s.runs(w) {
+			runs = append(runs, t)
+			s.results[t.file()] = true
+		}
 	}
 	return s.do(ctx, "trainings", runs)
 }

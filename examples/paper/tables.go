@@ -220,8 +220,13 @@ func makeOthers(_ context.Context, s *study, out *section) error {
 		}
 		panels = append(panels, p)
 		for _, a := range []arm{flowCPS, flowSDE} {
-			d := s.differ(a.penalised(), a, reward, other("class"))
-			out.ask(d.positive(), fmt.Sprintf("trained with %s: KL keeps more of the untrained reward %q with %s", reward, "class", a.label), "%s", d.text())
+			for _, name := range names {
+				if name == reward {
+					continue
+				}
+				d := s.differ(a.penalised(), a, reward, other(name))
+				out.ask(d.positive(), fmt.Sprintf("trained with %s: KL keeps more of the untrained reward %q with %s", reward, name, a.label), "%s", d.text())
+			}
 		}
 	}
 	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {

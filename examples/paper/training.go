@@ -227,6 +227,16 @@ func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding
 	return nil
 }
 
+// untrained returns what is known of the network before t.
+func (b *bench) untrained(ctx context.Context, t training) (*finding, error) {
+	trainer, err := b.begin(t)
+	if err != nil {
+		return nil, err
+	}
+	f := &finding{}
+	return f, b.judge(ctx, trainer, f)
+}
+
 // judge evaluates the trained network. What it does is part of what finetune's version
 // numbers.
 func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) error {

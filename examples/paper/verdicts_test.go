@@ -33,7 +33,7 @@ func TestJudgeBands(t *testing.T) {
 		"above and higher":                   {[2][2]float64{{3, 4}, {3.1, 4.2}}, low, agrees},
 		"above once, the end as high":        {[2][2]float64{{3, 2}, {3.1, 2.1}}, low, agrees},
 		"above once, below once":             {[2][2]float64{{3, 1}, {3.1, 1.2}}, low, differs},
-		"nowhere apart":                      {[2][2]float64{{1, 2.05}, {1.1, 2.1}}, low, differs},
+		"nowhere apart":                      {[2][2]float64{{1, 2.05}, {1.1, 2.1}}, low, cannotSay},
 		"above once, the end lower":          {[2][2]float64{{3, 1.9}, {3.1, 2.1}}, low, cannotSay},
 		"above once, the end lower for sure": {[2][2]float64{{3, 1.999}, {3.1, 2.0991}}, low, differs},
 		"below":                              {[2][2]float64{{0, 1}, {0.1, 1.1}}, low, differs},
@@ -68,7 +68,7 @@ func TestAskBest(t *testing.T) {
 		s := withRewards(map[string][2][2]float64{"a": c.a, "paper": paper, "b": c.b})
 		var out section
 		s.askBest(&out, arms, 1, "glyph")
-		if v := out.verdicts[0]; v.outcome != c.want || !v.own || !strings.Contains(v.evidence, c.says) {
+		if v := out.verdicts[0]; v.outcome != c.want || !v.own || !v.key || !strings.Contains(v.evidence, c.says) {
 			t.Errorf("%s: %v (%s), want %v with %q", name, v.outcome, v.evidence, c.want, c.says)
 		}
 	}
