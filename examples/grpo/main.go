@@ -124,18 +124,28 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
 	defer p.End()
 	for k, t := range trainers {
+		fresh := !o.resume // of another run is what is there, until the first is saved
+		save := func() error {
+			if fresh {
+				if err := o.keep(k); err != nil {
+					return err
+				}
+				fresh = false
+			}
+			return t.Save(o.checkpoint(k))
+		}
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
 			p.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
 			p.Add(1)
 			if t.Iteration()%checkpointEvery == 0 {
-				return t.Save(o.checkpoint(k))
+				return save()
 			}
 			return nil
 		})
 		if err != nil && !errors.Is(err, context.Canceled) {
 			return err
 		}
-		if e := t.Save(o.checkpoint(k)); e != nil {
+		if e := save(); e != nil {
 			return e
 		}
 		if err != nil {
@@ -174,14 +184,30 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	if o.resume {
 		return t, nil
 	}
-	// The run that is there may have been meant to go on.
-	switch err := os.Rename(o.checkpoint(k), o.checkpoint(k)+".previous"); {
-	case err == nil:
-		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint of the run before is kept as %s.previous\n", c.Seed, o.checkpoint(k))
-	case !errors.Is(err, os.ErrNotExist):
-		return nil, err
+	if _, err := os.Stat(o.checkpoint(k)); err == nil {
+		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint that is there is kept as %s\n", c.Seed, o.previous(k))
 	}
 	return t, nil
+}
+
+// keep renames the checkpoint of seed number k, if there is one: its run may have been meant
+// to go on.
+func (o options) keep(k int) error {
+	err := os.Rename(o.checkpoint(k), o.previous(k))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// previous is the first name that is free for the checkpoint of an earlier run.
+func (o options) previous(k int) string {
+	for n := 1; ; n++ {
+		name := fmt.Sprintf("%s.previous-%d", o.checkpoint(k), n)
+		if _, err := os.Lstat(name); err != nil { // not there, or Rename says what is wrong
+			return name
+		}
+	}
 }
 
 // checkpoint is the file of seed number k.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"image/png"
 	"io"
 	"os"
@@ -365,15 +366,32 @@ func TestPrevious(t *testing.T) {
 		}
 		return string(b)
 	}
-	if out, err := command(t, short...).CombinedOutput(); err != nil || strings.Contains(string(out), "previous") {
-		t.Fatalf("%v\n%s", err, out)
+	var runs []string
+	for k, rate := range []string{"5e-4", "1e-3", "2e-3"} {
+		out, err := command(t, append(short, "-rate", rate)...).CombinedOutput()
+		kept := fmt.Sprintf("seed-1.checkpoint.previous-%d", k)
+		if says := strings.Contains(string(out), "seed 1: starting anew; the checkpoint that is there is kept as "+filepath.Join(dir, kept)); err != nil || says != (k > 0) {
+			t.Errorf("%v\n%s", err, out)
+		}
+		runs = append(runs, read("seed-1.checkpoint"))
+		if k > 0 && read(kept) != runs[k-1] {
+			t.Errorf("%s is not the run before", kept)
+		}
 	}
-	first := read("seed-1.checkpoint")
-	out, err := command(t, append(short, "-rate", "1e-3")...).CombinedOutput()
-	if err != nil || !strings.Contains(string(out), "seed 1: starting anew; the checkpoint of the run before is kept as "+filepath.Join(dir, "seed-1.checkpoint.previous")) {
-		t.Errorf("%v\n%s", err, out)
+	if runs[0] == runs[1] || read("seed-1.checkpoint.previous-1") != runs[0] {
+		t.Error("the first run is lost")
 	}
-	if read("seed-1.checkpoint.previous") != first || read("seed-1.checkpoint") == first {
-		t.Error("the first run's checkpoint is not the previous one")
+	// Stopped before anything is saved, it moves nothing.
+	o, err := parse(append(short, "-iterations", "3"), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped, stop := context.WithCancel(t.Context())
+	stop()
+	if err := run(stopped, o, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if read("seed-1.checkpoint") != runs[2] {
+		t.Error("a run that was stopped at once has moved the checkpoint")
 	}
 }

@@ -53,7 +53,7 @@ func makeExploration(_ context.Context, s *study, out *section) error {
 			d := s.differ(arms[0], a, reward, s.area)
 			claim := fmt.Sprintf("%s: %s is higher than %s on the average of the run, at equal mean equivalent η", reward, arms[0].label, a.label)
 			if a.window != nil {
-				claim = fmt.Sprintf("%s: %s is higher in all trained steps than in a MixGRPO window, which explores less in all, on the average of the run", reward, arms[0].label)
+				claim = fmt.Sprintf("%s: %s, with noise in all %d trained steps, is higher on the average of the run than with a MixGRPO window of %d, which explores less in all", reward, arms[0].label, steps-1, mixSize)
 			}
 			out.ask(d.positive(), claim, "%s", d.text())
 			if a.name == arms[1].name {
@@ -106,7 +106,7 @@ func makeDiversity(_ context.Context, s *study, out *section) error {
 		panels = append(panels, p)
 		for _, a := range beyondArms() {
 			f := s.found(a, reward)
-			before := each(f, func(f *finding) float64 { return diversityAt(f, 0) })
+			before := each(f, diversityBefore)
 			loss := paired(before, each(f, diversity))
 			out.ask(loss.positive(), fmt.Sprintf("%s: training with %s costs diversity", reward, a.label), "%s of %.3f", difference{-loss.Value, loss.Half}.text(), sampleOf(before).Mean)
 		}
@@ -126,6 +126,8 @@ func (s *study) diversities(findings []*finding) []sample {
 	}
 	return d
 }
+
+func diversityBefore(f *finding) float64 { return diversityAt(f, 0) }
 
 func diversityAt(f *finding, iteration int) float64 {
 	if iteration < len(f.History) {
@@ -232,8 +234,10 @@ func makeHacking(ctx context.Context, s *study, out *section) error {
 			}
 			d := since(novelty)
 			out.ask(d.positive(), fmt.Sprintf("%s: training without KL takes samples away from the data (%s)", reward, a.label), "%s", d.text())
-			d = since(other("class"))
-			out.ask(d.notPositive(), fmt.Sprintf("%s: training without KL costs the reward \"class\" (%s)", reward, a.label), "it changes by %s", d.text())
+			for _, name := range []string{"class", "holes"} {
+				d = since(other(name))
+				out.ask(d.notPositive(), fmt.Sprintf("%s: training without KL costs the reward %q (%s)", reward, name, a.label), "it changes by %s", d.text())
+			}
 			d = s.differ(a, a.penalised(), reward, novelty)
 			out.ask(d.positive(), fmt.Sprintf("%s: with KL samples stay nearer to the data (%s)", reward, a.label), "%s nearer", d.text())
 			d = s.differ(a, a.penalised(), reward, final)

@@ -35,7 +35,7 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		d := s.differ(arms[0], arms[1], reward, s.area)
 		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())
 		d = s.differ(arms[0], arms[1], reward, diversity)
-		out.ask(d.positive(), fmt.Sprintf("%s: without denominator more diversity is left at the end", reward), "%s", d.text())
+		out.ask(d.positive(), fmt.Sprintf("%s: without denominator diversity is higher at the end", reward), "%s, of %.3f before", d.text(), values(s.found(arms[0], reward), diversityBefore).Mean)
 		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
 		if s.seeds > 1 {
 			out.say("Stability: over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)

@@ -48,9 +48,7 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 		for _, a := range arms[:2] {
 			d := s.differ(a, dpmPlus, reward, s.area)
 			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than SDE-DPM-Solver++1 on the average of the run", reward, a.label), "%s", d.text())
-			if a.name == flowCPS.name {
-				out.key()
-			}
+			out.key()
 		}
 	}
 	p := newPanel("η of Flow-CPS at equal injected noise", "step", "η")

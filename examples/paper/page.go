@@ -276,7 +276,7 @@ func (s *study) head(p *printer) error {
 		p.line("* Of the %d learning rates that were chosen, %d are the lowest that was tried and %d the highest: a rate beyond may be better there.", of, low, high)
 	}
 	p.line("* The η of published trainers explore by different amounts. Whether a difference is that of the rules or of the amounts, only the comparison at equal mean equivalent η can tell, and that for this one measure of exploration: the variance injected in all differs there, too.")
-	p.line("* The η of that comparison, %g for Flow-CPS, is among the best for Flow-CPS in Figure 6, on the same seeds; those of the other rules are matched to it and tuned nowhere.", etaEqual)
+	p.line("* The η of that comparison is %g for Flow-CPS, which may suit it (Figure 6 has its other η, on the same seeds); those of the other rules are matched to it and tuned nowhere.", etaEqual)
 	p.line("* Where a figure says what the paper compares, but not what it found, all verdicts are questions of this study.")
 	p.line("* Bands are over seeds of training. The noise of evaluations is the same for all trainings and not in them.\n")
 	return p.err
@@ -325,7 +325,7 @@ func rateList(rates []float64) string {
 	return strings.Join(each(rates, func(r float64) string { return fmt.Sprintf("%g", r) }), ", ")
 }
 
-// foot says which learning rates were chosen and what they cost to find.
+// foot says which learning rates were chosen.
 func (s *study) foot(p *printer) {
 	if len(s.trials) == 0 {
 		return

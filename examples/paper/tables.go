@@ -195,19 +195,27 @@ func othersArms() []arm {
 	return []arm{flowCPS, flowCPS.penalised(), flowSDE, flowSDE.penalised()}
 }
 
-func makeOthers(_ context.Context, s *study, out *section) error {
+func makeOthers(ctx context.Context, s *study, out *section) error {
 	names := finetune.RewardNames()
 	out.table = table{columns: append([]string{"trained", "arm"}, names...)}
 	var panels []*plot.Plot
 	for _, reward := range othersRewards {
-		var bars []bar
-		for _, a := range othersArms() {
-			f := s.found(a, reward)
-			row := []any{reward, a.label}
+		add := func(label string, f []*finding) {
+			row := []any{reward, label}
 			for _, name := range names {
 				row = append(row, values(f, other(name)))
 			}
 			out.table.add(row...)
+		}
+		start, err := s.bench.untrained(ctx, training{flowCPS, reward, s.rates[0], 1})
+		if err != nil {
+			return err
+		}
+		add("before", []*finding{start})
+		var bars []bar
+		for _, a := range othersArms() {
+			f := s.found(a, reward)
+			add(a.label, f)
 			ink := a.ink
 			if a.beta > 0 {
 				ink.R, ink.G, ink.B = ink.R/2+100, ink.G/2+100, ink.B/2+100
@@ -225,7 +233,7 @@ func makeOthers(_ context.Context, s *study, out *section) error {
 					continue
 				}
 				d := s.differ(a.penalised(), a, reward, other(name))
-				out.ask(d.positive(), fmt.Sprintf("trained with %s: KL keeps more of the untrained reward %q with %s", reward, name, a.label), "%s", d.text())
+				out.ask(d.positive(), fmt.Sprintf("trained with %s: the untrained reward %q ends higher with KL (%s)", reward, name, a.label), "%s", d.text())
 			}
 		}
 	}

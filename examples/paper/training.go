@@ -237,7 +237,7 @@ func (b *bench) untrained(ctx context.Context, t training) (*finding, error) {
 	return f, b.judge(ctx, trainer, f)
 }
 
-// judge evaluates the trained network. What it does is part of what finetune's version
+// judge evaluates the network as it is. What it does is part of what finetune's version
 // numbers.
 func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) error {
 	final, err := trainer.Evaluate(ctx)
