@@ -8,7 +8,8 @@
 // Then it trains, once for each seed, and writes rewards.png, the reward under the
 // training rule and under the ODE, samples.png, the same initial noise before and after,
 // and a checkpoint a seed. Ctrl-C saves and leaves; -resume goes on with the same bits
-// as a run that was never interrupted, and says from where.
+// as a run that was never interrupted, and says from where; without it the checkpoint that
+// is there is kept under another name.
 package main
 
 import (
