@@ -676,3 +676,22 @@ func TestCommitted(t *testing.T) {
 		}
 	}
 }
+
+// A reward that is not finite is an error that names the sample, in an evaluation too.
+func TestRewardNotFinite(t *testing.T) {
+	for _, bad := range []float64{math.NaN(), math.Inf(1)} {
+		c := small(t)
+		score := c.Reward.Score
+		c.Reward.Score = func(dst []float64, x []float32, classes []int) {
+			score(dst, x, classes)
+			dst[3] = bad
+		}
+		tr, err := New(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := tr.Evaluate(t.Context()); !errors.Is(err, grpo.ErrNotFinite) || !strings.Contains(err.Error(), "sample 3") {
+			t.Errorf("reward %v: %v", bad, err)
+		}
+	}
+}
