@@ -107,7 +107,7 @@ func TestUniformRows(t *testing.T) {
 	if b := mixed(1, 1); !uniform(b.Rows, []float64{3}) || uniform([]sampler.Row{row, row}, nil) {
 		t.Error("one row is uniform, equal samples are not")
 	}
-	if rows := []sampler.Row{sampler.Start(1), sampler.Start(2)}; uniform(rows, []float64{1, 2}) || !uniform(rows, []float64{1, 1}) {
+	if rows := []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2)}; uniform(rows, []float64{1, 2}) || !uniform(rows, []float64{1, 1}) {
 		t.Error("scales count")
 	}
 }
@@ -311,7 +311,7 @@ func TestOutOfMemory(t *testing.T) {
 	if err := d.Sync(); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "Squares on 3 rows of 3000") || !strings.Contains(err.Error(), "out of memory") {
 		t.Errorf("Sync: %v", err)
 	}
-	uniform := sampler.Batch{Dim: 3000, Rows: []sampler.Row{sampler.Start(1), sampler.Start(2), sampler.Start(3)}}
+	uniform := sampler.Batch{Dim: 3000, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2), sampler.InitialRow(3)}}
 	d.Step(x, Buffer{}, Buffer{}, uniform, nil) // needs none
 	if err := d.Sync(); err != nil {
 		t.Error(err)
@@ -476,7 +476,7 @@ func TestConcurrentUse(t *testing.T) {
 				}
 				sq := make([]float64, 2)
 				for range 5 {
-					d.Step(x, Buffer{}, Buffer{}, sampler.Batch{Dim: 700, Rows: []sampler.Row{sampler.Start(uint64(j)), sampler.Start(9)}}, sq)
+					d.Step(x, Buffer{}, Buffer{}, sampler.Batch{Dim: 700, Rows: []sampler.Row{sampler.InitialRow(uint64(j)), sampler.InitialRow(9)}}, sq)
 					if err := d.Sync(); err != nil || !(sq[0] > 0) {
 						t.Errorf("%v, %v", err, sq)
 					}

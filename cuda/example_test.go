@@ -22,7 +22,7 @@ func noiseOn(d *cuda.Device, b sampler.Batch) ([]float32, error) {
 
 // A program takes the GPU if there is one. The bits are the same.
 func ExampleOpen() {
-	b := sampler.Batch{Dim: 2, Key: 7, Rows: []sampler.Row{sampler.Start(1)}}
+	b := sampler.Batch{Dim: 2, Key: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
 	x := make([]float32, b.Len())
 	d, err := cuda.Open(0)
 	switch {

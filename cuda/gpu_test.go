@@ -289,16 +289,6 @@ func subject(t testing.TB, d *Device) devicetest.Subject[Buffer] {
 	return devicetest.Subject[Buffer]{
 		Device: d,
 		Types:  slices.Clone(allTypes),
-		New: func(n int, typ sampler.Storage) Buffer {
-			b, err := d.Alloc(n, typ)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return b
-		},
-		Slice: func(b Buffer, lo, hi int) Buffer {
-			return Buffer{Ptr: b.Ptr + uintptr(lo*size(b.Type)), Len: hi - lo, Type: b.Type}
-		},
 		Upload: func(dst Buffer, src []float32) {
 			if err := d.Upload(dst, src); err != nil {
 				t.Fatal(err)

@@ -86,7 +86,7 @@ func TestOpenStream(t *testing.T) {
 		t.Fatal(err)
 	}
 	mine := Buffer{Ptr: p.Uintptr(), Len: 5000}
-	b := sampler.Batch{Dim: 2500, Key: 1, Rows: []sampler.Row{sampler.Start(3), sampler.Start(4)}}
+	b := sampler.Batch{Dim: 2500, Key: 1, Rows: []sampler.Row{sampler.InitialRow(3), sampler.InitialRow(4)}}
 	d.Step(mine, Buffer{}, Buffer{}, b, nil)
 	if err := stream.Synchronize(); err != nil { // the trainer's, not the device's
 		t.Fatal(err)
@@ -126,7 +126,7 @@ func TestOpenDefaultStream(t *testing.T) {
 		}
 		s := subject(t, d)
 		b := s.New(3, sampler.Float32)
-		d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.Start(0)}}, nil)
+		d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.InitialRow(0)}}, nil)
 		if err := errors.Join(d.Sync(), d.Close()); err != nil {
 			t.Errorf("stream %d: %v", stream, err)
 		}
@@ -286,7 +286,7 @@ func TestDriverErrorText(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.Start(1), sampler.Start(2), sampler.Start(3)}}
+		b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2), sampler.InitialRow(3)}}
 		x, err := d.Alloc(b.Len(), sampler.Float32)
 		if err != nil {
 			t.Fatal(err)
@@ -313,7 +313,7 @@ func TestFault(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.Start(1)}}
+	b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
 	x, err := d.Alloc(b.Len(), sampler.Float32)
 	if err != nil {
 		t.Fatal(err)
@@ -362,7 +362,7 @@ func TestDriverOutOfMemory(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 100, Rows: []sampler.Row{sampler.Start(1)}}, nil)
+	d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 100, Rows: []sampler.Row{sampler.InitialRow(1)}}, nil)
 	if err := d.Sync(); err != nil {
 		t.Error(err)
 	}
@@ -388,7 +388,7 @@ func TestManyDevices(t *testing.T) {
 func TestDriverCalls(t *testing.T) {
 	standinOrSkip(t)
 	d := gpuOrSkip(t, 0)
-	b := sampler.Batch{Dim: 64, Rows: []sampler.Row{sampler.Start(1), sampler.Start(7)}}
+	b := sampler.Batch{Dim: 64, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(7)}}
 	x, err := d.Alloc(b.Len(), sampler.Float32)
 	if err != nil {
 		t.Fatal(err)

@@ -52,10 +52,13 @@ func TestTraffic(t *testing.T) {
 		b.Rows = append(b.Rows, sampler.Row{Affine: sampler.Affine{X: 0.9, V: 0.1, Eps: 0.3}, ID: noise.ID{Sample: i, Step: 2}})
 	}
 	initial := b
-	initial.Rows = []sampler.Row{sampler.Start(0), sampler.Start(1), sampler.Start(2)}
+	initial.Rows = []sampler.Row{sampler.InitialRow(0), sampler.InitialRow(1), sampler.InitialRow(2)}
 	values := make([]float32, b.Len())
 	buffer := func(typ sampler.Storage) Buffer {
-		x := subject(t, d).New(b.Len(), typ)
+		x, err := d.Alloc(b.Len(), typ)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := d.Upload(x, values); err != nil {
 			t.Fatal(err)
 		}
@@ -123,7 +126,10 @@ func TestWideAccesses(t *testing.T) {
 	d, g := open(t, 1)
 	b := sampler.Batch{Dim: 1024, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}}}
 	for _, typ := range allTypes {
-		x := subject(t, d).New(1030, typ)
+		x, err := d.Alloc(1030, typ)
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := d.Upload(x, make([]float32, 1030)); err != nil {
 			t.Fatal(err)
 		}

@@ -134,7 +134,7 @@ func TestReport(t *testing.T) {
 	start := b
 	for i := range uint64(*reportRows) {
 		b.Rows = append(b.Rows, sampler.Row{Affine: sampler.Affine{X: 0.9, V: -0.2, Eps: 0.3}, ID: noise.ID{Sample: i, Step: 3}})
-		start.Rows = append(start.Rows, sampler.Start(i))
+		start.Rows = append(start.Rows, sampler.InitialRow(i))
 	}
 	mixed := b
 	mixed.Rows = slices.Clone(b.Rows)
@@ -234,7 +234,7 @@ func TestHugeRow(t *testing.T) {
 	d := gpuOrSkip(t, 0)
 	const end = 5000
 	many := uint64(1 << 32)
-	b := sampler.Batch{Dim: int(many) + end, Key: 3, Rows: []sampler.Row{sampler.Start(5)}}
+	b := sampler.Batch{Dim: int(many) + end, Key: 3, Rows: []sampler.Row{sampler.InitialRow(5)}}
 	x := subject(t, d).New(b.Dim, sampler.BFloat16)
 	sq := make([]float64, 1)
 	d.Step(x, Buffer{}, Buffer{}, b, sq)

@@ -33,10 +33,10 @@ func ExampleMinibatches() {
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	err = sampler.Rollout(context.Background(), cpu, s, b, run, func(v, x []float32, t float64) error {
+	err = sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(func(v, x []float32, t float64) error {
 		policy(v, x, []float64{t, t, t, t})
 		return nil
-	})
+	}))
 	if err != nil {
 		log.Fatal(err)
 	}

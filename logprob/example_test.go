@@ -14,7 +14,7 @@ import (
 
 // bias is a model with one parameter, the mean of the data that it believes in. Its
 // velocity is v = (x - θ)/t, so that ∂v/∂θ = -1/t.
-func bias(θ float64) sampler.Model[[]float32] {
+func bias(θ float64) func(v, x []float32, time float64) error {
 	return func(v, x []float32, time float64) error {
 		for i := range x {
 			v[i] = float32((float64(x[i]) - θ) / time)
@@ -41,7 +41,7 @@ func Example() {
 	b := s.Batch(dim, noise.Key(1), 0, 1, 2, 3, 4, 5, 6, 7)
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	if err := sampler.Rollout(ctx, cpu, s, b, run, policy); err != nil {
+	if err := sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy)); err != nil {
 		log.Fatal(err)
 	}
 

@@ -13,6 +13,8 @@ var (
 	ErrNoDensity = errors.New("a step without noise has no density")
 	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition; move the batch to one")
 	ErrNotFinite = errors.New("not a finite number")
+	ErrNegative  = errors.New("below 0")
+	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition")
 )
 
 // A Form says what is meant by log p. The zero Form is the paper's choice: without
@@ -23,35 +25,31 @@ var (
 // clip range means something else in each, see package grpo for the factors.
 //
 // All methods take one entry a row, allocate nothing, allow dst to be the other
-// slice, and panic if a length is not the number of rows. On an error dst holds
-// nothing of use.
+// slice, and panic if a length is not the number of rows or b.Dim is not positive. On an
+// error dst holds nothing of use. Rows that are spans of samples belong to [Spans].
 type Form struct {
 	Gaussian bool // the density (Eq. 14)
 	Sum      bool // over elements, not their mean
 }
 
-// LogProb stores log p of every row in dst and returns it. The sums of squares sq
-// are from Step or Squares with b, at the transition that made them
-// ([sampler.Sampler.Move]). The error names the first row that is at no transition
-// (ErrNoPolicy), whose step draws no noise (ErrNoDensity), or whose sum is not finite
-// (ErrNotFinite). Without denominator a value would exist for the first two, but none
-// to train on.
+// LogProb stores log p of every row in dst and returns it, where b stands at the
+// transition whose sums of squares sq are ([sampler.Sampler.Move]): other sums give a
+// plausible number that is wrong. For a run's own transitions, [OfRun] takes care of that.
+// The error names the first row that is at no transition (ErrNoPolicy), whose step draws
+// no noise (ErrNoDensity), whose sum or weights are not finite (ErrNotFinite), or whose
+// sum or noise is below 0 (ErrNegative). Without denominator a value would exist for the
+// first two, but none to train on.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
-		std, err := density(r, i)
+		std, err := density(r.Affine)
 		if err == nil {
-			err = finite("sum of squares", sq[i], r, i)
+			err = sum("sum of squares", sq[i])
 		}
 		if err != nil {
-			return dst, err
+			return dst, fail(err, r, i)
 		}
-		p := -sq[i]
-		if f.Gaussian {
-			n := float64(b.Dim)
-			p = -sq[i]/(2*std*std) - n*math.Log(std) - n*(math.Log(2*math.Pi)/2)
-		}
-		dst[i] = p * f.weight(b)
+		dst[i] = f.logProb(std, sq[i], b.Dim) * f.weight(b.Dim)
 	}
 	return dst, nil
 }
@@ -67,48 +65,114 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	check(b, dst, grad)
 	for i, r := range b.Rows {
-		std, err := density(r, i)
+		std, err := density(r.Affine)
+		if err == nil {
+			dst[i] = f.scale(grad[i], r.Affine, std, f.weight(b.Dim))
+			err = fits(dst[i])
+		}
 		if err != nil {
-			return dst, err
+			return dst, fail(err, r, i)
 		}
-		g := 2 * grad[i] * weight32(r.V) * f.weight(b)
-		if f.Gaussian {
-			g /= 2 * std * std
-		}
-		if err := finite("scale in float32", weight32(g), r, i); err != nil {
-			return dst, err
-		}
-		dst[i] = g
 	}
 	return dst, nil
 }
 
-// density returns the standard deviation of a row that must have a density.
-func density(r sampler.Row, i int) (float64, error) {
-	std := weight32(r.Eps)
-	if weight32(r.V) == 0 {
-		return 0, fail(ErrNoPolicy, r, i)
+// OfRun stores in dst, and returns, log p of every row of b at transition i of a run, by
+// the sums of squares that the run keeps. Of the rows of b only the samples are read; they
+// need not stand at the transition. It panics if dst has not one entry a row. A
+// transition that the run does not have, or keeps no sums of, is ErrNoSums; other errors
+// are those of [Form.LogProb].
+func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
+	check(b, dst, dst)
+	k := i - run.First
+	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.Squares) || run.Squares[k] == nil {
+		return dst, fmt.Errorf("logprob: transition %d: %w", i, ErrNoSums)
+	}
+	sq := run.Squares[k]
+	check(b, dst, sq)
+	std, err := density(s.At(i).Affine)
+	if err != nil {
+		return dst, fmt.Errorf("logprob: transition %d: %w", i, err)
+	}
+	for row, r := range b.Rows {
+		if err := sum("sum of squares", sq[row]); err != nil {
+			return dst, fail(err, r, row)
+		}
+		dst[row] = f.logProb(std, sq[row], b.Dim) * f.weight(b.Dim)
+	}
+	return dst, nil
+}
+
+// logProb returns log p of n elements, summed over them.
+func (f Form) logProb(std, sq float64, n int) float64 {
+	if !f.Gaussian {
+		return -sq
+	}
+	return -sq/(2*std*std) - float64(n)*math.Log(std) - float64(n)*(math.Log(2*math.Pi)/2)
+}
+
+// scale returns the factor of next - X·x - V·v in grad·∂log p/∂v, where log p has a weight.
+func (f Form) scale(grad float64, a sampler.Affine, std, weight float64) float64 {
+	g := 2 * grad * weight32(a.V) * weight
+	if f.Gaussian {
+		g /= 2 * std * std
+	}
+	return g
+}
+
+// weight is what the sum over n elements is multiplied by.
+func (f Form) weight(n int) float64 {
+	if f.Sum {
+		return 1
+	}
+	return 1 / float64(n)
+}
+
+// density returns the standard deviation of a step that must have a density.
+func density(a sampler.Affine) (float64, error) {
+	std, err := deviation(a)
+	if err != nil {
+		return 0, err
+	}
+	if weight32(a.V) == 0 {
+		return 0, ErrNoPolicy
 	}
 	if std == 0 {
-		return 0, fail(ErrNoDensity, r, i)
+		return 0, ErrNoDensity
 	}
 	return std, nil
 }
 
-// weight is what the sum over elements is multiplied by.
-func (f Form) weight(b sampler.Batch) float64 {
-	if f.Sum {
-		return 1
+// deviation returns the standard deviation of a step, which may be 0.
+func deviation(a sampler.Affine) (float64, error) {
+	for _, w := range [...]float64{a.X, a.V, a.Eps} {
+		if err := finite("weight in float32", weight32(w)); err != nil {
+			return 0, err
+		}
 	}
-	return 1 / float64(b.Dim)
+	if a.Eps < 0 {
+		return 0, fmt.Errorf("weight %v of the noise: %w", a.Eps, ErrNegative)
+	}
+	return weight32(a.Eps), nil
 }
 
 // weight32 returns a weight as the kernels use it.
 func weight32(x float64) float64 { return float64(float32(x)) }
 
-func finite(what string, x float64, r sampler.Row, i int) error {
+// sum returns an error unless x can be a sum of squares.
+func sum(what string, x float64) error {
+	if x < 0 {
+		return fmt.Errorf("%s %v: %w", what, x, ErrNegative)
+	}
+	return finite(what, x)
+}
+
+// fits returns an error unless Grad can take the scale x.
+func fits(x float64) error { return finite("scale in float32", weight32(x)) }
+
+func finite(what string, x float64) error {
 	if math.IsNaN(x) || math.IsInf(x, 0) {
-		return fail(fmt.Errorf("%s %v: %w", what, x, ErrNotFinite), r, i)
+		return fmt.Errorf("%s %v: %w", what, x, ErrNotFinite)
 	}
 	return nil
 }
@@ -119,6 +183,9 @@ func fail(err error, r sampler.Row, i int) error {
 }
 
 func check(b sampler.Batch, x, y []float64) {
+	if b.Dim < 1 {
+		panic("logprob: Dim of the batch is not positive")
+	}
 	if len(x) != len(b.Rows) || len(y) != len(b.Rows) {
 		panic("logprob: length is not the number of rows")
 	}

@@ -405,7 +405,7 @@ func TestNoDensity(t *testing.T) {
 // The rows of the initial latents, of guidance and of distances are no transitions.
 func TestNoPolicy(t *testing.T) {
 	for _, row := range []sampler.Row{
-		sampler.Start(99),
+		sampler.InitialRow(99),
 		{Affine: sampler.Affine{X: 1, Eps: 1}, ID: noise.ID{Sample: 99}},
 		{Affine: sampler.Affine{X: 1, V: 1e-60, Eps: 1}, ID: noise.ID{Sample: 99}}, // 0 in float32
 	} {

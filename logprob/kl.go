@@ -18,14 +18,14 @@ import "cps/sampler"
 func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
-		w, err := f.klWeight(b, r, i)
+		std, err := density(r.Affine)
 		if err == nil {
-			err = finite("squared distance", sq[i], r, i)
+			err = sum("squared distance", sq[i])
 		}
 		if err != nil {
-			return dst, err
+			return dst, fail(err, r, i)
 		}
-		dst[i] = w * sq[i]
+		dst[i] = f.klWeight(r.Affine, std, f.weight(b.Dim)) * sq[i]
 	}
 	return dst, nil
 }
@@ -40,30 +40,26 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
-		w, err := f.klWeight(b, r, i)
-		if err != nil {
-			return dst, err
+		std, err := density(r.Affine)
+		if err == nil {
+			dst[i] = -2 * weight * f.klWeight(r.Affine, std, f.weight(b.Dim))
+			err = fits(dst[i])
 		}
-		dst[i] = -2 * weight * w
-		if err := finite("scale in float32", weight32(dst[i]), r, i); err != nil {
-			return dst, err
+		if err != nil {
+			return dst, fail(err, r, i)
 		}
 	}
 	return dst, nil
 }
 
-// klWeight returns KL/‖v - ref‖² of a row.
-func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
-	std, err := density(r, i)
-	if err != nil {
-		return 0, err
-	}
-	v := weight32(r.V)
-	w := v * v * f.weight(b)
+// klWeight returns KL/‖v - ref‖² of a step, where the divergence has a weight.
+func (f Form) klWeight(a sampler.Affine, std, weight float64) float64 {
+	v := weight32(a.V)
+	w := v * v * weight
 	if f.Gaussian {
 		w /= 2 * std * std
 	}
-	return w, nil
+	return w
 }
 
 // VelocityKL stores in dst, and returns, the divergence in velocity, ‖v - ref‖², divided by Dim
@@ -72,10 +68,10 @@ func (f Form) klWeight(b sampler.Batch, r sampler.Row, i int) (float64, error) {
 func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
-		if err := finite("squared distance", sq[i], r, i); err != nil {
-			return dst, err
+		if err := sum("squared distance", sq[i]); err != nil {
+			return dst, fail(err, r, i)
 		}
-		dst[i] = sq[i] * f.weight(b)
+		dst[i] = sq[i] * f.weight(b.Dim)
 	}
 	return dst, nil
 }
@@ -85,9 +81,9 @@ func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float6
 func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
-		dst[i] = -2 * weight * f.weight(b)
-		if err := finite("scale in float32", weight32(dst[i]), r, i); err != nil {
-			return dst, err
+		dst[i] = -2 * weight * f.weight(b.Dim)
+		if err := fits(dst[i]); err != nil {
+			return dst, fail(err, r, i)
 		}
 	}
 	return dst, nil

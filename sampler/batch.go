@@ -12,18 +12,25 @@ import (
 const MaxDim = 1 << 34
 
 // A Row is what one row of a batch does, and whose noise it draws.
+//
+// A row is a whole sample, or a span of one: it starts at element 4·Block of its
+// sample, and draws the noise of that place. Whatever spans a sample is cut into, they
+// draw the noise of the whole. Sums of squares are in the usual order from the start of
+// the row, so those of spans add up to that of the whole but for rounding: in float64
+// if spans begin at multiples of 1024 elements, else in float32.
 type Row struct {
 	Affine
 	noise.ID
+	Block uint32
 }
 
-// Start is the row that makes the initial latent of a sample, pure noise.
+// InitialRow is the row that makes the initial latent of a sample, pure noise.
 //
 // Rows that name one sample are the same sample: they share the noise of every step.
 // For a group that shares its initial latent and nothing else, make the latents with
-// rows Start(prompt), and roll out with a batch of distinct samples.
-func Start(sample uint64) Row {
-	return Row{Affine{Eps: 1}, noise.ID{Sample: sample}}
+// rows InitialRow(prompt), and roll out with a batch of distinct samples.
+func InitialRow(sample uint64) Row {
+	return Row{Affine: Affine{Eps: 1}, ID: noise.ID{Sample: sample}}
 }
 
 // A Batch is rows of Dim elements: a row-major matrix [len(Rows), Dim]. Rows may
@@ -43,9 +50,30 @@ type Batch struct {
 func (b Batch) With(a Affine) Batch {
 	rows := make([]Row, len(b.Rows))
 	for i, r := range b.Rows {
-		rows[i] = Row{a, r.ID}
+		rows[i] = Row{a, r.ID, r.Block}
 	}
 	b.Rows, b.Storage = rows, Float32
+	return b
+}
+
+// Spans returns b with every row cut into spans of n elements, in the same buffers: a
+// matrix [len(Rows)·Dim/n, n]. Spans of a sample may then take different steps; those
+// that stand still take the weights {X: 1}. It panics unless n is a multiple of 4 that
+// divides Dim.
+func (b Batch) Spans(n int) Batch {
+	b.checkDim()
+	if n < 4 || n%4 != 0 || b.Dim%n != 0 {
+		panic("sampler: length of spans is not a multiple of 4 that divides Dim")
+	}
+	rows := make([]Row, 0, b.Len()/n)
+	for _, r := range b.Rows {
+		for at := 0; at < b.Dim; at += n {
+			span := r
+			span.Block += uint32(at / 4)
+			rows = append(rows, span)
+		}
+	}
+	b.Rows, b.Dim = rows, n
 	return b
 }
 

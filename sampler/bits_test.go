@@ -124,7 +124,7 @@ func rollout(t testing.TB, s *sampler.Sampler, b sampler.Batch, cpu sampler.CPU)
 	t.Helper()
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	if err := sampler.Rollout(context.Background(), cpu, s, b, run, testModel); err != nil {
+	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	return run
@@ -288,7 +288,7 @@ func TestBitsOfReplay(t *testing.T) {
 				old[i] = slices.Clone(run.Squares[i])
 				clear(run.Squares[i])
 			}
-			if err := sampler.Replay(context.Background(), sampler.CPU{}, s, b, run, testModel); err != nil {
+			if err := sampler.Replay(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 				t.Fatal(err)
 			}
 			for i := range old {

@@ -27,15 +27,16 @@ func (c Coeffs) Preserves(to schedule.Point, tol float64) bool {
 type Prediction uint8
 
 const (
-	PredictVelocity Prediction = iota // x1 - x0
-	PredictNoise                      // x1
-	PredictSample                     // x0
-	PredictV                          // α·x1 - σ·x0, diffusers' v_prediction on VP paths
+	PredictVelocity         Prediction = iota // x1 - x0
+	PredictNoise                              // x1
+	PredictSample                             // x0
+	PredictV                                  // α·x1 - σ·x0, diffusers' v_prediction on VP paths
+	PredictReversedVelocity                   // x0 - x1, of models whose time runs from noise to data
 )
 
 // String returns the name of the constant.
 func (p Prediction) String() string {
-	return name("Prediction", p, "PredictVelocity", "PredictNoise", "PredictSample", "PredictV")
+	return name("Prediction", p, "PredictVelocity", "PredictNoise", "PredictSample", "PredictV", "PredictReversedVelocity")
 }
 
 // Affine is a step in the basis of the latent x and the model's output v, which is
@@ -54,6 +55,7 @@ type Affine struct{ X, V, Eps float64 }
 //	noise        X0/α                 X1-X0·σ/α
 //	sample       X1/σ                 X0-X1·α/σ
 //	v            (α·X0+σ·X1)/(α²+σ²)  (α·X1-σ·X0)/(α²+σ²)
+//	reversed     as velocity          (σ·X0-α·X1)/(α+σ)
 //
 // It is infinite or NaN where the table divides by 0; [New] reports that.
 // Coeffs{X0: 1} gives the predicted sample itself, Coeffs{X1: 1} the predicted
@@ -65,6 +67,8 @@ func (c Coeffs) Affine(p Prediction, from schedule.Point) Affine {
 	switch p {
 	case PredictVelocity:
 		return Affine{(c.X0 + c.X1) / (α + σ), cross / (α + σ), c.Eps}
+	case PredictReversedVelocity:
+		return Affine{(c.X0 + c.X1) / (α + σ), -cross / (α + σ), c.Eps}
 	case PredictNoise:
 		return Affine{c.X0 / α, c.X1 - float64(c.X0*σ)/α, c.Eps}
 	case PredictSample:

@@ -67,7 +67,7 @@ func FuzzAffine(f *testing.F) { f.Fuzz(rapid.MakeFuzz(affineIsTheStep)) }
 
 func TestAffineOfUnknownPrediction(t *testing.T) {
 	wantPanic(t, "sampler: unknown prediction", func() {
-		sampler.Coeffs{}.Affine(sampler.PredictV+1, schedule.Level(0.5))
+		sampler.Coeffs{}.Affine(sampler.PredictReversedVelocity+1, schedule.Level(0.5))
 	})
 }
 
@@ -96,7 +96,8 @@ func TestTransitionsAreFloat32(t *testing.T) {
 func TestNames(t *testing.T) {
 	for want, got := range map[string]any{
 		"PredictVelocity": sampler.PredictVelocity, "PredictNoise": sampler.PredictNoise,
-		"PredictSample": sampler.PredictSample, "PredictV": sampler.PredictV, "Prediction(4)": sampler.PredictV + 1,
+		"PredictSample": sampler.PredictSample, "PredictV": sampler.PredictV, "PredictReversedVelocity": sampler.PredictReversedVelocity,
+		"Prediction(5)": sampler.PredictReversedVelocity + 1, "FromData": sampler.FromData, "Truncate": sampler.Truncate,
 		"Float32": sampler.Float32, "BFloat16": sampler.BFloat16, "Float16": sampler.Float16, "Storage(9)": sampler.Storage(9),
 	} {
 		if show(got) != want {

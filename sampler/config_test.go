@@ -21,6 +21,12 @@ var (
 
 type pointerSchedule struct{ schedule.Flow }
 
+// endless has as many steps as an int can say.
+type endless struct{}
+
+func (endless) Steps() int            { return math.MaxInt }
+func (endless) At(int) schedule.Point { panic("asked for a point") }
+
 // Every mistake in a Config is an error that names the culprit.
 func TestNewRefuses(t *testing.T) {
 	vp := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.5), schedule.VPLevel(0.1, 0.9)}
@@ -36,8 +42,27 @@ func TestNewRefuses(t *testing.T) {
 		"typed nil pointer": {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
 		"nil rule":          {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
 		"nil pointer rule":  {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
-		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 4}, sampler.ErrConfig, []string{"Prediction(4)"}},
+		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 5}, sampler.ErrConfig, []string{"Prediction(5)"}},
 		"storage":           {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
+
+		"start":                   {config{Scheduler: plain, Rule: ode, Start: 3}, sampler.ErrConfig, []string{"Start(3)"}},
+		"start below noise":       {config{Scheduler: schedule.Linear(20)[8:], Rule: ode}, sampler.ErrConfig, []string{"signal 0.4", "noise 0.6", "FromData", "FromPart"}},
+		"start below noise on VP": {config{Scheduler: vp, Rule: ode}, sampler.ErrConfig, []string{"signal 0.316", "FromData"}},
+		"part backwards":          {config{Scheduler: plain, Rule: ode, Part: sampler.Window{Start: 2, End: 1}}, sampler.ErrConfig, []string{"[2, 1) of Part"}},
+		"part after":              {config{Scheduler: plain, Rule: ode, Part: sampler.Window{Start: 2, End: 11}}, sampler.ErrConfig, []string{"[2, 11) of Part", "10 steps"}},
+		"second part from noise":  {config{Scheduler: plain, Rule: ode, Part: sampler.Window{Start: 2, End: 10}}, sampler.ErrConfig, []string{"Part starts at step 2", "FromPart"}},
+		"window without noise":    {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1}, Window: sampler.Window{Start: 9, End: 10}}, sampler.ErrConfig, []string{"[9, 10) of Window", "no step"}},
+		"window of the ODE":       {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 5}}, sampler.ErrConfig, []string{"[2, 5) of Window", "no step"}},
+		"clock backwards":         {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: -1000}}, sampler.ErrConfig, []string{"Scale of Clock", "-1000", "Reversed"}},
+		"clock NaN":               {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: nan}}, sampler.ErrConfig, []string{"Scale of Clock", "NaN"}},
+		"clock infinite":          {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: inf}}, sampler.ErrConfig, []string{"Scale of Clock", "Inf"}},
+		"clock rounds all":        {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Rounding: sampler.Truncate}}, sampler.ErrConfig, []string{"Clock rounds", "0 or 1"}},
+		"rounding":                {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: 1000, Rounding: 3}}, sampler.ErrConfig, []string{"Rounding(3)"}},
+		"too long":                {config{Scheduler: endless{}, Rule: ode}, schedule.ErrLong, []string{"9223372036854775807"}},
+		"inversion by noise":      {config{Scheduler: schedule.Invert(plain), Rule: sampler.FlowCPS{Eta: 0.5}, Start: sampler.FromData}, sampler.ErrPath, []string{"step 0", "FlowCPS", "inversion"}},
+		"inversion by an SDE":     {config{Scheduler: schedule.Invert(plain), Rule: sampler.FlowSDE{Diffusion: sampler.Constant(0.5)}, Start: sampler.FromData}, sampler.ErrPath, []string{"step 0", "FlowSDE"}},
+		"inversion from noise":    {config{Scheduler: schedule.Invert(plain), Rule: ode}, sampler.ErrConfig, []string{"signal 1", "FromData"}},
+		"no inversion":            {config{Scheduler: schedule.Inversion{}, Rule: ode}, schedule.ErrNil, []string{"nil"}},
 
 		"no levels":  {config{Scheduler: schedule.Flow{}, Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
 		"nil levels": {config{Scheduler: schedule.Flow(nil), Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
@@ -75,7 +100,7 @@ func TestNewRefuses(t *testing.T) {
 		"ModifiedSDE{Ratio} at 0":     {config{Scheduler: plain, Rule: sampler.ModifiedSDE{Diffusion: sampler.Ratio(0.5)}}, sampler.ErrSingular, []string{"step 9", "ModifiedSDE", "Ratio"}},
 		"ModifiedSDE{Constant} at 0":  {config{Scheduler: plain, Rule: sampler.ModifiedSDE{Diffusion: sampler.Constant(0.5)}}, sampler.ErrSingular, []string{"step 9", "Constant"}},
 		"PredictNoise at 1":           {config{Scheduler: plain, Rule: ode, Prediction: sampler.PredictNoise}, sampler.ErrSingular, []string{"step 0", "PredictNoise", "signal 0", "float32"}},
-		"beyond float32":              {config{Scheduler: schedule.Flow{1e-60, 0}, Rule: sampler.Renoise{}, Prediction: sampler.PredictSample, Outside: ode}, nil, nil},
+		"beyond float32":              {config{Scheduler: schedule.Flow{1e-60, 0}, Rule: sampler.Renoise{}, Prediction: sampler.PredictSample, Outside: ode, Start: sampler.FromData}, nil, nil},
 		"beyond float32, large":       {config{Scheduler: plain, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1e40)}}, sampler.ErrSingular, []string{"step 0", "NoisyODE", "float32"}},
 		"rule gives NaN":              {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{X0: nan}}}, sampler.ErrSingular, []string{"step 0", "fixed", "NaN"}},
 		"rule gives infinity":         {config{Scheduler: plain, Rule: fixed{sampler.Coeffs{X1: inf}}}, sampler.ErrSingular, []string{"step 0", "fixed", "Inf"}},
@@ -148,6 +173,7 @@ func newIsFinite(t *rapid.T) {
 		Outside:    rapid.OneOf(rapid.Just[sampler.Rule](nil), rapid.Custom(anyRule)).Draw(t, "outside"),
 		Prediction: sampler.Prediction(rapid.IntRange(0, 4).Draw(t, "prediction")),
 		Storage:    sampler.Storage(rapid.IntRange(0, 3).Draw(t, "storage")),
+		Start:      sampler.Start(rapid.IntRange(0, 3).Draw(t, "start")),
 	}
 	if rapid.Bool().Draw(t, "windowed") {
 		c.Window = sampler.Window{Start: rapid.IntRange(-1, 6).Draw(t, "start"), End: rapid.IntRange(-1, 6).Draw(t, "end")}
@@ -190,7 +216,6 @@ func TestWindow(t *testing.T) {
 		{sampler.Window{}, nil, []int{0, 1, 2, 3}, nil}, // step 4 goes to level 0
 		{sampler.Window{Start: 1, End: 3}, nil, []int{1, 2}, nil},
 		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
-		{sampler.Window{Start: 4, End: 5}, nil, nil, nil},
 		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
 	} {
 		s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside})
@@ -262,7 +287,7 @@ func TestBatchAndMove(t *testing.T) {
 		t.Errorf("%+v", b)
 	}
 	for i, sample := range []uint64{3, 9, 3} {
-		if b.Rows[i] != sampler.Start(sample) || b.Rows[i].Affine != (sampler.Affine{Eps: 1}) || b.Rows[i].Step != 0 {
+		if b.Rows[i] != sampler.InitialRow(sample) || b.Rows[i].Affine != (sampler.Affine{Eps: 1}) || b.Rows[i].Step != 0 {
 			t.Errorf("row %d is %+v", i, b.Rows[i])
 		}
 	}

@@ -84,7 +84,14 @@ func (q *queue) Sync() error {
 	return err
 }
 
-var _ sampler.Device[*memory] = (*queue)(nil)
+func (q *queue) Make(n int, _ sampler.Storage) (*memory, error) {
+	return &memory{make([]float32, n)}, nil
+}
+func (q *queue) Like(_ *memory, n int) (*memory, error) { return q.Make(n, sampler.Float32) }
+func (q *queue) Free(*memory) error                     { return nil }
+func (q *queue) Slice(m *memory, lo, hi int) *memory    { return &memory{m.data[lo:hi:hi]} }
+
+var _ sampler.Memory[*memory] = (*queue)(nil)
 
 // model queues the test model.
 func (q *queue) model(v, x *memory, time float64) error {
@@ -112,15 +119,15 @@ func queued(t testing.TB, w sampler.Window) (*queue, *sampler.Sampler, sampler.B
 func TestRolloutOnQueue(t *testing.T) {
 	for _, w := range []sampler.Window{{}, {Start: 1, End: 4}, {Start: 6, End: 6}} {
 		s, b, want := start(t, sampler.BFloat16, w)
-		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, want, testModel); err != nil {
+		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, want, sampler.OneTime(testModel)); err != nil {
 			t.Fatal(err)
 		}
 		q, s, b, run := queued(t, w)
-		if err := sampler.Rollout(bg, q, s, b, run, q.model); err != nil {
+		if err := sampler.Rollout(bg, q, s, b, run, sampler.OneTime(q.model)); err != nil {
 			t.Fatal(err)
 		}
-		if q.syncs != 1 || q.calls != 12 {
-			t.Errorf("%v: %d waits and %d calls, want 1 and 12", w, q.syncs, q.calls)
+		if q.syncs != 1 || q.calls != 13 {
+			t.Errorf("%v: %d waits and %d calls, want 1 and 13", w, q.syncs, q.calls)
 		}
 		for i := range want.Latents {
 			if !sameBits(want.Latents[i], run.Latents[i].data) {
@@ -133,13 +140,15 @@ func TestRolloutOnQueue(t *testing.T) {
 			}
 		}
 		if w.Start < w.End || w.End == 0 {
-			if err := sampler.CheckOnPolicy(bg, q, s, b, run, q.model); err != nil {
+			if err := sampler.CheckOnPolicy(bg, q, s, b, run, sampler.OneTime(q.model)); err != nil {
 				t.Error(err)
 			}
-			if err := sampler.Replay(bg, q, s, b, run, q.model); err != nil {
+			if err := sampler.Replay(bg, q, s, b, run, sampler.OneTime(q.model)); err != nil {
 				t.Error(err)
 			}
-			if q.syncs != 3 {
+			// The check waits once for the rollout's batch and once for each of the other
+			// six: all rows, two halves, three single rows.
+			if q.syncs != 9 {
 				t.Errorf("%v: %d waits for three runs", w, q.syncs)
 			}
 		}
@@ -152,7 +161,7 @@ func TestDeviceFails(t *testing.T) {
 	for failAt := 1; failAt <= 12; failAt++ {
 		q, s, b, run := queued(t, sampler.Window{})
 		q.failAt = failAt
-		wantError(t, sampler.Rollout(bg, q, s, b, run, q.model), errDevice, "sampler: device")
+		wantError(t, sampler.Rollout(bg, q, s, b, run, sampler.OneTime(q.model)), errDevice, "sampler: device")
 		if q.syncs != 1 {
 			t.Errorf("%d waits", q.syncs)
 		}
@@ -160,24 +169,24 @@ func TestDeviceFails(t *testing.T) {
 	boom := errors.New("no such tensor")
 	q, s, b, run := queued(t, sampler.Window{})
 	q.failAt = 1
-	err := sampler.Rollout(bg, q, s, b, run, func(v, x *memory, time float64) error {
+	err := sampler.Rollout(bg, q, s, b, run, sampler.OneTime(func(v, x *memory, time float64) error {
 		if time < 0.9 {
 			return boom
 		}
 		return q.model(v, x, time)
-	})
+	}))
 	wantError(t, err, errDevice, "sampler: device")
 	wantError(t, err, boom, "step 1")
 
 	// Work that was queued before the run stopped is waited for.
 	ctx, cancel := context.WithCancel(bg)
 	q, s, b, run = queued(t, sampler.Window{})
-	err = sampler.Rollout(ctx, q, s, b, run, func(v, x *memory, time float64) error {
-		if q.calls == 4 {
+	err = sampler.Rollout(ctx, q, s, b, run, sampler.OneTime(func(v, x *memory, time float64) error {
+		if q.calls == 5 {
 			cancel()
 		}
 		return q.model(v, x, time)
-	})
+	}))
 	wantError(t, err, context.Canceled, "before step 3")
 	if len(q.waiting) != 0 || q.syncs != 1 {
 		t.Errorf("%d calls wait after %d syncs", len(q.waiting), q.syncs)
@@ -186,12 +195,12 @@ func TestDeviceFails(t *testing.T) {
 
 func TestNonFiniteOnQueue(t *testing.T) {
 	q, s, b, run := queued(t, sampler.Window{})
-	err := sampler.Rollout(bg, q, s, b, run, func(v, x *memory, time float64) error {
+	err := sampler.Rollout(bg, q, s, b, run, sampler.OneTime(func(v, x *memory, time float64) error {
 		q.model(v, x, time)
 		if time == s.At(2).From.Time {
 			q.enqueue(func() { v.data[60] = float32(math.Inf(-1)) })
 		}
 		return nil
-	})
+	}))
 	wantNonFinite(t, err, 2, 1)
 }

@@ -35,13 +35,13 @@ func Example() {
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil) // initial noise
-	if err := sampler.Rollout(context.Background(), cpu, s, b, run, halfway); err != nil {
+	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(halfway)); err != nil {
 		log.Fatal(err)
 	}
 	fmt.Printf("start  %6.3f\n", run.Latents[0][:dim])
 	fmt.Printf("middle %6.3f\n", run.Latents[5][:dim])
 	fmt.Printf("end    %6.3f\n", run.Latents[10][:dim])
-	fmt.Println("on policy:", sampler.CheckOnPolicy(context.Background(), cpu, s, b, run, halfway))
+	fmt.Println("on policy:", sampler.CheckOnPolicy(context.Background(), cpu, s, b, run, sampler.OneTime(halfway)))
 	// Output:
 	// start  [ 0.194 -0.970  1.924]
 	// middle [ 1.824 -1.753 -1.008]
@@ -217,7 +217,7 @@ func ExampleWindow() {
 	b := s.Batch(4, 1, 0, 1)
 	run := sampler.Keep(b, s.Steps(), window)
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
-	if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, halfway); err != nil {
+	if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(halfway)); err != nil {
 		log.Fatal(err)
 	}
 	for i, sq := range run.Squares {
@@ -248,7 +248,7 @@ func ExampleSampler_Row() {
 	b := s.Batch(dim, 1, 10, 11)
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	if err := sampler.Rollout(context.Background(), cpu, s, b, run, halfway); err != nil {
+	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(halfway)); err != nil {
 		log.Fatal(err)
 	}
 

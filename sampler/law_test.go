@@ -255,7 +255,7 @@ func TestFixedEtaCPSShrinksGaussians(t *testing.T) {
 }
 
 // model is the exact velocity of g as the CPU's model sees it.
-func (g gauss) model(at func(time float64) schedule.Point) sampler.Model[[]float32] {
+func (g gauss) model(at func(time float64) schedule.Point) func(v, x []float32, time float64) error {
 	return func(v, x []float32, time float64) error {
 		slope, offset := g.velocity(at(time))
 		a, b := float32(slope), float32(offset)
@@ -305,7 +305,7 @@ func TestRolloutsFollowTheLaw(t *testing.T) {
 			start := b.With(sampler.Affine{Eps: math.Sqrt(g.variance(f9.At(0)))})
 			sampler.CPU{}.Step(run.Latents[0], nil, nil, start, nil)
 			m := moments{variance: g.variance(f9.At(0))}
-			err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, g.model(schedule.Level))
+			err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(g.model(schedule.Level)))
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -176,7 +176,7 @@ func TestMixture(t *testing.T) {
 				b := s.Batch(2, key, samples...)
 				run := sampler.Keep(b, steps, sampler.Window{Start: 1, End: 1})
 				sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
-				if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, moons.velocity); err != nil {
+				if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(moons.velocity)); err != nil {
 					t.Fatal(err)
 				}
 				distance[i] = append(distance[i], slicedWasserstein(truth, run.Latents[steps]))

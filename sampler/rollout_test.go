@@ -48,7 +48,7 @@ func TestRolloutKeeps(t *testing.T) {
 	for _, w := range []sampler.Window{{}, {Start: 0, End: 6}, {Start: 2, End: 4}, {Start: 0, End: 1}, {Start: 5, End: 6}, {Start: 3, End: 3}} {
 		s, b, run := start(t, sampler.BFloat16, w)
 		before := slices.Clone(b.Rows)
-		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 			t.Fatal(err)
 		}
 		if !slices.Equal(b.Rows, before) {
@@ -85,17 +85,17 @@ func TestRolloutKeeps(t *testing.T) {
 // A run may start in the middle, and end there.
 func TestRolloutFromTheMiddle(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	part := sampler.Keep(b, 3, sampler.Window{})
 	part.First = 2
 	copy(part.Latents[0], whole.Latents[2])
 	var times []float64
-	err := sampler.Rollout(bg, sampler.CPU{}, s, b, part, func(v, x []float32, time float64) error {
+	err := sampler.Rollout(bg, sampler.CPU{}, s, b, part, sampler.OneTime(func(v, x []float32, time float64) error {
 		times = append(times, time)
 		return testModel(v, x, time)
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -110,7 +110,7 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 	if !sameBits64(part.Squares[2], whole.Squares[4]) {
 		t.Error("sums differ")
 	}
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel); err != nil {
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
 }
@@ -118,21 +118,21 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 // Without Squares a run is the same, and non-finite values are still found.
 func TestRolloutWithoutSquares(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	_, _, run := start(t, sampler.Float32, sampler.Window{})
 	run.Squares = nil
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil || !sameBits(run.Latents[6], whole.Latents[6]) {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil || !sameBits(run.Latents[6], whole.Latents[6]) {
 		t.Error("the run differs", err)
 	}
 	_, _, run = start(t, sampler.Float32, sampler.Window{})
 	run.Squares = nil
-	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, nanAt(s, 4, 120)), 4, 2)
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 4, 120))), 4, 2)
 }
 
 // nanAt is the test model with a NaN in one element of the output at one step.
-func nanAt(s *sampler.Sampler, step, element int) sampler.Model[[]float32] {
+func nanAt(s *sampler.Sampler, step, element int) func(v, x []float32, time float64) error {
 	return func(v, x []float32, time float64) error {
 		err := testModel(v, x, time)
 		if time == s.At(step).From.Time {
@@ -158,12 +158,12 @@ func wantNonFinite(t *testing.T, err error, step, row int) {
 func TestNonFiniteError(t *testing.T) {
 	for _, w := range []sampler.Window{{}, {Start: 1, End: 3}, {Start: 6, End: 6}} {
 		s, b, run := start(t, sampler.Float32, w)
-		wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, nanAt(s, 3, 50)), 3, 1)
+		wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 3, 50))), 3, 1)
 	}
 	// the initial latents
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
 	run.Latents[0][149] = float32(math.Inf(1))
-	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel), 0, 2)
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), 0, 2)
 
 	// overflow of the storage type, not of the model: a step of -1/6·v
 	big := func(v, x []float32, time float64) error {
@@ -174,37 +174,37 @@ func TestNonFiniteError(t *testing.T) {
 		return nil
 	}
 	s, b, run = start(t, sampler.Float16, sampler.Window{})
-	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, big), 2, 1)
+	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(big)), 2, 1)
 	s, b, run = start(t, sampler.BFloat16, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, big); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(big)); err != nil {
 		t.Errorf("bfloat16 holds it, but %v", err)
 	}
 
 	// replays find it too, and name the first step and row that are asked for
 	s, b, run = start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	wantNonFinite(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, nanAt(s, 5, 149)), 5, 2)
-	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, nanAt(s, 1, 0)), 1, 0)
+	wantNonFinite(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 5, 149))), 5, 2)
+	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 1, 0))), 1, 0)
 }
 
 // A model's error ends the run with its step; what was done stays.
 func TestModelError(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	boom := errors.New("out of memory")
 	for fail := range s.Steps() {
 		_, _, run := start(t, sampler.Float32, sampler.Window{})
 		calls := 0
-		err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+		err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 			if calls++; calls > fail {
 				return boom
 			}
 			return testModel(v, x, time)
-		})
+		}))
 		wantError(t, err, boom, "sampler: model at step "+show(fail), "time "+show(s.At(fail).From.Time), "out of memory")
 		if calls != fail+1 {
 			t.Errorf("the model is called %d times, it fails at %d", calls, fail+1)
@@ -235,7 +235,7 @@ func TestCancellation(t *testing.T) {
 		if after == 0 {
 			cancel()
 		}
-		err := sampler.Rollout(ctx, sampler.CPU{}, s, b, run, model)
+		err := sampler.Rollout(ctx, sampler.CPU{}, s, b, run, sampler.OneTime(model))
 		wantError(t, err, context.Canceled, "sampler: stopped before step "+show(after))
 		if calls != after {
 			t.Errorf("the model is called %d times, want %d", calls, after)
@@ -247,7 +247,7 @@ func TestCancellation(t *testing.T) {
 			}
 		}
 		calls = 0
-		wantError(t, sampler.Replay(ctx, sampler.CPU{}, s, b, run, model), context.Canceled, "before step 0")
+		wantError(t, sampler.Replay(ctx, sampler.CPU{}, s, b, run, sampler.OneTime(model)), context.Canceled, "before step 0")
 		if calls != 0 {
 			t.Error("Replay calls the model though the context is done")
 		}
@@ -256,7 +256,7 @@ func TestCancellation(t *testing.T) {
 	ctx, cancel := context.WithCancelCause(bg)
 	cancel(errors.New("enough"))
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
-	wantError(t, sampler.Rollout(ctx, sampler.CPU{}, s, b, run, testModel), context.Canceled)
+	wantError(t, sampler.Rollout(ctx, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), context.Canceled)
 }
 
 // Trajectories that do not fit are errors, not panics, and nothing is called.
@@ -268,9 +268,9 @@ func TestBadTrajectory(t *testing.T) {
 	}{
 		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
 		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
-		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"transitions -1 to 4", "the 6"}},
-		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"transitions 1 to 6", "the 6"}},
-		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"transitions 0 to 6"}},
+		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
+		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"6 transitions from 1 on", "the 6"}},
+		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"7 transitions from 0"}},
 		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.Squares = t.Squares[:5] }, []string{"Squares has 5 entries for 6"}},
 		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.Squares = append(t.Squares, nil) }, []string{"Squares has 7 entries for 6"}},
 		"latents":        {func(t *sampler.Trajectory[[]float32]) { t.Latents[2] = t.Latents[2][1:] }, []string{"Latents[2] has 149 elements for 3 rows of 50"}},
@@ -280,55 +280,55 @@ func TestBadTrajectory(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s, b, run := start(t, sampler.Float32, sampler.Window{})
 			tc.spoil(run)
-			wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
-			wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
-			wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, tc.culprits...)
+			wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, tc.culprits...)
+			wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, tc.culprits...)
+			wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, tc.culprits...)
 		})
 	}
 	// a check of nothing is no check
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 2})
 	for _, squares := range [][][]float64{nil, {}, run.Squares} {
 		run.Squares = squares
-		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
-		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, never), sampler.ErrTrajectory, "no transition")
+		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
+		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
 	}
 }
 
 // Nothing to run, or nothing to run it with, is an error too.
 func TestNothingToRun(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
-	var d sampler.Device[[]float32] = sampler.CPU{}
+	var d sampler.Memory[[]float32] = sampler.CPU{}
 	none := b
 	none.Rows = nil
 	for name, err := range map[string]error{
-		"sampler":    sampler.Rollout(bg, d, nil, b, run, testModel),
-		"trajectory": sampler.Rollout(bg, d, s, b, nil, testModel),
-		"device":     sampler.Rollout(bg, nil, s, b, run, testModel),
+		"sampler":    sampler.Rollout(bg, d, nil, b, run, sampler.OneTime(testModel)),
+		"trajectory": sampler.Rollout(bg, d, s, b, nil, sampler.OneTime(testModel)),
+		"device":     sampler.Rollout(bg, nil, s, b, run, sampler.OneTime(testModel)),
 		"model":      sampler.Rollout(bg, d, s, b, run, nil),
 	} {
 		wantError(t, err, sampler.ErrConfig, name, "nil")
 	}
-	wantError(t, sampler.Rollout(bg, d, s, none, run, testModel), sampler.ErrTrajectory, "no rows")
+	wantError(t, sampler.Rollout(bg, d, s, none, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "no rows")
 	wantError(t, sampler.Replay(bg, d, s, b, run, nil), sampler.ErrConfig, "model")
-	wantError(t, sampler.CheckOnPolicy(bg, d, nil, b, run, testModel), sampler.ErrConfig, "sampler")
-	wantError(t, sampler.Replay(bg, d, s, b, nil, testModel), sampler.ErrConfig, "trajectory")
-	wantError(t, sampler.CheckOnPolicy(bg, d, s, b, nil, testModel), sampler.ErrConfig, "trajectory")
+	wantError(t, sampler.CheckOnPolicy(bg, d, nil, b, run, sampler.OneTime(testModel)), sampler.ErrConfig, "sampler")
+	wantError(t, sampler.Replay(bg, d, s, b, nil, sampler.OneTime(testModel)), sampler.ErrConfig, "trajectory")
+	wantError(t, sampler.CheckOnPolicy(bg, d, s, b, nil, sampler.OneTime(testModel)), sampler.ErrConfig, "trajectory")
 }
 
 // Replay evaluates the transitions with an entry, and calls the model for no other.
 func TestReplayOfWindow(t *testing.T) {
 	s, b, run := start(t, sampler.Float16, sampler.Window{Start: 2, End: 4})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	want := [][]float64{nil, nil, slices.Clone(run.Squares[2]), slices.Clone(run.Squares[3]), nil, nil}
 	clear(run.Squares[2])
 	clear(run.Squares[3])
 	var times []float64
-	err := sampler.Replay(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+	err := sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		times = append(times, time)
 		return testModel(v, x, time)
-	})
+	}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -340,7 +340,7 @@ func TestReplayOfWindow(t *testing.T) {
 			t.Errorf("step %d: %v, want %v", i, run.Squares[i], want[i])
 		}
 	}
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
 }
@@ -349,32 +349,32 @@ func TestReplayOfWindow(t *testing.T) {
 // by one bit, and leaves the sums alone.
 func TestCheckOnPolicy(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
 	sums := slices.Clone(run.Squares[4])
-	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, func(v, x []float32, time float64) error {
+	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		err := testModel(v, x, time)
 		if time == s.At(4).From.Time {
 			v[110] += 1e-3
 		}
 		return err
-	})
+	}))
 	wantError(t, err, sampler.ErrOffPolicy, "step 4", "row 2", "policy", show(sums[2]))
 	if !sameBits64(sums, run.Squares[4]) {
 		t.Error("CheckOnPolicy changes the sums")
 	}
 	// another rule
 	other := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.7}})
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, testModel); !errors.Is(err, sampler.ErrOffPolicy) {
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, sampler.OneTime(testModel)); !errors.Is(err, sampler.ErrOffPolicy) {
 		t.Errorf("another eta: %v", err)
 	}
 	stopped, stop := context.WithCancel(bg)
 	stop()
-	if err := sampler.CheckOnPolicy(stopped, sampler.CPU{}, s, b, run, testModel); !errors.Is(err, context.Canceled) || errors.Is(err, sampler.ErrOffPolicy) {
+	if err := sampler.CheckOnPolicy(stopped, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); !errors.Is(err, context.Canceled) || errors.Is(err, sampler.ErrOffPolicy) {
 		t.Errorf("stopped: %v", err)
 	}
 }
@@ -383,7 +383,7 @@ func TestCheckOnPolicy(t *testing.T) {
 // rollout.
 func TestMixedSteps(t *testing.T) {
 	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	picks := []struct{ row, step int }{{2, 4}, {0, 0}, {1, 5}, {0, 3}, {2, 0}}
@@ -415,7 +415,7 @@ func TestMixedSteps(t *testing.T) {
 // A model is told the time of its points, which is not their noise on every path.
 func TestModelIsToldTheTime(t *testing.T) {
 	points := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.4), schedule.VPLevel(0.2, 0.9)}
-	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV})
+	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV, Start: sampler.FromPart})
 	b := s.Batch(4, 1, 0)
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	var times []float64
@@ -423,7 +423,7 @@ func TestModelIsToldTheTime(t *testing.T) {
 		times = append(times, time)
 		return nil
 	}
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, model); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(model)); err != nil {
 		t.Fatal(err)
 	}
 	if !slices.Equal(times, []float64{0.9, 0.5}) {
@@ -435,16 +435,16 @@ func TestModelIsToldTheTime(t *testing.T) {
 // count. CheckOnPolicy tells sums apart that differ in the last bit.
 func TestPartOfRun(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
-	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, testModel); err != nil {
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	part := &sampler.Trajectory[[]float32]{First: 3, Latents: whole.Latents[3:], V: whole.V, Squares: whole.Squares[3:]}
-	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel); err != nil {
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
-	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, nanAt(s, 4, 60)), 4, 1)
+	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(nanAt(s, 4, 60))), 4, 1)
 	part.Squares[1][2] = math.Nextafter(part.Squares[1][2], 1e9)
-	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, testModel)
+	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel))
 	if err == nil || !strings.Contains(err.Error(), "step 4, row 2 (sample 5)") {
 		t.Errorf("got %v", err)
 	}
@@ -454,12 +454,12 @@ func TestPartOfRun(t *testing.T) {
 func TestStorageOfBatch(t *testing.T) {
 	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
 	b.Storage = sampler.Float32
-	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, testModel), sampler.ErrTrajectory, "Float32", "BFloat16")
+	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Float32", "BFloat16")
 }
 
 // Latents that share a buffer were lost, and with them what a replay would evaluate.
 func TestReplayOfSharedLatents(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 6, End: 6})
 	run.Squares[4] = make([]float64, len(b.Rows))
-	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, testModel), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
+	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
 }

@@ -8,23 +8,33 @@ import (
 	"cps/schedule"
 )
 
-// A Window is the half-open range [Start, End) of steps. The zero Window is all
-// steps. MixGRPO's moving windows and Flow-GRPO-Fast's come from package grpo.
+// A Window is the half-open range [Start, End) of the steps of a scheduler. The zero
+// Window is all steps. MixGRPO's moving windows and Flow-GRPO-Fast's come from package
+// grpo.
 type Window struct{ Start, End int }
 
 // A Config says how to sample. Scheduler and Rule must be set; the other zero
 // values work.
+//
+// The Scheduler is that of the whole run, and Window and Part count its steps. Parts of
+// one run, under one key, never share noise: step i draws the noise of step i of the
+// whole run, whichever sampler takes it. Two parts give the latents of the whole to the
+// bit, if their rules are those of the whole.
 type Config struct {
 	Scheduler  schedule.Scheduler
 	Rule       Rule       // inside Window
 	Window     Window     // the steps that take Rule; zero: all
 	Outside    Rule       // outside Window; nil: FlowODE
+	Part       Window     // the steps that this sampler takes; zero: all
+	Start      Start      // what the first latents are made of
 	Prediction Prediction // what the model predicts
+	Clock      Clock      // how the model counts time; zero: 1 is noise and 0 is data
 	Storage    Storage    // the type latents are stored in
 }
 
-// A Transition is one step of a run.
+// A Transition is one evaluation of the model and the step that follows it.
 type Transition struct {
+	Step     int // of the scheduler
 	From, To schedule.Point
 	Coeffs   Coeffs
 	// Affine is Coeffs in the basis of the model's output. Its weights are float32
@@ -39,8 +49,11 @@ func (t Transition) Stochastic() bool { return t.Affine.Eps != 0 }
 // A Sampler is a validated list of transitions. It is immutable and safe for
 // concurrent use.
 type Sampler struct {
-	steps   []Transition
-	storage Storage
+	steps      []Transition
+	times      []float64 // of each, as the model counts
+	first      Affine    // of a row that makes a first latent
+	prediction Prediction
+	storage    Storage
 }
 
 // New computes and checks every transition of c. An error names the field, or the
@@ -48,50 +61,94 @@ type Sampler struct {
 //
 //	sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 func New(c Config) (*Sampler, error) {
-	if err := c.check(); err != nil {
+	points, err := c.points()
+	if err == nil {
+		err = c.check(len(points) - 1)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
-	n := c.Scheduler.Steps()
-	if c.Window == (Window{}) {
-		c.Window.End = n
+	all := Window{0, len(points) - 1}
+	window, part := c.Window.or(all), c.Part.or(all)
+	s := &Sampler{
+		first:      c.Start.weights(points[part.Start]),
+		prediction: c.Prediction,
+		storage:    c.Storage,
 	}
-	s := &Sampler{make([]Transition, n), c.Storage}
-	for i := range s.steps {
+	for i := part.Start; i < part.End; i++ {
 		rule := c.Rule
-		if i < c.Window.Start || i >= c.Window.End {
+		if i < window.Start || i >= window.End {
 			rule = c.Outside
 		}
 		if rule == nil {
 			rule = FlowODE{}
 		}
-		t, err := transition(rule, c.Prediction, c.Scheduler.At(i), c.Scheduler.At(i+1))
+		t, err := transition(rule, c.Prediction, points[i], points[i+1])
 		if err != nil {
 			return nil, fmt.Errorf("sampler: step %d (noise %v → %v): %w", i, t.From.Noise, t.To.Noise, err)
 		}
-		s.steps[i] = t
+		t.Step = i
+		s.steps = append(s.steps, t)
+		s.times = append(s.times, c.Clock.At(t.From.Time))
+	}
+	if err := c.Start.check(points[part.Start], part.Start); err != nil {
+		return nil, fmt.Errorf("sampler: %w", err)
+	}
+	if err := s.checkWindow(c.Window, part); err != nil {
+		return nil, fmt.Errorf("sampler: %w", err)
 	}
 	return s, nil
 }
 
-// check checks what can be checked before the steps.
-func (c Config) check() error {
+// or returns w, or all for the zero Window.
+func (w Window) or(all Window) Window {
+	if w == (Window{}) {
+		return all
+	}
+	return w
+}
+
+// points returns the points of the scheduler, each asked for once.
+func (c Config) points() (schedule.Points, error) {
+	if c.Scheduler == nil {
+		return nil, fail(ErrConfig, "field Scheduler is nil")
+	}
+	return schedule.PointsOf(c.Scheduler)
+}
+
+// check checks what can be checked before the steps, of which there are n.
+func (c Config) check(n int) error {
 	switch {
-	case c.Scheduler == nil:
-		return fail(ErrConfig, "field Scheduler is nil")
 	case c.Rule == nil:
 		return fail(ErrConfig, "field Rule is nil")
-	case c.Prediction > PredictV:
+	case c.Prediction > PredictReversedVelocity:
 		return fail(ErrConfig, "%v is no prediction", c.Prediction)
 	case c.Storage > Float16:
 		return fail(ErrConfig, "%v is no storage type", c.Storage)
+	case c.Start > FromPart:
+		return fail(ErrConfig, "%v is no start", c.Start)
 	}
-	if err := schedule.Validate(c.Scheduler); err != nil {
-		return err
+	for name, w := range map[string]Window{"Window": c.Window, "Part": c.Part} {
+		if w != (Window{}) && (w.Start < 0 || w.Start >= w.End || w.End > n) {
+			return fail(ErrConfig, "the range [%d, %d) of %s is empty or not within the %d steps", w.Start, w.End, name, n)
+		}
 	}
-	if w, n := c.Window, c.Scheduler.Steps(); w != (Window{}) && (w.Start < 0 || w.Start >= w.End || w.End > n) {
-		return fail(ErrConfig, "the range [%d, %d) of Window is empty or not within the %d steps", w.Start, w.End, n)
+	return c.Clock.check()
+}
+
+// checkWindow returns an error if the caller asks for a window and no step of it draws
+// noise.
+func (s *Sampler) checkWindow(w, part Window) error {
+	lo, hi := max(w.Start, part.Start), min(w.End, part.End)
+	for _, t := range s.steps {
+		if lo <= t.Step && t.Step < hi && t.Stochastic() {
+			return nil
+		}
 	}
-	return nil
+	if lo >= hi {
+		return nil // no window, or one in another part
+	}
+	return fail(ErrConfig, "no step of the range [%d, %d) of Window draws noise, so none can be trained", w.Start, w.End)
 }
 
 // transition computes one step; its points are set also when there is an error.
@@ -100,6 +157,9 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	c, err := coeffs(r, from, to)
 	if err != nil {
 		return t, err
+	}
+	if to.Noise > from.Noise && c.Eps != 0 {
+		return t, fail(ErrPath, "%s: it injects noise, and inversion is deterministic: take FlowODE", typeName(r))
 	}
 	a := c.Affine(p, from)
 	a32 := a.round32()
@@ -137,27 +197,61 @@ func (s *Sampler) Steps() int { return len(s.steps) }
 // At returns transition i. It panics unless 0 <= i < Steps().
 func (s *Sampler) At(i int) Transition { return s.steps[i] }
 
-// Batch returns the batch that makes the initial latents of samples, of dim
-// elements each: every row is [Start]. It panics unless 1 ≤ dim ≤ [MaxDim].
+// Time returns the time at which transition i asks the model, as the model counts it.
+func (s *Sampler) Time(i int) float64 { return s.times[i] }
+
+// Stochastic returns the transitions that draw noise, in order: those that have a
+// density, and that can be trained.
+func (s *Sampler) Stochastic() []int {
+	var set []int
+	for i, t := range s.steps {
+		if t.Stochastic() {
+			set = append(set, i)
+		}
+	}
+	return set
+}
+
+// PredictedSample returns the weights of x̂0, the clean sample that the model predicts at
+// transition i, from its latents and its output there:
+//
+//	d.Step(preview, x, v, b.With(s.PredictedSample(i)), nil)
+func (s *Sampler) PredictedSample(i int) Affine {
+	return Coeffs{X0: 1}.Affine(s.prediction, s.steps[i].From).round32()
+}
+
+// Batch returns the batch that makes the first latents of samples, of dim elements
+// each, as Config.Start says:
+//
+//	FromNoise  d.Step(x, zero, zero, b, nil)       rows are those of [InitialRow]
+//	FromData   d.Step(x, clean, zero, b, nil)      Signal·clean + Noise·ε
+//	FromPart   d.Step(x, before, zero, b, nil)     before, rounded to the storage type
+//
+// with the zero buffer for what is not read. The noise is that of noise step 0. It
+// panics unless 1 ≤ dim ≤ [MaxDim].
 func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 	b := Batch{Dim: dim, Key: key, Storage: s.storage, Rows: make([]Row, len(samples))}
 	b.checkDim()
 	for i, n := range samples {
-		b.Rows[i] = Start(n)
+		b.Rows[i] = Row{Affine: s.first, ID: noise.ID{Sample: n}}
 	}
 	return b
 }
 
-// Row is the row of a sample that takes transition i. Transition i draws the noise
-// of step i+1; step 0 is the initial latent's.
+// Row is the row of a sample that takes transition i. It draws the noise of step
+// At(i).Step + 1; that of step 0 is the first latent's.
 func (s *Sampler) Row(sample uint64, i int) Row {
-	return Row{s.steps[i].Affine, noise.ID{Sample: sample, Step: uint32(i) + 1}}
+	t := &s.steps[i]
+	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: uint32(t.Step) + 1}}
 }
 
 // Move puts every row of b at transition i. It does not allocate; it writes to
 // b.Rows.
 func (s *Sampler) Move(b Batch, i int) {
 	for k := range b.Rows {
-		b.Rows[k] = s.Row(b.Rows[k].Sample, i)
+		r := &b.Rows[k]
+		block := r.Block
+		*r = s.Row(r.Sample, i)
+		r.Block = block
 	}
 }

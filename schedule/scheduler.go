@@ -21,41 +21,73 @@ var (
 	ErrShort = errors.New("fewer than two points")
 	ErrRange = errors.New("coefficient outside [0, 1]")
 	ErrOrder = errors.New("noise does not decrease strictly")
+	ErrLong  = errors.New("more than 65535 steps")
 )
+
+// MaxSteps is the largest number of steps of a run.
+const MaxSteps = 1<<16 - 1
 
 // Validate reports the first reason why s is not a schedule, or nil. It serves
 // every Scheduler, the caller's own too. A schedule has
 //
 //   - a value: a nil interface, pointer or func is ErrNil;
 //   - at least one step: else ErrShort, which a nil slice is too;
+//   - at most MaxSteps: else ErrLong;
 //   - Noise, Signal and Time in [0, 1] at every point: else ErrRange, which NaN
 //     and the infinities are too;
 //   - strictly decreasing Noise: else ErrOrder. A list that rises runs from data
-//     to noise (invert_sigmas of diffusers); a level that is repeated is a step
-//     that does nothing, and one with no log-probability.
+//     to noise, which [Inversion] declares; a level that is repeated is a step
+//     that does nothing, and one with no log-probability. The Noise of an
+//     Inversion increases strictly instead.
 //
 // A schedule need not begin at pure noise nor end at pure data, and Signal and
 // Time may do as they like within [0, 1]. Validate calls Steps once and At once
 // for each point until the first fault.
 func Validate(s Scheduler) error {
-	if isNil(s) {
-		return fmt.Errorf("schedule: %w", ErrNil)
+	_, err := PointsOf(s)
+	return err
+}
+
+// PointsOf returns the points of s, each asked for once, or the error of Validate.
+func PointsOf(s Scheduler) (Points, error) {
+	inverse, rises := s.(Inversion)
+	if isNil(s) || rises && isNil(inverse.Scheduler) {
+		return nil, fmt.Errorf("schedule: %w", ErrNil)
 	}
 	n := s.Steps()
 	if n < 1 {
-		return fmt.Errorf("schedule: Steps is %d: %w", n, ErrShort)
+		return nil, fmt.Errorf("schedule: Steps is %d: %w", n, ErrShort)
 	}
-	var prev Point
-	for i := 0; i <= n; i++ {
+	if n > MaxSteps {
+		return nil, fmt.Errorf("schedule: Steps is %d: %w", n, ErrLong)
+	}
+	points := make(Points, 0, n+1)
+	for i := range n + 1 {
 		p := s.At(i)
 		if err := checkRange(i, p); err != nil {
-			return err
+			return nil, err
 		}
-		if i > 0 && p.Noise >= prev.Noise {
-			return fmt.Errorf("schedule: level %d (%v) is not below level %d (%v): %w",
-				i, p.Noise, i-1, prev.Noise, ErrOrder)
+		if i > 0 {
+			if err := checkOrder(i, points[i-1].Noise, p.Noise, rises); err != nil {
+				return nil, err
+			}
 		}
-		prev = p
+		points = append(points, p)
+	}
+	return points, nil
+}
+
+func checkOrder(i int, before, noise float64, rises bool) error {
+	switch {
+	case rises && noise <= before:
+		return fmt.Errorf("schedule: level %d (%v) is not above level %d (%v), as in an Inversion: %w",
+			i, noise, i-1, before, ErrOrder)
+	case !rises && noise > before:
+		return fmt.Errorf("schedule: level %d (%v) is not below level %d (%v); a run from data to noise is an Inversion: %w",
+			i, noise, i-1, before, ErrOrder)
+	case !rises && noise == before:
+		return fmt.Errorf("schedule: level %d (%v) is not below level %d (%v): %w",
+			i, noise, i-1, before, ErrOrder)
 	}
 	return nil
 }

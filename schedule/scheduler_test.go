@@ -39,7 +39,7 @@ func TestValidate(t *testing.T) {
 		{"empty", Flow{}, ErrShort, "schedule: Steps is -1: fewer than two points"},
 		{"one", Flow{1}, ErrShort, "schedule: Steps is 0: fewer than two points"},
 
-		{"rising", Flow{0, 0.5, 1}, ErrOrder, "schedule: level 1 (0.5) is not below level 0 (0): noise does not decrease strictly"},
+		{"rising", Flow{0, 0.5, 1}, ErrOrder, "schedule: level 1 (0.5) is not below level 0 (0); a run from data to noise is an Inversion: noise does not decrease strictly"},
 		{"equal", Flow{1, 0.9, 0.7, 0.7, 0}, ErrOrder, "schedule: level 3 (0.7) is not below level 2 (0.7): noise does not decrease strictly"},
 		{"equal zeros", Flow{1, 0, math.Copysign(0, -1)}, ErrOrder, "schedule: level 2 (-0) is not below level 1 (0): noise does not decrease strictly"},
 

@@ -136,7 +136,7 @@ func sample[B any](d place[B], rows, dim int) (*result, error) {
 		d.Step(v, x, none, b.With(sampler.Affine{X: velocity(time)}), nil)
 		return nil
 	}
-	if err := sampler.Rollout(context.Background(), d.Device, s, b, t, model); err != nil {
+	if err := sampler.Rollout(context.Background(), d.Device, s, b, t, sampler.OneTime(model)); err != nil {
 		return nil, err
 	}
 

@@ -86,7 +86,7 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 		l.net.Forward(v, x, l.classes, t)
 		return nil
 	}
-	if err := sampler.Rollout(ctx, cpu, s, b, run, velocity); err != nil {
+	if err := sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(velocity)); err != nil {
 		return nil, row{}, err
 	}
 	r := row{time: time.Since(start)}

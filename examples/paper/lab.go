@@ -55,10 +55,11 @@ func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampl
 	run := sampler.Keep(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	err = sampler.Rollout(ctx, cpu, s, b, run, func(v, x []float32, t float64) error {
+	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(func(v, x []float32, t float64) error {
 		l.net.ForwardParallel(v, x, l.classes, t)
 		return nil
-	})
+	}))
+
 	return run.Latents, err
 }
 

@@ -37,10 +37,10 @@ func main() {
 	cpu := sampler.CPU{}
 	ctx := context.Background()
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	if err := sampler.Rollout(ctx, cpu, s, b, run, model); err != nil {
+	if err := sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(model)); err != nil {
 		log.Fatal(err)
 	}
-	if err := sampler.CheckOnPolicy(ctx, cpu, s, b, run, model); err != nil {
+	if err := sampler.CheckOnPolicy(ctx, cpu, s, b, run, sampler.OneTime(model)); err != nil {
 		log.Fatal(err)
 	}
 

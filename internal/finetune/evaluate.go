@@ -67,10 +67,10 @@ func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x [
 	run := sampler.Keep(b, s.Steps(), sampler.Window{Start: s.Steps(), End: s.Steps()})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
-	err = sampler.Rollout(ctx, cpu, s, b, run, func(v, x []float32, time float64) error {
+	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		t.mean.ForwardParallel(v, x, classes, time)
 		return nil
-	})
+	}))
 	if err != nil {
 		return nil, nil, fmt.Errorf("finetune: evaluation: %w", err)
 	}

@@ -144,7 +144,7 @@ func (t *Trainer) step(ctx context.Context) (it Iteration, err error) {
 	if err := t.judge(r, &it); err != nil {
 		return it, err
 	}
-	return it, t.improve(r, &it)
+	return it, t.improve(ctx, r, &it)
 }
 
 // A rollout is the samples of an iteration.
@@ -197,7 +197,7 @@ func (t *Trainer) starts(r *rollout) sampler.Batch {
 	b.Rows = slices.Clone(b.Rows)
 	for i := range b.Rows {
 		if t.config.SharedStart {
-			b.Rows[i] = sampler.Start(uint64(i / t.config.Group))
+			b.Rows[i] = sampler.InitialRow(uint64(i / t.config.Group))
 		}
 	}
 	return b
@@ -205,13 +205,14 @@ func (t *Trainer) starts(r *rollout) sampler.Batch {
 
 // model is the velocity of pass's network, which adds the time it takes to spent.
 func (t *Trainer) model(pass *digits.Pass, classes []int, spent *time.Duration) sampler.Model[[]float32] {
-	times := make([]float64, len(classes))
-	return func(v, x []float32, time0 float64) error {
+	var of []int
+	return func(_ context.Context, c sampler.Call[[]float32]) error {
 		began := time.Now()
-		for i := range times {
-			times[i] = time0
+		of = of[:0]
+		for _, row := range c.Rows {
+			of = append(of, classes[row])
 		}
-		pass.Forward(v, x, classes, times)
+		pass.Forward(c.V, c.X, of, c.Times)
 		*spent += time.Since(began)
 		return nil
 	}
@@ -249,7 +250,7 @@ func (t *Trainer) judge(r *rollout, it *Iteration) error {
 }
 
 // improve updates the policy.
-func (t *Trainer) improve(r *rollout, it *Iteration) error {
+func (t *Trainer) improve(ctx context.Context, r *rollout, it *Iteration) error {
 	c := t.config
 	began := time.Now()
 	for i := r.start; i < r.end; i++ {
@@ -262,7 +263,7 @@ func (t *Trainer) improve(r *rollout, it *Iteration) error {
 	}
 	t.timing.since(&t.timing.LogProb, began)
 	if c.KL.Beta > 0 {
-		if err := t.refer(r); err != nil {
+		if err := t.refer(ctx, r); err != nil {
 			return err
 		}
 	}
@@ -318,17 +319,20 @@ func (r *rollout) minibatches(c Config, epoch int) ([][]grpo.Transition, error) 
 
 // refer computes the velocities of the reference policy, which does not change within
 // an iteration.
-func (t *Trainer) refer(r *rollout) error {
+func (t *Trainer) refer(ctx context.Context, r *rollout) error {
 	if t.reference == nil {
 		t.reference = digits.NewPass(t.ref, t.config.rows())
 	}
 	model := t.model(t.reference, r.classes, &t.timing.Network)
 	for i := r.start; i < r.end; i++ {
-		v := make([]float32, r.batch.Len())
-		if err := model(v, r.run.Latents[i], r.sampler.At(i).From.Time); err != nil {
+		c := sampler.Call[[]float32]{Dim: digits.Dim, V: make([]float32, r.batch.Len()), X: r.run.Latents[i]}
+		for row := range r.batch.Rows {
+			c.Rows, c.Times = append(c.Rows, row), append(c.Times, r.sampler.Time(i))
+		}
+		if err := model(ctx, c); err != nil {
 			return err
 		}
-		r.reference = append(r.reference, v)
+		r.reference = append(r.reference, c.V)
 	}
 	return nil
 }
@@ -433,7 +437,7 @@ func (b *minibatch) fill(r *rollout, transitions []grpo.Transition) {
 		from, to := tr.Row*digits.Dim, k*digits.Dim
 		b.Rows[k] = r.sampler.Row(r.batch.Rows[tr.Row].Sample, tr.Step)
 		b.classes[k] = r.classes[tr.Row]
-		b.times[k] = r.sampler.At(tr.Step).From.Time
+		b.times[k] = r.sampler.Time(tr.Step)
 		b.old[k] = r.old[tr.Step-r.start][tr.Row]
 		b.adv[k] = r.adv[tr.Row]
 		copy(b.x[to:][:digits.Dim], r.run.Latents[tr.Step][from:])

@@ -140,7 +140,7 @@ func TestGradient(t *testing.T) {
 			err = tr.judge(r, new(Iteration))
 		}
 		if err == nil {
-			err = tr.improve(r, new(Iteration)) // which leaves the policy off policy
+			err = tr.improve(t.Context(), r, new(Iteration)) // which leaves the policy off policy
 		}
 		if err != nil {
 			t.Fatal(err)
@@ -210,13 +210,13 @@ func TestOffPolicyIsFound(t *testing.T) {
 		t.Fatal(err)
 	}
 	tr.net.Params()[0] += 1e-3
-	if err := tr.improve(r, new(Iteration)); !errors.Is(err, sampler.ErrOffPolicy) {
+	if err := tr.improve(t.Context(), r, new(Iteration)); !errors.Is(err, sampler.ErrOffPolicy) {
 		t.Errorf("improve: error %v", err)
 	}
 	old := r.model
-	r.model = func(v, x []float32, time float64) error {
-		err := old(v, x, time)
-		v[7] += 1e-6
+	r.model = func(ctx context.Context, c sampler.Call[[]float32]) error {
+		err := old(ctx, c)
+		c.V[7] += 1e-6
 		return err
 	}
 	if err := sampler.CheckOnPolicy(t.Context(), sampler.CPU{}, r.sampler, r.batch, r.run, r.model); err == nil {

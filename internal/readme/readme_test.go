@@ -48,7 +48,7 @@ func TestLoop(t *testing.T) {
 	b := s.Batch(dim, key, 0, 1, 2, 3)                  // four samples
 	run := sampler.Keep(b, s.Steps(), sampler.Window{}) // memory for all latents
 	cpu.Step(run.Latents[0], nil, nil, b, nil)          // initial noise
-	err = sampler.Rollout(ctx, cpu, s, b, run, policy)
+	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy))
 
 	for i := range s.Steps() {
 		if !s.At(i).Stochastic() {

@@ -317,7 +317,7 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 	// Consecutive samples may run over.
 	b := sampler.Batch{Dim: 5, Key: 2}
 	for i := range uint64(3) {
-		b.Rows = append(b.Rows, sampler.Start(math.MaxUint64-1+i))
+		b.Rows = append(b.Rows, sampler.InitialRow(math.MaxUint64-1+i))
 	}
 	dst := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
 	dst.want, _ = step(nil, nil, b, sampler.Float32)
@@ -372,25 +372,27 @@ func testRollout[B any](t *testing.T, s Subject[B]) {
 		want := sampler.Keep(b, run.Steps(), sampler.Window{})
 		cpu := sampler.CPU{Workers: 1}
 		cpu.Step(want.Latents[0], nil, nil, b, nil)
-		if err := sampler.Rollout(context.Background(), cpu, run, b, want, velocity); err != nil {
+		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(velocity)); err != nil {
 			t.Fatal(err)
 		}
 
 		b = run.Batch(700, 11, 5, 6, 9)
-		got := &sampler.Trajectory[B]{V: s.New(b.Len(), sampler.Float32), Squares: make([][]float64, run.Steps())}
+		got := &sampler.Trajectory[B]{V: s.make(b.Len(), sampler.Float32), Squares: make([][]float64, run.Steps())}
 		for range run.Steps() + 1 {
-			got.Latents = append(got.Latents, s.New(b.Len(), typ))
+			got.Latents = append(got.Latents, s.make(b.Len(), typ))
 		}
 		for i := range got.Squares {
 			got.Squares[i] = make([]float64, len(b.Rows))
 		}
 		var none B
 		s.Device.Step(got.Latents[0], none, none, b, nil)
-		hostV, hostX := make([]float32, b.Len()), make([]float32, b.Len())
-		model := func(v, x B, time float64) error {
-			s.Download(hostX, x)
-			velocity(hostV, hostX, time)
-			s.Upload(v, hostV)
+		hostX := make([]float32, b.Len())
+		model := func(_ context.Context, c sampler.Call[B]) error {
+			n := len(c.Rows) * c.Dim
+			x, v := make([]float32, n), make([]float32, n)
+			s.Download(x, c.X)
+			velocity(v, x, c.Times[0])
+			s.Upload(c.V, v)
 			return nil
 		}
 		if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
@@ -429,7 +431,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		{Affine: sampler.Affine{V: 1, Eps: 1}},
 	}}
 	var none B
-	f := func(n int) B { return s.New(n, sampler.Float32) }
+	f := func(n int) B { return s.make(n, sampler.Float32) }
 	d := func(n int) []float64 { return make([]float64, n) }
 	with := func(change func(b *sampler.Batch)) sampler.Batch {
 		c := b

@@ -13,8 +13,6 @@ func cpu(workers int) devicetest.Subject[[]float32] {
 	return devicetest.Subject[[]float32]{
 		Device:   sampler.CPU{Workers: workers},
 		Types:    []sampler.Storage{sampler.Float32},
-		New:      func(n int, _ sampler.Storage) []float32 { return make([]float32, n) },
-		Slice:    func(b []float32, lo, hi int) []float32 { return b[lo:hi:hi] },
 		Upload:   func(dst, src []float32) { copy(dst, src) },
 		Download: func(dst, src []float32) { copy(dst, src) },
 	}

@@ -1,6 +1,7 @@
 package devicetest
 
 import (
+	"fmt"
 	"math"
 	"math/rand/v2"
 
@@ -42,10 +43,19 @@ func hold[B any](s *Subject[B], values []float32, t sampler.Storage, skew int) *
 		l.want[i] = t.Round(x)
 	}
 	copy(all[skew:], l.want)
-	l.whole = s.New(len(all), t)
+	l.whole = s.make(len(all), t)
 	s.Upload(l.whole, all)
-	l.buffer = s.Slice(l.whole, skew, skew+n)
+	l.buffer = s.Device.Slice(l.whole, skew, skew+n)
 	return l
+}
+
+// make returns a buffer of n elements of type t.
+func (s *Subject[B]) make(n int, t sampler.Storage) B {
+	b, err := s.Device.Make(n, t)
+	if err != nil {
+		panic(fmt.Sprintf("memory for %d elements of %v: %v", n, t, err))
+	}
+	return b
 }
 
 // check compares the buffer with what it should hold, and its border.

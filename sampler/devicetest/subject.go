@@ -9,16 +9,10 @@ import (
 // A Subject is a device under test with the memory that the suite needs for it. Its
 // functions end the test if they fail.
 type Subject[B any] struct {
-	Device sampler.Device[B]
+	Device sampler.Memory[B]
 
 	// Types are the storage types that buffers may have, Float32 among them.
 	Types []sampler.Storage
-
-	// New returns a buffer of n elements of type t.
-	New func(n int, t sampler.Storage) B
-
-	// Slice returns elements lo to hi-1 of a buffer, in the same memory.
-	Slice func(b B, lo, hi int) B
 
 	// Upload stores src, whose values are of the buffer's type, in dst. Download
 	// stores the values of src in dst, when all calls before it have run.

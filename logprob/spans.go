@@ -1,0 +1,165 @@
+package logprob
+
+import (
+	"errors"
+
+	"cps/sampler"
+)
+
+// Spans is a [Form] for batches in which a sample is several rows ([sampler.Batch.Spans]).
+// First[k] is the first row of the k-th transition; its rows end where the next one's
+// begin. The caller says so, for a batch may hold one sample at several steps.
+//
+// Rows without noise add nothing: neither to log p nor to a divergence nor to the number
+// of elements that means are over. So spans may stand still, with the weights {X: 1}, and
+// those that have reached the end of their schedule do. A transition of such rows alone
+// is ErrNoDensity. A row that draws noise and does not read the model's output is
+// ErrNoPolicy, as in Form.
+//
+// Methods take a slice with one entry a transition and one with one entry a row, and
+// allocate nothing. They panic if a length is another, or if First does not begin with 0
+// and rise strictly within the rows. Errors are those of Form.
+type Spans struct {
+	Form  Form
+	First []int
+}
+
+const errFirst = "logprob: First does not begin with 0 and rise within the rows"
+
+// check panics unless the lengths fit; it is called before all else.
+func (s Spans) check(b sampler.Batch, each, rows []float64) {
+	check(b, rows, rows)
+	if len(each) != len(s.First) {
+		panic("logprob: length is not the number of transitions")
+	}
+	for k, first := range s.First {
+		if k == 0 && first != 0 || k > 0 && first <= s.First[k-1] || first >= len(b.Rows) {
+			panic(errFirst)
+		}
+	}
+	if len(s.First) == 0 && len(b.Rows) > 0 {
+		panic(errFirst)
+	}
+}
+
+// rows returns the range of rows of transition k.
+func (s Spans) rows(b sampler.Batch, k int) (lo, hi int) {
+	if k+1 < len(s.First) {
+		return s.First[k], s.First[k+1]
+	}
+	return s.First[k], len(b.Rows)
+}
+
+// span returns the deviation of a row, 0 where the row adds nothing.
+func span(r sampler.Row) (float64, error) {
+	std, err := density(r.Affine)
+	if errors.Is(err, ErrNoPolicy) && weight32(r.Eps) == 0 || errors.Is(err, ErrNoDensity) {
+		return 0, nil
+	}
+	return std, err
+}
+
+// Elements returns the number of elements of transition k that draw noise. It is 0 if one
+// of its rows is at fault.
+func (s Spans) Elements(b sampler.Batch, k int) int {
+	n := 0
+	lo, hi := s.rows(b, k)
+	for _, r := range b.Rows[lo:hi] {
+		std, err := span(r)
+		if err != nil {
+			return 0
+		}
+		if std != 0 {
+			n += b.Dim
+		}
+	}
+	return n
+}
+
+// LogProb stores log p of every transition in dst, by the sums of squares sq of its rows,
+// and returns dst.
+func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	s.check(b, dst, sq)
+	return dst, s.add(dst, b, sq, "sum of squares", func(r sampler.Row, std, x float64) float64 {
+		return s.Form.logProb(std, x, b.Dim)
+	})
+}
+
+// KL stores the divergence of the policies v and ref of every transition in dst, and
+// returns it, with the squared distances sq of its rows as [Form.KL] takes them.
+func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	s.check(b, dst, sq)
+	return dst, s.add(dst, b, sq, "squared distance", func(r sampler.Row, std, x float64) float64 {
+		return s.Form.klWeight(r.Affine, std, 1) * x
+	})
+}
+
+// add stores in dst what the rows of every transition add, weighted as the form says.
+func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of func(r sampler.Row, std, x float64) float64) error {
+	for k := range s.First {
+		lo, hi := s.rows(b, k)
+		var total float64
+		n := 0
+		for i := lo; i < hi; i++ {
+			r := b.Rows[i]
+			std, err := span(r)
+			if err == nil {
+				err = sum(what, sq[i])
+			}
+			if err != nil {
+				return fail(err, r, i)
+			}
+			if std != 0 {
+				total += of(r, std, sq[i])
+				n += b.Dim
+			}
+		}
+		if n == 0 {
+			return fail(ErrNoDensity, b.Rows[lo], lo)
+		}
+		dst[k] = total * s.Form.weight(n)
+	}
+	return nil
+}
+
+// Scale stores in dst, one entry a row, what makes Device.Grad add grad·∂log p/∂v, with one
+// grad a transition, and returns dst. It is 0 for rows without noise.
+func (s Spans) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
+	s.check(b, grad, dst)
+	return dst, s.scales(dst, b, func(k int, r sampler.Row, std, weight float64) float64 {
+		return s.Form.scale(grad[k], r.Affine, std, weight)
+	})
+}
+
+// ScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
+// [Form.ScaleKL] does, and returns dst. It is 0 for rows without noise.
+func (s Spans) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+	check(b, dst, dst)
+	return dst, s.scales(dst, b, func(_ int, r sampler.Row, std, w float64) float64 {
+		return -2 * weight * s.Form.klWeight(r.Affine, std, w)
+	})
+}
+
+// scales stores in dst the scale of every row of every transition.
+func (s Spans) scales(dst []float64, b sampler.Batch, of func(k int, r sampler.Row, std, weight float64) float64) error {
+	for k := range s.First {
+		n := s.Elements(b, k)
+		lo, hi := s.rows(b, k)
+		for i := lo; i < hi; i++ {
+			r := b.Rows[i]
+			std, err := span(r)
+			dst[i] = 0
+			if err == nil && std != 0 {
+				dst[i] = of(k, r, std, s.Form.weight(n))
+				err = fits(dst[i])
+			}
+			if err == nil && n == 0 {
+				err = ErrNoDensity
+			}
+			if err != nil {
+				return fail(err, r, i)
+			}
+		}
+	}
+	return nil
+}

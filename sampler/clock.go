@@ -1,0 +1,60 @@
+package sampler
+
+import "math"
+
+// A Rounding says what becomes of the fraction of a model's time.
+type Rounding uint8
+
+const (
+	Exactly  Rounding = iota // the fraction stays
+	Nearest                  // to the nearest integer, halves to even
+	Truncate                 // towards 0, as diffusers' UniPC does for Wan
+)
+
+// String returns the name of the constant.
+func (r Rounding) String() string { return name("Rounding", r, "Exactly", "Nearest", "Truncate") }
+
+// A Clock says how a model counts time. A run counts from 1, pure noise, to 0, data
+// ([schedule.Point].Time); the model is told
+//
+//	round(Scale·t)  or, Reversed,  round(Scale·(1-t))
+//
+// Scale 0 means 1. The zero Clock tells t itself. diffusers' flow models take
+// Clock{Scale: 1000}; models of VP paths with T timesteps take
+// Clock{Scale: T, Rounding: Nearest}; Z-Image and GoMLX's example, where data is at
+// time 1, are Reversed. Clocks are comparable.
+type Clock struct {
+	Scale    float64
+	Reversed bool
+	Rounding Rounding
+}
+
+// At returns the model's time at the time t of a run.
+func (c Clock) At(t float64) float64 {
+	if c.Reversed {
+		t = 1 - t
+	}
+	if c.Scale != 0 {
+		t *= c.Scale
+	}
+	switch c.Rounding {
+	case Nearest:
+		t = math.RoundToEven(t)
+	case Truncate:
+		t = math.Trunc(t)
+	}
+	return t
+}
+
+// check reports a clock that tells nothing of use.
+func (c Clock) check() error {
+	switch {
+	case !(c.Scale >= 0) || math.IsInf(c.Scale, 1):
+		return fail(ErrConfig, "Scale of Clock is %v, and must be a finite number ≥ 0: for a model that counts backwards set Reversed", c.Scale)
+	case c.Rounding > Truncate:
+		return fail(ErrConfig, "Rounding of Clock is %v", c.Rounding)
+	case c.Rounding != Exactly && c.Scale <= 1:
+		return fail(ErrConfig, "Clock rounds to integers with Scale %v: every time would be 0 or 1", c.Scale)
+	}
+	return nil
+}

@@ -1,0 +1,44 @@
+package sampler
+
+// A Memory is a [Device] that makes and cuts buffers of its own. Rows are gathered by
+// Step with the weights {X: 1} between slices. [CPU] and cuda.Device are Memories.
+type Memory[B any] interface {
+	Device[B]
+
+	// Make returns a buffer for n elements of type t, whose contents are undefined. An
+	// error leaves the device usable. It panics if n is negative or t is no type.
+	Make(n int, t Storage) (B, error)
+
+	// Like returns a buffer for n elements of the type of b. It is Make otherwise.
+	Like(b B, n int) (B, error)
+
+	// Free gives back a buffer from Make, which may be in use by calls that are queued.
+	Free(b B) error
+
+	// Slice returns elements lo to hi-1 of b, in the same memory. It panics unless
+	// 0 ≤ lo ≤ hi ≤ the length of b.
+	Slice(b B, lo, hi int) B
+}
+
+var _ Memory[[]float32] = CPU{}
+
+// Make implements [Memory]. The buffer holds float32 whatever t is, since a CPU's
+// latents are rounded to the type and kept as float32; see CPU16 for words of 16 bits.
+func (CPU) Make(n int, t Storage) ([]float32, error) {
+	if n < 0 {
+		panic("sampler: negative length of a buffer")
+	}
+	if t > Float16 {
+		panic("sampler: type of a buffer is unknown")
+	}
+	return make([]float32, n), nil
+}
+
+// Like implements [Memory].
+func (c CPU) Like(_ []float32, n int) ([]float32, error) { return c.Make(n, Float32) }
+
+// Free implements [Memory]. The garbage collector does the work.
+func (CPU) Free([]float32) error { return nil }
+
+// Slice implements [Memory].
+func (CPU) Slice(b []float32, lo, hi int) []float32 { return b[lo:hi:hi] }

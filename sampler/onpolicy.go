@@ -1,0 +1,156 @@
+package sampler
+
+import (
+	"context"
+	"fmt"
+	"slices"
+)
+
+// CheckOnPolicy replays t with the model that made it, and returns an error that names
+// the first transition and row whose sum of squares is not the stored one to the bit
+// (ErrOffPolicy). Where the sums agree, every ratio is exactly 1. A trainer calls it
+// once at start-up.
+//
+// It replays first in the batch of the rollout, which finds a model that draws random
+// numbers (dropout) or keeps a state, and latents that were changed or are kept in another
+// type. Then it replays in other batches, for training does not ask about the same rows
+// together: all rows in reverse order, and forward in batches of the sizes given, or of
+// half the rows and of one where none are. That finds a model whose output for a row
+// depends on the rows beside it, or on how many there are, as that of a framework does
+// that picks its matrix product by size. A size above the number of rows takes rows
+// again from the first on; a size below 1 is an error (ErrConfig). Spans of a sample,
+// which are consecutive rows of it with rising blocks, stay together, so that a batch may
+// be larger than its size.
+//
+// It cannot find a wrong time, sign or scale of the model's output: the rollout made the
+// same mistake. The noise is not drawn again: what it was is in the latents. The other
+// batches stand in memory from m.Like. Other errors are as for Replay.
+func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) error {
+	r, err := newRun(Device[B](m), s, b, t, model)
+	if err != nil {
+		return err
+	}
+	again := make([][]float64, len(t.Squares))
+	for k, sq := range t.Squares {
+		if sq != nil {
+			again[k] = make([]float64, len(sq))
+		}
+	}
+	if err := r.replay(ctx, again); err != nil {
+		return err
+	}
+	for k := range again {
+		for row, sq := range again[k] {
+			if was := t.Squares[k][row]; sq != was {
+				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
+					s.steps[t.First+k].Step, row, b.Rows[row].Sample, sq, was)
+			}
+		}
+	}
+
+	units := spansOf(b)
+	n := len(b.Rows)
+	if len(sizes) == 0 {
+		sizes = []int{(n + 1) / 2, 1}
+	}
+	slices.Reverse(units)
+	for i, size := range append([]int{n}, sizes...) {
+		if size < 1 {
+			return fail(ErrConfig, "sampler: CheckOnPolicy in batches of %d rows", size)
+		}
+		for _, rows := range batches(units, size) {
+			if err := r.replayRows(ctx, m, rows); err != nil {
+				return err
+			}
+		}
+		if i == 0 {
+			slices.Reverse(units)
+		}
+	}
+	return nil
+}
+
+// spansOf returns the rows of b by samples: a range each.
+func spansOf(b Batch) (units []Window) {
+	for i, r := range b.Rows {
+		if i > 0 && r.Sample == b.Rows[i-1].Sample && r.Block > b.Rows[i-1].Block {
+			units[len(units)-1].End++
+			continue
+		}
+		units = append(units, Window{i, i + 1})
+	}
+	return units
+}
+
+// batches returns the rows of units in batches of at least size rows, as few as whole
+// units allow, the last one filled from the first unit on.
+func batches(units []Window, size int) (all [][]int) {
+	for i := 0; i < len(units); {
+		var rows []int
+		for ; len(rows) < size; i++ {
+			u := units[i%len(units)]
+			for row := u.Start; row < u.End; row++ {
+				rows = append(rows, row)
+			}
+		}
+		all = append(all, rows)
+	}
+	return all
+}
+
+// replayRows replays some rows, in their order, and compares their sums with the stored
+// ones.
+func (r *run[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err error) {
+	var none B
+	dim, n := r.b.Dim, len(rows)
+	like := [3]B{r.t.Latents[0], r.t.V, r.t.Latents[0]}
+	var buffers [3]B // latents, output, next latents
+	for i := range buffers {
+		if buffers[i], err = m.Like(like[i], n*dim); err != nil {
+			return fmt.Errorf("sampler: memory for a batch of %d rows: %w", n, err)
+		}
+		defer func() {
+			if e := m.Free(buffers[i]); err == nil && e != nil {
+				err = fmt.Errorf("sampler: memory of a batch of %d rows: %w", n, e)
+			}
+		}()
+	}
+	x, v, next := buffers[0], buffers[1], buffers[2]
+	one := Batch{Dim: dim, Rows: []Row{{Affine: Affine{X: 1}}}}
+	gather := func(to, from B) {
+		for i, row := range rows {
+			m.Step(m.Slice(to, i*dim, (i+1)*dim), m.Slice(from, row*dim, (row+1)*dim), none, one, nil)
+		}
+	}
+	b := r.b
+	b.Rows = make([]Row, n)
+	for i, row := range rows {
+		b.Rows[i] = r.b.Rows[row]
+	}
+	sums := make([][]float64, len(r.t.Squares))
+	for k, was := range r.t.Squares {
+		if was == nil {
+			continue
+		}
+		sums[k] = make([]float64, n)
+		gather(x, r.t.Latents[k])
+		gather(next, r.t.Latents[k+1])
+		if err := r.ask(ctx, k, rows, x, v); err != nil {
+			return err
+		}
+		r.s.Move(b, r.t.First+k)
+		m.Squares(sums[k], next, x, v, b)
+	}
+	if err := m.Sync(); err != nil {
+		return fmt.Errorf("sampler: device: %w", err)
+	}
+	for k, sq := range sums {
+		for i, x := range sq {
+			if row, was := rows[i], r.t.Squares[k]; x != was[rows[i]] {
+				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on its batch, so ratios in training will not be 1",
+					r.s.steps[r.t.First+k].Step, row, b.Rows[i].Sample, n, rows[0], x, len(r.rows), was[row])
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,134 @@
+package sampler
+
+import (
+	"context"
+	"reflect"
+)
+
+// A Trajectory is the memory of a run of len(Latents)-1 transitions, the caller's
+// own. [Keep] makes one of slices.
+type Trajectory[B any] struct {
+	First   int         // transition the run starts with
+	Latents []B         // latents before and after each transition
+	V       B           // the model's output
+	Squares [][]float64 // of each transition, one a row; nil: not wanted
+
+	// Observe, unless nil, is called by [Rollout] at every transition after the model
+	// and before the step. Its error ends the run, wrapped with the step.
+	Observe func(ctx context.Context, o Observation[B]) error
+}
+
+// An Observation is a transition of a rollout between the model's output and the step.
+// On a device that queues calls, X and V are valid after its Sync; the Observe that
+// reads them syncs, or queues what it does as the model does. Nothing of it may be
+// written, or kept.
+type Observation[B any] struct {
+	Transition int   // of the sampler: At, Time and PredictedSample tell more
+	Batch      Batch // at that transition
+	X, V       B     // the latents before it, and the model's output for them
+}
+
+// Keep returns a trajectory of slices for all n transitions of a run of b that
+// keeps the latents and the sums of squares of transitions in w, all for the zero
+// Window. All other points share one buffer. The last latents are
+// valid after a run whatever w is, so the empty Window{n, n} keeps them alone. It panics unless 0 ≤ w.Start ≤ w.End ≤ n.
+func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
+	if w == (Window{}) {
+		w.End = n
+	}
+	if w.Start < 0 || w.Start > w.End || w.End > n {
+		panic("sampler: window is not within the transitions")
+	}
+	t := &Trajectory[[]float32]{
+		Latents: make([][]float32, n+1),
+		V:       make([]float32, b.Len()),
+		Squares: make([][]float64, n),
+	}
+	var shared []float32
+	for i := range t.Latents {
+		if w.Start < w.End && w.Start <= i && i <= w.End {
+			t.Latents[i] = make([]float32, b.Len())
+			continue
+		}
+		if shared == nil {
+			shared = make([]float32, b.Len())
+		}
+		t.Latents[i] = shared
+	}
+	for i := w.Start; i < w.End; i++ {
+		t.Squares[i] = make([]float64, len(b.Rows))
+	}
+	return t
+}
+
+// sums returns t.Squares with memory for the entries that are not wanted, which a
+// rollout needs to find what is not finite.
+func (t *Trajectory[B]) sums(rows int) [][]float64 {
+	all := make([][]float64, len(t.Latents)-1)
+	copy(all, t.Squares)
+	for k := range all {
+		if all[k] == nil {
+			all[k] = make([]float64, rows)
+		}
+	}
+	return all
+}
+
+// check reports how t does not fit a run of b with s.
+func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
+	switch {
+	case s == nil:
+		return fail(ErrConfig, "sampler: the sampler is nil")
+	case t == nil:
+		return fail(ErrConfig, "sampler: the trajectory is nil")
+	}
+	n := len(t.Latents) - 1
+	switch {
+	case b.Storage != s.storage:
+		return fail(ErrTrajectory, "sampler: the batch is stored as %v, the run as %v", b.Storage, s.storage)
+	case len(b.Rows) == 0:
+		return fail(ErrTrajectory, "sampler: the batch has no rows")
+	case n < 1:
+		return fail(ErrTrajectory, "sampler: %d latents hold no transition", len(t.Latents))
+	case t.First < 0 || t.First > s.Steps()-n:
+		return fail(ErrTrajectory, "sampler: the %d transitions from %d on are not within the %d of the run", n, t.First, s.Steps())
+	case len(t.Squares) != 0 && len(t.Squares) != n:
+		return fail(ErrTrajectory, "sampler: Squares has %d entries for %d transitions", len(t.Squares), n)
+	}
+	for k, sq := range t.Squares {
+		if sq != nil && len(sq) != len(b.Rows) {
+			return fail(ErrTrajectory, "sampler: Squares[%d] has %d entries for %d rows", k, len(sq), len(b.Rows))
+		}
+	}
+	if n := length(t.V); n >= 0 && n != b.Len() {
+		return fail(ErrTrajectory, "sampler: V has %d elements for %d rows of %d", n, len(b.Rows), b.Dim)
+	}
+	for k, x := range t.Latents {
+		if n := length(x); n >= 0 && n != b.Len() {
+			return fail(ErrTrajectory, "sampler: Latents[%d] has %d elements for %d rows of %d", k, n, len(b.Rows), b.Dim)
+		}
+		if sameBuffer(x, t.V) {
+			return fail(ErrTrajectory, "sampler: Latents[%d] and V are one buffer, so the model's output would overwrite its input", k)
+		}
+	}
+	return nil
+}
+
+// length returns the number of elements of a slice, and -1 of any other buffer: that is
+// its device's to know.
+func length(b any) int {
+	if v := reflect.ValueOf(b); v.Kind() == reflect.Slice {
+		return v.Len()
+	}
+	return -1
+}
+
+// sameBuffer reports whether two buffers are one: slices that begin at the same element, or
+// equal values of another type.
+func sameBuffer[B any](x, y B) bool {
+	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
+	if v.Kind() == reflect.Slice {
+		return v.Len() > 0 && v.Pointer() == w.Pointer()
+	}
+	return v.IsValid() && v.Comparable() && w.Comparable() && v.Equal(w)
+}
