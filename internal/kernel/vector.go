@@ -1,4 +1,4 @@
-//go:build !purego
+//go:build (amd64 || arm64) && !purego
 
 package kernel
 
@@ -9,10 +9,11 @@ import (
 
 //go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
 //go:generate sh -c "cd _asm && go run . -isa AVX512 -out ../avx512_amd64.s"
+//go:generate sh -c "cd _neon && go run . -out ../neon_arm64.s"
 
 // A schedule is what the kernels need of a stream: the round keys, each eight times,
 // and what the first two rounds make of the counter's words that all blocks share. Its
-// layout is known to _asm.
+// layout is known to _asm and _neon.
 type schedule struct {
 	keys  [20][8]uint32
 	first [4]uint32
@@ -50,7 +51,7 @@ func (c *schedule) firstOf(s Stream) [4]uint32 {
 }
 
 // A group is eight or, with AVX-512, sixteen blocks of one of many streams. Its layout
-// is known to _asm.
+// is known to _asm and _neon.
 type group struct {
 	first [4]uint32
 	block uint32
@@ -113,7 +114,7 @@ func (w *Work) take(n int, streams ...Stream) *float32 {
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
 // The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
-// Its layout is known to _asm.
+// Its layout is known to _asm and _neon.
 type passArgs struct {
 	dst, x, v, extra *float32
 	n                int
