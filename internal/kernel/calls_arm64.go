@@ -17,20 +17,24 @@ func (c *schedule) ofGroups(dst *float32, groups []group) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
-func (p *passArgs) step(t Storage) {
-	switch t {
-	case Float32:
-		stepNEON(p)
-	case BFloat16:
+// hasWords reports whether i has passes over 16-bit words.
+func (i implementation) hasWords() bool { return false }
+
+// call does a pass, whose results or words are of type t.
+func (p *passArgs) call(k Kind, t Storage, words bool) {
+	switch {
+	case k == SquaresPass:
+		squaresNEON(p)
+	case k == GradPass:
+		gradNEON(p)
+	case t == BFloat16:
 		stepBFloat16NEON(p)
-	default:
+	case t == Float16:
 		stepFloat16NEON(p)
+	default:
+		stepNEON(p)
 	}
 }
-
-func (p *passArgs) squares() { squaresNEON(p) }
-
-func (p *passArgs) grad() { gradNEON(p) }
 
 //go:noescape
 func normalsNEON(dst *float32, groups int, block uint32, s *schedule)

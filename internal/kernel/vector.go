@@ -4,7 +4,7 @@ package kernel
 
 import (
 	"math"
-	"slices"
+	"unsafe"
 )
 
 //go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
@@ -24,22 +24,26 @@ type schedule struct {
 
 // set makes c the schedule of s.
 func (c *schedule) set(s Stream) {
-	if !c.known || c.key != s.Key {
-		k := [2]uint32{uint32(s.Key), uint32(s.Key >> 32)}
+	c.setKey(s.Key)
+	c.first = c.firstOf(s.Sample, s.Step)
+}
+
+func (c *schedule) setKey(key uint64) {
+	if !c.known || c.key != key {
+		k := [2]uint32{uint32(key), uint32(key >> 32)}
 		for i := range c.keys {
 			for j := range c.keys[i] {
 				c.keys[i][j] = k[i%2]
 			}
 			k[i%2] += [2]uint32{philoxW0, philoxW1}[i%2]
 		}
-		c.key, c.known = s.Key, true
+		c.key, c.known = key, true
 	}
-	c.first = c.firstOf(s)
 }
 
-// firstOf returns the first words of s, whose key is c's.
-func (c *schedule) firstOf(s Stream) [4]uint32 {
-	c1, c2, c3 := s.Step, uint32(s.Sample), uint32(s.Sample>>32)
+// firstOf returns the first words of a stream whose key is c's.
+func (c *schedule) firstOf(sample uint64, step uint32) [4]uint32 {
+	c1, c2, c3 := step, uint32(sample), uint32(sample>>32)
 	p := uint64(c2) * philoxM1
 	q := uint64(uint32(p>>32)^c1^c.keys[0][0]) * philoxM0
 	return [4]uint32{
@@ -58,52 +62,14 @@ type group struct {
 	_     [3]uint32
 }
 
-// madeNoise is noise made before the steps that take it.
-type madeNoise struct {
-	streams [MaxAhead]Stream // in order
-	next    int              // of these
-	end     int
-	n       int // elements of each, in a whole number of groups
-	start   int // of the first, in Work.memory
-	groups  [MaxAhead]group
+// vectors is what the kernels keep in a [Work].
+type vectors struct {
+	schedule schedule
+	groups   [BlockLen / minGroup]group
 }
 
-func (w *Work) makeAhead(streams []Stream, n int) {
-	groupLen := use.groupLen()
-	room := BlockLen / groupLen
-	per := (n + groupLen - 1) / groupLen
-	a := &w.made
-	a.next, a.end, a.n, a.start = 0, 0, per*groupLen, w.aligned()
-	if use == portable || per < 1 || per > room || len(streams) == 0 {
-		return
-	}
-	w.schedule.set(streams[0])
-	g := a.groups[:0]
-	for _, s := range streams {
-		if s.Key != streams[0].Key || len(g)+per > room {
-			break
-		}
-		first := w.schedule.firstOf(s)
-		for i := range per {
-			g = append(g, group{first: first, block: uint32(i * groupLen / 4)})
-		}
-		a.streams[a.end] = s
-		a.end++
-	}
-	w.schedule.ofGroups(&w.memory[a.start], g)
-}
-
-// take returns the noise of n elements of each of streams, made.n apart, if it is what
-// comes next.
-func (w *Work) take(n int, streams ...Stream) *float32 {
-	a := &w.made
-	if n > a.n || len(streams) > a.end-a.next || !slices.Equal(a.streams[a.next:][:len(streams)], streams) {
-		return nil
-	}
-	first := a.start + a.next*a.n
-	a.next += len(streams)
-	return &w.memory[first]
-}
+// minGroup is the smallest groupLen.
+const minGroup = 32
 
 // passArgs says what a pass does to n elements, which may be many blocks:
 //
@@ -113,7 +79,7 @@ func (w *Work) take(n int, streams ...Stream) *float32 {
 //
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
-// The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
+// Of a pass over words, dst, x, v and a gradient's extra point to words. The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
 // Its layout is known to _asm and _neon.
 type passArgs struct {
 	dst, x, v, extra *float32
@@ -145,123 +111,134 @@ var (
 
 var minusZero = math.Float32frombits(1 << 31)
 
-// inputs sets x and v of the arguments, from element i on, and their weights, for blocks
-// of blockLen elements.
-func (p *passArgs) inputs(x, v []float32, i int, a Affine, blockLen int) {
-	p.masks, p.blockLen = &masks[32], blockLen
-	p.x, p.wx = &zeros[0], minusZero
-	p.v, p.wv = &zeros[0], minusZero
-	p.backX, p.backV = 4*blockLen, 4*blockLen
-	if a.X != 0 {
-		p.x, p.wx, p.backX = &x[i], a.X, 0
-	}
-	if a.V != 0 {
-		p.v, p.wv, p.backV = &v[i], a.V, 0
-	}
-	if a.X == 0 && a.V == 0 {
-		p.wx = 0 // no term at all is +0
-	}
-}
-
 // maxCall is the largest number of elements of a call, which the scheduler cannot
 // interrupt: some tens of microseconds. It is a multiple of BlockLen.
 const maxCall = 1 << 15
 
-func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
-	if len(dst) == 0 {
-		return
+// arguments returns those of n elements of p from element i on, in blocks of blockLen,
+// which do what row r does and draw no noise.
+func arguments[T Element](p *Pass[T], r *Row, i, n, blockLen int) passArgs {
+	size := int(unsafe.Sizeof(T(0)))
+	a := passArgs{
+		dst: pointer(p.Out[i:]), n: n, masks: &masks[32], blockLen: blockLen,
+		x: &zeros[0], wx: minusZero, backX: size * blockLen,
+		v: &zeros[0], wv: minusZero, backV: size * blockLen,
+		extra: &zeros[0], we: minusZero, backExtra: 4 * blockLen,
 	}
-	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
-	if sums != nil {
-		sums = sums[:Blocks(len(dst))]
+	if r.X != 0 {
+		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), r.X, 0
+	}
+	if r.V != 0 {
+		a.v, a.wv, a.backV = pointer(p.V[i:][:n]), r.V, 0
+	}
+	if r.X == 0 && r.V == 0 {
+		a.wx = 0 // no term at all is +0
+	}
+	if p.Kind == GradPass {
+		a.extra, a.sums = pointer(p.Next[i:]), &r.Scale
+	}
+	return a
+}
+
+// pointer returns the first element's address, as assembly takes it.
+//
+//go:nocheckptr
+func pointer[T Element](x []T) *float32 { return (*float32)(unsafe.Pointer(&x[0])) }
+
+// vector does a pass by the assembly for its elements.
+func vector[T Element](w *Work, p *Pass[T]) {
+	if p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen {
+		for i := range p.Rows {
+			longRow(w, p, i)
+		}
+		return
 	}
 	groupLen := use.groupLen()
-	var noise *float32 // of a block
-	made := false      // by Ahead, of all there is
-	if a.Eps != 0 {
-		if off == 0 {
-			noise = w.take(len(dst), s)
-			made = noise != nil
+	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	for i := 0; i < len(p.Rows); {
+		end := len(p.Rows)
+		if p.Kind == StepPass {
+			end = i + w.noise(p.Key, p.Rows[i:], groups)
 		}
-		if !made {
-			w.schedule.set(s)
-			w.made.end = w.made.next // its memory is needed
-			noise = &w.memory[w.aligned()]
-		}
-	}
-	var unwanted float32
-	for i := 0; i < len(dst); i += BlockLen {
-		p := passArgs{dst: &dst[i], n: min(BlockLen, len(dst)-i), extra: &zeros[0], sums: &unwanted, we: minusZero}
-		p.inputs(x, v, i, a, BlockLen)
-		if a.Eps != 0 {
-			p.extra, p.we = noise, a.Eps
-			if !made {
-				w.schedule.normals(noise, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4))
+		for made := 0; i < end; {
+			n := 1
+			for i+n < end && p.Rows[i+n].Affine == p.Rows[i].Affine {
+				n++
 			}
+			a := arguments(p, &p.Rows[i], i*p.Dim, n*p.Dim, p.Dim)
+			switch {
+			case p.Kind == GradPass:
+				a.scaleStep = int(unsafe.Sizeof(Row{}))
+			case p.Kind == StepPass && p.Rows[i].Eps != 0:
+				a.extra, a.we = &w.aligned()[made], p.Rows[i].Eps
+				a.backExtra = 4 * (p.Dim - groups*groupLen)
+				made += n * groups * groupLen
+				fallthrough
+			default:
+				a.sums = &p.Sums[i]
+			}
+			run(p, &a)
+			i += n
 		}
-		if sums != nil {
-			p.sums = &sums[i/BlockLen]
+	}
+}
+
+// noise makes the noise of rows, some groups each, as far as there is room, and returns
+// the number of rows that have theirs or need none.
+func (w *Work) noise(key uint64, rows []Row, groups int) int {
+	w.schedule.setKey(key)
+	groupLen := use.groupLen()
+	g, done := w.groups[:0], len(rows)
+	for i := range rows {
+		r := &rows[i]
+		if r.Eps == 0 {
+			continue
 		}
-		p.step(t)
-	}
-}
-
-// stepRowsVector does rows of n elements at once if their noise is there or not needed.
-func (w *Work) stepRowsVector(sums, dst, x, v []float32, a Affine, streams []Stream, n int, t Storage) {
-	p := passArgs{extra: &zeros[0], we: minusZero, backExtra: 4 * n}
-	if a.Eps != 0 {
-		noise := w.take(n, streams...)
-		if noise == nil {
-			w.eachRow(sums, dst, x, v, a, streams, n, t)
-			return
+		if len(g)+groups > BlockLen/groupLen {
+			done = i
+			break
 		}
-		p.extra, p.we, p.backExtra = noise, a.Eps, 4*(n-w.made.n)
+		first := w.schedule.firstOf(r.Sample, r.Step)
+		for k := range groups {
+			g = append(g, group{first: first, block: r.Block + uint32(k*groupLen/4)})
+		}
 	}
-	var unwanted [MaxRows]float32
-	if sums == nil {
-		sums = unwanted[:]
+	if len(g) > 0 {
+		w.schedule.ofGroups(&w.aligned()[0], g)
 	}
-	p.dst, p.n, p.sums = &dst[0], len(dst), &sums[0]
-	p.inputs(x, v, 0, a, n)
-	p.step(t)
+	return done
 }
 
-func squaresRowsVector(sums, next, x, v []float32, a Affine, n int) {
-	p := passArgs{dst: &next[0], n: len(next), sums: &sums[0]}
-	p.inputs(x, v, 0, a, n)
-	p.squares()
-}
-
-func gradRowsVector(dst, next, x, v []float32, a Affine, scales []float32, n int) {
-	p := passArgs{dst: &dst[0], n: len(dst), extra: &next[0], sums: &scales[0], scaleStep: 4}
-	p.inputs(x, v, 0, a, n)
-	p.grad()
-}
-
-func squaresVector(sums, next, x, v []float32, a Affine) {
-	if len(next) == 0 {
-		return
+// longRow does row i of a pass in calls of a block, if it draws noise, or of many.
+func longRow[T Element](w *Work, p *Pass[T], i int) {
+	r, lo := &p.Rows[i], i*p.Dim
+	noisy, most := p.Kind == StepPass && r.Eps != 0, maxCall
+	if noisy {
+		w.schedule.set(r.stream(p.Key))
+		most = BlockLen
 	}
-	x, v = fit(x, len(next), a.X), fit(v, len(next), a.V)
-	sums = sums[:Blocks(len(next))]
-	for i := 0; i < len(next); i += maxCall {
-		p := passArgs{dst: &next[i], n: min(maxCall, len(next)-i), sums: &sums[i/BlockLen]}
-		p.inputs(x, v, i, a, BlockLen)
-		p.squares()
+	groupLen := use.groupLen()
+	for at := 0; at < p.Dim; at += most {
+		n := min(most, p.Dim-at)
+		a := arguments(p, r, lo+at, n, BlockLen)
+		if noisy {
+			a.extra, a.we = &w.aligned()[0], r.Eps
+			w.schedule.normals(a.extra, (n+groupLen-1)/groupLen, r.Block+uint32(at/4))
+		}
+		if p.Kind != GradPass {
+			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
+		}
+		run(p, &a)
 	}
 }
 
-func gradVector(dst, next, x, v []float32, a Affine, scale float32) {
-	if len(dst) == 0 {
-		return
+// run calls the assembly.
+func run[T Element](p *Pass[T], a *passArgs) {
+	t := Float32
+	if unsafe.Sizeof(T(0)) == 2 || p.Kind == StepPass {
+		t = p.Storage
 	}
-	x, v = fit(x, len(dst), a.X), fit(v, len(dst), a.V)
-	next = next[:len(dst)]
-	for i := 0; i < len(dst); i += maxCall {
-		p := passArgs{dst: &dst[i], n: min(maxCall, len(dst)-i), extra: &next[i], sums: &scale}
-		p.inputs(x, v, i, a, BlockLen)
-		p.grad()
-	}
+	a.call(p.Kind, t, unsafe.Sizeof(T(0)) == 2)
 }
 
 // fewDraws are done sooner than vector code is ready.
