@@ -49,19 +49,19 @@ type Pass[T Element] struct {
 // call of assembly, which nothing can interrupt.
 const MaxRows = 64
 
-// Do does a pass. It does not allocate. Wrong lengths panic.
-func (w *Work) Do(p *Pass[float32]) {
-	if p.check() {
+// Do does a pass. Over words it does to their values what it does to float32s; a gradient
+// is rounded to their type too. It does not allocate. Wrong lengths panic.
+func Do[T Element](w *Work, p *Pass[T]) {
+	if !p.check() {
+		return
+	}
+	switch p := any(p).(type) {
+	case *Pass[float32]:
 		w.floats(p)
-	}
-}
-
-// DoWords is Do on the values of words, which are of p.Storage. A gradient is rounded too.
-func (w *Work) DoWords(p *Pass[uint16]) {
-	if p.Storage == Float32 {
-		panic("kernel: words are of no 16-bit type")
-	}
-	if p.check() {
+	case *Pass[uint16]:
+		if p.Storage == Float32 {
+			panic("kernel: words are of no 16-bit type")
+		}
 		w.words(p)
 	}
 }

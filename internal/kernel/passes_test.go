@@ -24,7 +24,7 @@ func StepRows(sums, dst, x, v []float32, a Affine, streams []Stream, block uint3
 	for _, s := range streams {
 		p.Rows = append(p.Rows, Row{Affine: a, Sample: s.Sample, Step: s.Step, Block: block})
 	}
-	new(Work).Do(&p)
+	Do(new(Work), &p)
 }
 
 func SquaresRows(sums, next, x, v []float32, a Affine, rows int) {
@@ -32,7 +32,7 @@ func SquaresRows(sums, next, x, v []float32, a Affine, rows int) {
 	for range rows {
 		p.Rows = append(p.Rows, Row{Affine: a})
 	}
-	new(Work).Do(&p)
+	Do(new(Work), &p)
 }
 
 func GradRows(dst, next, x, v []float32, a Affine, scales []float32) {
@@ -40,5 +40,5 @@ func GradRows(dst, next, x, v []float32, a Affine, scales []float32) {
 	for _, s := range scales {
 		p.Rows = append(p.Rows, Row{Affine: a, Scale: s})
 	}
-	new(Work).Do(&p)
+	Do(new(Work), &p)
 }

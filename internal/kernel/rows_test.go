@@ -89,10 +89,10 @@ func rowsAgree(t *rapid.T) {
 	for range rapid.IntRange(1, 2).Draw(t, "passes before") { // which leave noise behind
 		other := d.fresh()
 		other.Key++
-		w.Do(&other.Pass)
+		Do(&w, &other.Pass)
 	}
 	got, want := d.fresh(), d.fresh()
-	w.Do(&got.Pass)
+	Do(&w, &got.Pass)
 	doPortable(&want.Pass)
 	if !sameFloats(got.Out, want.Out) {
 		t.Fatal("results differ")
@@ -144,7 +144,7 @@ func wordsAgree(t *rapid.T) {
 	doPortable(&want.Pass)
 	wanted := make([]uint16, len(want.Out))
 	d.Storage.Pack(wanted, want.Out)
-	new(Work).DoWords(&q)
+	Do(new(Work), &q)
 	if !slices.Equal(all, wanted) {
 		t.Fatal("results differ")
 	}
@@ -170,7 +170,7 @@ func cutsAgree(t *rapid.T) {
 	Stream{Key: 5}.normalPortable(x, 0)
 	do := func(row Row, lo, hi int) (out, sums []float32) {
 		out, sums = make([]float32, hi-lo), make([]float32, Blocks(hi-lo))
-		new(Work).Do(&Pass[float32]{Key: 7, Dim: hi - lo, Rows: []Row{row}, Out: out, X: x[lo:hi], V: x[lo:hi], Sums: sums})
+		Do(new(Work), &Pass[float32]{Key: 7, Dim: hi - lo, Rows: []Row{row}, Out: out, X: x[lo:hi], V: x[lo:hi], Sums: sums})
 		return out, sums
 	}
 	whole, sums := do(row, 0, n)
@@ -214,7 +214,7 @@ func TestRowsOfEveryLength(t *testing.T) {
 			for i := range MaxRows {
 				p.Rows = append(p.Rows, Row{Affine: Affine{Eps: 1}, Sample: uint64(i * i), Step: uint32(n), Block: uint32(i % 3)})
 			}
-			w.Do(&p)
+			Do(w, &p)
 			p.Out, p.Sums = want, wantSums
 			doPortable(&p)
 			if !sameFloats(got, want) || !sameFloats(sums, wantSums) {
@@ -270,9 +270,9 @@ func TestWrongLengths(t *testing.T) {
 				}()
 				switch p := p.(type) {
 				case floats:
-					new(Work).Do(&p)
+					Do(new(Work), &p)
 				case words:
-					new(Work).DoWords(&p)
+					Do(new(Work), &p)
 				}
 			}()
 		}
