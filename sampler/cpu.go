@@ -2,9 +2,6 @@ package sampler
 
 import (
 	"math"
-	"runtime"
-	"sync"
-	"sync/atomic"
 
 	"cps/internal/kernel"
 )
@@ -12,8 +9,10 @@ import (
 // CPU is the Device of the caller's own slices. Its Sync never fails, its methods
 // return when their work is done, and it is safe for concurrent use.
 //
-// Workers is the largest number of goroutines a call uses; 0 means GOMAXPROCS.
-// Their number never changes a bit. Small calls run on the caller's goroutine.
+// Workers is the largest number of goroutines a call uses; 0 means GOMAXPROCS, and more
+// than that are not used. Their number never changes a bit. Small calls run on the
+// caller's goroutine. A goroutine that helped with a call waits for the next one for
+// about a tenth of a millisecond, which takes time of a processor, and then ends.
 // Methods do not allocate, once pooled memory for the largest call exists.
 type CPU struct{ Workers int }
 
@@ -21,40 +20,106 @@ var _ Device[[]float32] = CPU{}
 
 // Step implements [Device].
 func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
-	b.checkInputs(dst, x, v)
-	if sq != nil && len(sq) != len(b.Rows) {
-		panic("sampler: length of sq is not the number of rows")
-	}
-	c.run(pass{kind: doStep, out: dst, x: x, v: v, b: b, sq: sq})
+	checkStep(b, dst, x, v, sq)
+	run(c.Workers, &job[float32]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
 // Squares implements [Device].
 func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
-	b.checkInputs(next, x, v)
-	if len(sq) != len(b.Rows) {
-		panic("sampler: length of sq is not the number of rows")
-	}
-	c.run(pass{kind: doSquares, out: next, x: x, v: v, b: b, sq: sq})
+	checkSquares(b, sq, next, x, v)
+	run(c.Workers, &job[float32]{kind: kernel.SquaresPass, out: next, x: x, v: v, b: b, sq: sq})
 }
 
 // Grad implements [Device].
 func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
-	b.checkInputs(next, x, v)
+	checkGrad(b, dst, next, x, v, scale)
+	run(c.Workers, &job[float32]{kind: kernel.GradPass, out: dst, next: next, x: x, v: v, b: b, scale: scale})
+}
+
+// Sync implements [Device].
+func (CPU) Sync() error { return nil }
+
+// CPU16 is the Device of the caller's own slices of 16-bit words: latents, outputs and
+// gradients in bfloat16 or float16. Results are the bits of [CPU] on the values of the
+// words: arithmetic is float32, a step is rounded before its sum of squares is taken, and
+// a gradient after it is added.
+//
+// Type is BFloat16 or Float16. The Storage of a batch is the same, or Float32, which asks
+// for no other rounding, as [Batch.With] has it. Another one panics. Else CPU16 is as CPU.
+type CPU16 struct {
+	Type    Storage
+	Workers int
+}
+
+var _ Device[[]uint16] = CPU16{}
+
+// Step implements [Device].
+func (c CPU16) Step(dst, x, v []uint16, b Batch, sq []float64) {
+	c.check(b)
+	checkStep(b, dst, x, v, sq)
+	b.Storage = c.Type
+	run(c.Workers, &job[uint16]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
+}
+
+// Squares implements [Device].
+func (c CPU16) Squares(sq []float64, next, x, v []uint16, b Batch) {
+	c.check(b)
+	checkSquares(b, sq, next, x, v)
+	b.Storage = c.Type
+	run(c.Workers, &job[uint16]{kind: kernel.SquaresPass, out: next, x: x, v: v, b: b, sq: sq})
+}
+
+// Grad implements [Device].
+func (c CPU16) Grad(dst, next, x, v []uint16, b Batch, scale []float64) {
+	c.check(b)
+	checkGrad(b, dst, next, x, v, scale)
+	b.Storage = c.Type
+	run(c.Workers, &job[uint16]{kind: kernel.GradPass, out: dst, next: next, x: x, v: v, b: b, scale: scale})
+}
+
+// Sync implements [Device].
+func (CPU16) Sync() error { return nil }
+
+// check panics unless words have a type and b is stored in it.
+func (c CPU16) check(b Batch) {
+	switch {
+	case c.Type != BFloat16 && c.Type != Float16:
+		panic("sampler: Type of CPU16 is not BFloat16 or Float16")
+	case b.Storage != Float32 && b.Storage != c.Type:
+		panic("sampler: CPU16 and the batch store different 16-bit types")
+	}
+}
+
+func checkStep[T kernel.Element](b Batch, dst, x, v []T, sq []float64) {
+	checkInputs(b, dst, x, v)
+	if sq != nil && len(sq) != len(b.Rows) {
+		panic("sampler: length of sq is not the number of rows")
+	}
+}
+
+func checkSquares[T kernel.Element](b Batch, sq []float64, next, x, v []T) {
+	checkInputs(b, next, x, v)
+	if len(sq) != len(b.Rows) {
+		panic("sampler: length of sq is not the number of rows")
+	}
+}
+
+func checkGrad[T kernel.Element](b Batch, dst, next, x, v []T, scale []float64) {
+	checkInputs(b, next, x, v)
 	if len(dst) != len(next) {
 		panic("sampler: length of dst is not len(Rows)·Dim")
 	}
 	if len(scale) != len(b.Rows) {
 		panic("sampler: length of scale is not the number of rows")
 	}
-	c.run(pass{kind: doGrad, out: dst, next: next, x: x, v: v, b: b, scale: scale})
 }
 
-// Sync implements [Device].
-func (CPU) Sync() error { return nil }
-
 // checkInputs panics unless all buffers that a row reads fit b.
-func (b Batch) checkInputs(out, x, v []float32) {
+func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
 	b.checkDim()
+	if b.Storage > Float16 {
+		panic("sampler: storage of a batch is unknown")
+	}
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panic("sampler: length of dst or next is not len(Rows)·Dim")
 	}
@@ -75,256 +140,136 @@ const (
 	pieceLen    = pieceBlocks * kernel.BlockLen
 )
 
-// worthwhile is how many microseconds one goroutine must have to do for a call to
-// start others. Measured on two cores of an AMD EPYC: waking the second costs about
-// 100, so that 200 is where two finish sooner than one.
-var worthwhile = 200.0
-
-const (
-	doStep = iota
-	doSquares
-	doGrad
-)
-
-// A pass is one call of a method, cut into pieces of rows.
-type pass struct {
-	kind      int
-	out, next []float32
-	x, v      []float32
+// A job is one call of a method, cut into pieces of rows.
+type job[T kernel.Element] struct {
+	kind      kernel.Kind
+	out, next []T
+	x, v      []T
 	b         Batch
 	sq, scale []float64
 
-	pieces int       // of each row
-	sums   []float32 // of all blocks of all rows, unless every row is one piece
+	rowPieces int       // of each row
+	sums      []float32 // of all blocks of all rows, unless every row is one piece
 }
 
-// do does pieces lo to hi-1 of all pieces of all rows.
-func (p *pass) do(w *kernel.Work, lo, hi int) {
-	if p.b.Dim <= kernel.BlockLen {
-		p.shortRows(w, lo, hi)
+// A worker is what one goroutine needs. It is kept, since clearing one costs more than a
+// short row.
+type worker struct {
+	kernel.Work
+	rows [kernel.MaxRows]kernel.Row
+	sums [max(kernel.MaxRows, pieceBlocks)]float32
+}
+
+// run does j on so many goroutines at most, if sharing pays.
+func run[T kernel.Element](most int, j *job[T]) {
+	j.rowPieces = (j.b.Dim-1)/pieceLen + 1
+	pieces := j.rowPieces * len(j.b.Rows)
+	us := j.microseconds()
+	helpers := helpersFor(most, pieces, us)
+	w := workers.Get().(*worker)
+	if helpers < 1 || !j.share(w, pieces, helpers, us >= worthwhile) {
+		j.do(w, 0, pieces)
+	}
+	workers.Put(w)
+}
+
+// share does j with helpers, or reports that none is awake and that they must be.
+func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
+	t := teams.Get().(*team)
+	if !start && t.helpers.Load() == 0 {
+		teams.Put(t)
+		return false
+	}
+	if j.rowPieces > 1 && j.sq != nil {
+		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
+	}
+	keep(t, j)
+	// Short rows go many at a time, so that taking them costs nothing.
+	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
+	t.do(w, helpers)
+	if j.sums != nil {
+		fold(j.sq, j.sums)
+	}
+	t.forget()
+	teams.Put(t)
+	return true
+}
+
+// do does pieces lo to hi-1 of all pieces of all rows, as many short rows at a time as
+// kernels take.
+func (j *job[T]) do(w *worker, lo, hi int) {
+	for n := 1; lo < hi; lo += n {
+		if j.b.Dim <= kernel.BlockLen {
+			n = min(kernel.MaxRows, hi-lo)
+		}
+		j.rows(w, lo/j.rowPieces, n, lo%j.rowPieces*pieceLen)
+	}
+}
+
+// rows does n rows from i on, or of one row a piece.
+func (j *job[T]) rows(w *worker, i, n, from int) {
+	dim := min(pieceLen, j.b.Dim-from)
+	lo := i*j.b.Dim + from
+	hi := lo + n*dim
+	p := kernel.Pass[T]{
+		Kind: j.kind, Storage: kernel.Storage(j.b.Storage), Key: uint64(j.b.Key),
+		Dim: dim, Rows: w.rows[:n], Out: j.out[lo:hi],
+	}
+	// An input that no row reads may have any length.
+	if len(j.x) == len(j.out) {
+		p.X = j.x[lo:hi]
+	}
+	if len(j.v) == len(j.out) {
+		p.V = j.v[lo:hi]
+	}
+	for k := range p.Rows {
+		r := &j.b.Rows[i+k]
+		p.Rows[k] = kernel.Row{
+			Affine: kernel.Affine{X: float32(r.X), V: float32(r.V), Eps: float32(r.Eps)},
+			Sample: r.Sample, Step: r.Step, Block: uint32(from / 4),
+		}
+	}
+	if j.kind == kernel.GradPass {
+		p.Next = j.next[lo:hi]
+		for k := range p.Rows {
+			p.Rows[k].Scale = float32(j.scale[i+k])
+		}
+		kernel.Do(&w.Work, &p)
 		return
 	}
-	for j := lo; j < hi; j++ {
-		p.piece(w, j/p.pieces, j%p.pieces)
+	p.Sums = w.sums[:n*kernel.Blocks(dim)]
+	if j.sums != nil {
+		p.Sums = j.sums[i*kernel.Blocks(j.b.Dim)+from/kernel.BlockLen:][:len(p.Sums)]
+	}
+	kernel.Do(&w.Work, &p)
+	switch {
+	case j.sq == nil || j.sums != nil:
+	case from == 0:
+		fold(j.sq[i:][:n], p.Sums)
+	default: // on one goroutine pieces come in order
+		for _, s := range p.Sums {
+			j.sq[i] += float64(s)
+		}
 	}
 }
 
-// shortRows does rows lo to hi-1 with as few calls as their weights allow.
-func (p *pass) shortRows(w *kernel.Work, lo, hi int) {
-	made := lo // first row whose noise was not made ahead
-	for i, n := lo, 0; i < hi; i += n {
-		if i == made {
-			made = p.ahead(w, i, hi)
+// fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
+func fold(sq []float64, sums []float32) {
+	blocks := len(sums) / len(sq)
+	for i := range sq {
+		var t float64
+		for _, s := range sums[i*blocks:][:blocks] {
+			t += float64(s)
 		}
-		a := p.b.Rows[i].weights()
-		for n = 1; i+n < made && p.b.Rows[i+n].weights() == a; n++ {
-		}
-		p.sameRows(w, i, n, a)
+		sq[i] = t
 	}
-}
-
-// ahead makes the noise of rows from lo on, not beyond hi, and returns the first row whose
-// noise it did not make, or the first of too many for one call.
-func (p *pass) ahead(w *kernel.Work, lo, hi int) int {
-	var streams [kernel.MaxRows]kernel.Stream
-	room, n := kernel.AheadLen(p.b.Dim), 0
-	i := lo
-	for ; i < min(hi, lo+kernel.MaxRows); i++ {
-		row := &p.b.Rows[i]
-		if p.kind != doStep || float32(row.Eps) == 0 {
-			continue
-		}
-		if n == max(room, 1) {
-			break
-		}
-		streams[n] = p.stream(row)
-		n++
-	}
-	if n > 1 {
-		w.Ahead(streams[:n], p.b.Dim)
-	}
-	return i
-}
-
-// sameRows does n short rows from i on, whose weights are the same.
-func (p *pass) sameRows(w *kernel.Work, i, n int, a kernel.Affine) {
-	lo, hi := i*p.b.Dim, (i+n)*p.b.Dim
-	out, x, v := p.out[lo:hi], cut(p.x, lo, hi, a.X), cut(p.v, lo, hi, a.V)
-	var memory [kernel.MaxRows]float32
-	each := memory[:n] // sum or scale
-	switch p.kind {
-	case doStep:
-		var streams [kernel.MaxRows]kernel.Stream
-		for k := range n {
-			streams[k] = p.stream(&p.b.Rows[i+k])
-		}
-		if p.sq == nil {
-			each = nil
-		}
-		w.StepRows(each, out, x, v, a, streams[:n], kernel.Storage(p.b.Storage))
-	case doSquares:
-		kernel.SquaresRows(each, out, x, v, a)
-	case doGrad:
-		for k := range n {
-			each[k] = float32(p.scale[i+k])
-		}
-		kernel.GradRows(out, p.next[lo:hi], x, v, a, each)
-		return
-	}
-	for k, s := range each {
-		p.sq[i+k] = float64(s)
-	}
-}
-
-// cut returns elements lo to hi-1 of an input, or nil if its weight says that it is not
-// read.
-func cut(x []float32, lo, hi int, weight float32) []float32 {
-	if weight == 0 {
-		return nil
-	}
-	return x[lo:hi]
-}
-
-// weights returns the weights of a row as kernels take them.
-func (r *Row) weights() kernel.Affine {
-	return kernel.Affine{X: float32(r.X), V: float32(r.V), Eps: float32(r.Eps)}
 }
 
 // microseconds returns about how long one goroutine takes.
-func (p *pass) microseconds() float64 {
+func (j *job[T]) microseconds() float64 {
 	rate := kernel.PassRate()
-	if p.kind == doStep {
+	if j.kind == kernel.StepPass {
 		rate = kernel.StepRate()
 	}
-	return float64(p.b.Len()) / rate
-}
-
-// stream returns the noise of a row.
-func (p *pass) stream(row *Row) kernel.Stream {
-	return kernel.Stream{Key: uint64(p.b.Key), Sample: row.Sample, Step: row.Step}
-}
-
-// piece does piece k of row i.
-func (p *pass) piece(w *kernel.Work, i, k int) {
-	row := &p.b.Rows[i]
-	n := p.b.Dim
-	lo, hi := i*n+k*pieceLen, i*n+min(n, (k+1)*pieceLen)
-	a := row.weights()
-	out, x, v := p.out[lo:hi], cut(p.x, lo, hi, a.X), cut(p.v, lo, hi, a.V)
-
-	var local [pieceBlocks]float32
-	sums := local[:kernel.Blocks(len(out))]
-	if p.sums != nil {
-		first := i*kernel.Blocks(n) + k*pieceBlocks
-		sums = p.sums[first:][:len(sums)]
-	}
-	switch p.kind {
-	case doStep:
-		if p.sq == nil {
-			sums = nil
-		}
-		w.Step(sums, out, x, v, a, p.stream(row), uint64(k)*pieceLen, kernel.Storage(p.b.Storage))
-	case doSquares:
-		kernel.Squares(sums, out, x, v, a)
-	case doGrad:
-		kernel.Grad(out, p.next[lo:hi], x, v, a, float32(p.scale[i]))
-		return
-	}
-	if p.sums == nil && p.sq != nil {
-		p.add(i, k == 0, sums)
-	}
-}
-
-// add adds sums, in order, to the sum of squares of row i.
-func (p *pass) add(i int, first bool, sums []float32) {
-	var t float64
-	if !first {
-		t = p.sq[i]
-	}
-	for _, s := range sums {
-		t += float64(s)
-	}
-	p.sq[i] = t
-}
-
-// run does all pieces of p, on several goroutines if that pays.
-func (c CPU) run(p pass) {
-	p.pieces = (p.b.Dim-1)/pieceLen + 1
-	workers := c.Workers
-	if workers <= 0 {
-		workers = runtime.GOMAXPROCS(0)
-	}
-	total := p.pieces * len(p.b.Rows)
-	if workers = min(workers, total); workers < 2 || p.microseconds() < worthwhile {
-		w := works.Get().(*kernel.Work)
-		p.do(w, 0, total)
-		works.Put(w)
-		return
-	}
-
-	t := teams.Get().(*team)
-	if p.pieces > 1 && p.sq != nil {
-		blocks := kernel.Blocks(p.b.Dim)
-		if n := blocks * len(p.b.Rows); cap(t.sums) < n {
-			t.sums = make([]float32, n)
-		} else {
-			t.sums = t.sums[:n]
-		}
-		p.sums = t.sums
-	}
-	t.pass, t.total = p, int64(total)
-	// Short rows go many at a time, so that taking them costs nothing.
-	t.grain = max(1, int64(pieceLen/p.b.Dim))
-	t.next.Store(0)
-	t.wait.Add(workers - 1)
-	for range workers - 1 {
-		go t.help()
-	}
-	t.work()
-	t.wait.Wait()
-	if p.sums != nil {
-		blocks := kernel.Blocks(p.b.Dim)
-		for i := range p.b.Rows {
-			p.add(i, true, p.sums[i*blocks:][:blocks])
-		}
-	}
-	t.pass = pass{} // keep no reference to the caller's memory
-	teams.Put(t)
-}
-
-// A team is goroutines that share the pieces of a pass.
-type team struct {
-	pass  pass
-	total int64 // pieces of all rows
-	grain int64 // pieces taken at a time
-	next  atomic.Int64
-	wait  sync.WaitGroup
-	sums  []float32
-	help  func() // kept, since making it allocates
-}
-
-// works are kept, since clearing one costs more than a short row.
-var works = sync.Pool{New: func() any { return new(kernel.Work) }}
-
-var teams = sync.Pool{New: func() any {
-	t := new(team)
-	t.help = func() {
-		defer t.wait.Done()
-		t.work()
-	}
-	return t
-}}
-
-// work does pieces until none is left.
-func (t *team) work() {
-	w := works.Get().(*kernel.Work)
-	defer works.Put(w)
-	for {
-		hi := t.next.Add(t.grain)
-		lo := hi - t.grain
-		if lo >= t.total {
-			return
-		}
-		t.pass.do(w, int(lo), int(min(hi, t.total)))
-	}
+	return float64(j.b.Len()) / rate
 }

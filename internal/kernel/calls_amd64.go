@@ -28,36 +28,38 @@ func (c *schedule) ofGroups(dst *float32, groups []group) {
 	}
 }
 
-func (p *passArgs) step(t Storage) {
-	switch {
-	case use == avx512 && t == Float32:
-		stepAVX512(p)
-	case use == avx512 && t == BFloat16:
-		stepBFloat16AVX512(p)
-	case use == avx512:
-		stepFloat16AVX512(p)
-	case t == Float32:
-		stepAVX2(p)
-	case t == BFloat16:
-		stepBFloat16AVX2(p)
-	default:
-		stepFloat16AVX2(p)
-	}
-}
+// hasWords reports whether i has passes over 16-bit words.
+func (i implementation) hasWords() bool { return false }
 
-func (p *passArgs) squares() {
-	if use == avx512 {
-		squaresAVX512(p)
-	} else {
-		squaresAVX2(p)
-	}
-}
-
-func (p *passArgs) grad() {
-	if use == avx512 {
-		gradAVX512(p)
-	} else {
-		gradAVX2(p)
+// call does a pass, whose results or words are of type t.
+func (p *passArgs) call(k Kind, t Storage, words bool) {
+	switch use {
+	case avx512:
+		switch {
+		case k == SquaresPass:
+			squaresAVX512(p)
+		case k == GradPass:
+			gradAVX512(p)
+		case t == BFloat16:
+			stepBFloat16AVX512(p)
+		case t == Float16:
+			stepFloat16AVX512(p)
+		default:
+			stepAVX512(p)
+		}
+	case avx2:
+		switch {
+		case k == SquaresPass:
+			squaresAVX2(p)
+		case k == GradPass:
+			gradAVX2(p)
+		case t == BFloat16:
+			stepBFloat16AVX2(p)
+		case t == Float16:
+			stepFloat16AVX2(p)
+		default:
+			stepAVX2(p)
+		}
 	}
 }
 

@@ -44,8 +44,8 @@ func TestPagesBeyondSlices(t *testing.T) {
 			for n := 1; n <= most; n++ {
 				x, v, dst, next := part(x, n), part(v, n), part(dst, n), part(next, n)
 				for _, a := range []Affine{{0.55, -0.37, 0.21}, {X: 0.55}, {V: 0.55, Eps: 0.1}} {
-					Step(sums, next, x, v, a, Stream{}, 0, Float16)
-					Squares(sums, next, x, v, a)
+					Step(sums[:Blocks(n)], next, x, v, a, Stream{}, 0, Float16)
+					Squares(sums[:Blocks(n)], next, x, v, a)
 					Grad(dst, next, x, v, a, 0.3)
 				}
 				Stream{}.Normal(dst, uint64(n%5))
@@ -56,10 +56,8 @@ func TestPagesBeyondSlices(t *testing.T) {
 					x, v, dst, next := part(x, n*rows), part(v, n*rows), part(dst, n*rows), part(next, n*rows)
 					streams, each := streams[:rows], each[:rows]
 					for _, a := range []Affine{{0.55, -0.37, 0.21}, {X: 0.55}, {V: 0.55, Eps: 0.1}} {
-						var w Work
-						w.Ahead(streams, n)
-						w.StepRows(each, next, x, v, a, streams, BFloat16)
-						SquaresRows(each, next, x, v, a)
+						StepRows(each, next, x, v, a, streams, 0, BFloat16)
+						SquaresRows(each, next, x, v, a, rows)
 						GradRows(dst, next, x, v, a, each)
 					}
 				}

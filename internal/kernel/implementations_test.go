@@ -228,6 +228,8 @@ func TestRoundingInPasses(t *testing.T) {
 func TestAssembly(t *testing.T) {
 	for file, forbidden := range map[string]string{
 		"avx2_amd64.s": `\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7]|VFN?M\w+)\b`,
+		// Register 18 is the platform's, 26 to 30 are Go's.
+		"neon_arm64.s": `(?i)\b(V?FN?ML[AS]L?2?|FN?M(ADD|SUB)[SDH]?|R(18|2[6-9]|30))\b`,
 		// Registers 16 to 31 below 512 bits need AVX-512 VL, the others BW or DQ; only F is asked
 		// for.
 		"avx512_amd64.s": `\b(VFN?M\w+|[XY](1[6-9]|[23][0-9])|KMOV[BDQ]|VMOVDQU(8|16)|V(AND|ANDN|OR|XOR)PS|VEXTRACT[FI](32X8|64X2))\b`,

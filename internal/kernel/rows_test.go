@@ -1,89 +1,107 @@
 package kernel
 
 import (
+	"slices"
 	"testing"
-	"unsafe"
 
 	"pgregory.net/rapid"
 )
 
-// Short rows together are the same bits as each on its own in portable code, whatever
-// noise was made ahead, and touch nothing else.
-func rowsAgree(t *rapid.T) {
-	n := rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, BlockLen),
-		rapid.SampledFrom([]int{31, 32, 33, 64, 255, 256, 257, 1023, 1024})).Draw(t, "n")
-	rows := rapid.IntRange(1, MaxRows).Draw(t, "rows")
-	if room := AheadLen(n); room > 0 && rapid.Bool().Draw(t, "fits") {
-		rows = min(rows, room)
+// A drawnPass is a pass over float32s, with fences around what it writes.
+type drawnPass struct {
+	Pass[float32]
+	out, sums fenced
+	alias     int // 1: Out is X, 2: V, 3: Next
+}
+
+func drawPass(t *rapid.T) (d drawnPass) {
+	d.Kind = Kind(rapid.IntRange(0, 2).Draw(t, "kind"))
+	d.Storage = Storage(rapid.IntRange(0, 2).Draw(t, "storage"))
+	d.Key = rapid.Uint64().Draw(t, "key")
+	d.Dim = rapid.OneOf(rapid.IntRange(1, 100), rapid.IntRange(1, BlockLen), rapid.IntRange(1, 5*BlockLen),
+		rapid.SampledFrom([]int{31, 32, 33, 64, 255, 256, 257, 512, 513, 1023, 1024, 1025})).Draw(t, "dim")
+	rows := 1
+	if d.Dim <= BlockLen {
+		rows = rapid.OneOf(rapid.IntRange(1, MaxRows), rapid.Just(MaxRows)).Draw(t, "rows")
 	}
-	weight := rapid.SampledFrom([]float32{0.55, -0.37, 0.55, 0})
-	a := Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")}
-	storage := Storage(rapid.IntRange(0, 2).Draw(t, "storage"))
-	streams := make([]Stream, rows)
-	other := rapid.IntRange(0, 9*MaxRows).Draw(t, "row of another key")
-	for i := range streams {
-		streams[i] = Stream{Key: 1, Sample: uint64(i), Step: 3}
-		if i == other {
-			streams[i].Key = 2
+	weight := rapid.SampledFrom([]float32{0.55, -0.37, 0.55, 0, minusZeroTest})
+	draw := func() Row {
+		return Row{
+			Affine: Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")},
+			Sample: rapid.Uint64().Draw(t, "sample"),
+			Step:   rapid.Uint32().Draw(t, "step"),
+			Block:  rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32()).Draw(t, "block"),
 		}
 	}
+	// Runs of rows that do the same, which go together.
+	for len(d.Rows) < rows {
+		r := draw()
+		for range rapid.IntRange(1, rows).Draw(t, "run") {
+			r.Sample++
+			r.Scale = float32(len(d.Rows)) - 2.55
+			d.Rows = append(d.Rows, r)
+		}
+	}
+	d.Rows = d.Rows[:rows]
 	data := func(name string) fenced {
-		x := make([]float32, rows*n)
+		x := make([]float32, rows*d.Dim)
 		Stream{Key: rapid.Uint64().Draw(t, name)}.normalPortable(x, 0)
 		return fence(x, rapid.IntRange(0, 17).Draw(t, name+" offset"))
 	}
-	x, v, dst, next, grad := data("x"), data("v"), data("dst"), data("next"), data("grad")
-	sums, squares, scales := fence(make([]float32, rows), 3), fence(make([]float32, rows), 5), fence(make([]float32, rows), 2)
-	Stream{Key: 5}.normalPortable(scales.part, 0)
+	d.X, d.V, d.Next = data("x").part, data("v").part, data("next").part
+	d.out = data("out")
+	if d.Kind != GradPass {
+		d.sums = fence(make([]float32, rows*Blocks(d.Dim)), 3)
+	}
+	d.alias = rapid.IntRange(0, 3).Draw(t, "alias")
+	d.Out, d.Sums = d.out.part, d.sums.part
+	return d
+}
 
-	var w Work
-	made := rows
-	if rapid.Bool().Draw(t, "partly") {
-		made = rapid.IntRange(0, rows).Draw(t, "made")
-	}
-	w.Ahead(streams[:made], n)
-	wanted := sums.part
-	if rapid.Bool().Draw(t, "without sums") {
-		wanted = nil
-	}
-	out := dst
-	switch rapid.IntRange(0, 2).Draw(t, "alias") {
+// fresh returns a copy of the pass in memory of its own.
+func (d drawnPass) fresh() drawnPass {
+	d.X, d.V, d.Next = slices.Clone(d.X), slices.Clone(d.V), slices.Clone(d.Next)
+	switch d.alias {
 	case 1:
-		out = fence(x.part, 1)
-		w.StepRows(wanted, out.part, out.part, v.part, a, streams, storage)
+		d.out = fence(d.X, 1)
+		d.X = d.out.part
 	case 2:
-		out = fence(v.part, 2)
-		w.StepRows(wanted, out.part, x.part, out.part, a, streams, storage)
+		d.out = fence(d.V, 2)
+		d.V = d.out.part
+	case 3:
+		d.out = fence(d.Next, 3)
+		d.Next = d.out.part
 	default:
-		w.StepRows(wanted, out.part, x.part, v.part, a, streams, storage)
+		d.out = fence(d.Out, 5)
 	}
-	before := append([]float32(nil), grad.part...)
-	SquaresRows(squares.part, next.part, x.part, v.part, a)
-	GradRows(grad.part, next.part, x.part, v.part, a, scales.part)
-	for i, s := range streams {
-		lo, hi := i*n, (i+1)*n
-		wantDst, wantSum, wantSquares := make([]float32, n), make([]float32, 1), make([]float32, 1)
-		x, v, next := x.part[lo:hi], v.part[lo:hi], next.part[lo:hi]
-		stepPortable(wantSum, wantDst, x, v, a, s, 0, storage)
-		squaresPortable(wantSquares, next, x, v, a)
-		gradPortable(before[lo:hi], next, x, v, a, scales.part[i])
-		if !sameFloats(out.part[lo:hi], wantDst) {
-			t.Fatalf("row %d: step differs", i)
-		}
-		if wanted != nil && !sameFloats(sums.part[i:][:1], wantSum) {
-			t.Fatalf("row %d: sum of step is %v, want %v", i, sums.part[i], wantSum)
-		}
-		if !sameFloats(squares.part[i:][:1], wantSquares) {
-			t.Fatalf("row %d: squares are %v, want %v", i, squares.part[i], wantSquares)
-		}
-		if !sameFloats(grad.part[lo:hi], before[lo:hi]) {
-			t.Fatalf("row %d: gradient differs", i)
-		}
+	if d.Kind != GradPass {
+		d.sums = fence(d.Sums, 7)
 	}
-	for name, f := range map[string]fenced{"x": x, "v": v, "dst": out, "next": next, "sums": sums, "squares": squares, "grad": grad} {
-		if !f.intact() {
-			t.Fatalf("memory beside %s was written", name)
-		}
+	d.Out, d.Sums = d.out.part, d.sums.part
+	return d
+}
+
+// Rows together are the bits of each on its own in portable code, whatever they do and
+// wherever in their samples they begin, and touch nothing else.
+func rowsAgree(t *rapid.T) {
+	d := drawPass(t)
+	var w Work
+	for range rapid.IntRange(1, 2).Draw(t, "passes before") { // which leave noise behind
+		other := d.fresh()
+		other.Key++
+		Do(&w, &other.Pass)
+	}
+	got, want := d.fresh(), d.fresh()
+	Do(&w, &got.Pass)
+	doPortable(&want.Pass)
+	if !sameFloats(got.Out, want.Out) {
+		t.Fatal("results differ")
+	}
+	if !sameFloats(got.Sums, want.Sums) {
+		t.Fatalf("sums are %v, want %v", got.Sums, want.Sums)
+	}
+	if !got.out.intact() || d.Kind != GradPass && !got.sums.intact() {
+		t.Fatal("memory beside the results was written")
 	}
 }
 
@@ -91,91 +109,158 @@ func TestRowsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t
 
 func FuzzRowsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(rowsAgree)) }
 
-// Rows take the noise made ahead, at every length and as many as there is room for, and
-// wherever memory starts.
-func TestRowsTakeNoise(t *testing.T) {
-	forEach(t, func(t *testing.T) {
-		for n := 1; n <= BlockLen; n++ {
-			room := AheadLen(n)
-			if room == 0 {
-				continue
-			}
-			memory := make([]byte, unsafe.Sizeof(Work{})+64)
-			w := (*Work)(unsafe.Pointer(&memory[8*(n%8)]))
-			streams := make([]Stream, room)
-			for i := range streams {
-				streams[i] = Stream{Key: 1, Sample: uint64(i * i), Step: uint32(n)}
-			}
-			got, want := make([]float32, room*n), make([]float32, room*n)
-			w.Ahead(streams, n)
-			w.StepRows(nil, got, nil, nil, Affine{Eps: 1}, streams, Float32)
-			if taken := aheadTaken(w); taken != room {
-				t.Fatalf("%d of %d rows of %d elements took their noise", taken, room, n)
-			}
-			for i, s := range streams {
-				stepPortable(nil, want[i*n:(i+1)*n], nil, nil, Affine{Eps: 1}, s, 0, Float32)
-			}
-			if !sameFloats(got, want) {
-				t.Fatalf("%d rows of %d elements differ", room, n)
-			}
-			// All of the memory, for a whole block, leaves the key's schedule alone.
-			long, wantLong := make([]float32, 2*BlockLen), make([]float32, 2*BlockLen)
-			for range 2 {
-				w.Step(nil, long, nil, nil, Affine{Eps: 1}, streams[0], 0, Float32)
-			}
-			stepPortable(nil, wantLong, nil, nil, Affine{Eps: 1}, streams[0], 0, Float32)
-			if !sameFloats(long, wantLong) {
-				t.Fatalf("a long row after rows of %d elements differs", n)
-			}
+// Passes over words do to their values what portable code does to float32s, and round it.
+func wordsAgree(t *rapid.T) {
+	d := drawPass(t)
+	d.Storage = Storage(rapid.IntRange(1, 2).Draw(t, "type"))
+	d.alias = 0
+	values := func(x []float32, words []uint16) []float32 {
+		y := make([]float32, len(x))
+		d.Storage.Unpack(y, words)
+		return y
+	}
+	packed := func(x []float32) []uint16 {
+		all := make([]uint16, len(x)+64)
+		for i := range all {
+			all[i] = 0x5eed
 		}
-	})
+		part := all[32:][:len(x):len(x)]
+		d.Storage.Pack(part, x)
+		return part
+	}
+	q := Pass[uint16]{Kind: d.Kind, Storage: d.Storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows,
+		Out: packed(d.Out), Next: packed(d.Next), X: packed(d.X), V: packed(d.V), Sums: d.sums.part}
+	want := d.fresh()
+	want.Out, want.Next, want.X, want.V = values(d.Out, q.Out), values(d.Next, q.Next), values(d.X, q.X), values(d.V, q.V)
+	switch rapid.IntRange(0, 3).Draw(t, "in place") {
+	case 1:
+		q.Out, want.Out = q.X, want.X
+	case 2:
+		q.Out, want.Out = q.V, want.V
+	case 3:
+		q.Out, want.Out = q.Next, want.Next
+	}
+	all := q.Out[:len(q.Out):len(q.Out)]
+	doPortable(&want.Pass)
+	wanted := make([]uint16, len(want.Out))
+	d.Storage.Pack(wanted, want.Out)
+	Do(new(Work), &q)
+	if !slices.Equal(all, wanted) {
+		t.Fatal("results differ")
+	}
+	if !sameFloats(q.Sums, want.Sums) {
+		t.Fatalf("sums are %v, want %v", q.Sums, want.Sums)
+	}
+	if d.Kind != GradPass && !d.sums.intact() {
+		t.Fatal("memory beside the sums was written")
+	}
 }
 
-// Noise is taken in order, by rows that it is long enough for, or not at all.
-func TestNoiseNotTaken(t *testing.T) {
+func TestWordsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t, wordsAgree) }) }
+
+func FuzzWordsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(wordsAgree)) }
+
+// However a row is cut, the parts draw the noise of the whole; cut at blocks, they have
+// its sums.
+func cutsAgree(t *rapid.T) {
+	n := rapid.IntRange(8, 4*BlockLen).Draw(t, "n") / 4 * 4
+	row := Row{Affine: Affine{0.55, -0.37, 0.41}, Sample: rapid.Uint64().Draw(t, "sample"),
+		Step: rapid.Uint32().Draw(t, "step"), Block: rapid.Uint32().Draw(t, "block")}
+	x := make([]float32, n)
+	Stream{Key: 5}.normalPortable(x, 0)
+	do := func(row Row, lo, hi int) (out, sums []float32) {
+		out, sums = make([]float32, hi-lo), make([]float32, Blocks(hi-lo))
+		Do(new(Work), &Pass[float32]{Key: 7, Dim: hi - lo, Rows: []Row{row}, Out: out, X: x[lo:hi], V: x[lo:hi], Sums: sums})
+		return out, sums
+	}
+	whole, sums := do(row, 0, n)
+	// The noise of the whole is that of its sample's elements, one by one.
+	noise := make([]float32, n)
+	s := row.stream(7)
+	for i := range noise {
+		s.normalPortable(noise[i:i+1], uint64(row.Block+uint32(i/4))*4+uint64(i%4))
+		if want, _ := element(x[i], x[i], noise[i], row.Affine, Float32); whole[i] != want {
+			t.Fatalf("element %d is %v, want %v", i, whole[i], want)
+		}
+	}
+	step := rapid.SampledFrom([]int{4, BlockLen}).Draw(t, "cuts are multiples of")
+	for lo := 0; lo < n; {
+		hi := min(n, lo+step*rapid.IntRange(1, n/step+1).Draw(t, "cut"))
+		part := row
+		part.Block += uint32(lo / 4)
+		got, partSums := do(part, lo, hi)
+		if !sameFloats(got, whole[lo:hi]) {
+			t.Fatalf("elements %d to %d differ", lo, hi)
+		}
+		if step == BlockLen && !sameFloats(partSums, sums[lo/BlockLen:][:len(partSums)]) {
+			t.Fatalf("sums of elements %d to %d differ", lo, hi)
+		}
+		lo = hi
+	}
+}
+
+func TestCutsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t, cutsAgree) }) }
+
+func FuzzCutsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(cutsAgree)) }
+
+// Every length of short rows, as many as there may be.
+func TestRowsOfEveryLength(t *testing.T) {
 	forEach(t, func(t *testing.T) {
-		a := Affine{Eps: 1}
-		s := []Stream{{Sample: 1}, {Sample: 2}, {Sample: 3}}
-		step := func(w *Work, s Stream, n int) {
-			t.Helper()
-			got, want := make([]float32, n), make([]float32, n)
-			w.Step(nil, got, nil, nil, a, s, 0, Float32)
-			stepPortable(nil, want, nil, nil, a, s, 0, Float32)
-			if !sameFloats(got, want) {
-				t.Errorf("%+v, %d elements differ", s, n)
+		w := new(Work)
+		for n := 1; n <= BlockLen; n++ {
+			got, want := make([]float32, MaxRows*n), make([]float32, MaxRows*n)
+			sums, wantSums := make([]float32, MaxRows), make([]float32, MaxRows)
+			p := Pass[float32]{Storage: Float32, Key: 1, Dim: n, Out: got, Sums: sums}
+			for i := range MaxRows {
+				p.Rows = append(p.Rows, Row{Affine: Affine{Eps: 1}, Sample: uint64(i * i), Step: uint32(n), Block: uint32(i % 3)})
+			}
+			Do(w, &p)
+			p.Out, p.Sums = want, wantSums
+			doPortable(&p)
+			if !sameFloats(got, want) || !sameFloats(sums, wantSums) {
+				t.Fatalf("rows of %d elements differ", n)
 			}
 		}
-		var longer, foreign Work
-		longer.Ahead(s, 17)
-		step(&longer, s[0], 130)
-		step(&longer, s[1], 17)
-		foreign.Ahead(s, 17)
-		step(&foreign, s[0], 17)
-		step(&foreign, Stream{Sample: 9}, 17)
-		step(&foreign, s[1], 17)
 	})
 }
 
 // Wrong lengths panic in every implementation; none reads or writes beyond them.
-func TestRowsWrongLengths(t *testing.T) {
+func TestWrongLengths(t *testing.T) {
 	f := func(n int) []float32 { return make([]float32, n) }
-	s := make([]Stream, 2)
-	all := Affine{X: 1, V: 1} // no noise, which would be a reason to go row by row
+	h := func(n int) []uint16 { return make([]uint16, n) }
+	rows := func(n int) []Row {
+		r := make([]Row, n)
+		for i := range r {
+			r[i].Affine = Affine{X: 1, V: 1}
+		}
+		return r
+	}
+	type floats = Pass[float32]
+	type words = Pass[uint16]
 	forEach(t, func(t *testing.T) {
-		for name, f := range map[string]func(){
-			"too many":     func() { SquaresRows(f(MaxRows+1), f(MaxRows+1), nil, nil, Affine{}) },
-			"too long":     func() { SquaresRows(f(1), f(1025), nil, nil, Affine{}) },
-			"different":    func() { SquaresRows(f(2), f(5), nil, nil, Affine{}) },
-			"squares x":    func() { SquaresRows(f(2), f(6), f(5), f(6), all) },
-			"squares v":    func() { SquaresRows(f(2), f(6), f(6), f(5), all) },
-			"step x":       func() { new(Work).StepRows(nil, f(6), f(5), f(6), all, s, Float32) },
-			"step v":       func() { new(Work).StepRows(nil, f(6), f(6), f(5), all, s, Float32) },
-			"step sums":    func() { new(Work).StepRows(f(1), f(6), f(6), f(6), all, s, Float32) },
-			"grad x":       func() { GradRows(f(6), f(6), f(5), f(6), all, f(2)) },
-			"grad v":       func() { GradRows(f(6), f(6), f(6), f(5), all, f(2)) },
-			"grad next":    func() { GradRows(f(6), f(5), f(6), f(6), all, f(2)) },
-			"grad scales":  func() { GradRows(f(6), f(6), f(6), f(6), all, f(4)) },
-			"no more rows": func() { new(Work).StepRows(nil, f(7), f(7), f(7), all, s, Float32) },
+		for name, p := range map[string]any{
+			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1)},
+			"too long":          floats{SquaresPass, 0, 0, 1025, rows(2), f(2050), nil, f(2050), f(2050), f(4)},
+			"dst":               floats{StepPass, 0, 0, 3, rows(2), f(5), nil, f(6), f(6), f(2)},
+			"step x":            floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(5), f(6), f(2)},
+			"step v":            floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(5), f(2)},
+			"step sums":         floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), f(1)},
+			"no sums":           floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), nil},
+			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(5), f(6), f(2)},
+			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(5), f(2)},
+			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), f(3)},
+			"grad next":         floats{GradPass, 0, 0, 3, rows(2), f(6), f(5), f(6), f(6), nil},
+			"grad x":            floats{GradPass, 0, 0, 3, rows(2), f(6), f(6), f(5), f(6), nil},
+			"grad v":            floats{GradPass, 0, 0, 3, rows(2), f(6), f(6), f(6), f(5), nil},
+			"long x":            floats{StepPass, 0, 0, 1500, rows(1), f(1500), nil, f(1499), f(1500), f(2)},
+			"kind":              floats{9, 0, 0, 3, rows(2), f(6), f(6), f(6), f(6), nil},
+			"storage":           floats{StepPass, 3, 0, 3, rows(2), f(6), nil, f(6), f(6), f(2)},
+			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), h(6), nil, h(6), h(6), f(2)},
+			"words of no type":  words{StepPass, 3, 0, 3, rows(2), h(6), nil, h(6), h(6), f(2)},
+			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), h(6), nil, h(5), h(6), f(2)},
+			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), h(6), nil, h(6), h(5), f(2)},
+			"words next":        words{GradPass, Float16, 0, 3, rows(2), h(6), h(5), h(6), h(6), nil},
+			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), h(1500), h(1499), h(1500), h(1500), nil},
 		} {
 			func() {
 				defer func() {
@@ -183,7 +268,12 @@ func TestRowsWrongLengths(t *testing.T) {
 						t.Errorf("%s: no panic", name)
 					}
 				}()
-				f()
+				switch p := p.(type) {
+				case floats:
+					Do(new(Work), &p)
+				case words:
+					Do(new(Work), &p)
+				}
 			}()
 		}
 	})

@@ -253,12 +253,29 @@ func TestStepFrozen(t *testing.T) {
 func TestNoAllocation(t *testing.T) {
 	const n = 3000
 	x, v := inputs(n, testAffine)
-	dst, sums := make([]float32, n), make([]float32, Blocks(n))
-	if got := testing.AllocsPerRun(10, func() {
-		Step(sums, dst, x, v, testAffine, testStream, 0, Float16)
-		Squares(sums, dst, x, v, testAffine)
-		Grad(dst, dst, x, v, testAffine, 0.37)
-	}); got != 0 {
-		t.Errorf("%v allocations", got)
-	}
+	dst, sums := make([]float32, n), make([]float32, 5)
+	words := make([]uint16, n)
+	w := new(Work)
+	forEach(t, func(t *testing.T) {
+		for _, kind := range []Kind{StepPass, SquaresPass, GradPass} {
+			for _, rows := range []int{1, 5} {
+				if got := testing.AllocsPerRun(10, func() {
+					all := [5]Row{}
+					for i := range all {
+						all[i] = Row{Affine: testAffine}
+					}
+					dim := n / rows
+					if rows > 1 {
+						dim = 70
+					}
+					k := rows * dim
+					sums := sums[:rows*Blocks(dim)]
+					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], dst[:k], dst[:k], x[:k], v[:k], sums})
+					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], words[:k], words[:k], words[:k], words[:k], sums})
+				}); got != 0 {
+					t.Errorf("%v allocations", got)
+				}
+			}
+		}
+	})
 }

@@ -2,35 +2,19 @@ package kernel
 
 import "unsafe"
 
-// A Work holds what the steps of many rows share: memory for the noise of a block, and
-// what vector kernels make of a key. The zero Work is ready; keep one per goroutine,
-// since it costs more to clear than a short row to step.
+// A Work is the memory that one goroutine needs for its passes. The zero Work is ready;
+// keep one, since it costs more to clear than a short row to step.
 type Work struct {
-	memory   [BlockLen + 15]float32 // of the noise of a block, see aligned
-	schedule schedule
-	made     madeNoise
+	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
+	values [4][BlockLen]float32   // of words, where they are unpacked
+	row    [1]Row                 // part of a row of words
+	vectors
 }
 
-// aligned returns where in memory a block starts at a multiple of 64 bytes, as vector
-// stores want it.
-func (w *Work) aligned() int { return int(-uintptr(unsafe.Pointer(&w.memory)) % 64 / 4) }
-
-// Ahead makes the first n elements of the noise of streams at once, as far as there is
-// room, which is faster for short rows. A Step whose stream is the next of these takes
-// it; another makes its own noise, and what was made ahead is dropped.
-func (w *Work) Ahead(streams []Stream, n int) { w.makeAhead(streams, n) }
-
-// MaxAhead is the largest number of streams for which Ahead has room.
-const MaxAhead = BlockLen / 32
-
-// AheadLen is the number of streams for which Ahead has room, for n elements of each:
-// 0 if it is not worth calling.
-func AheadLen(n int) int {
-	if use == portable || n < 1 || n > BlockLen/4 {
-		return 0
-	}
-	groupLen := use.groupLen()
-	return BlockLen / ((n + groupLen - 1) / groupLen * groupLen)
+// aligned returns memory for the noise of a block from a multiple of 64 bytes on, as
+// vector stores want it.
+func (w *Work) aligned() *[BlockLen]float32 {
+	return (*[BlockLen]float32)(w.memory[-uintptr(unsafe.Pointer(&w.memory))%64/4:])
 }
 
 // Implementations names what this machine can compute the passes with, the fastest

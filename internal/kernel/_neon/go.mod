@@ -1,0 +1,3 @@
+module neon
+
+go 1.26.0

@@ -1,5 +1,0 @@
-//go:build !purego
-
-package kernel
-
-func aheadTaken(w *Work) int { return w.made.next }

@@ -1,5 +1,0 @@
-//go:build !amd64 || purego
-
-package kernel
-
-func aheadTaken(*Work) int { return 0 }

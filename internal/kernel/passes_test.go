@@ -1,0 +1,44 @@
+package kernel
+
+// The passes as functions of one row, and of some, with memory of their own.
+
+func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
+	StepRows(sums, dst, x, v, a, []Stream{s}, uint32(off/4), t)
+}
+
+func Squares(sums, next, x, v []float32, a Affine) {
+	SquaresRows(sums, next, x, v, a, 1)
+}
+
+func Grad(dst, next, x, v []float32, a Affine, scale float32) {
+	GradRows(dst, next, x, v, a, []float32{scale})
+}
+
+// StepRows steps rows whose streams have one key, from a block of theirs on.
+func StepRows(sums, dst, x, v []float32, a Affine, streams []Stream, block uint32, t Storage) {
+	dim := len(dst) / len(streams)
+	if sums == nil {
+		sums = make([]float32, len(streams)*Blocks(dim))
+	}
+	p := Pass[float32]{Kind: StepPass, Storage: t, Key: streams[0].Key, Dim: dim, Out: dst, X: x, V: v, Sums: sums}
+	for _, s := range streams {
+		p.Rows = append(p.Rows, Row{Affine: a, Sample: s.Sample, Step: s.Step, Block: block})
+	}
+	Do(new(Work), &p)
+}
+
+func SquaresRows(sums, next, x, v []float32, a Affine, rows int) {
+	p := Pass[float32]{Kind: SquaresPass, Dim: len(next) / rows, Out: next, X: x, V: v, Sums: sums}
+	for range rows {
+		p.Rows = append(p.Rows, Row{Affine: a})
+	}
+	Do(new(Work), &p)
+}
+
+func GradRows(dst, next, x, v []float32, a Affine, scales []float32) {
+	p := Pass[float32]{Kind: GradPass, Dim: len(dst) / len(scales), Out: dst, Next: next, X: x, V: v}
+	for _, s := range scales {
+		p.Rows = append(p.Rows, Row{Affine: a, Scale: s})
+	}
+	Do(new(Work), &p)
+}

@@ -1,0 +1,272 @@
+//go:build (amd64 || arm64) && !purego
+
+package kernel
+
+import (
+	"math"
+	"unsafe"
+)
+
+//go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
+//go:generate sh -c "cd _asm && go run . -isa AVX512 -out ../avx512_amd64.s"
+//go:generate sh -c "cd _neon && go run . -out ../neon_arm64.s"
+
+// A schedule is what the kernels need of a stream: the round keys, each eight times,
+// and what the first two rounds make of the counter's words that all blocks share. Its
+// layout is known to _asm and _neon.
+type schedule struct {
+	keys  [20][8]uint32
+	first [4]uint32
+
+	key   uint64 // whose round keys these are
+	known bool
+}
+
+// set makes c the schedule of s.
+func (c *schedule) set(s Stream) {
+	c.setKey(s.Key)
+	c.first = c.firstOf(s.Sample, s.Step)
+}
+
+func (c *schedule) setKey(key uint64) {
+	if !c.known || c.key != key {
+		k := [2]uint32{uint32(key), uint32(key >> 32)}
+		for i := range c.keys {
+			for j := range c.keys[i] {
+				c.keys[i][j] = k[i%2]
+			}
+			k[i%2] += [2]uint32{philoxW0, philoxW1}[i%2]
+		}
+		c.key, c.known = key, true
+	}
+}
+
+// firstOf returns the first words of a stream whose key is c's.
+func (c *schedule) firstOf(sample uint64, step uint32) [4]uint32 {
+	c1, c2, c3 := step, uint32(sample), uint32(sample>>32)
+	p := uint64(c2) * philoxM1
+	q := uint64(uint32(p>>32)^c1^c.keys[0][0]) * philoxM0
+	return [4]uint32{
+		c3 ^ c.keys[1][0],
+		uint32(p) ^ c.keys[2][0],
+		uint32(q>>32) ^ c.keys[3][0],
+		uint32(q),
+	}
+}
+
+// A group is eight or, with AVX-512, sixteen blocks of one of many streams. Its layout
+// is known to _asm and _neon.
+type group struct {
+	first [4]uint32
+	block uint32
+	_     [3]uint32
+}
+
+// vectors is what the kernels keep in a [Work].
+type vectors struct {
+	schedule schedule
+	groups   [BlockLen / minGroup]group
+}
+
+// minGroup is the smallest groupLen.
+const minGroup = 32
+
+// passArgs says what a pass does to n elements, which may be many blocks:
+//
+//	step      dst = round(wx·x + wv·v + we·extra), sums of squares of dst - wx·x - wv·v
+//	squares   sums of squares of dst - wx·x - wv·v
+//	grad      dst += scale·(extra - wx·x - wv·v)
+//
+// A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
+// After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
+// Of a pass over words, dst, x, v and a gradient's extra point to words. The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
+// Its layout is known to _asm and _neon.
+type passArgs struct {
+	dst, x, v, extra *float32
+	n                int
+	sums             *float32
+	backX, backV     int
+	wx, wv, we       float32
+	_                float32
+	masks            *int32
+	blockLen         int
+	backExtra        int
+	scaleStep        int
+}
+
+// masks are 32 ones and 32 zeros: from element 32-n on, n ones.
+var masks = func() (m [64]int32) {
+	for i := range 32 {
+		m[i] = -1
+	}
+	return m
+}()
+
+// zeros stand for a term that is absent. Its weight is -0 then, for a sum with
+// -0·0 = -0 is the other summand to the bit. Tests put them elsewhere.
+var (
+	zeroBlock [BlockLen]float32
+	zeros     = &zeroBlock
+)
+
+var minusZero = math.Float32frombits(1 << 31)
+
+// maxCall is the largest number of elements of a call, which the scheduler cannot
+// interrupt: some tens of microseconds. It is a multiple of BlockLen.
+const maxCall = 1 << 15
+
+// arguments returns those of n elements of p from element i on, in blocks of blockLen,
+// which do what row r does and draw no noise.
+func arguments[T Element](p *Pass[T], r *Row, i, n, blockLen int) passArgs {
+	size := int(unsafe.Sizeof(T(0)))
+	a := passArgs{
+		dst: pointer(p.Out[i:]), n: n, masks: &masks[32], blockLen: blockLen,
+		x: &zeros[0], wx: minusZero, backX: size * blockLen,
+		v: &zeros[0], wv: minusZero, backV: size * blockLen,
+		extra: &zeros[0], we: minusZero, backExtra: 4 * blockLen,
+	}
+	if r.X != 0 {
+		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), r.X, 0
+	}
+	if r.V != 0 {
+		a.v, a.wv, a.backV = pointer(p.V[i:][:n]), r.V, 0
+	}
+	if r.X == 0 && r.V == 0 {
+		a.wx = 0 // no term at all is +0
+	}
+	if p.Kind == GradPass {
+		a.extra, a.sums = pointer(p.Next[i:]), &r.Scale
+	}
+	return a
+}
+
+// pointer returns the first element's address, as assembly takes it.
+//
+//go:nocheckptr
+func pointer[T Element](x []T) *float32 { return (*float32)(unsafe.Pointer(&x[0])) }
+
+// vector does a pass by the assembly for its elements.
+func vector[T Element](w *Work, p *Pass[T]) {
+	if p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen {
+		for i := range p.Rows {
+			longRow(w, p, i)
+		}
+		return
+	}
+	groupLen := use.groupLen()
+	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	for i := 0; i < len(p.Rows); {
+		end := len(p.Rows)
+		if p.Kind == StepPass {
+			end = i + w.noise(p.Key, p.Rows[i:], groups)
+		}
+		for made := 0; i < end; {
+			n := 1
+			for i+n < end && p.Rows[i+n].Affine == p.Rows[i].Affine {
+				n++
+			}
+			a := arguments(p, &p.Rows[i], i*p.Dim, n*p.Dim, p.Dim)
+			switch {
+			case p.Kind == GradPass:
+				a.scaleStep = int(unsafe.Sizeof(Row{}))
+			case p.Kind == StepPass && p.Rows[i].Eps != 0:
+				a.extra, a.we = &w.aligned()[made], p.Rows[i].Eps
+				a.backExtra = 4 * (p.Dim - groups*groupLen)
+				made += n * groups * groupLen
+				fallthrough
+			default:
+				a.sums = &p.Sums[i]
+			}
+			run(p, &a)
+			i += n
+		}
+	}
+}
+
+// noise makes the noise of rows, some groups each, as far as there is room, and returns
+// the number of rows that have theirs or need none.
+func (w *Work) noise(key uint64, rows []Row, groups int) int {
+	w.schedule.setKey(key)
+	groupLen := use.groupLen()
+	g, done := w.groups[:0], len(rows)
+	for i := range rows {
+		r := &rows[i]
+		if r.Eps == 0 {
+			continue
+		}
+		if len(g)+groups > BlockLen/groupLen {
+			done = i
+			break
+		}
+		first := w.schedule.firstOf(r.Sample, r.Step)
+		for k := range groups {
+			g = append(g, group{first: first, block: r.Block + uint32(k*groupLen/4)})
+		}
+	}
+	if len(g) > 0 {
+		w.schedule.ofGroups(&w.aligned()[0], g)
+	}
+	return done
+}
+
+// longRow does row i of a pass in calls of a block, if it draws noise, or of many.
+func longRow[T Element](w *Work, p *Pass[T], i int) {
+	r, lo := &p.Rows[i], i*p.Dim
+	noisy, most := p.Kind == StepPass && r.Eps != 0, maxCall
+	if noisy {
+		w.schedule.set(r.stream(p.Key))
+		most = BlockLen
+	}
+	groupLen := use.groupLen()
+	for at := 0; at < p.Dim; at += most {
+		n := min(most, p.Dim-at)
+		a := arguments(p, r, lo+at, n, BlockLen)
+		if noisy {
+			a.extra, a.we = &w.aligned()[0], r.Eps
+			w.schedule.normals(a.extra, (n+groupLen-1)/groupLen, r.Block+uint32(at/4))
+		}
+		if p.Kind != GradPass {
+			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
+		}
+		run(p, &a)
+	}
+}
+
+// run calls the assembly.
+func run[T Element](p *Pass[T], a *passArgs) {
+	t := Float32
+	if unsafe.Sizeof(T(0)) == 2 || p.Kind == StepPass {
+		t = p.Storage
+	}
+	a.call(p.Kind, t, unsafe.Sizeof(T(0)) == 2)
+}
+
+// fewDraws are done sooner than vector code is ready.
+const fewDraws = 16
+
+func (s Stream) normalVector(dst []float32, off uint64) {
+	// The portable code goes to the next block.
+	head := min(int(-off&3), len(dst))
+	s.normalPortable(dst[:head], off)
+	dst, off = dst[head:], off+uint64(head)
+	if len(dst) == 0 {
+		return
+	}
+	if len(dst) <= fewDraws {
+		s.normalPortable(dst, off)
+		return
+	}
+	var c schedule
+	c.set(s)
+	groupLen := use.groupLen()
+	for len(dst) >= groupLen {
+		n := min(len(dst)/groupLen*groupLen, maxCall)
+		c.normals(&dst[0], n/groupLen, uint32(off/4))
+		dst, off = dst[n:], off+uint64(n)
+	}
+	if len(dst) > 0 {
+		var last [maxGroup]float32
+		c.normals(&last[0], 1, uint32(off/4))
+		copy(dst, last[:])
+	}
+}
