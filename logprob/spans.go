@@ -62,18 +62,26 @@ func span(r sampler.Row) (float64, error) {
 // Elements returns the number of elements of transition k that draw noise. It is 0 if one
 // of its rows is at fault.
 func (s Spans) Elements(b sampler.Batch, k int) int {
-	n := 0
+	n, _ := s.elements(b, k)
+	return n
+}
+
+// elements is Elements with the first fault, which may be that there are none.
+func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
 	lo, hi := s.rows(b, k)
-	for _, r := range b.Rows[lo:hi] {
-		std, err := span(r)
+	for i := lo; i < hi; i++ {
+		std, err := span(b.Rows[i])
 		if err != nil {
-			return 0
+			return 0, fail(err, b.Rows[i], i)
 		}
 		if std != 0 {
 			n += b.Dim
 		}
 	}
-	return n
+	if n == 0 {
+		return 0, fail(ErrNoDensity, b.Rows[lo], lo)
+	}
+	return n, nil
 }
 
 // LogProb stores log p of every transition in dst, by the sums of squares sq of its rows,
@@ -97,25 +105,20 @@ func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, erro
 // add stores in dst what the rows of every transition add, weighted as the form says.
 func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of func(r sampler.Row, std, x float64) float64) error {
 	for k := range s.First {
+		n, err := s.elements(b, k)
+		if err != nil {
+			return err
+		}
 		lo, hi := s.rows(b, k)
 		var total float64
-		n := 0
 		for i := lo; i < hi; i++ {
 			r := b.Rows[i]
-			std, err := span(r)
-			if err == nil {
-				err = sum(what, sq[i])
-			}
-			if err != nil {
+			if err := sum(what, sq[i]); err != nil {
 				return fail(err, r, i)
 			}
-			if std != 0 {
+			if std := weight32(r.Eps); std != 0 {
 				total += of(r, std, sq[i])
-				n += b.Dim
 			}
-		}
-		if n == 0 {
-			return fail(ErrNoDensity, b.Rows[lo], lo)
 		}
 		dst[k] = total * s.Form.weight(n)
 	}
@@ -143,20 +146,18 @@ func (s Spans) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float6
 // scales stores in dst the scale of every row of every transition.
 func (s Spans) scales(dst []float64, b sampler.Batch, of func(k int, r sampler.Row, std, weight float64) float64) error {
 	for k := range s.First {
-		n := s.Elements(b, k)
+		n, err := s.elements(b, k)
+		if err != nil {
+			return err
+		}
 		lo, hi := s.rows(b, k)
 		for i := lo; i < hi; i++ {
 			r := b.Rows[i]
-			std, err := span(r)
 			dst[i] = 0
-			if err == nil && std != 0 {
+			if std := weight32(r.Eps); std != 0 {
 				dst[i] = of(k, r, std, s.Form.weight(n))
-				err = fits(dst[i])
 			}
-			if err == nil && n == 0 {
-				err = ErrNoDensity
-			}
-			if err != nil {
+			if err := fits(dst[i]); err != nil {
 				return fail(err, r, i)
 			}
 		}

@@ -131,6 +131,8 @@ func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
 			panic("sampler: length of v is not len(Rows)·Dim")
 		case r.Step == math.MaxUint32:
 			panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
+		case uint64(r.Block) > (MaxDim-uint64(b.Dim))/4:
+			panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
 		}
 	}
 }
@@ -226,7 +228,7 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 		r := &j.b.Rows[i+k]
 		p.Rows[k] = kernel.Row{
 			Affine: kernel.Affine{X: float32(r.X), V: float32(r.V), Eps: float32(r.Eps)},
-			Sample: r.Sample, Step: r.Step, Block: uint32(from / 4),
+			Sample: r.Sample, Step: r.Step, Block: r.Block + uint32(from/4),
 		}
 	}
 	if j.kind == kernel.GradPass {

@@ -20,17 +20,15 @@ type Memory[B any] interface {
 	Slice(b B, lo, hi int) B
 }
 
-var _ Memory[[]float32] = CPU{}
+var (
+	_ Memory[[]float32] = CPU{}
+	_ Memory[[]uint16]  = CPU16{}
+)
 
 // Make implements [Memory]. The buffer holds float32 whatever t is, since a CPU's
-// latents are rounded to the type and kept as float32; see CPU16 for words of 16 bits.
+// latents are rounded to the type and kept as float32; [CPU16] keeps words of 16 bits.
 func (CPU) Make(n int, t Storage) ([]float32, error) {
-	if n < 0 {
-		panic("sampler: negative length of a buffer")
-	}
-	if t > Float16 {
-		panic("sampler: type of a buffer is unknown")
-	}
+	checkMake(n, t)
 	return make([]float32, n), nil
 }
 
@@ -42,3 +40,30 @@ func (CPU) Free([]float32) error { return nil }
 
 // Slice implements [Memory].
 func (CPU) Slice(b []float32, lo, hi int) []float32 { return b[lo:hi:hi] }
+
+// Make implements [Memory]. It panics if t is not the device's type.
+func (c CPU16) Make(n int, t Storage) ([]uint16, error) {
+	checkMake(n, t)
+	if t != c.Type {
+		panic("sampler: a buffer of CPU16 has another type than the device")
+	}
+	return make([]uint16, n), nil
+}
+
+// Like implements [Memory].
+func (c CPU16) Like(_ []uint16, n int) ([]uint16, error) { return c.Make(n, c.Type) }
+
+// Free implements [Memory]. The garbage collector does the work.
+func (CPU16) Free([]uint16) error { return nil }
+
+// Slice implements [Memory].
+func (CPU16) Slice(b []uint16, lo, hi int) []uint16 { return b[lo:hi:hi] }
+
+func checkMake(n int, t Storage) {
+	if n < 0 {
+		panic("sampler: negative length of a buffer")
+	}
+	if t > Float16 {
+		panic("sampler: type of a buffer is unknown")
+	}
+}

@@ -240,7 +240,9 @@ func TestCheckOnPolicyInOtherBatches(t *testing.T) {
 	}
 	_, err := check(func(c sampler.Call[[]float32]) bool { return c.Rows[0] == 2 && len(c.Rows) == 3 })
 	wantError(t, err, sampler.ErrOffPolicy, "step 2", "row 2", "sample 5", "batch of 3 rows from row 2", "rollout's of 3")
-	_, err = check(func(c sampler.Call[[]float32]) bool { return len(c.Rows) == 1 && c.Rows[0] == 1 && c.Times[0] == s.Time(3) })
+	_, err = check(func(c sampler.Call[[]float32]) bool {
+		return len(c.Rows) == 1 && c.Rows[0] == 1 && c.Times[0] == s.Time(3)
+	})
 	wantError(t, err, sampler.ErrOffPolicy, "step 3", "row 1", "sample 3", "batch of 1 rows", "rollout's of 3")
 	_, err = check(func(c sampler.Call[[]float32]) bool { return len(c.Rows) == 4 }, 4)
 	wantError(t, err, sampler.ErrOffPolicy, "batch of 4 rows")

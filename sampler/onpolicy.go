@@ -26,7 +26,7 @@ import (
 // same mistake. The noise is not drawn again: what it was is in the latents. The other
 // batches stand in memory from m.Like. Other errors are as for Replay.
 func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) error {
-	r, err := newRun(Device[B](m), s, b, t, model)
+	r, err := newWalk(Device[B](m), s, b, t, model)
 	if err != nil {
 		return err
 	}
@@ -100,7 +100,7 @@ func batches(units []Window, size int) (all [][]int) {
 
 // replayRows replays some rows, in their order, and compares their sums with the stored
 // ones.
-func (r *run[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err error) {
+func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err error) {
 	var none B
 	dim, n := r.b.Dim, len(rows)
 	like := [3]B{r.t.Latents[0], r.t.V, r.t.Latents[0]}

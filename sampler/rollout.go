@@ -35,7 +35,7 @@ func (e *NonFiniteError) Error() string {
 // done till then is in t. A device's error and a [NonFiniteError] are reported at
 // the end, so that a device need not be waited for between steps.
 func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
-	r, err := newRun(d, s, b, t, model)
+	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
 		return err
 	}
@@ -63,15 +63,15 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 // 1. The latents around such a transition must not be one buffer (ErrTrajectory).
 // Other errors are as for Rollout.
 func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
-	r, err := newRun(d, s, b, t, model)
+	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
 		return err
 	}
 	return r.replay(ctx, t.Squares)
 }
 
-// A run is a walk of a model along a trajectory.
-type run[B any] struct {
+// A walk is a model on its way along a trajectory.
+type walk[B any] struct {
 	d     Device[B]
 	s     *Sampler
 	b     Batch // rows of its own
@@ -81,8 +81,8 @@ type run[B any] struct {
 	times []float64
 }
 
-// newRun checks the arguments of a walk.
-func newRun[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (*run[B], error) {
+// newWalk checks the arguments of a walk.
+func newWalk[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (*walk[B], error) {
 	if err := t.check(s, b); err != nil {
 		return nil, err
 	}
@@ -93,7 +93,7 @@ func newRun[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Mod
 		return nil, fail(ErrConfig, "sampler: the model is nil")
 	}
 	b.Rows = slices.Clone(b.Rows)
-	r := &run[B]{d: d, s: s, b: b, t: t, model: model, rows: make([]int, len(b.Rows))}
+	r := &walk[B]{d: d, s: s, b: b, t: t, model: model, rows: make([]int, len(b.Rows))}
 	for i := range r.rows {
 		r.rows[i] = i
 	}
@@ -101,14 +101,14 @@ func newRun[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Mod
 }
 
 // rounding returns the batch that rounds latents to the storage type of the run.
-func (r *run[B]) rounding() Batch {
+func (r *walk[B]) rounding() Batch {
 	b := r.b.With(Affine{X: 1})
 	b.Storage = r.s.storage
 	return b
 }
 
 // ask asks the model about some rows at transition k.
-func (r *run[B]) ask(ctx context.Context, k int, rows []int, x, v B) error {
+func (r *walk[B]) ask(ctx context.Context, k int, rows []int, x, v B) error {
 	t := &r.s.steps[r.t.First+k]
 	if err := ctx.Err(); err != nil {
 		return fmt.Errorf("sampler: stopped before step %d: %w", t.Step, err)
@@ -125,7 +125,7 @@ func (r *run[B]) ask(ctx context.Context, k int, rows []int, x, v B) error {
 
 // each asks the model about every transition that has an entry in sums, moves the batch
 // there, and calls do.
-func (r *run[B]) each(ctx context.Context, sums [][]float64, do func(k int) error) error {
+func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int) error) error {
 	for k, sq := range sums {
 		if sq == nil {
 			continue
@@ -142,7 +142,7 @@ func (r *run[B]) each(ctx context.Context, sums [][]float64, do func(k int) erro
 }
 
 // finish waits for the device after a walk that ended with err, and checks its sums.
-func (r *run[B]) finish(sums [][]float64, err error) error {
+func (r *walk[B]) finish(sums [][]float64, err error) error {
 	if e := r.d.Sync(); e != nil {
 		return errors.Join(err, fmt.Errorf("sampler: device: %w", e))
 	}
@@ -160,7 +160,7 @@ func (r *run[B]) finish(sums [][]float64, err error) error {
 }
 
 // replay stores the sums of squares of the stored latents in the entries of sums.
-func (r *run[B]) replay(ctx context.Context, sums [][]float64) error {
+func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 	t := r.t
 	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
 		return fail(ErrTrajectory, "sampler: Squares asks for no transition")

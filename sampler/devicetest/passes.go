@@ -38,9 +38,14 @@ var rowsGen = rapid.Custom(func(t *rapid.T) sampler.Row {
 			V:   weights.Draw(t, "V"),
 			Eps: weights.Draw(t, "Eps"),
 		},
-		ID: noise.ID{Sample: rapid.Uint64().Draw(t, "sample"), Step: rapid.Uint32Range(0, 1<<32-2).Draw(t, "step")},
+		ID:    noise.ID{Sample: rapid.Uint64().Draw(t, "sample"), Step: rapid.Uint32Range(0, 1<<32-2).Draw(t, "step")},
+		Block: blocks.Draw(t, "block"),
 	}
 })
+
+// Blocks that rows start at: mostly that of a whole sample, small ones, and large ones up
+// to where a row of these tests still ends within its sample.
+var blocks = rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32Range(0, 600), rapid.Uint32Range(1<<32-2000, 1<<32-1000))
 
 // batches draws rows that differ, or rows of consecutive samples that do the same.
 func batches(t *rapid.T) sampler.Batch {

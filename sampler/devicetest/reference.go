@@ -23,7 +23,7 @@ func step(x, v []float32, b sampler.Batch, round sampler.Storage) ([]float32, []
 		copy(y, m)
 		if eps := float32(r.Eps); eps != 0 {
 			e := make([]float32, b.Dim)
-			noise.Normal(e, b.Key, r.ID, 0)
+			noise.Normal(e, b.Key, r.ID, 4*uint64(r.Block))
 			for j, e := range e {
 				y[j] = float32(eps*e) + m[j]
 			}

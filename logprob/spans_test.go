@@ -1,0 +1,270 @@
+package logprob_test
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"testing"
+
+	"gonum.org/v1/gonum/diff/fd"
+	"pgregory.net/rapid"
+
+	"cps/logprob"
+	"cps/noise"
+	"cps/sampler"
+	"cps/schedule"
+)
+
+// Cut into spans, a sample has the log p, the divergence and the scales that it has whole,
+// but for the roundings of sums.
+func TestSpansAreTheWhole(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f := rapid.SampledFrom(forms).Draw(t, "form")
+		spans := rapid.IntRange(1, 5).Draw(t, "spans")
+		dim := 8 * spans
+		whole := sampler.Batch{Dim: dim}
+		var first []int
+		for i, a := range steps[:rapid.IntRange(1, len(steps)).Draw(t, "rows")] {
+			whole.Rows = append(whole.Rows, sampler.Row{Affine: a, ID: noise.ID{Sample: uint64(i), Step: 3}})
+			first = append(first, i*spans)
+		}
+		cut := whole.Spans(8)
+		n := len(whole.Rows)
+		sq, each, grad := make([]float64, n), make([]float64, n*spans), make([]float64, n)
+		for i := range sq {
+			grad[i] = rapid.Float64Range(-3, 3).Draw(t, "grad")
+			for k := range spans {
+				x := rapid.Float64Range(0, 20).Draw(t, "sum")
+				each[i*spans+k] = x
+				sq[i] += x
+			}
+		}
+		s := logprob.Spans{Form: f, First: first}
+		near := func(name string, got, want float64) {
+			// Sums of at most five terms of this size.
+			if math.Abs(got-want) > 1e-13*(1+math.Abs(want)) {
+				t.Fatalf("%s: %v, want %v", name, got, want)
+			}
+		}
+		check := func(name string, got, want []float64, err1, err2 error) {
+			if err1 != nil || err2 != nil {
+				t.Fatalf("%s: %v, %v", name, err1, err2)
+			}
+			for i := range got {
+				near(name, got[i], want[i*len(want)/len(got)])
+			}
+		}
+		got, err := s.LogProb(make([]float64, n), cut, each)
+		want, err2 := f.LogProb(make([]float64, n), whole, sq)
+		check("LogProb", got, want, err, err2)
+		got, err = s.KL(make([]float64, n), cut, each)
+		want, err2 = f.KL(make([]float64, n), whole, sq)
+		check("KL", got, want, err, err2)
+		got, err = s.Scale(make([]float64, n*spans), cut, grad)
+		want, err2 = f.Scale(make([]float64, n), whole, grad)
+		check("Scale", got, want, err, err2)
+		got, err = s.ScaleKL(make([]float64, n*spans), cut, 0.3)
+		want, err2 = f.ScaleKL(make([]float64, n), whole, 0.3)
+		check("ScaleKL", got, want, err, err2)
+		for k := range n {
+			if s.Elements(cut, k) != dim {
+				t.Fatalf("%d elements, want %d", s.Elements(cut, k), dim)
+			}
+		}
+	})
+}
+
+// A transition whose spans stand at different steps: one draws noise twice as wide, one
+// stands still, and one ends at level 0. log p is that of the moving elements, and its
+// gradient is what differences say.
+func TestSpansThatDiffer(t *testing.T) {
+	const dim = 4
+	b := sampler.Batch{Dim: dim, Rows: []sampler.Row{
+		{Affine: sampler.Affine{X: 0.9, V: -0.25, Eps: 0.5}},
+		{Affine: sampler.Affine{X: 1}},
+		{Affine: sampler.Affine{X: 0.5, V: -0.5, Eps: 0.25}},
+		{Affine: sampler.Affine{X: 1, V: -0.125}},
+	}}
+	x, next := make([]float32, 16), make([]float32, 16)
+	v := make([]float64, 16)
+	for i := range x {
+		x[i], next[i], v[i] = float32(i)/8, float32(i%5)/4, float64(i%3)/2
+	}
+	squares := func(v []float64) []float64 {
+		v32 := make([]float32, 16)
+		for i := range v {
+			v32[i] = float32(v[i])
+		}
+		sq := make([]float64, 4)
+		sampler.CPU{}.Squares(sq, next, x, v32, b)
+		return sq
+	}
+	for _, f := range forms {
+		s := logprob.Spans{Form: f, First: []int{0}}
+		if n := s.Elements(b, 0); n != 8 {
+			t.Fatalf("%d elements draw noise, want 8", n)
+		}
+		sq := squares(v)
+		sq[1], sq[3] = 0, 0.25
+		got, err := s.LogProb([]float64{0}, b, sq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := 0.0
+		for _, i := range []int{0, 2} {
+			one := sampler.Batch{Dim: dim, Rows: b.Rows[i : i+1]}
+			p, err := logprob.Form{Gaussian: f.Gaussian, Sum: true}.LogProb([]float64{0}, one, sq[i:i+1])
+			if err != nil {
+				t.Fatal(err)
+			}
+			want += p[0]
+		}
+		if !f.Sum {
+			want /= 8
+		}
+		if math.Abs(got[0]-want) > 1e-12 {
+			t.Errorf("%+v: log p %v, want %v", f, got[0], want)
+		}
+
+		scale, err := s.Scale(make([]float64, 4), b, []float64{1})
+		if err != nil || scale[1] != 0 || scale[3] != 0 {
+			t.Fatal(scale, err)
+		}
+		grad := make([]float32, 16)
+		v32 := make([]float32, 16)
+		for i := range v {
+			v32[i] = float32(v[i])
+		}
+		sampler.CPU{}.Grad(grad, next, x, v32, b, scale)
+		// Values are multiples of 1/16 and differences of 1/8, so that float32 is exact and
+		// log p, a parabola, has its slope in central differences.
+		numeric := fd.Gradient(nil, func(v []float64) float64 {
+			p, err := s.LogProb([]float64{0}, b, squares(v))
+			if err != nil {
+				t.Fatal(err)
+			}
+			return p[0]
+		}, v, &fd.Settings{Formula: fd.Central, Step: 0.125})
+		for i := range numeric {
+			if math.Abs(numeric[i]-float64(grad[i])) > 1e-5*(1+math.Abs(numeric[i])) {
+				t.Errorf("%+v: ∂log p/∂v[%d] is %v, differences say %v", f, i, grad[i], numeric[i])
+			}
+		}
+	}
+}
+
+func TestSpansErrors(t *testing.T) {
+	noisy, still := sampler.Row{Affine: steps[0]}, sampler.Row{Affine: sampler.Affine{X: 1}, ID: noise.ID{Sample: 9}}
+	blind := sampler.Row{Affine: sampler.Affine{X: 1, Eps: 1}, ID: noise.ID{Sample: 7}}
+	for _, tc := range []struct {
+		rows  []sampler.Row
+		first []int
+		sq    []float64
+		want  error
+		name  string
+	}{
+		{[]sampler.Row{noisy, still, still, still}, []int{0, 2}, []float64{1, 0, 0, 0}, logprob.ErrNoDensity, "row 2 (sample 9)"},
+		{[]sampler.Row{noisy, blind}, []int{0}, []float64{1, 1}, logprob.ErrNoPolicy, "row 1 (sample 7)"},
+		{[]sampler.Row{noisy, still}, []int{0}, []float64{1, math.NaN()}, logprob.ErrNotFinite, "row 1 (sample 9)"},
+		{[]sampler.Row{noisy, still}, []int{0}, []float64{-1, 0}, logprob.ErrNegative, "row 0"},
+	} {
+		b := sampler.Batch{Dim: 4, Rows: tc.rows}
+		s := logprob.Spans{First: tc.first}
+		dst := make([]float64, len(tc.first))
+		_, err := s.LogProb(dst, b, tc.sq)
+		wantError(t, err, tc.want, tc.name)
+		_, err = s.KL(dst, b, tc.sq)
+		wantError(t, err, tc.want, tc.name)
+		if tc.want == logprob.ErrNoDensity || tc.want == logprob.ErrNoPolicy {
+			_, err = s.Scale(make([]float64, len(tc.rows)), b, make([]float64, len(tc.first)))
+			wantError(t, err, tc.want, tc.name)
+			_, err = s.ScaleKL(make([]float64, len(tc.rows)), b, 1)
+			wantError(t, err, tc.want, tc.name)
+		}
+	}
+	b := sampler.Batch{Dim: 4, Rows: []sampler.Row{noisy, noisy, noisy}}
+	for name, first := range map[string][]int{"none": {}, "late": {1}, "twice": {0, 1, 1}, "back": {0, 2, 1}, "beyond": {0, 3}} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if got := recover(); got != "logprob: First does not begin with 0 and rise within the rows" {
+					t.Errorf("panic %v", got)
+				}
+			}()
+			logprob.Spans{First: first}.LogProb(make([]float64, len(first)), b, make([]float64, 3))
+		})
+	}
+}
+
+// OfRun takes the sums and the weights of the transition itself, wherever the batch
+// stands.
+func TestOfRun(t *testing.T) {
+	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(5), Rule: sampler.FlowCPS{Eta: 0.6}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := s.Batch(6, 1, 3, 4)
+	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run.Squares[1] = nil
+	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
+	if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(bias(0.1))); err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range forms {
+		for _, i := range []int{0, 2, 3} {
+			got, err := logprob.OfRun(make([]float64, 2), f, s, b, run, i)
+			if err != nil {
+				t.Fatal(err)
+			}
+			moved := s.Batch(6, 1, 3, 4)
+			s.Move(moved, i)
+			want, err := f.LogProb(make([]float64, 2), moved, run.Squares[i])
+			if err != nil || got[0] != want[0] || got[1] != want[1] {
+				t.Errorf("%+v, transition %d: %v, want %v, %v", f, i, got, want, err)
+			}
+		}
+	}
+	for i, want := range map[int]error{1: logprob.ErrNoSums, -1: logprob.ErrNoSums, 5: logprob.ErrNoSums, 4: logprob.ErrNoDensity} {
+		_, err := logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, i)
+		wantError(t, err, want, fmt.Sprint("transition ", i))
+	}
+	run.Squares[2][1] = math.Inf(1)
+	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, 2)
+	wantError(t, err, logprob.ErrNotFinite, "row 1 (sample 4)")
+	if n := testing.AllocsPerRun(10, func() { logprob.OfRun(run.Squares[3], logprob.Form{}, s, b, run, 0) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+}
+
+// What can be no row or no sum is an error, also where a formula would give a number.
+func TestNonsense(t *testing.T) {
+	for _, tc := range []struct {
+		a    sampler.Affine
+		sq   float64
+		want error
+	}{
+		{sampler.Affine{X: math.NaN(), V: 1, Eps: 1}, 1, logprob.ErrNotFinite},
+		{sampler.Affine{X: 1, V: math.Inf(1), Eps: 1}, 1, logprob.ErrNotFinite},
+		{sampler.Affine{X: 1, V: 1, Eps: math.NaN()}, 1, logprob.ErrNotFinite},
+		{sampler.Affine{X: 1, V: 1, Eps: 1e39}, 1, logprob.ErrNotFinite}, // in float32
+		{sampler.Affine{X: 1, V: 1, Eps: -1}, 1, logprob.ErrNegative},
+		{sampler.Affine{X: 1, V: 1, Eps: 1}, -1e-9, logprob.ErrNegative},
+	} {
+		b := sampler.Batch{Dim: 4, Rows: []sampler.Row{{Affine: tc.a, ID: noise.ID{Sample: 6}}}}
+		for _, f := range forms {
+			_, err := f.LogProb([]float64{0}, b, []float64{tc.sq})
+			wantError(t, err, tc.want, "row 0 (sample 6)")
+			_, err = f.KL([]float64{0}, b, []float64{tc.sq})
+			wantError(t, err, tc.want, "row 0 (sample 6)")
+		}
+	}
+	for _, dim := range []int{0, -3} {
+		func() {
+			defer func() {
+				if got := recover(); got != "logprob: Dim of the batch is not positive" {
+					t.Errorf("Dim %d: panic %v", dim, got)
+				}
+			}()
+			logprob.Form{}.LogProb([]float64{0}, sampler.Batch{Dim: dim, Rows: make([]sampler.Row, 1)}, []float64{1})
+		}()
+	}
+}
