@@ -57,7 +57,7 @@ func TestNewRefuses(t *testing.T) {
 
 		"eta of rule":           {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
 		"eta outside":           {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},
-		"eta of diffusion":      {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Level(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Level", "eta NaN"}},
+		"eta of diffusion":      {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Proportional(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Proportional", "eta NaN"}},
 		"nil diffusion pointer": {config{Scheduler: plain, Rule: sampler.FlowSDE{Diffusion: (*sampler.Ratio)(nil)}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil *sampler.Ratio"}},
 		"no diffusion":          {config{Scheduler: plain, Rule: sampler.FlowSDE{}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil"}},
 
@@ -65,7 +65,7 @@ func TestNewRefuses(t *testing.T) {
 		"NoisyODE on VP":    {config{Scheduler: vp, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"NoisyODE"}},
 		"FlowCPWS on VP":    {config{Scheduler: vp, Rule: sampler.FlowCPWS{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"FlowCPWS"}},
 		"Exact on VP":       {config{Scheduler: vp, Rule: sampler.Exact{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"Exact"}},
-		"ModifiedSDE on VP": {config{Scheduler: vp, Rule: sampler.ModifiedSDE{Diffusion: sampler.Level(1)}}, sampler.ErrPath, []string{"ModifiedSDE"}},
+		"ModifiedSDE on VP": {config{Scheduler: vp, Rule: sampler.ModifiedSDE{Diffusion: sampler.Proportional(1)}}, sampler.ErrPath, []string{"ModifiedSDE"}},
 		"Ancestral on VP":   {config{Scheduler: vp, Rule: sampler.Ancestral{Eta: 1}}, sampler.ErrPath, []string{"Ancestral"}},
 		"SAGE on VP":        {config{Scheduler: vp, Rule: sampler.SAGE{Eta: 1}}, sampler.ErrPath, []string{"SAGE"}},
 		"VPSDE on flow":     {config{Scheduler: plain, Rule: sampler.VPSDE{}}, sampler.ErrPath, []string{"step 0", "VPSDE", "variance-preserving"}},

@@ -16,6 +16,7 @@ var (
 	ErrSingular   = errors.New("a step is not finite")                  // in float64, or its weights in float32
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
+	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )
 
@@ -46,4 +47,16 @@ func typeName(x any) string {
 // own reports whether the type of x is of this package.
 func own(x any) bool {
 	return x != nil && reflect.TypeOf(x).PkgPath() == reflect.TypeFor[FlowODE]().PkgPath()
+}
+
+// isNil reports whether x is nil, or a pointer or a function that is: what has no
+// method to call.
+func isNil(x any) bool {
+	switch v := reflect.ValueOf(x); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func:
+		return v.IsNil()
+	}
+	return false
 }

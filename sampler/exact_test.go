@@ -27,7 +27,7 @@ func (g diffusionFunc) G(t, _ float64) float64 { return g(t) }
 // by 5e-13. Levels keep 1e-4 from 1, because a coefficient that divides by 1-u is
 // itself no better than the rounding of u there.
 func quadrature(t *rapid.T) {
-	name := rapid.SampledFrom([]string{"Ratio", "Constant", "Level", "RootLevel"}).Draw(t, "diffusion")
+	name := rapid.SampledFrom([]string{"Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	d := diffusions[name](rapid.Float64Range(0, 3).Draw(t, "eta"))
 	from, to := flowPoints(t)
 	if name == "Ratio" && from.Noise > 1-1e-4 {

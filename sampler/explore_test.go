@@ -160,7 +160,7 @@ func TestNoEta(t *testing.T) {
 	wantError(t, err, sampler.ErrNoEta, "FlowCPS", "0.30001", "0.7", "0.3")
 	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.Exact{Diffusion: sampler.Constant(η)} }, 0.31, from, to)
 	wantError(t, err, sampler.ErrNoEta, "Exact", "0.31")
-	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.FlowSDE{Diffusion: sampler.Level(η)} }, 0.1, from, end)
+	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.FlowSDE{Diffusion: sampler.Proportional(η)} }, 0.1, from, end)
 	wantError(t, err, sampler.ErrNoEta, "FlowSDE", "0.1")
 	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return fixed{sampler.Coeffs{Eps: math.NaN()}} }, 0.1, from, to)
 	wantError(t, err, sampler.ErrSingular, "fixed", "NaN")

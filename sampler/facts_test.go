@@ -41,8 +41,8 @@ const (
 var diffusions = map[string]func(eta float64) sampler.Diffusion{
 	"Ratio":     func(eta float64) sampler.Diffusion { return sampler.Ratio(eta) },
 	"Constant":  func(eta float64) sampler.Diffusion { return sampler.Constant(eta) },
-	"Level":     func(eta float64) sampler.Diffusion { return sampler.Level(eta) },
-	"RootLevel": func(eta float64) sampler.Diffusion { return sampler.RootLevel(eta) },
+	"Proportional":     func(eta float64) sampler.Diffusion { return sampler.Proportional(eta) },
+	"SquareRoot": func(eta float64) sampler.Diffusion { return sampler.SquareRoot(eta) },
 }
 
 // families are all rules of this module.
@@ -62,7 +62,7 @@ var families = func() []family {
 		{name: "VPSDE", at: fixed(sampler.VPSDE{}), path: vpPath},
 		{name: "SAGE", at: func(η float64) sampler.Rule { return sampler.SAGE{Eta: η} }, param: positiveEta, path: flowPath},
 	}
-	for _, d := range []string{"Ratio", "Constant", "Level", "RootLevel"} {
+	for _, d := range []string{"Ratio", "Constant", "Proportional", "SquareRoot"} {
 		g := diffusions[d]
 		with := func(name string, preserving bool, r func(sampler.Diffusion) sampler.Rule) {
 			all = append(all, family{

@@ -199,7 +199,7 @@ func TestVarianceConverges(t *testing.T) {
 		"DPMSDE, point":    {sampler.DPMSDE{}, gauss{}},
 		"ERSDE":            {sampler.ERSDE{}, gauss{1, 0.5}},
 		"Ancestral(1)":     {sampler.Ancestral{Eta: 1}, gauss{1, 0.5}},
-		"ModifiedSDE":      {sampler.ModifiedSDE{Diffusion: sampler.RootLevel(0.7)}, gauss{1, 0.5}},
+		"ModifiedSDE":      {sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(0.7)}, gauss{1, 0.5}},
 		"SAGE":             {sampler.SAGE{Eta: 0.7}, gauss{1, 0.5}},
 		"FlowSDE, point/3": {sampler.FlowSDE{Diffusion: sampler.Constant(0.3)}, gauss{}},
 	}

@@ -77,7 +77,7 @@ func composed(first, second sampler.Coeffs, u float64) sampler.Coeffs {
 // exponents add up. A few roundings of the exponent a shift ρ = e^{-a} by at most
 // as many of 1, and 1 - ρ² relatively.
 func composes(t *rapid.T) {
-	d := rapid.SampledFrom([]string{"DPMSDEPlus", "Ratio", "Constant", "Level", "RootLevel"}).Draw(t, "diffusion")
+	d := rapid.SampledFrom([]string{"DPMSDEPlus", "Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	var r sampler.Rule = sampler.DPMSDEPlus{}
 	if g, ok := diffusions[d]; ok {
 		r = sampler.Exact{Diffusion: g(rapid.Float64Range(0, 3).Draw(t, "eta"))}

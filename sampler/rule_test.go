@@ -56,9 +56,9 @@ func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 		return s*s + euler(r.Diffusion)
 	case sampler.ModifiedSDE:
 		switch d := r.Diffusion.(type) {
-		case sampler.Level:
+		case sampler.Proportional:
 			return s*s + sq(float64(d*d)*Δ*s/2)
-		case sampler.RootLevel:
+		case sampler.SquareRoot:
 			return s*s + sq(float64(d*d)*Δ/2)
 		}
 		e := euler(r.Diffusion)
@@ -221,8 +221,8 @@ func TestFormulas(t *testing.T) {
 		}},
 		{sampler.Exact{Diffusion: sampler.Ratio(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*h(t, s)/2)) }},
 		{sampler.Exact{Diffusion: sampler.Constant(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*(1/s-1/t)/2)) }},
-		{sampler.Exact{Diffusion: sampler.Level(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*(t-s)/2)) }},
-		{sampler.Exact{Diffusion: sampler.RootLevel(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Pow(s/t, η*η/2)) }},
+		{sampler.Exact{Diffusion: sampler.Proportional(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*(t-s)/2)) }},
+		{sampler.Exact{Diffusion: sampler.SquareRoot(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Pow(s/t, η*η/2)) }},
 		{sampler.DDIM{Eta: η}, func(t, s float64) sampler.Coeffs {
 			eps := η * s * math.Sqrt(1-math.Exp(-2*h(t, s)))
 			return sampler.Coeffs{X0: 1 - s, X1: math.Sqrt(s*s - eps*eps), Eps: eps}
@@ -231,10 +231,10 @@ func TestFormulas(t *testing.T) {
 			return sampler.Coeffs{X0: 1 - s, X1: s * (2 - math.Exp(h(t, s))), Eps: s * math.Sqrt(math.Exp(2*h(t, s))-1)}
 		}},
 		{sampler.DPMSDEPlus{}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-h(t, s))) }},
-		{sampler.ModifiedSDE{Diffusion: sampler.RootLevel(η)}, func(t, s float64) sampler.Coeffs {
+		{sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(η)}, func(t, s float64) sampler.Coeffs {
 			return sampler.Coeffs{X0: 1 - s, X1: s - η*η*s*(t-s)/(2*s), Eps: η * math.Sqrt(s) * math.Sqrt(t-s)}
 		}},
-		{sampler.ModifiedSDE{Diffusion: sampler.Level(η)}, func(t, s float64) sampler.Coeffs {
+		{sampler.ModifiedSDE{Diffusion: sampler.Proportional(η)}, func(t, s float64) sampler.Coeffs {
 			return sampler.Coeffs{X0: 1 - s, X1: s - sq(η*s)*(t-s)/(2*s), Eps: η * s * math.Sqrt(t-s)}
 		}},
 		{sampler.ModifiedSDE{Diffusion: sampler.Constant(η)}, func(t, s float64) sampler.Coeffs {
