@@ -31,13 +31,16 @@ func TestNewRefuses(t *testing.T) {
 		want     error
 		culprits []string
 	}{
-		"zero":              {config{}, sampler.ErrConfig, []string{"Scheduler is nil"}},
-		"nil scheduler":     {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
-		"typed nil pointer": {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
-		"nil rule":          {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
-		"nil pointer rule":  {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
-		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 4}, sampler.ErrConfig, []string{"Prediction(4)"}},
-		"storage":           {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
+		"zero":               {config{}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"nil scheduler":      {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"typed nil pointer":  {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
+		"nil rule":           {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
+		"nil pointer rule":   {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
+		"nil func rule":      {config{Scheduler: plain, Rule: ruleFunc(nil)}, sampler.ErrConfig, []string{"step 0", "nil sampler_test.ruleFunc"}},
+		"nil func outside":   {config{Scheduler: plain, Rule: ode, Outside: ruleFunc(nil), Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrConfig, []string{"step 4", "nil sampler_test.ruleFunc"}},
+		"nil func diffusion": {config{Scheduler: plain, Rule: sampler.FlowSDE{Diffusion: diffusionFunc(nil)}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil sampler_test.diffusionFunc"}},
+		"prediction":         {config{Scheduler: plain, Rule: ode, Prediction: 4}, sampler.ErrConfig, []string{"Prediction(4)"}},
+		"storage":            {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
 
 		"no levels":  {config{Scheduler: schedule.Flow{}, Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
 		"nil levels": {config{Scheduler: schedule.Flow(nil), Rule: ode}, schedule.ErrShort, []string{"Steps is -1"}},
@@ -100,6 +103,11 @@ func TestNewRefuses(t *testing.T) {
 }
 
 var errRefusing = errors.New("not today")
+
+// A ruleFunc is a rule of the caller's own.
+type ruleFunc func(from, to schedule.Point) (sampler.Coeffs, error)
+
+func (f ruleFunc) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) { return f(from, to) }
 
 type refusing struct{}
 

@@ -67,7 +67,7 @@ func equivalent(t *rapid.T, f family) {
 		t.Skip("too short a step")
 	}
 	from, to := schedule.Level(hi), schedule.Level(lo)
-	if f.path == vpPath {
+	if f.Path == sampler.VPPath {
 		from, to = schedule.VPLevel(1, 1-hi), schedule.VPLevel(0, 1-lo)
 	}
 	c, err := f.at(f.eta(t)).Coeffs(from, to)
@@ -151,6 +151,13 @@ func TestNoEta(t *testing.T) {
 		t.Errorf("at level 0, where nothing is injected: %v, %v", η, err)
 	}
 
+	_, err = sampler.MatchEta(nil, 0.1, from, to)
+	wantError(t, err, sampler.ErrConfig, "family", "nil")
+	_, err = sampler.MatchEta(func(float64) sampler.Rule { return nil }, 0.1, from, to)
+	wantError(t, err, sampler.ErrConfig, "rule is nil")
+	_, err = sampler.EquivalentEta(ruleFunc(nil), from, to)
+	wantError(t, err, sampler.ErrConfig, "nil sampler_test.ruleFunc")
+
 	cps := func(η float64) sampler.Rule { return sampler.FlowCPS{Eta: η} }
 	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
 		_, err := sampler.MatchEta(cps, bad, from, to)
@@ -176,7 +183,7 @@ func TestNoEta(t *testing.T) {
 func TestAudit(t *testing.T) {
 	levels := schedule.Linear(10).Shift(3)
 	for _, f := range families {
-		if f.path == vpPath || f.name == "DPMSDE" || f.name == "ModifiedSDE/Ratio" || f.name == "ModifiedSDE/Constant" || f.name == "SAGE" {
+		if f.Path == sampler.VPPath || f.name == "DPMSDE" || f.name == "ModifiedSDE/Ratio" || f.name == "ModifiedSDE/Constant" || f.name == "SAGE" {
 			continue
 		}
 		s := mustNew(t, sampler.Config{Scheduler: levels, Rule: f.at(0.7)})
@@ -196,9 +203,9 @@ func TestAudit(t *testing.T) {
 			}
 			sum += level*level - e.Ideal*e.Ideal
 			switch {
-			case f.preserving && math.Abs(e.Accumulated) > 1e-7: // the root of a few roundings
+			case f.Preserving && math.Abs(e.Accumulated) > 1e-7: // the root of a few roundings
 				t.Errorf("%v: step %d: accumulated %v", f.name, i, e.Accumulated)
-			case !f.preserving && math.Abs(e.Accumulated*e.Accumulated-sum) > 1e-14:
+			case !f.Preserving && math.Abs(e.Accumulated*e.Accumulated-sum) > 1e-14:
 				t.Errorf("%v: step %d: accumulated %v, want its square to be %v", f.name, i, e.Accumulated, sum)
 			}
 		}

@@ -2,8 +2,8 @@ package sampler
 
 import "cps/schedule"
 
-// Facts are what is known of a rule before it takes a step, for every value of its
-// parameters: with eta 0 or a g of 0 a rule is [FlowODE], whatever its facts say.
+// Facts are what is known of a rule before it takes a step, whatever its parameters; only
+// at eta 0, or a g of 0, is a rule of this package [FlowODE].
 type Facts struct {
 	Name        string // in errors and tables; empty: that of the Go type
 	Source      string // equation of the paper, arXiv number, or program

@@ -162,8 +162,11 @@ func (ModifiedSDE) Facts() Facts {
 func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	f := FactsOf(r)
 	c, err := f.increment(r.Diffusion, from, to)
-	if err != nil || same(from, to) {
-		return ode(to), err
+	switch {
+	case err != nil:
+		return Coeffs{}, err
+	case same(from, to):
+		return ode(to), nil
 	}
 	drift, err := f.drift(r.Diffusion, c, from.Noise, to.Noise)
 	if err != nil {

@@ -16,7 +16,7 @@ import (
 // takes e^{-h} through a logarithm and √2 squared for 2, a few roundings of h: they
 // shift ρ = e^{-h} by h·e^{-h} < 0.4 times as much, and 1-ρ² relatively.
 func sameRule(t *rapid.T) {
-	f := family{path: path(rapid.IntRange(0, 2).Draw(t, "path"))}
+	f := family{Facts: sampler.Facts{Path: anyPath(t)}}
 	from, to := f.points(t)
 	plus, err := sampler.DPMSDEPlus{}.Coeffs(from, to)
 	if err != nil {
@@ -26,7 +26,7 @@ func sameRule(t *rapid.T) {
 	if err != nil || ddim != plus {
 		t.Fatalf("from %+v to %+v: DDIM(1) gives %+v, %v, DPMSDEPlus %+v", from, to, ddim, err, plus)
 	}
-	if f.path != flowPath {
+	if f.Path != sampler.FlowPath {
 		return
 	}
 	exact, err := sampler.Exact{Diffusion: sampler.Ratio(math.Sqrt2)}.Coeffs(from, to)
@@ -45,7 +45,7 @@ func FuzzDDIMIsDPMSDEPlusIsExact(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sameRule)
 
 func TestFlowCPSOfOneIsRenoise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		from, to := family{path: path(rapid.IntRange(0, 2).Draw(t, "path"))}.points(t)
+		from, to := family{Facts: sampler.Facts{Path: anyPath(t)}}.points(t)
 		cps, err := sampler.FlowCPS{Eta: 1}.Coeffs(from, to)
 		renoise, err2 := sampler.Renoise{}.Coeffs(from, to)
 		if err != nil || err2 != nil || cps != renoise {

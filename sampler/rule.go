@@ -41,10 +41,13 @@ func coeffs(r Rule, from, to schedule.Point) (Coeffs, error) {
 	if err != nil {
 		return Coeffs{}, named(f.Name, err)
 	}
-	if c, err = f.step(c); err != nil {
+	if c, err = f.step(c); err == nil {
+		err = f.keeps(c, to)
+	}
+	if err != nil {
 		return Coeffs{}, err
 	}
-	return c, f.keeps(c, to)
+	return c, nil
 }
 
 // named returns err, which begins with a name, unless it does so already.

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func preserving(f family) bool { return f.preserving }
+func preserving(f family) bool { return f.Preserving }
 
 // preserves is Definition 1 to the last bits: the signal exactly, the noise within
 // 4 units in the last place. A rule multiplies σ' by ρ and √(1-ρ²), which carry up
@@ -107,7 +107,7 @@ func leavesItsExcess(t *rapid.T, f family) {
 	}
 }
 
-func notPreserving(f family) bool { return !f.preserving }
+func notPreserving(f family) bool { return !f.Preserving }
 
 func TestExcess(t *testing.T) { forFamilies(t, notPreserving, leavesItsExcess) }
 func FuzzExcess(f *testing.F) { f.Fuzz(anyFamily(notPreserving, leavesItsExcess)) }
@@ -118,11 +118,11 @@ func TestPreservesTellsThemApart(t *testing.T) {
 	for _, f := range families {
 		p := schedule.VPLevel
 		from, to := p(0.6, 0.3), p(0.5, 0.5)
-		if f.path == flowPath {
+		if f.Path == sampler.FlowPath {
 			from, to = schedule.Level(0.6), schedule.Level(0.5)
 		}
 		c := coeffs(t, f.at(0.7), from, to)
-		if got := c.Preserves(to, 1e-6); got != f.preserving {
+		if got := c.Preserves(to, 1e-6); got != f.Preserving {
 			t.Errorf("%v: %+v at level %v: Preserves is %v", f, c, to.Noise, got)
 		}
 		c.X0 += 2e-6
@@ -160,7 +160,7 @@ func standsStill(t *rapid.T, f family) {
 		t.Fatal(err)
 	}
 	identity := sampler.Coeffs{X0: p.Signal, X1: p.Noise}
-	if f.jumps {
+	if f.jumps() {
 		if f.param == unitEta && η < 1e-9 { // sin(ηπ/2) shows in Eps alone, and may underflow
 			t.Skip("η is as good as 0")
 		}
@@ -324,15 +324,63 @@ func TestBadEta(t *testing.T) {
 func TestUphill(t *testing.T) {
 	for _, f := range families {
 		from, to := schedule.Level(0.3), schedule.Level(0.7)
-		if f.path == vpPath {
+		if f.Path == sampler.VPPath {
 			from, to = schedule.VPLevel(0.3, 0.9), schedule.VPLevel(0.7, 0.2)
 		}
 		c, err := f.at(0.5).Coeffs(from, to)
 		switch {
 		case err != nil:
 			wantError(t, err, sampler.ErrPath, "noise", "does not fall")
-		case !f.jumps && f.name != "FlowODE":
+		case !f.jumps() && f.name != "FlowODE":
 			t.Errorf("%s: %+v and no error", f.name, c)
 		}
+	}
+}
+
+// Rules called directly return finite coefficients with Eps ≥ 0, or an error that names
+// them: for every parameter, every pair of points, and whatever New would refuse.
+func directCallIsFinite(t *rapid.T, f family) {
+	wild := rapid.OneOf(
+		rapid.Float64(), rapid.Float64Range(0, 1),
+		rapid.Map(rapid.Float64Range(-308, 308), func(x float64) float64 { return math.Pow(10, x) }),
+		rapid.SampledFrom([]float64{0, 1, math.MaxFloat64, 5e-324, nan, inf, -inf}))
+	from, to := f.points(t)
+	if rapid.IntRange(0, 3).Draw(t, "points") == 0 {
+		from = schedule.Point{Signal: wild.Draw(t, "signal"), Noise: wild.Draw(t, "noise")}
+		to = schedule.Point{Signal: wild.Draw(t, "signal'"), Noise: wild.Draw(t, "noise'")}
+	}
+	r := f.at(wild.Draw(t, "eta"))
+	c, err := r.Coeffs(from, to)
+	switch {
+	case err == nil:
+		if !(math.Abs(c.X0) <= math.MaxFloat64 && math.Abs(c.X1) <= math.MaxFloat64 && c.Eps >= 0 && c.Eps <= math.MaxFloat64) {
+			t.Fatalf("%+v from %+v to %+v: %+v", r, from, to, c)
+		}
+	case c != sampler.Coeffs{}:
+		t.Fatalf("%+v from %+v to %+v: %+v beside %v", r, from, to, c, err)
+	case !strings.HasPrefix(err.Error(), f.Name+": "):
+		t.Fatalf("%+v from %+v to %+v: %v", r, from, to, err)
+	}
+}
+
+func TestDirectCallIsFinite(t *testing.T) { forFamilies(t, all, directCallIsFinite) }
+func FuzzDirectCallIsFinite(f *testing.F) { f.Fuzz(anyFamily(all, directCallIsFinite)) }
+
+// Parameters too large for a formula, and points too small for one.
+func TestTooLarge(t *testing.T) {
+	from, to := schedule.Level(0.6), schedule.Level(0.5)
+	for _, r := range []sampler.Rule{
+		sampler.FlowSDE{Diffusion: sampler.Ratio(1e200)},
+		sampler.ModifiedSDE{Diffusion: sampler.Constant(1e200)},
+		sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(1e200)},
+		sampler.SAGE{Eta: 1e200},
+	} {
+		_, err := r.Coeffs(from, to)
+		wantError(t, err, sampler.ErrSingular, sampler.FactsOf(r).Name+": ", "Inf", "not finite")
+	}
+	// The squares of these signals are 0.
+	c := coeffs(t, sampler.VPSDE{}, schedule.Point{Signal: 3e-200, Noise: 1}, schedule.Point{Signal: 5e-200, Noise: 1})
+	if β := 1 - 0.36; !closeTo(c.Eps, math.Sqrt(β), 1e-15) || !closeTo(c.X0, (1+β/2)*3e-200, 1e-15) || !closeTo(c.X1, 1-β/2, 1e-15) {
+		t.Errorf("%+v", c)
 	}
 }
