@@ -133,8 +133,8 @@ func shiftInvariant(t *rapid.T) {
 	}
 	f := schedule.Flow{max(a, b), min(a, b)}
 	g := f.Shift(rapid.Float64Range(1.0/16, 16).Draw(t, "shift"))
-	η := rapid.Float64Range(0, 1).Draw(t, "eta")
-	for _, r := range []sampler.Rule{sampler.DDIM{Eta: η}, sampler.DPMSDEPlus{}, sampler.Exact{Diffusion: sampler.Ratio(2 * η)}} {
+	eta := rapid.Float64Range(0, 1).Draw(t, "eta")
+	for _, r := range []sampler.Rule{sampler.DDIM{Eta: eta}, sampler.DPMSDEPlus{}, sampler.Exact{Diffusion: sampler.Ratio(2 * eta)}} {
 		c, err := r.Coeffs(f.At(0), f.At(1))
 		d, err2 := r.Coeffs(g.At(0), g.At(1))
 		if err != nil || err2 != nil {
@@ -164,19 +164,19 @@ func TestTheoremOne(t *testing.T) {
 	from := schedule.Level(u)
 	for name, g := range diffusions {
 		d := g(0.8)
-		var logΔ, logDistance, logExcess, logExact []float64
-		var last, Δ float64
+		var logDelta, logDistance, logExcess, logExact []float64
+		var last, delta float64
 		for k := 4; k <= 14; k++ {
-			Δ = math.Ldexp(0.1, -k)
-			to := schedule.Level(u - Δ)
+			delta = math.Ldexp(0.1, -k)
+			to := schedule.Level(u - delta)
 			sde := coeffs(t, sampler.FlowSDE{Diffusion: d}, from, to)
 			cpws := coeffs(t, sampler.FlowCPWS{Diffusion: d}, from, to)
 			exact := coeffs(t, sampler.Exact{Diffusion: d}, from, to)
 			if sde.X0 != cpws.X0 || sde.Eps != cpws.Eps {
-				t.Fatalf("%v, Δ = %v: FlowSDE %+v and FlowCPWS %+v differ in more than X1", name, Δ, sde, cpws)
+				t.Fatalf("%v, Δ = %v: FlowSDE %+v and FlowCPWS %+v differ in more than X1", name, delta, sde, cpws)
 			}
 			last = sde.X1 - cpws.X1
-			logΔ = append(logΔ, math.Log(Δ))
+			logDelta = append(logDelta, math.Log(delta))
 			logDistance = append(logDistance, math.Log(last))
 			logExcess = append(logExcess, math.Log(sde.NoiseLevel()-to.Noise))
 			logExact = append(logExact, math.Log(math.Abs(exact.X1-cpws.X1)))
@@ -185,7 +185,7 @@ func TestTheoremOne(t *testing.T) {
 			what string
 			log  []float64
 		}{{"FlowSDE - FlowCPWS in X1", logDistance}, {"FlowSDE's excess of noise", logExcess}, {"Exact - FlowCPWS in X1", logExact}} {
-			_, order := stat.LinearRegression(logΔ, y.log, nil, false)
+			_, order := stat.LinearRegression(logDelta, y.log, nil, false)
 			t.Logf("%v: %v is of order %.4f", name, y.what, order)
 			// The next term of the series bends the line by less than 1%: Δ/t ≤ 0.01.
 			if math.Abs(order-2) > 0.02 {
@@ -193,8 +193,8 @@ func TestTheoremOne(t *testing.T) {
 			}
 		}
 		g2 := math.Pow(d.G(u, u), 2)
-		if want := (g2/(2*u*u) + g2*g2/(8*u*u*u)) * Δ * Δ; !closeTo(last, want, 1e-3) {
-			t.Errorf("%v: FlowSDE - FlowCPWS in X1 is %v at Δ = %v, want %v", name, last, Δ, want)
+		if want := (g2/(2*u*u) + g2*g2/(8*u*u*u)) * delta * delta; !closeTo(last, want, 1e-3) {
+			t.Errorf("%v: FlowSDE - FlowCPWS in X1 is %v at Δ = %v, want %v", name, last, delta, want)
 		}
 	}
 }
