@@ -61,21 +61,21 @@ type Affine struct{ X, V, Eps float64 }
 // Coeffs{X0: 1} gives the predicted sample itself, Coeffs{X1: 1} the predicted
 // noise, Coeffs{X0: -1, X1: 1} the velocity.
 func (c Coeffs) Affine(p Prediction, from schedule.Point) Affine {
-	α, σ := from.Signal, from.Noise
+	alpha, sigma := from.Signal, from.Noise
 	// Rounded products: the same coefficients with and without fused multiply-add.
-	cross := float64(α*c.X1) - float64(σ*c.X0)
+	cross := float64(alpha*c.X1) - float64(sigma*c.X0)
 	switch p {
 	case PredictVelocity:
-		return Affine{(c.X0 + c.X1) / (α + σ), cross / (α + σ), c.Eps}
+		return Affine{(c.X0 + c.X1) / (alpha + sigma), cross / (alpha + sigma), c.Eps}
 	case PredictReversedVelocity:
-		return Affine{(c.X0 + c.X1) / (α + σ), -cross / (α + σ), c.Eps}
+		return Affine{(c.X0 + c.X1) / (alpha + sigma), -cross / (alpha + sigma), c.Eps}
 	case PredictNoise:
-		return Affine{c.X0 / α, c.X1 - float64(c.X0*σ)/α, c.Eps}
+		return Affine{c.X0 / alpha, c.X1 - float64(c.X0*sigma)/alpha, c.Eps}
 	case PredictSample:
-		return Affine{c.X1 / σ, c.X0 - float64(c.X1*α)/σ, c.Eps}
+		return Affine{c.X1 / sigma, c.X0 - float64(c.X1*alpha)/sigma, c.Eps}
 	case PredictV:
-		norm := float64(α*α) + float64(σ*σ)
-		return Affine{(float64(α*c.X0) + float64(σ*c.X1)) / norm, cross / norm, c.Eps}
+		norm := float64(alpha*alpha) + float64(sigma*sigma)
+		return Affine{(float64(alpha*c.X0) + float64(sigma*c.X1)) / norm, cross / norm, c.Eps}
 	}
 	panic("sampler: unknown prediction")
 }

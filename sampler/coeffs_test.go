@@ -34,17 +34,17 @@ func affineIsTheStep(t *rapid.T) {
 	from := schedule.Point{Signal: unit.Draw(t, "signal"), Noise: unit.Draw(t, "noise")}
 	w := rapid.Float64Range(-2, 2)
 	c := sampler.Coeffs{X0: w.Draw(t, "X0"), X1: w.Draw(t, "X1"), Eps: rapid.Float64Range(0, 2).Draw(t, "Eps")}
-	x0, x1, ε := w.Draw(t, "x0"), w.Draw(t, "x1"), w.Draw(t, "ε")
+	x0, x1, eps := w.Draw(t, "x0"), w.Draw(t, "x1"), w.Draw(t, "ε")
 	x := from.Signal*x0 + from.Noise*x1
-	want := c.X0*x0 + c.X1*x1 + c.Eps*ε
+	want := c.X0*x0 + c.X1*x1 + c.Eps*eps
 	for _, p := range predictions {
 		a := c.Affine(p, from)
 		v := output(p, from, x0, x1)
-		got := a.X*x + a.V*v + a.Eps*ε
+		got := a.X*x + a.V*v + a.Eps*eps
 		if math.Abs(got-want) > 1e-12 {
-			t.Fatalf("%v at %+v: %+v as %+v takes (x̂0, x̂1, ε) = (%v, %v, %v) to %v, want %v", p, from, c, a, x0, x1, ε, got, want)
+			t.Fatalf("%v at %+v: %+v as %+v takes (x̂0, x̂1, ε) = (%v, %v, %v) to %v, want %v", p, from, c, a, x0, x1, eps, got, want)
 		}
-		if step := sampler.Apply(nil1(), []float64{x}, []float64{v}, []float64{ε}, a)[0]; math.Abs(step-want) > 1e-12 {
+		if step := sampler.Apply(nil1(), []float64{x}, []float64{v}, []float64{eps}, a)[0]; math.Abs(step-want) > 1e-12 {
 			t.Fatalf("%v at %+v: Apply takes it to %v, want %v", p, from, step, want)
 		}
 		// and the predictions themselves

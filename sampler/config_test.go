@@ -37,13 +37,16 @@ func TestNewRefuses(t *testing.T) {
 		want     error
 		culprits []string
 	}{
-		"zero":              {config{}, sampler.ErrConfig, []string{"Scheduler is nil"}},
-		"nil scheduler":     {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
-		"typed nil pointer": {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
-		"nil rule":          {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
-		"nil pointer rule":  {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
-		"prediction":        {config{Scheduler: plain, Rule: ode, Prediction: 5}, sampler.ErrConfig, []string{"Prediction(5)"}},
-		"storage":           {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
+		"zero":               {config{}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"nil scheduler":      {config{Rule: ode}, sampler.ErrConfig, []string{"Scheduler is nil"}},
+		"typed nil pointer":  {config{Scheduler: (*pointerSchedule)(nil), Rule: ode}, schedule.ErrNil, []string{"nil"}},
+		"nil rule":           {config{Scheduler: plain}, sampler.ErrConfig, []string{"Rule is nil"}},
+		"nil pointer rule":   {config{Scheduler: plain, Rule: (*sampler.FlowCPS)(nil)}, sampler.ErrConfig, []string{"step 0", "nil *sampler.FlowCPS"}},
+		"nil func rule":      {config{Scheduler: plain, Rule: ruleFunc(nil)}, sampler.ErrConfig, []string{"step 0", "nil sampler_test.ruleFunc"}},
+		"nil func outside":   {config{Scheduler: plain, Rule: ode, Outside: ruleFunc(nil), Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrConfig, []string{"step 4", "nil sampler_test.ruleFunc"}},
+		"nil func diffusion": {config{Scheduler: plain, Rule: sampler.FlowSDE{Diffusion: diffusionFunc(nil)}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil sampler_test.diffusionFunc"}},
+		"prediction":         {config{Scheduler: plain, Rule: ode, Prediction: 5}, sampler.ErrConfig, []string{"Prediction(5)"}},
+		"storage":            {config{Scheduler: plain, Rule: ode, Storage: 3}, sampler.ErrConfig, []string{"Storage(3)"}},
 
 		"start":                   {config{Scheduler: plain, Rule: ode, Start: 3}, sampler.ErrConfig, []string{"Start(3)"}},
 		"start below noise":       {config{Scheduler: schedule.Linear(20)[8:], Rule: ode}, sampler.ErrConfig, []string{"signal 0.4", "noise 0.6", "FromData", "FromPart"}},
@@ -82,7 +85,7 @@ func TestNewRefuses(t *testing.T) {
 
 		"eta of rule":           {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1.7}}, sampler.ErrEta, []string{"step 0", "noise 1 → 0.9", "FlowCPS", "eta 1.7"}},
 		"eta outside":           {config{Scheduler: plain, Rule: ode, Outside: sampler.DDIM{Eta: -1}, Window: sampler.Window{Start: 0, End: 4}}, sampler.ErrEta, []string{"step 4", "DDIM", "eta -1"}},
-		"eta of diffusion":      {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Level(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Level", "eta NaN"}},
+		"eta of diffusion":      {config{Scheduler: plain, Rule: sampler.Exact{Diffusion: sampler.Proportional(nan)}}, sampler.ErrEta, []string{"step 0", "Exact", "Proportional", "eta NaN"}},
 		"nil diffusion pointer": {config{Scheduler: plain, Rule: sampler.FlowSDE{Diffusion: (*sampler.Ratio)(nil)}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil *sampler.Ratio"}},
 		"no diffusion":          {config{Scheduler: plain, Rule: sampler.FlowSDE{}}, sampler.ErrDiffusion, []string{"step 0", "FlowSDE", "nil"}},
 
@@ -90,7 +93,7 @@ func TestNewRefuses(t *testing.T) {
 		"NoisyODE on VP":    {config{Scheduler: vp, Rule: sampler.NoisyODE{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"NoisyODE"}},
 		"FlowCPWS on VP":    {config{Scheduler: vp, Rule: sampler.FlowCPWS{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"FlowCPWS"}},
 		"Exact on VP":       {config{Scheduler: vp, Rule: sampler.Exact{Diffusion: sampler.Constant(1)}}, sampler.ErrPath, []string{"Exact"}},
-		"ModifiedSDE on VP": {config{Scheduler: vp, Rule: sampler.ModifiedSDE{Diffusion: sampler.Level(1)}}, sampler.ErrPath, []string{"ModifiedSDE"}},
+		"ModifiedSDE on VP": {config{Scheduler: vp, Rule: sampler.ModifiedSDE{Diffusion: sampler.Proportional(1)}}, sampler.ErrPath, []string{"ModifiedSDE"}},
 		"Ancestral on VP":   {config{Scheduler: vp, Rule: sampler.Ancestral{Eta: 1}}, sampler.ErrPath, []string{"Ancestral"}},
 		"SAGE on VP":        {config{Scheduler: vp, Rule: sampler.SAGE{Eta: 1}}, sampler.ErrPath, []string{"SAGE"}},
 		"VPSDE on flow":     {config{Scheduler: plain, Rule: sampler.VPSDE{}}, sampler.ErrPath, []string{"step 0", "VPSDE", "variance-preserving"}},
@@ -125,6 +128,11 @@ func TestNewRefuses(t *testing.T) {
 }
 
 var errRefusing = errors.New("not today")
+
+// A ruleFunc is a rule of the caller's own.
+type ruleFunc func(from, to schedule.Point) (sampler.Coeffs, error)
+
+func (f ruleFunc) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) { return f(from, to) }
 
 type refusing struct{}
 

@@ -2,13 +2,17 @@ package sampler
 
 import (
 	"math"
-	"reflect"
+
+	"cps/schedule"
 )
 
 // A Diffusion is a diffusion coefficient g of the rectified-flow SDE (Eq. 4). G
 // returns its value for the step from level t to level s, where s < t; G(u, u) is
 // the pointwise value g(u). Most ignore s. A value must be finite and not negative
 // where a rule asks for it; otherwise the rule reports an error.
+//
+// What more is known of a g are methods of it: [Decayer], [Drifter], [Validator]. The
+// diffusions of this package have all three, and rules know nothing else of them.
 type Diffusion interface{ G(t, s float64) float64 }
 
 // A Decayer is a Diffusion whose integral for [Exact] has a closed form:
@@ -19,6 +23,24 @@ type Diffusion interface{ G(t, s float64) float64 }
 type Decayer interface {
 	Diffusion
 	Decay(t, s float64) float64
+}
+
+// A Drifter is a Diffusion whose drift for [ModifiedSDE] is known at s = 0 too, where
+// it is a limit:
+//
+//	Drift(t, s) = g²(t - s)/(2s)        0 ≤ s < t ≤ 1
+//
+// It may be +Inf.
+type Drifter interface {
+	Diffusion
+	Drift(t, s float64) float64
+}
+
+// A Validator is a Diffusion that can be wrong by itself, as with a negative
+// parameter. Rules ask it before all else, also where a step needs no g.
+type Validator interface {
+	Diffusion
+	Validate() error
 }
 
 // Ratio is Flow-GRPO's g = η√(t/(1-t)). At t = 1, and only there, the t of 1-t is
@@ -34,15 +56,23 @@ func (g Ratio) G(t, s float64) float64 {
 	return float64(g) * math.Sqrt(t/(1-t))
 }
 
-// Decay returns η²h/2, h = log(t(1-s)/((1-t)s)). It is +Inf at t = 1, and NaN there
-// for η = 0, which Exact does not ask for.
+// Decay returns η²h/2, h = log(t(1-s)/((1-t)s)). At t = 1 it is +Inf, and 0 for η = 0.
 func (g Ratio) Decay(t, s float64) float64 {
+	if g == 0 {
+		return 0
+	}
 	h := logRatio(t, s) + logRatio(1-s, 1-t)
 	if x := (t - s) / (t * (1 - s)); x < 0.5 {
 		h = -math.Log1p(-x)
 	}
 	return square(g, h) / 2
 }
+
+// Drift returns g²(t-s)/(2s). At s = 0 it is +Inf, and 0 for η = 0.
+func (g Ratio) Drift(t, s float64) float64 { return drift(g, t, s) }
+
+// Validate returns ErrEta unless η is finite and not negative.
+func (g Ratio) Validate() error { return checkEta(float64(g)) }
 
 // Constant is Dance-GRPO's g = η.
 type Constant float64
@@ -55,30 +85,57 @@ func (g Constant) Decay(t, s float64) float64 {
 	return float64(g) * (float64(g) / s) * ((t - s) / t) / 2
 }
 
-// Level is g = η·s, one of two readings of the paper's Appendix C, whose formula
+// Drift returns η²(t-s)/(2s). At s = 0 it is +Inf, and 0 for η = 0.
+func (g Constant) Drift(t, s float64) float64 { return drift(g, t, s) }
+
+// Validate returns ErrEta unless η is finite and not negative.
+func (g Constant) Validate() error { return checkEta(float64(g)) }
+
+// Proportional is g = η·s, one of two readings of the paper's Appendix C, whose formula
 // for the bounded coefficient cannot be recovered in full from the text; the other
-// is [RootLevel]. A step takes the value at its end.
-type Level float64
+// is [SquareRoot]. A step takes the value at its end.
+type Proportional float64
 
 // G returns η·s.
-func (g Level) G(_, s float64) float64 { return float64(g) * s }
+func (g Proportional) G(_, s float64) float64 { return float64(g) * s }
 
 // Decay returns ½η²(t - s).
-func (g Level) Decay(t, s float64) float64 { return square(g, t-s) / 2 }
+func (g Proportional) Decay(t, s float64) float64 { return square(g, t-s) / 2 }
 
-// RootLevel is g = η√s, see [Level].
-type RootLevel float64
+// Drift returns ½η²(t - s)s.
+func (g Proportional) Drift(t, s float64) float64 { return float64(g*g) * (t - s) * s / 2 }
+
+// Validate returns ErrEta unless η is finite and not negative.
+func (g Proportional) Validate() error { return checkEta(float64(g)) }
+
+// SquareRoot is g = η√s, see [Proportional].
+type SquareRoot float64
 
 // G returns η√s.
-func (g RootLevel) G(_, s float64) float64 { return float64(g) * math.Sqrt(s) }
+func (g SquareRoot) G(_, s float64) float64 { return float64(g) * math.Sqrt(s) }
 
 // Decay returns ½η²·log(t/s).
-func (g RootLevel) Decay(t, s float64) float64 {
+func (g SquareRoot) Decay(t, s float64) float64 {
 	return square(g, logRatio(t, s)) / 2
 }
 
+// Drift returns ½η²(t - s).
+func (g SquareRoot) Drift(t, s float64) float64 { return float64(g*g) * (t - s) / 2 }
+
+// Validate returns ErrEta unless η is finite and not negative.
+func (g SquareRoot) Validate() error { return checkEta(float64(g)) }
+
 // square returns g²·x, in an order that underflows last.
 func square[T ~float64](g T, x float64) float64 { return float64(g) * (float64(g) * x) }
+
+// drift returns g²(t-s)/(2s) of a g that need not fall with s.
+func drift(g Diffusion, t, s float64) float64 {
+	c := g.G(t, s) * math.Sqrt(t-s)
+	if c == 0 {
+		return 0
+	}
+	return c * (c / (2 * s))
+}
 
 // logRatio returns log(a/b) for 0 ≤ b < a, also where a/b overflows.
 func logRatio(a, b float64) float64 {
@@ -91,43 +148,43 @@ func logRatio(a, b float64) float64 {
 	return math.Log(a) - math.Log(b)
 }
 
-// eta returns the parameter of the diffusions of this package.
-func eta(d Diffusion) (float64, bool) {
-	switch g := d.(type) {
-	case Ratio:
-		return float64(g), true
-	case Constant:
-		return float64(g), true
-	case Level:
-		return float64(g), true
-	case RootLevel:
-		return float64(g), true
+// checkEta returns an error unless eta is finite and not negative.
+func checkEta(eta float64) error {
+	if eta >= 0 && eta <= math.MaxFloat64 {
+		return nil
 	}
-	return 0, false
+	return fail(ErrEta, "eta %v is not a finite number ≥ 0", eta)
 }
 
-// checkDiffusion returns an error if d is nil or its parameter is out of range.
-func checkDiffusion(rule string, d Diffusion) error {
-	if d == nil {
-		return fail(ErrDiffusion, "%s: the diffusion is nil", rule)
+// diffusion returns an error if d is nil or not valid.
+func (f Facts) diffusion(d Diffusion) error {
+	switch {
+	case d == nil:
+		return f.fail(ErrDiffusion, "the diffusion is nil")
+	case isNil(d):
+		return f.fail(ErrDiffusion, "the diffusion is a nil %s", typeName(d))
 	}
-	if v := reflect.ValueOf(d); v.Kind() == reflect.Pointer && v.IsNil() {
-		return fail(ErrDiffusion, "%s: the diffusion is a nil %s", rule, typeName(d))
-	}
-	if η, ok := eta(d); ok {
-		return checkPositive(rule+": "+typeName(d), η)
+	if v, ok := d.(Validator); ok {
+		if err := v.Validate(); err != nil {
+			return named(f.Name, named(typeName(d), err))
+		}
 	}
 	return nil
 }
 
-// increment returns g√Δ, the standard deviation of the noise of one Euler step.
-func increment(rule string, d Diffusion, t, s float64) (float64, error) {
-	if err := checkDiffusion(rule, d); err != nil {
+// increment checks the path and the diffusion of a rule and returns g√Δ, the standard
+// deviation of the noise of one Euler step.
+func (f Facts) increment(d Diffusion, from, to schedule.Point) (float64, error) {
+	if err := f.down(from, to); err != nil {
 		return 0, err
 	}
+	if err := f.diffusion(d); err != nil || same(from, to) {
+		return 0, err
+	}
+	t, s := from.Noise, to.Noise
 	g := d.G(t, s)
 	if !(g >= 0 && g <= math.MaxFloat64) {
-		return 0, fail(ErrDiffusion, "%s: %s: g(%v → %v) = %v is not a finite number ≥ 0", rule, typeName(d), t, s, g)
+		return 0, f.fail(ErrDiffusion, "%s: g(%v → %v) = %v is not a finite number ≥ 0", typeName(d), t, s, g)
 	}
 	return g * math.Sqrt(t-s), nil
 }

@@ -16,20 +16,24 @@ import (
 // an error (ErrSingular): start a run just below. It serves every path.
 type DPMSDE struct{}
 
+// Facts implements [Describer].
+func (DPMSDE) Facts() Facts { return Facts{Source: "Eq. 22-24; 2211.01095"}.first() }
+
 // Coeffs implements [Rule].
-func (DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+func (r DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	f := FactsOf(r)
 	switch {
 	case same(from, to):
-		return ode(to), nil
+		return f.step(ode(to))
 	case from.Signal == 0:
-		return Coeffs{}, fail(ErrSingular, "DPMSDE: divides by the signal, which is 0 at noise %v", from.Noise)
+		return Coeffs{}, f.fail(ErrSingular, "divides by the signal, which is 0 at noise %v", from.Noise)
 	}
-	_, rest, err := shrink("DPMSDE", from, to)
+	_, rest, err := f.ratio(from, to)
 	if err != nil {
 		return Coeffs{}, err
 	}
 	q := from.Noise * to.Signal / from.Signal // σ'e^h, finite at σ' = 0
-	return Coeffs{to.Signal, 2*to.Noise - q, math.Sqrt(q * rest * (q + to.Noise))}, nil
+	return f.step(Coeffs{to.Signal, 2*to.Noise - q, math.Sqrt(q * rest * (q + to.Noise))})
 }
 
 // DPMSDEPlus is SDE-DPM-Solver++1 (Lu et al., arXiv 2211.01095; Eq. 25-27), the
@@ -41,14 +45,20 @@ func (DPMSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // path, Exact{Ratio(√2)}. It serves every path.
 type DPMSDEPlus struct{}
 
+// Facts implements [Describer].
+func (DPMSDEPlus) Facts() Facts {
+	return Facts{Source: "Eq. 25-27; 2211.01095", Preserving: true}.first()
+}
+
 // Coeffs implements [Rule].
-func (DPMSDEPlus) Coeffs(from, to schedule.Point) (Coeffs, error) {
+func (r DPMSDEPlus) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	f := FactsOf(r)
 	if same(from, to) {
-		return ode(to), nil
+		return f.step(ode(to))
 	}
-	e, rest, err := shrink("DPMSDEPlus", from, to)
+	e, rest, err := f.ratio(from, to)
 	if err != nil {
 		return Coeffs{}, err
 	}
-	return mix(to, e, math.Sqrt(rest*(1+e))), nil
+	return f.step(preserving(to, e, math.Sqrt(rest*(1+e))))
 }

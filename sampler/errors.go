@@ -17,6 +17,7 @@ var (
 	ErrCall       = errors.New("the model does not serve this call")    // as one time for all rows, where they differ
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
+	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )
 
@@ -47,4 +48,16 @@ func typeName(x any) string {
 // own reports whether the type of x is of this package.
 func own(x any) bool {
 	return x != nil && reflect.TypeOf(x).PkgPath() == reflect.TypeFor[FlowODE]().PkgPath()
+}
+
+// isNil reports whether x is nil, or a pointer or a function that is: what has no
+// method to call.
+func isNil(x any) bool {
+	switch v := reflect.ValueOf(x); v.Kind() {
+	case reflect.Invalid:
+		return true
+	case reflect.Pointer, reflect.Func:
+		return v.IsNil()
+	}
+	return false
 }

@@ -13,15 +13,19 @@ import (
 //	ρ = ψ(Λ')/ψ(Λ)   ψ(x) = e^{x^0.3} + 10   Λ = σ/α
 //
 // and ρ = 0 where there is no signal; ComfyUI's ER-SDE moves t = 1 to 0.9999
-// instead. It preserves coefficients and serves every path.
+// instead. It preserves coefficients. It serves every path.
 type ERSDE struct{}
 
+// Facts implements [Describer].
+func (ERSDE) Facts() Facts { return Facts{Source: "2309.06169, order 1", Preserving: true}.first() }
+
 // Coeffs implements [Rule].
-func (ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+func (r ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	f := FactsOf(r)
 	if same(from, to) {
-		return ode(to), nil
+		return f.step(ode(to))
 	}
-	_, rest, err := shrink("ERSDE", from, to)
+	_, rest, err := f.ratio(from, to)
 	if err != nil {
 		return Coeffs{}, err
 	}
@@ -32,5 +36,5 @@ func (ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	ten := 10 * math.Exp(-p)
 	rho := (math.Exp(fall) + ten) / (1 + ten)
 	rest = -math.Expm1(fall) / (1 + ten) // 1 - ρ
-	return mix(to, rho, math.Sqrt(rest*(1+rho))), nil
+	return f.step(preserving(to, rho, math.Sqrt(rest*(1+rho))))
 }

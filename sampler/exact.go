@@ -20,67 +20,73 @@ import (
 // first step from t = 1 replaces all noise. It serves the rectified-flow path only.
 //
 // The integral has a closed form for a [Decayer], as all diffusions of this package are,
-// and computed to a relative error of 1e-12 for others that are smooth; a jump costs
-// accuracy. ErrDiffusion says that it does not converge.
+// and is computed to a relative error of 1e-12 for others that are smooth; a jump costs
+// accuracy. The scale is log u, and what is finer there than a ten-thousandth of the
+// step, log(t/s), can fall between the points that are looked at and be missed: such a g
+// must be a Decayer. ErrDiffusion says that the integral does not converge.
 type Exact struct{ Diffusion Diffusion }
+
+// Facts implements [Describer].
+func (Exact) Facts() Facts {
+	return Facts{Source: "Precise 2605.23522", Path: FlowPath, Preserving: true}.first()
+}
 
 // Coeffs implements [Rule].
 func (r Exact) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	if err := checkFlow("Exact", from, to); err != nil {
+	f := FactsOf(r)
+	if err := f.down(from, to); err != nil {
 		return Coeffs{}, err
 	}
-	if err := checkDiffusion("Exact", r.Diffusion); err != nil {
+	if err := f.diffusion(r.Diffusion); err != nil {
 		return Coeffs{}, err
 	}
 	t, s := from.Noise, to.Noise
 	if s == t || s == 0 { // at s = 0 no noise is left to mix
 		return ode(to), nil
 	}
-	a, err := decay(r.Diffusion, t, s)
+	a, err := f.decay(r.Diffusion, t, s)
 	if err != nil {
 		return Coeffs{}, err
 	}
-	return mix(to, math.Exp(-a), math.Sqrt(-math.Expm1(-2*a))), nil
+	return f.step(preserving(to, math.Exp(-a), math.Sqrt(-math.Expm1(-2*a))))
 }
 
 // decay returns ½∫ₛᵗ g(u)²/u² du.
-func decay(d Diffusion, t, s float64) (float64, error) {
-	if η, ok := eta(d); ok && η == 0 {
-		return 0, nil // also where the closed form is 0·∞
-	}
+func (f Facts) decay(d Diffusion, t, s float64) (float64, error) {
 	c, ok := d.(Decayer)
 	if !ok {
-		return integrate(d, t, s)
+		return f.integrate(d, t, s)
 	}
-	if a := c.Decay(t, s); a >= 0 {
+	a := c.Decay(t, s)
+	if a >= 0 {
 		return a, nil
 	}
-	return 0, fail(ErrDiffusion, "Exact: %s: Decay(%v, %v) = %v is negative or NaN", typeName(d), t, s, c.Decay(t, s))
+	return 0, f.fail(ErrDiffusion, "%s: Decay(%v, %v) = %v is negative or NaN", typeName(d), t, s, a)
 }
 
 // integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in
 // log(u/s), in which every closed form of this package is smooth: the panel with the
 // largest error is halved until the errors of all are small beside the sum.
-func integrate(d Diffusion, t, s float64) (float64, error) {
+func (f Facts) integrate(d Diffusion, t, s float64) (float64, error) {
 	const (
-		firstPanels = 8 // so that no feature of that width is missed
-		maxPanels   = 500
+		firstPanels = 256 // no two of their nodes are farther apart than width/3000
+		maxPanels   = 2048
 		tol         = 1e-12
 		tiny        = 1e-300 // where g² has lost its digits
 	)
 	var bad error
-	f := func(w float64) float64 {
+	integrand := func(w float64) float64 {
 		u := min(s*math.Exp(w), t)
 		g := d.G(u, u)
 		if bad == nil && !(g >= 0 && g <= math.MaxFloat64) {
-			bad = fail(ErrDiffusion, "Exact: %s: g(%v) = %v is not a finite number ≥ 0", typeName(d), u, g)
+			bad = f.fail(ErrDiffusion, "%s: g(%v) = %v is not a finite number ≥ 0", typeName(d), u, g)
 		}
 		return g * (g / u) / 2
 	}
 	type panel struct{ a, b, sum, err float64 }
 	measure := func(a, b float64) panel {
-		coarse := quad.Fixed(f, a, b, 12, quad.Legendre{}, 0)
-		fine := quad.Fixed(f, a, b, 20, quad.Legendre{}, 0)
+		coarse := quad.Fixed(integrand, a, b, 12, quad.Legendre{}, 0)
+		fine := quad.Fixed(integrand, a, b, 20, quad.Legendre{}, 0)
 		return panel{a, b, fine, math.Abs(fine - coarse)}
 	}
 	var panels []panel
@@ -107,7 +113,7 @@ func integrate(d Diffusion, t, s float64) (float64, error) {
 		p := panels[worst]
 		m := p.a + (p.b-p.a)/2
 		if len(panels) == maxPanels {
-			return 0, fail(ErrDiffusion, "Exact: %s: the integral of g²/u² from %v to %v does not converge near u = %v",
+			return 0, f.fail(ErrDiffusion, "%s: the integral of g²/u² from %v to %v does not converge near u = %v",
 				typeName(d), s, t, s*math.Exp(m))
 		}
 		panels[worst] = measure(p.a, m)

@@ -2,6 +2,7 @@ package sampler_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -27,7 +28,7 @@ func (g diffusionFunc) G(t, _ float64) float64 { return g(t) }
 // by 5e-13. Levels keep 1e-4 from 1, because a coefficient that divides by 1-u is
 // itself no better than the rounding of u there.
 func quadrature(t *rapid.T) {
-	name := rapid.SampledFrom([]string{"Ratio", "Constant", "Level", "RootLevel"}).Draw(t, "diffusion")
+	name := rapid.SampledFrom([]string{"Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	d := diffusions[name](rapid.Float64Range(0, 3).Draw(t, "eta"))
 	from, to := flowPoints(t)
 	if name == "Ratio" && from.Noise > 1-1e-4 {
@@ -79,6 +80,56 @@ func TestQuadratureOfNothing(t *testing.T) {
 	got := coeffs(t, sampler.Exact{Diffusion: diffusionFunc(func(float64) float64 { return 0 })}, schedule.Level(1), schedule.Level(0.5))
 	if want := (sampler.Coeffs{X0: 0.5, X1: 0.5}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A feature between the nodes is found as long as it is no narrower than a ten-thousandth
+// of the step in log u, wherever it stands, with and without a background: here
+// g = √u·(b + exp(-((w-at)/width)²)) of w = log(u/s), whose integral is known but for tails
+// below 1e-300. Where the background is 0, even what is narrower by half is found, for its
+// tails are seen.
+func narrowFeature(t *rapid.T) {
+	lo := math.Pow(10, -rapid.Float64Range(0.2, 4).Draw(t, "log step"))
+	log := math.Log(1 / lo)
+	background := rapid.SampledFrom([]float64{0, 0.3, 1}).Draw(t, "background")
+	width := 1e-4 * log * rapid.Float64Range(1, 20).Draw(t, "width")
+	if background == 0 {
+		width /= 2
+	}
+	at := rapid.Float64Range(30*width, log-30*width).Draw(t, "at")
+	g := func(u float64) float64 {
+		z := (math.Log(u/lo) - at) / width
+		return math.Sqrt(u) * (background + math.Exp(-z*z))
+	}
+	// ½∫g²/u² du = ½∫(b + e^{-z²})² dw
+	a := (background*background*log + 2*background*width*math.Sqrt(math.Pi) + width*math.Sqrt(math.Pi/2)) / 2
+	from, to := schedule.Level(1), schedule.Level(lo)
+	c, err := sampler.Exact{Diffusion: diffusionFunc(g)}.Coeffs(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The logarithm of u/s is as good as the rounding of u, in units of the width.
+	tol := 1e-12 + 0x1p-51/width
+	if want := lo * math.Sqrt(-math.Expm1(-2*a)); !closeTo(c.Eps, want, tol) {
+		t.Fatalf("width %v at %v of %v, background %v: Eps %v, want %v: relative error %.2g", width, at, log, background, c.Eps, want, c.Eps/want-1)
+	}
+}
+
+func TestQuadratureFindsNarrowFeature(t *testing.T) { rapid.Check(t, narrowFeature) }
+func FuzzQuadratureFindsNarrowFeature(f *testing.F) {
+	f.Fuzz(rapid.MakeFuzz(narrowFeature))
+}
+
+// A bump in u: ½∫e^{-2z²}/u² du = √(π/2)·1e-4/(2·0.25) to 1e-7, for 1/u² is curved.
+func TestQuadratureOfBump(t *testing.T) {
+	g := diffusionFunc(func(u float64) float64 {
+		z := (u - 0.5) / 1e-4
+		return math.Exp(-z * z)
+	})
+	c := coeffs(t, sampler.Exact{Diffusion: g}, schedule.Level(1), schedule.Level(0.01))
+	a := math.Sqrt(math.Pi/2) * 1e-4 / 0.5
+	if want := 0.01 * math.Sqrt(-math.Expm1(-2*a)); !closeTo(c.Eps, want, 1e-7) {
+		t.Errorf("Eps %v, want %v", c.Eps, want)
 	}
 }
 
@@ -168,6 +219,12 @@ func TestBadDiffusion(t *testing.T) {
 			_, err := rule(nil).Coeffs(schedule.Level(0.8), schedule.Level(to))
 			wantError(t, err, sampler.ErrDiffusion, name, "nil")
 		}
+		for name2, none := range map[string]sampler.Diffusion{
+			"nil sampler_test.diffusionFunc": diffusionFunc(nil), "nil *sampler_test.opaque": (*opaque)(nil), "nil *sampler.Ratio": (*sampler.Ratio)(nil),
+		} {
+			_, err := rule(none).Coeffs(schedule.Level(0.8), schedule.Level(0.5))
+			wantError(t, err, sampler.ErrDiffusion, name, name2)
+		}
 		if name == "Exact" {
 			continue
 		}
@@ -211,3 +268,91 @@ func sageIsDefined(t *rapid.T) {
 
 func TestSAGEIsDefined(t *testing.T) { rapid.Check(t, sageIsDefined) }
 func FuzzSAGEIsDefined(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sageIsDefined)) }
+
+// A picky diffusion can be wrong by itself.
+type picky struct {
+	diffusionFunc
+	err error
+}
+
+func (p picky) Validate() error { return p.err }
+
+// A user's diffusion is asked whether it is valid before all else, also where a step
+// needs no g, and its error names the rule and the diffusion.
+func TestValidator(t *testing.T) {
+	mine := errors.New("not on a Monday")
+	for _, d := range []sampler.Diffusion{picky{err: mine}, picky{err: fmt.Errorf("sampler_test.picky: %w", mine)}} {
+		for _, to := range []float64{0.8, 0.5, 0} {
+			for _, r := range []sampler.Rule{sampler.FlowSDE{Diffusion: d}, sampler.Exact{Diffusion: d}} {
+				_, err := r.Coeffs(schedule.Level(0.8), schedule.Level(to))
+				if want := sampler.FactsOf(r).Name + ": sampler_test.picky: not on a Monday"; !errors.Is(err, mine) || err.Error() != want {
+					t.Errorf("%v, want %s", err, want)
+				}
+			}
+		}
+	}
+	one := picky{diffusionFunc: func(float64) float64 { return 1 }}
+	if got, want := coeffs(t, sampler.FlowSDE{Diffusion: one}, schedule.Level(0.8), schedule.Level(0.5)),
+		coeffs(t, sampler.FlowSDE{Diffusion: sampler.Constant(1)}, schedule.Level(0.8), schedule.Level(0.5)); got != want {
+		t.Errorf("%+v, want %+v", got, want)
+	}
+}
+
+// A gFunc is a diffusion of the caller's own, which may look at both ends of the step.
+type gFunc func(t, s float64) float64
+
+func (g gFunc) G(t, s float64) float64 { return g(t, s) }
+
+// A drifter knows its drift too.
+type drifter struct {
+	sampler.Diffusion
+	drift func(t, s float64) float64
+}
+
+func (d drifter) Drift(t, s float64) float64 { return d.drift(t, s) }
+
+// ModifiedSDE gives a user's diffusion with the values of one of ours the result of
+// ours, to a few roundings, or an error: never another result.
+func TestModifiedSDEOfOwnDiffusion(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		name := rapid.SampledFrom([]string{"Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
+		d := diffusions[name](rapid.Float64Range(0, 3).Draw(t, "eta"))
+		from, to := flowPoints(t)
+		want, err := sampler.ModifiedSDE{Diffusion: d}.Coeffs(from, to)
+		for _, own := range []sampler.Diffusion{gFunc(d.G), drifter{gFunc(d.G), d.(sampler.Drifter).Drift}, struct{ sampler.Drifter }{d.(sampler.Drifter)}} {
+			got, err2 := sampler.ModifiedSDE{Diffusion: own}.Coeffs(from, to)
+			_, bare := own.(gFunc)
+			switch {
+			case bare && to.Noise == 0:
+				if !errors.Is(err2, sampler.ErrSingular) || !strings.Contains(err2.Error(), "ModifiedSDE: sampler_test.gFunc divides by the level, which is 0") {
+					t.Fatalf("%v from %v to 0: %v", name, from.Noise, err2)
+				}
+			case err != nil || err2 != nil:
+				if err == nil || err2 == nil || !errors.Is(err2, sampler.ErrSingular) {
+					t.Fatalf("%T: %v, ours %v", own, err2, err)
+				}
+			case !bare && got != want:
+				t.Fatalf("%T from %v to %v: %+v, ours %+v", own, from.Noise, to.Noise, got, want)
+			case got.X0 != want.X0 || got.Eps != want.Eps || math.Abs(got.X1-want.X1) > 8*0x1p-53*(to.Noise+math.Abs(to.Noise-want.X1))+1e-300:
+				if to.Noise > 1e-140 && (want.Eps == 0 || want.Eps > 1e-140) { // else g² underflows
+					t.Fatalf("%v from %v to %v: %+v, ours %+v", name, from.Noise, to.Noise, got, want)
+				}
+			}
+		}
+	})
+	from, end := schedule.Level(0.1), schedule.Level(0)
+	root := sampler.SquareRoot(0.7)
+	if c := coeffs(t, sampler.ModifiedSDE{Diffusion: drifter{gFunc(root.G), root.Drift}}, from, end); !closeTo(c.X1, -0.0245, 1e-15) || c.Eps != 0 {
+		t.Errorf("%+v, want X1 -0.0245", c)
+	}
+	for _, bad := range []float64{-1, nan, math.Inf(-1)} {
+		d := drifter{root, func(_, _ float64) float64 { return bad }}
+		_, err := sampler.ModifiedSDE{Diffusion: d}.Coeffs(from, end)
+		wantError(t, err, sampler.ErrDiffusion, "ModifiedSDE", "drifter", "Drift(0.1, 0)", show(bad))
+	}
+	infinite := drifter{root, func(_, _ float64) float64 { return inf }}
+	_, err := sampler.ModifiedSDE{Diffusion: infinite}.Coeffs(from, end)
+	wantError(t, err, sampler.ErrSingular, "ModifiedSDE", "drifter", "divides by the level, which is 0")
+	_, err = sampler.ModifiedSDE{Diffusion: infinite}.Coeffs(from, schedule.Level(0.05))
+	wantError(t, err, sampler.ErrSingular, "ModifiedSDE", "not finite")
+}

@@ -22,7 +22,7 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 	case c.Eps == 0:
 		return 0, nil
 	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level are the level
-		return 0, fail(ErrNoEta, "sampler: %s injects %v into the level %v", typeName(r), c.Eps, s)
+		return 0, fail(ErrNoEta, "sampler: %s injects %v into the level %v", FactsOf(r).Name, c.Eps, s)
 	default:
 		eps := min(c.Eps, s)
 		return math.Atan2(eps, math.Sqrt(s-eps)*math.Sqrt(s+eps)) * (2 / math.Pi), nil
@@ -36,10 +36,13 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 // The injected noise must rise with eta, as in every family here; MatchEta finds
 // the smallest eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says
 // that the family does not reach eps within the eta it accepts, which must be all up
-// to a limit.
+// to a limit. A nil family is ErrConfig.
 //
 //	family := func(eta float64) Rule { return Exact{Diffusion: Ratio(eta)} }
 func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Point) (float64, error) {
+	if family == nil {
+		return 0, fail(ErrConfig, "sampler: the family of rules is nil")
+	}
 	if !(eps >= 0 && eps <= math.MaxFloat64) {
 		return 0, fail(ErrNoEta, "sampler: noise %v is not a finite number ≥ 0", eps)
 	}
@@ -63,7 +66,7 @@ func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Poin
 		}
 		if hi >= 1<<32 {
 			return 0, fail(ErrNoEta, "sampler: %s injects less than %v from noise %v to %v at every eta",
-				typeName(family(hi)), eps, from.Noise, to.Noise)
+				FactsOf(family(hi)).Name, eps, from.Noise, to.Noise)
 		}
 		lo, hi = hi, 2*hi
 	}
@@ -81,7 +84,7 @@ func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Poin
 	if err != nil {
 		return 0, fmt.Errorf("%w; at eta %v: %w", fail(ErrNoEta,
 			"sampler: %s injects less than %v from noise %v to %v at every eta it accepts",
-			typeName(family(lo)), eps, from.Noise, to.Noise), hi, err)
+			FactsOf(family(lo)).Name, eps, from.Noise, to.Noise), hi, err)
 	}
 	return hi, nil
 }

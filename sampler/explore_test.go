@@ -25,9 +25,9 @@ func matches(t *rapid.T, f family) {
 	if f.param == positiveEta {
 		top = 4
 	}
-	η := rapid.Float64Range(0, top).Draw(t, "eta")
-	eps := injects(t, f, η, from, to)
-	if η > 0 && eps < 1e-140 {
+	eta := rapid.Float64Range(0, top).Draw(t, "eta")
+	eps := injects(t, f, eta, from, to)
+	if eta > 0 && eps < 1e-140 {
 		t.Skip("squares of η underflow")
 	}
 	got, err := sampler.MatchEta(f.at, eps, from, to)
@@ -35,16 +35,16 @@ func matches(t *rapid.T, f family) {
 		t.Fatal(err)
 	}
 	if again := injects(t, f, got, from, to); !(eps <= again && again <= eps*(1+1e-14)) {
-		t.Fatalf("%v from %v to %v: η = %v injects %v, η = %v found for it injects %v", f.name, hi, lo, η, eps, got, again)
+		t.Fatalf("%v from %v to %v: η = %v injects %v, η = %v found for it injects %v", f.name, hi, lo, eta, eps, got, again)
 	}
-	if !(got <= η+2e-8) { // the eps of neighbours may be in disorder where the slope is small
+	if !(got <= eta+2e-8) { // the eps of neighbours may be in disorder where the slope is small
 
-		t.Fatalf("%v from %v to %v: found η = %v, but %v is enough", f.name, hi, lo, got, η)
+		t.Fatalf("%v from %v to %v: found η = %v, but %v is enough", f.name, hi, lo, got, eta)
 	}
 }
 
-func injects(t *rapid.T, f family, η float64, from, to schedule.Point) float64 {
-	c, err := f.at(η).Coeffs(from, to)
+func injects(t *rapid.T, f family, eta float64, from, to schedule.Point) float64 {
+	c, err := f.at(eta).Coeffs(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -67,30 +67,30 @@ func equivalent(t *rapid.T, f family) {
 		t.Skip("too short a step")
 	}
 	from, to := schedule.Level(hi), schedule.Level(lo)
-	if f.path == vpPath {
+	if f.Path == sampler.VPPath {
 		from, to = schedule.VPLevel(1, 1-hi), schedule.VPLevel(0, 1-lo)
 	}
 	c, err := f.at(f.eta(t)).Coeffs(from, to)
 	if err != nil {
 		t.Fatal(err)
 	}
-	η, err := sampler.EquivalentEta(fixed{c}, from, to)
+	eta, err := sampler.EquivalentEta(fixed{c}, from, to)
 	if c.Eps > to.Noise*(1+1e-15) {
 		if !errors.Is(err, sampler.ErrNoEta) {
-			t.Fatalf("%v injects %v into level %v: η = %v, %v", f.name, c.Eps, to.Noise, η, err)
+			t.Fatalf("%v injects %v into level %v: η = %v, %v", f.name, c.Eps, to.Noise, eta, err)
 		}
 		return
 	}
-	if err != nil || !(0 <= η && η <= 1) {
-		t.Fatalf("%v injects %v into level %v: η = %v, %v", f.name, c.Eps, to.Noise, η, err)
+	if err != nil || !(0 <= eta && eta <= 1) {
+		t.Fatalf("%v injects %v into level %v: η = %v, %v", f.name, c.Eps, to.Noise, eta, err)
 	}
-	cps, err := sampler.FlowCPS{Eta: η}.Coeffs(from, to)
+	cps, err := sampler.FlowCPS{Eta: eta}.Coeffs(from, to)
 	if err != nil || !(math.Abs(cps.Eps-c.Eps) <= 13*ulp(c.Eps)) {
-		t.Fatalf("%v injects %v into level %v, FlowCPS{%v} %v: %.2g ulp, %v", f.name, c.Eps, to.Noise, η, cps.Eps, (cps.Eps-c.Eps)/ulp(c.Eps), err)
+		t.Fatalf("%v injects %v into level %v, FlowCPS{%v} %v: %.2g ulp, %v", f.name, c.Eps, to.Noise, eta, cps.Eps, (cps.Eps-c.Eps)/ulp(c.Eps), err)
 	}
-	matched, err := sampler.MatchEta(func(η float64) sampler.Rule { return sampler.FlowCPS{Eta: η} }, cps.Eps, from, to)
-	if err != nil || !(math.Abs(matched-η) <= 2e-8) {
-		t.Fatalf("EquivalentEta gives %v and MatchEta %v, %v", η, matched, err)
+	matched, err := sampler.MatchEta(func(eta float64) sampler.Rule { return sampler.FlowCPS{Eta: eta} }, cps.Eps, from, to)
+	if err != nil || !(math.Abs(matched-eta) <= 2e-8) {
+		t.Fatalf("EquivalentEta gives %v and MatchEta %v, %v", eta, matched, err)
 	}
 }
 
@@ -147,27 +147,34 @@ func TestNoEta(t *testing.T) {
 	wantError(t, err, sampler.ErrSingular, "fixed", "NaN")
 	_, err = sampler.EquivalentEta(sampler.FlowCPS{Eta: 2}, from, to)
 	wantError(t, err, sampler.ErrEta, "FlowCPS", "2")
-	if η, err := sampler.EquivalentEta(sampler.FlowCPS{Eta: 1}, from, end); η != 0 || err != nil {
-		t.Errorf("at level 0, where nothing is injected: %v, %v", η, err)
+	if eta, err := sampler.EquivalentEta(sampler.FlowCPS{Eta: 1}, from, end); eta != 0 || err != nil {
+		t.Errorf("at level 0, where nothing is injected: %v, %v", eta, err)
 	}
 
-	cps := func(η float64) sampler.Rule { return sampler.FlowCPS{Eta: η} }
+	_, err = sampler.MatchEta(nil, 0.1, from, to)
+	wantError(t, err, sampler.ErrConfig, "family", "nil")
+	_, err = sampler.MatchEta(func(float64) sampler.Rule { return nil }, 0.1, from, to)
+	wantError(t, err, sampler.ErrConfig, "rule is nil")
+	_, err = sampler.EquivalentEta(ruleFunc(nil), from, to)
+	wantError(t, err, sampler.ErrConfig, "nil sampler_test.ruleFunc")
+
+	cps := func(eta float64) sampler.Rule { return sampler.FlowCPS{Eta: eta} }
 	for _, bad := range []float64{-1, math.NaN(), math.Inf(1)} {
 		_, err := sampler.MatchEta(cps, bad, from, to)
 		wantError(t, err, sampler.ErrNoEta, show(bad))
 	}
 	_, err = sampler.MatchEta(cps, 0.30001, from, to) // more than the level
 	wantError(t, err, sampler.ErrNoEta, "FlowCPS", "0.30001", "0.7", "0.3")
-	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.Exact{Diffusion: sampler.Constant(η)} }, 0.31, from, to)
+	_, err = sampler.MatchEta(func(eta float64) sampler.Rule { return sampler.Exact{Diffusion: sampler.Constant(eta)} }, 0.31, from, to)
 	wantError(t, err, sampler.ErrNoEta, "Exact", "0.31")
-	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.FlowSDE{Diffusion: sampler.Level(η)} }, 0.1, from, end)
+	_, err = sampler.MatchEta(func(eta float64) sampler.Rule { return sampler.FlowSDE{Diffusion: sampler.Proportional(eta)} }, 0.1, from, end)
 	wantError(t, err, sampler.ErrNoEta, "FlowSDE", "0.1")
-	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return fixed{sampler.Coeffs{Eps: math.NaN()}} }, 0.1, from, to)
+	_, err = sampler.MatchEta(func(eta float64) sampler.Rule { return fixed{sampler.Coeffs{Eps: math.NaN()}} }, 0.1, from, to)
 	wantError(t, err, sampler.ErrSingular, "fixed", "NaN")
-	_, err = sampler.MatchEta(func(η float64) sampler.Rule { return sampler.FlowSDE{} }, 0.1, from, to)
+	_, err = sampler.MatchEta(func(eta float64) sampler.Rule { return sampler.FlowSDE{} }, 0.1, from, to)
 	wantError(t, err, sampler.ErrDiffusion, "FlowSDE", "nil")
-	if η, err := sampler.MatchEta(cps, 0, from, to); η != 0 || err != nil {
-		t.Errorf("no noise: η = %v, %v", η, err)
+	if eta, err := sampler.MatchEta(cps, 0, from, to); eta != 0 || err != nil {
+		t.Errorf("no noise: η = %v, %v", eta, err)
 	}
 }
 
@@ -176,7 +183,7 @@ func TestNoEta(t *testing.T) {
 func TestAudit(t *testing.T) {
 	levels := schedule.Linear(10).Shift(3)
 	for _, f := range families {
-		if f.path == vpPath || f.name == "DPMSDE" || f.name == "ModifiedSDE/Ratio" || f.name == "ModifiedSDE/Constant" || f.name == "SAGE" {
+		if f.Path == sampler.VPPath || f.name == "DPMSDE" || f.name == "ModifiedSDE/Ratio" || f.name == "ModifiedSDE/Constant" || f.name == "SAGE" {
 			continue
 		}
 		s := mustNew(t, sampler.Config{Scheduler: levels, Rule: f.at(0.7)})
@@ -196,9 +203,9 @@ func TestAudit(t *testing.T) {
 			}
 			sum += level*level - e.Ideal*e.Ideal
 			switch {
-			case f.preserving && math.Abs(e.Accumulated) > 1e-7: // the root of a few roundings
+			case f.Preserving && math.Abs(e.Accumulated) > 1e-7: // the root of a few roundings
 				t.Errorf("%v: step %d: accumulated %v", f.name, i, e.Accumulated)
-			case !f.preserving && math.Abs(e.Accumulated*e.Accumulated-sum) > 1e-14:
+			case !f.Preserving && math.Abs(e.Accumulated*e.Accumulated-sum) > 1e-14:
 				t.Errorf("%v: step %d: accumulated %v, want its square to be %v", f.name, i, e.Accumulated, sum)
 			}
 		}

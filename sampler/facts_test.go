@@ -3,31 +3,24 @@ package sampler_test
 import (
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
+	"cps/internal/rules"
 	"cps/sampler"
 	"cps/schedule"
 
 	"pgregory.net/rapid"
 )
 
-// A family is the rules of one kind and what this module says of them.
+// A family is the rules of one name, with the facts that they state. What is measured of
+// them is compared with the facts; nothing here repeats them.
 type family struct {
-	name       string
-	at         func(eta float64) sampler.Rule
-	path       path
-	param      param
-	preserving bool
-	jumps      bool // injects noise however short the step
+	name  string // FlowSDE/Ratio
+	at    func(eta float64) sampler.Rule
+	param param
+	sampler.Facts
 }
-
-type path uint8
-
-const (
-	anyPath path = iota
-	flowPath
-	vpPath
-)
 
 type param uint8
 
@@ -39,45 +32,32 @@ const (
 
 // diffusions are the diffusion coefficients of this module.
 var diffusions = map[string]func(eta float64) sampler.Diffusion{
-	"Ratio":     func(eta float64) sampler.Diffusion { return sampler.Ratio(eta) },
-	"Constant":  func(eta float64) sampler.Diffusion { return sampler.Constant(eta) },
-	"Level":     func(eta float64) sampler.Diffusion { return sampler.Level(eta) },
-	"RootLevel": func(eta float64) sampler.Diffusion { return sampler.RootLevel(eta) },
+	"Ratio":        func(eta float64) sampler.Diffusion { return sampler.Ratio(eta) },
+	"Constant":     func(eta float64) sampler.Diffusion { return sampler.Constant(eta) },
+	"Proportional": func(eta float64) sampler.Diffusion { return sampler.Proportional(eta) },
+	"SquareRoot":   func(eta float64) sampler.Diffusion { return sampler.SquareRoot(eta) },
 }
 
-// families are all rules of this module.
+// families are all rules of this module, see [TestFacts].
 var families = func() []family {
-	fixed := func(r sampler.Rule) func(float64) sampler.Rule {
-		return func(float64) sampler.Rule { return r }
-	}
-	all := []family{
-		{name: "FlowODE", at: fixed(sampler.FlowODE{}), preserving: true},
-		{name: "FlowCPS", at: func(η float64) sampler.Rule { return sampler.FlowCPS{Eta: η} }, param: unitEta, preserving: true, jumps: true},
-		{name: "DDIM", at: func(η float64) sampler.Rule { return sampler.DDIM{Eta: η} }, param: unitEta, preserving: true},
-		{name: "DPMSDEPlus", at: fixed(sampler.DPMSDEPlus{}), preserving: true},
-		{name: "DPMSDE", at: fixed(sampler.DPMSDE{})},
-		{name: "Ancestral", at: func(η float64) sampler.Rule { return sampler.Ancestral{Eta: η} }, param: unitEta, path: flowPath, preserving: true},
-		{name: "Renoise", at: fixed(sampler.Renoise{}), preserving: true, jumps: true},
-		{name: "ERSDE", at: fixed(sampler.ERSDE{}), preserving: true},
-		{name: "VPSDE", at: fixed(sampler.VPSDE{}), path: vpPath},
-		{name: "SAGE", at: func(η float64) sampler.Rule { return sampler.SAGE{Eta: η} }, param: positiveEta, path: flowPath},
-	}
-	for _, d := range []string{"Ratio", "Constant", "Level", "RootLevel"} {
-		g := diffusions[d]
-		with := func(name string, preserving bool, r func(sampler.Diffusion) sampler.Rule) {
-			all = append(all, family{
-				name: name + "/" + d, path: flowPath, param: positiveEta, preserving: preserving,
-				at: func(η float64) sampler.Rule { return r(g(η)) },
-			})
+	var all []family
+	for _, r := range rules.All() {
+		f := family{name: strings.ReplaceAll(r.Label, " ", "/"), at: r.At, Facts: sampler.FactsOf(r.At(0.5))}
+		switch f.Name {
+		case "FlowCPS", "DDIM", "Ancestral":
+			f.param = unitEta
+		default:
+			if r.HasEta() {
+				f.param = positiveEta
+			}
 		}
-		with("FlowSDE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.FlowSDE{Diffusion: d} })
-		with("NoisyODE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.NoisyODE{Diffusion: d} })
-		with("FlowCPWS", true, func(d sampler.Diffusion) sampler.Rule { return sampler.FlowCPWS{Diffusion: d} })
-		with("Exact", true, func(d sampler.Diffusion) sampler.Rule { return sampler.Exact{Diffusion: d} })
-		with("ModifiedSDE", false, func(d sampler.Diffusion) sampler.Rule { return sampler.ModifiedSDE{Diffusion: d} })
+		all = append(all, f)
 	}
 	return all
 }()
+
+// jumps reports whether the rule injects its noise however short the step.
+func (f family) jumps() bool { return f.Name == "FlowCPS" || f.Name == "Renoise" }
 
 // eta draws a parameter that f accepts, also a very small or a very large one.
 func (f family) eta(t *rapid.T) float64 {
@@ -94,14 +74,14 @@ func (f family) eta(t *rapid.T) float64 {
 // points draws the two ends of a step that f serves. Their noise falls, by as
 // little as one unit in the last place, and their signal rises.
 func (f family) points(t *rapid.T) (from, to schedule.Point) {
-	p := f.path
-	if p == anyPath {
-		p = path(rapid.IntRange(0, 2).Draw(t, "path"))
+	p := f.Path
+	if p == sampler.AnyPath {
+		p = anyPath(t)
 	}
 	switch p {
-	case flowPath:
+	case sampler.FlowPath:
 		return flowPoints(t)
-	case vpPath:
+	case sampler.VPPath:
 		return vpPoints(t)
 	}
 	for {
@@ -119,6 +99,11 @@ func (f family) points(t *rapid.T) (from, to schedule.Point) {
 			return a, b
 		}
 	}
+}
+
+// anyPath draws a path: AnyPath is none of the others.
+func anyPath(t *rapid.T) sampler.Path {
+	return rapid.SampledFrom([]sampler.Path{sampler.AnyPath, sampler.FlowPath, sampler.VPPath}).Draw(t, "path")
 }
 
 // level draws a flow level in [0, 1], with much weight near and at the ends.
@@ -221,4 +206,4 @@ func anyFamily(ok func(family) bool, property func(*rapid.T, family)) func(*test
 	})
 }
 
-func (f family) String() string { return fmt.Sprintf("%s (preserving: %v)", f.name, f.preserving) }
+func (f family) String() string { return fmt.Sprintf("%s (preserving: %v)", f.name, f.Preserving) }

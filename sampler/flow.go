@@ -14,11 +14,18 @@ import (
 //
 //	X0 = α'   X1 = σ'   Eps = 0
 //
-// It preserves coefficients and serves every path, where it is DDIM with η = 0.
+// It preserves coefficients. It serves every path, where it is DDIM with η = 0.
 type FlowODE struct{}
 
+// Facts implements [Describer].
+func (FlowODE) Facts() Facts {
+	f := Facts{Source: "Eq. 9", Preserving: true}.first()
+	f.Density = false
+	return f
+}
+
 // Coeffs implements [Rule].
-func (FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return ode(to), nil }
+func (r FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return FactsOf(r).step(ode(to)) }
 
 // FlowSDE is the Euler-Maruyama step of the SDE with the flow's marginals (Eq. 10):
 //
@@ -32,13 +39,22 @@ func (FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return ode(to), ni
 // It serves the rectified-flow path only.
 type FlowSDE struct{ Diffusion Diffusion }
 
+// Facts implements [Describer].
+func (FlowSDE) Facts() Facts {
+	return Facts{Source: "Eq. 10; Flow-GRPO 2505.05470, DanceGRPO 2505.07818", Path: FlowPath}.first()
+}
+
 // Coeffs implements [Rule].
 func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	c, err := flowIncrement("FlowSDE", r.Diffusion, from, to)
-	if c == 0 {
-		return ode(to), err
+	f := FactsOf(r)
+	c, err := f.increment(r.Diffusion, from, to)
+	switch {
+	case err != nil:
+		return Coeffs{}, err
+	case c == 0:
+		return ode(to), nil
 	}
-	return Coeffs{to.Signal, to.Noise - c*(c/(2*from.Noise)), c}, nil
+	return f.step(Coeffs{to.Signal, to.Noise - c*(c/(2*from.Noise)), c})
 }
 
 // NoisyODE is the Euler step of the flow with noise added and never taken off,
@@ -50,10 +66,19 @@ func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // rectified-flow path only.
 type NoisyODE struct{ Diffusion Diffusion }
 
+// Facts implements [Describer].
+func (NoisyODE) Facts() Facts {
+	return Facts{Source: "DanceGRPO's `sde_solver=False`", Path: FlowPath}.apart()
+}
+
 // Coeffs implements [Rule].
 func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	c, err := flowIncrement("NoisyODE", r.Diffusion, from, to)
-	return Coeffs{to.Signal, to.Noise, c}, err
+	f := FactsOf(r)
+	c, err := f.increment(r.Diffusion, from, to)
+	if err != nil {
+		return Coeffs{}, err
+	}
+	return f.step(Coeffs{to.Signal, to.Noise, c})
 }
 
 // FlowCPS is coefficients-preserving sampling (Eq. 13):
@@ -61,7 +86,8 @@ func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 //	X0 = α'   X1 = σ'·cos(ηπ/2)   Eps = σ'·sin(ηπ/2)
 //
 // Eta lies in [0, 1]; 0 is [FlowODE] and 1 is [Renoise]. The published code takes
-// any number and silently aliases what lies outside. It serves every path.
+// any number and silently aliases what lies outside. It preserves coefficients. It
+// serves every path.
 //
 // The share of noise that is replaced does not depend on the length of the step,
 // so with fixed η and ever more steps FlowCPS tends to replace all of it, and its
@@ -69,16 +95,20 @@ func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // model's law.
 type FlowCPS struct{ Eta float64 }
 
+// Facts implements [Describer].
+func (FlowCPS) Facts() Facts { return Facts{Source: "Eq. 13", Preserving: true}.apart() }
+
 // Coeffs implements [Rule].
 func (r FlowCPS) Coeffs(_, to schedule.Point) (Coeffs, error) {
-	if err := checkUnit("FlowCPS", r.Eta); err != nil {
+	f := FactsOf(r)
+	if err := f.unit(r.Eta); err != nil {
 		return Coeffs{}, err
 	}
-	if r.Eta == 1 { // where cos(π/2) of the rounded π is not 0
-		return mix(to, 0, 1), nil
+	sin, cos := 1.0, 0.0 // where cos(π/2) of the rounded π is not 0
+	if r.Eta != 1 {
+		sin, cos = math.Sincos(r.Eta * (math.Pi / 2))
 	}
-	sin, cos := math.Sincos(r.Eta * (math.Pi / 2))
-	return mix(to, cos, sin), nil
+	return f.step(preserving(to, cos, sin))
 }
 
 // FlowCPWS preserves coefficients with the noise of the SDE's Euler step (Eq. 17):
@@ -89,16 +119,25 @@ func (r FlowCPS) Coeffs(_, to schedule.Point) (Coeffs, error) {
 // path only.
 type FlowCPWS struct{ Diffusion Diffusion }
 
+// Facts implements [Describer].
+func (FlowCPWS) Facts() Facts {
+	return Facts{Source: "Eq. 17, Theorem 1", Path: FlowPath, Preserving: true}.first()
+}
+
 // Coeffs implements [Rule].
 func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	c, err := flowIncrement("FlowCPWS", r.Diffusion, from, to)
+	f := FactsOf(r)
+	c, err := f.increment(r.Diffusion, from, to)
 	s := to.Noise
 	c = min(c, s)
-	if c == 0 {
-		return ode(to), err
+	switch {
+	case err != nil:
+		return Coeffs{}, err
+	case c == 0:
+		return ode(to), nil
 	}
 	// Two roots, since the product underflows near level 0.
-	return Coeffs{to.Signal, math.Sqrt(s-c) * math.Sqrt(s+c), c}, nil
+	return f.step(Coeffs{to.Signal, math.Sqrt(s-c) * math.Sqrt(s+c), c})
 }
 
 // ModifiedSDE is FlowSDE with the level of the end of the step in the drift, the
@@ -107,42 +146,50 @@ func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
 //	X0 = 1-s   X1 = s - g²Δ/(2s)   Eps = g√Δ
 //
 // The formula of the coefficient cannot be recovered in full from the text;
-// [RootLevel] and [Level] are its two readings and are finite at s = 0, where
-// other diffusions are an error (ErrSingular). It does not preserve coefficients,
+// [SquareRoot] and [Proportional] are its two readings and are finite at s = 0. There
+// [Ratio] and [Constant] are an error (ErrSingular), and so is a diffusion that is no
+// [Drifter]. It does not preserve coefficients,
 // but is nearer to it than FlowSDE: level² = s² + (g²Δ/(2s))². It serves the
 // rectified-flow path only.
 type ModifiedSDE struct{ Diffusion Diffusion }
 
+// Facts implements [Describer].
+func (ModifiedSDE) Facts() Facts {
+	return Facts{Source: "Appendix C, Eq. 28", Path: FlowPath}.first()
+}
+
 // Coeffs implements [Rule].
 func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	c, err := flowIncrement("ModifiedSDE", r.Diffusion, from, to)
+	f := FactsOf(r)
+	c, err := f.increment(r.Diffusion, from, to)
+	switch {
+	case err != nil:
+		return Coeffs{}, err
+	case same(from, to):
+		return ode(to), nil
+	}
+	drift, err := f.drift(r.Diffusion, c, from.Noise, to.Noise)
 	if err != nil {
 		return Coeffs{}, err
 	}
-	s, Δ := to.Noise, from.Noise-to.Noise
-	drift := c * (c / (2 * s))
-	switch η := r.Diffusion.(type) {
-	case RootLevel:
-		drift = float64(η*η) * Δ / 2
-	case Level:
-		drift = float64(η*η) * Δ * s / 2
-	default:
-		if s == 0 && c == 0 {
-			drift = 0
-		} else if s == 0 {
-			return Coeffs{}, fail(ErrSingular, "ModifiedSDE: %s divides by the level, which is 0", typeName(r.Diffusion))
-		}
-	}
-	return Coeffs{to.Signal, s - drift, c}, nil
+	return f.step(Coeffs{to.Signal, to.Noise - drift, c})
 }
 
-// flowIncrement checks the path and the diffusion of a rule and returns g√Δ.
-func flowIncrement(rule string, d Diffusion, from, to schedule.Point) (float64, error) {
-	if err := checkFlow(rule, from, to); err != nil {
-		return 0, err
+// drift returns g²Δ/(2s) of a diffusion for which c = g√Δ.
+func (f Facts) drift(d Diffusion, c, t, s float64) (float64, error) {
+	own, ok := d.(Drifter)
+	if !ok && s > 0 {
+		return c * (c / (2 * s)), nil
 	}
-	if same(from, to) {
-		return 0, checkDiffusion(rule, d)
+	if !ok {
+		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0: g²Δ/(2s) is known there of a Drifter alone", typeName(d))
 	}
-	return increment(rule, d, from.Noise, to.Noise)
+	switch x := own.Drift(t, s); {
+	case s == 0 && x > math.MaxFloat64:
+		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0", typeName(d))
+	case x >= 0: // also where it overflows above level 0
+		return x, nil
+	default:
+		return 0, f.fail(ErrDiffusion, "%s: Drift(%v, %v) = %v is negative or NaN", typeName(d), t, s, x)
+	}
 }

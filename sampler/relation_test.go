@@ -16,7 +16,7 @@ import (
 // takes e^{-h} through a logarithm and √2 squared for 2, a few roundings of h: they
 // shift ρ = e^{-h} by h·e^{-h} < 0.4 times as much, and 1-ρ² relatively.
 func sameRule(t *rapid.T) {
-	f := family{path: path(rapid.IntRange(0, 2).Draw(t, "path"))}
+	f := family{Facts: sampler.Facts{Path: anyPath(t)}}
 	from, to := f.points(t)
 	plus, err := sampler.DPMSDEPlus{}.Coeffs(from, to)
 	if err != nil {
@@ -26,7 +26,7 @@ func sameRule(t *rapid.T) {
 	if err != nil || ddim != plus {
 		t.Fatalf("from %+v to %+v: DDIM(1) gives %+v, %v, DPMSDEPlus %+v", from, to, ddim, err, plus)
 	}
-	if f.path != flowPath {
+	if f.Path != sampler.FlowPath {
 		return
 	}
 	exact, err := sampler.Exact{Diffusion: sampler.Ratio(math.Sqrt2)}.Coeffs(from, to)
@@ -45,7 +45,7 @@ func FuzzDDIMIsDPMSDEPlusIsExact(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sameRule)
 
 func TestFlowCPSOfOneIsRenoise(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		from, to := family{path: path(rapid.IntRange(0, 2).Draw(t, "path"))}.points(t)
+		from, to := family{Facts: sampler.Facts{Path: anyPath(t)}}.points(t)
 		cps, err := sampler.FlowCPS{Eta: 1}.Coeffs(from, to)
 		renoise, err2 := sampler.Renoise{}.Coeffs(from, to)
 		if err != nil || err2 != nil || cps != renoise {
@@ -77,7 +77,7 @@ func composed(first, second sampler.Coeffs, u float64) sampler.Coeffs {
 // exponents add up. A few roundings of the exponent a shift ρ = e^{-a} by at most
 // as many of 1, and 1 - ρ² relatively.
 func composes(t *rapid.T) {
-	d := rapid.SampledFrom([]string{"DPMSDEPlus", "Ratio", "Constant", "Level", "RootLevel"}).Draw(t, "diffusion")
+	d := rapid.SampledFrom([]string{"DPMSDEPlus", "Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	var r sampler.Rule = sampler.DPMSDEPlus{}
 	if g, ok := diffusions[d]; ok {
 		r = sampler.Exact{Diffusion: g(rapid.Float64Range(0, 3).Draw(t, "eta"))}
@@ -133,8 +133,8 @@ func shiftInvariant(t *rapid.T) {
 	}
 	f := schedule.Flow{max(a, b), min(a, b)}
 	g := f.Shift(rapid.Float64Range(1.0/16, 16).Draw(t, "shift"))
-	η := rapid.Float64Range(0, 1).Draw(t, "eta")
-	for _, r := range []sampler.Rule{sampler.DDIM{Eta: η}, sampler.DPMSDEPlus{}, sampler.Exact{Diffusion: sampler.Ratio(2 * η)}} {
+	eta := rapid.Float64Range(0, 1).Draw(t, "eta")
+	for _, r := range []sampler.Rule{sampler.DDIM{Eta: eta}, sampler.DPMSDEPlus{}, sampler.Exact{Diffusion: sampler.Ratio(2 * eta)}} {
 		c, err := r.Coeffs(f.At(0), f.At(1))
 		d, err2 := r.Coeffs(g.At(0), g.At(1))
 		if err != nil || err2 != nil {
@@ -164,19 +164,19 @@ func TestTheoremOne(t *testing.T) {
 	from := schedule.Level(u)
 	for name, g := range diffusions {
 		d := g(0.8)
-		var logΔ, logDistance, logExcess, logExact []float64
-		var last, Δ float64
+		var logDelta, logDistance, logExcess, logExact []float64
+		var last, delta float64
 		for k := 4; k <= 14; k++ {
-			Δ = math.Ldexp(0.1, -k)
-			to := schedule.Level(u - Δ)
+			delta = math.Ldexp(0.1, -k)
+			to := schedule.Level(u - delta)
 			sde := coeffs(t, sampler.FlowSDE{Diffusion: d}, from, to)
 			cpws := coeffs(t, sampler.FlowCPWS{Diffusion: d}, from, to)
 			exact := coeffs(t, sampler.Exact{Diffusion: d}, from, to)
 			if sde.X0 != cpws.X0 || sde.Eps != cpws.Eps {
-				t.Fatalf("%v, Δ = %v: FlowSDE %+v and FlowCPWS %+v differ in more than X1", name, Δ, sde, cpws)
+				t.Fatalf("%v, Δ = %v: FlowSDE %+v and FlowCPWS %+v differ in more than X1", name, delta, sde, cpws)
 			}
 			last = sde.X1 - cpws.X1
-			logΔ = append(logΔ, math.Log(Δ))
+			logDelta = append(logDelta, math.Log(delta))
 			logDistance = append(logDistance, math.Log(last))
 			logExcess = append(logExcess, math.Log(sde.NoiseLevel()-to.Noise))
 			logExact = append(logExact, math.Log(math.Abs(exact.X1-cpws.X1)))
@@ -185,7 +185,7 @@ func TestTheoremOne(t *testing.T) {
 			what string
 			log  []float64
 		}{{"FlowSDE - FlowCPWS in X1", logDistance}, {"FlowSDE's excess of noise", logExcess}, {"Exact - FlowCPWS in X1", logExact}} {
-			_, order := stat.LinearRegression(logΔ, y.log, nil, false)
+			_, order := stat.LinearRegression(logDelta, y.log, nil, false)
 			t.Logf("%v: %v is of order %.4f", name, y.what, order)
 			// The next term of the series bends the line by less than 1%: Δ/t ≤ 0.01.
 			if math.Abs(order-2) > 0.02 {
@@ -193,8 +193,8 @@ func TestTheoremOne(t *testing.T) {
 			}
 		}
 		g2 := math.Pow(d.G(u, u), 2)
-		if want := (g2/(2*u*u) + g2*g2/(8*u*u*u)) * Δ * Δ; !closeTo(last, want, 1e-3) {
-			t.Errorf("%v: FlowSDE - FlowCPWS in X1 is %v at Δ = %v, want %v", name, last, Δ, want)
+		if want := (g2/(2*u*u) + g2*g2/(8*u*u*u)) * delta * delta; !closeTo(last, want, 1e-3) {
+			t.Errorf("%v: FlowSDE - FlowCPWS in X1 is %v at Δ = %v, want %v", name, last, delta, want)
 		}
 	}
 }

@@ -1,51 +1,61 @@
 package sampler
 
 import (
+	"fmt"
 	"math"
+	"strings"
 
 	"cps/schedule"
 )
 
 // A Rule is a sampler: the coefficients of the step from one point to a cleaner
 // one. Rules are comparable values without state, safe for concurrent use; equal
-// points give equal coefficients. An error of a Rule names the rule and the
-// parameter; [New] adds the step, and the type of a rule that is not of this package.
+// points give equal coefficients. An error of a Rule names the parameter; [New] adds the
+// step and the name of the rule.
 //
 // The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise on the
-// paths they serve, but for what their own documentation excepts. A step between
+// paths they serve, but for what their own documentation excepts. They return finite
+// coefficients with Eps ≥ 0 or an error that names the rule. A step between
 // equal points is the identity, except for [FlowCPS] and [Renoise], which inject their
 // noise however short the step.
+//
+// A rule that is a [Describer] states its [Facts] too.
 type Rule interface {
 	Coeffs(from, to schedule.Point) (Coeffs, error)
 }
 
-// checkUnit returns an error unless 0 ≤ eta ≤ 1.
-func checkUnit(rule string, eta float64) error {
-	if eta >= 0 && eta <= 1 {
-		return nil
+// coeffs returns the coefficients of a rule, checked: the caller's own rules may
+// return anything.
+func coeffs(r Rule, from, to schedule.Point) (Coeffs, error) {
+	switch {
+	case r == nil:
+		return Coeffs{}, fail(ErrConfig, "the rule is nil")
+	case isNil(r):
+		return Coeffs{}, fail(ErrConfig, "the rule is a nil %s", typeName(r))
 	}
-	return fail(ErrEta, "%s: eta %v is not in [0, 1]", rule, eta)
+	f := FactsOf(r)
+	if err := f.onPath(from, to); err != nil {
+		return Coeffs{}, err
+	}
+	c, err := r.Coeffs(from, to)
+	if err != nil {
+		return Coeffs{}, named(f.Name, err)
+	}
+	if c, err = f.step(c); err == nil {
+		err = f.keeps(c, to)
+	}
+	if err != nil {
+		return Coeffs{}, err
+	}
+	return c, nil
 }
 
-// checkPositive returns an error unless eta is finite and not negative.
-func checkPositive(rule string, eta float64) error {
-	if eta >= 0 && eta <= math.MaxFloat64 {
-		return nil
+// named returns err, which begins with a name, unless it does so already.
+func named(name string, err error) error {
+	if strings.HasPrefix(err.Error(), name+": ") {
+		return err
 	}
-	return fail(ErrEta, "%s: eta %v is not a finite number ≥ 0", rule, eta)
-}
-
-// checkFlow returns an error unless the step is one down the rectified-flow path.
-func checkFlow(rule string, from, to schedule.Point) error {
-	for _, p := range [2]schedule.Point{from, to} {
-		if !p.OnFlow() {
-			return fail(ErrPath, "%s: signal %v and noise %v do not add up to 1, so this is not the rectified-flow path", rule, p.Signal, p.Noise)
-		}
-	}
-	if to.Noise > from.Noise {
-		return noisier(rule, from, to)
-	}
-	return nil
+	return fmt.Errorf("%s: %w", name, err)
 }
 
 // ode returns the coefficients of the deterministic step to a point (Eq. 9).
@@ -56,19 +66,19 @@ func same(from, to schedule.Point) bool {
 	return from.Signal == to.Signal && from.Noise == to.Noise
 }
 
-// mix returns the member ρ of the coefficients-preserving family at to,
+// preserving returns the member ρ of the coefficients-preserving family at to,
 //
 //	X0 = α'   X1 = ρ·σ'   Eps = root·σ'
 //
 // with root = √(1-ρ²), which the caller knows better than ρ tells.
-func mix(to schedule.Point, rho, root float64) Coeffs {
+func preserving(to schedule.Point, rho, root float64) Coeffs {
 	return Coeffs{to.Signal, rho * to.Noise, root * to.Noise}
 }
 
-// shrink returns e^{-h} = ασ'/(σα'), the factor by which the noise-to-signal ratio
+// ratio returns e^{-h} = ασ'/(σα'), the factor by which the noise-to-signal ratio
 // falls in a step, and 1 - e^{-h}, both without cancellation on the flow path. It
-// returns an error if the ratio does not fall.
-func shrink(rule string, from, to schedule.Point) (e, rest float64, err error) {
+// returns an error of the rule if the ratio does not fall.
+func (f Facts) ratio(from, to schedule.Point) (e, rest float64, err error) {
 	if from.OnFlow() && to.OnFlow() {
 		t, s := from.Noise, to.Noise
 		d := t * (1 - s)
@@ -80,13 +90,7 @@ func shrink(rule string, from, to schedule.Point) (e, rest float64, err error) {
 		e, rest = p/d, (math.FMA(from.Noise, to.Signal, -p)-math.FMA(from.Signal, to.Noise, -p))/d
 	}
 	if !(rest >= 0) { // NaN too
-		return 0, 0, noisier(rule, from, to)
+		return 0, 0, f.noisier(from, to)
 	}
 	return e, min(rest, 1), nil // above 1 only by rounding
-}
-
-// noisier is the error of a step to a larger ratio of noise to signal.
-func noisier(rule string, from, to schedule.Point) error {
-	return fail(ErrPath, "%s: the ratio of noise to signal does not fall from %v/%v to %v/%v",
-		rule, from.Noise, from.Signal, to.Noise, to.Signal)
 }

@@ -12,7 +12,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-func preserving(f family) bool { return f.preserving }
+func preserving(f family) bool { return f.Preserving }
 
 // preserves is Definition 1 to the last bits: the signal exactly, the noise within
 // 4 units in the last place. A rule multiplies σ' by ρ and √(1-ρ²), which carry up
@@ -45,21 +45,21 @@ func FuzzPreservation(f *testing.F) { f.Fuzz(anyFamily(preserving, preserves)) }
 // closed forms of their documentation, and whether the step is one of them.
 func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 	t, s := from.Noise, to.Noise
-	Δ := t - s
+	delta := t - s
 	sq := func(x float64) float64 { return x * x }
-	euler := func(d sampler.Diffusion) float64 { return sq(d.G(t, s)) * Δ } // g²Δ
+	euler := func(d sampler.Diffusion) float64 { return sq(d.G(t, s)) * delta } // g²Δ
 	switch r := r.(type) {
 	case sampler.FlowSDE: // Eq. 11
 		e := euler(r.Diffusion)
-		return s*s + e*(Δ/t) + sq(e/(2*t))
+		return s*s + e*(delta/t) + sq(e/(2*t))
 	case sampler.NoisyODE:
 		return s*s + euler(r.Diffusion)
 	case sampler.ModifiedSDE:
 		switch d := r.Diffusion.(type) {
-		case sampler.Level:
-			return s*s + sq(float64(d*d)*Δ*s/2)
-		case sampler.RootLevel:
-			return s*s + sq(float64(d*d)*Δ/2)
+		case sampler.Proportional:
+			return s*s + sq(float64(d*d)*delta*s/2)
+		case sampler.SquareRoot:
+			return s*s + sq(float64(d*d)*delta/2)
 		}
 		e := euler(r.Diffusion)
 		if e == 0 {
@@ -67,14 +67,14 @@ func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 		}
 		return s*s + sq(e/(2*s))
 	case sampler.SAGE:
-		return s*s + eps*eps*(Δ/t) + sq(eps*eps/(2*t))
+		return s*s + eps*eps*(delta/t) + sq(eps*eps/(2*t))
 	case sampler.DPMSDE:
 		q := t * to.Signal / from.Signal // σ'·e^h
 		rest := t*to.Signal - from.Signal*s
 		return s*s + 2*sq(rest/(t*to.Signal)*q)
 	case sampler.VPSDE: // 1 - σ² = α² and 1 - σ'² = α²/(1-β) give
-		β := (to.Signal - from.Signal) * (to.Signal + from.Signal) / sq(to.Signal)
-		return s*s + sq(β)*(sq(to.Signal)+sq(1/t-t/2))
+		beta := (to.Signal - from.Signal) * (to.Signal + from.Signal) / sq(to.Signal)
+		return s*s + sq(beta)*(sq(to.Signal)+sq(1/t-t/2))
 	}
 	return math.NaN()
 }
@@ -107,7 +107,7 @@ func leavesItsExcess(t *rapid.T, f family) {
 	}
 }
 
-func notPreserving(f family) bool { return !f.preserving }
+func notPreserving(f family) bool { return !f.Preserving }
 
 func TestExcess(t *testing.T) { forFamilies(t, notPreserving, leavesItsExcess) }
 func FuzzExcess(f *testing.F) { f.Fuzz(anyFamily(notPreserving, leavesItsExcess)) }
@@ -118,11 +118,11 @@ func TestPreservesTellsThemApart(t *testing.T) {
 	for _, f := range families {
 		p := schedule.VPLevel
 		from, to := p(0.6, 0.3), p(0.5, 0.5)
-		if f.path == flowPath {
+		if f.Path == sampler.FlowPath {
 			from, to = schedule.Level(0.6), schedule.Level(0.5)
 		}
 		c := coeffs(t, f.at(0.7), from, to)
-		if got := c.Preserves(to, 1e-6); got != f.preserving {
+		if got := c.Preserves(to, 1e-6); got != f.Preserving {
 			t.Errorf("%v: %+v at level %v: Preserves is %v", f, c, to.Noise, got)
 		}
 		c.X0 += 2e-6
@@ -154,26 +154,26 @@ func FuzzZeroEtaIsODE(f *testing.F) { f.Fuzz(anyFamily(hasEta, zeroIsODE)) }
 func standsStill(t *rapid.T, f family) {
 	from, to := f.points(t)
 	p := rapid.SampledFrom([]schedule.Point{from, to}).Draw(t, "point")
-	η := f.eta(t)
-	c, err := f.at(η).Coeffs(p, p)
+	eta := f.eta(t)
+	c, err := f.at(eta).Coeffs(p, p)
 	if err != nil {
 		t.Fatal(err)
 	}
 	identity := sampler.Coeffs{X0: p.Signal, X1: p.Noise}
-	if f.jumps {
-		if f.param == unitEta && η < 1e-9 { // sin(ηπ/2) shows in Eps alone, and may underflow
+	if f.jumps() {
+		if f.param == unitEta && eta < 1e-9 { // sin(ηπ/2) shows in Eps alone, and may underflow
 			t.Skip("η is as good as 0")
 		}
 		if p.Noise > 0 && (c == identity || c.Eps == 0) {
-			t.Fatalf("%v, η = %v at %+v: %+v injects nothing", f.name, η, p, c)
+			t.Fatalf("%v, η = %v at %+v: %+v injects nothing", f.name, eta, p, c)
 		}
 		return
 	}
 	if c != identity {
-		t.Fatalf("%v, η = %v at %+v: %+v is not the identity", f.name, η, p, c)
+		t.Fatalf("%v, η = %v at %+v: %+v is not the identity", f.name, eta, p, c)
 	}
 	if a := c.Affine(sampler.PredictVelocity, p); a != (sampler.Affine{X: 1}) {
-		t.Fatalf("%v, η = %v at %+v: %+v is not the identity", f.name, η, p, a)
+		t.Fatalf("%v, η = %v at %+v: %+v is not the identity", f.name, eta, p, a)
 	}
 }
 
@@ -195,11 +195,11 @@ func TestRulesAreValues(t *testing.T) {
 // rules at ordinary levels, where they cancel little: to 1e-11, for the worst, ρ of
 // a difference of logarithms, loses three digits.
 func TestFormulas(t *testing.T) {
-	const η = 0.7
+	const eta = 0.7
 	sq := func(x float64) float64 { return x * x }
-	ratio := func(t, s float64) float64 { return η * math.Sqrt(t/(1-t)) }
-	mix := func(s, ρ float64) sampler.Coeffs {
-		return sampler.Coeffs{X0: 1 - s, X1: s * ρ, Eps: s * math.Sqrt(1-ρ*ρ)}
+	ratio := func(t, s float64) float64 { return eta * math.Sqrt(t/(1-t)) }
+	mix := func(s, rho float64) sampler.Coeffs {
+		return sampler.Coeffs{X0: 1 - s, X1: s * rho, Eps: s * math.Sqrt(1-rho*rho)}
 	}
 	type pair struct {
 		rule sampler.Rule
@@ -208,50 +208,50 @@ func TestFormulas(t *testing.T) {
 	h := func(t, s float64) float64 { return math.Log((1-s)/s) - math.Log((1-t)/t) }
 	for _, p := range []pair{
 		{sampler.FlowODE{}, func(t, s float64) sampler.Coeffs { return sampler.Coeffs{X0: 1 - s, X1: s} }},
-		{sampler.FlowSDE{Diffusion: sampler.Ratio(η)}, func(t, s float64) sampler.Coeffs {
-			g, Δ := ratio(t, s), t-s
-			return sampler.Coeffs{X0: 1 - s, X1: s - g*g*Δ/(2*t), Eps: g * math.Sqrt(Δ)}
+		{sampler.FlowSDE{Diffusion: sampler.Ratio(eta)}, func(t, s float64) sampler.Coeffs {
+			g, delta := ratio(t, s), t-s
+			return sampler.Coeffs{X0: 1 - s, X1: s - g*g*delta/(2*t), Eps: g * math.Sqrt(delta)}
 		}},
-		{sampler.NoisyODE{Diffusion: sampler.Constant(η)}, func(t, s float64) sampler.Coeffs {
-			return sampler.Coeffs{X0: 1 - s, X1: s, Eps: η * math.Sqrt(t-s)}
+		{sampler.NoisyODE{Diffusion: sampler.Constant(eta)}, func(t, s float64) sampler.Coeffs {
+			return sampler.Coeffs{X0: 1 - s, X1: s, Eps: eta * math.Sqrt(t-s)}
 		}},
-		{sampler.FlowCPS{Eta: η}, func(t, s float64) sampler.Coeffs { return mix(s, math.Cos(η*math.Pi/2)) }},
+		{sampler.FlowCPS{Eta: eta}, func(t, s float64) sampler.Coeffs { return mix(s, math.Cos(eta*math.Pi/2)) }},
 		{sampler.FlowCPWS{Diffusion: sampler.Constant(0.2)}, func(t, s float64) sampler.Coeffs {
 			return sampler.Coeffs{X0: 1 - s, X1: math.Sqrt(max(0, s*s-0.04*(t-s))), Eps: min(s, 0.2*math.Sqrt(t-s))}
 		}},
-		{sampler.Exact{Diffusion: sampler.Ratio(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*h(t, s)/2)) }},
-		{sampler.Exact{Diffusion: sampler.Constant(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*(1/s-1/t)/2)) }},
-		{sampler.Exact{Diffusion: sampler.Level(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-η*η*(t-s)/2)) }},
-		{sampler.Exact{Diffusion: sampler.RootLevel(η)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Pow(s/t, η*η/2)) }},
-		{sampler.DDIM{Eta: η}, func(t, s float64) sampler.Coeffs {
-			eps := η * s * math.Sqrt(1-math.Exp(-2*h(t, s)))
+		{sampler.Exact{Diffusion: sampler.Ratio(eta)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-eta*eta*h(t, s)/2)) }},
+		{sampler.Exact{Diffusion: sampler.Constant(eta)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-eta*eta*(1/s-1/t)/2)) }},
+		{sampler.Exact{Diffusion: sampler.Proportional(eta)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-eta*eta*(t-s)/2)) }},
+		{sampler.Exact{Diffusion: sampler.SquareRoot(eta)}, func(t, s float64) sampler.Coeffs { return mix(s, math.Pow(s/t, eta*eta/2)) }},
+		{sampler.DDIM{Eta: eta}, func(t, s float64) sampler.Coeffs {
+			eps := eta * s * math.Sqrt(1-math.Exp(-2*h(t, s)))
 			return sampler.Coeffs{X0: 1 - s, X1: math.Sqrt(s*s - eps*eps), Eps: eps}
 		}},
 		{sampler.DPMSDE{}, func(t, s float64) sampler.Coeffs {
 			return sampler.Coeffs{X0: 1 - s, X1: s * (2 - math.Exp(h(t, s))), Eps: s * math.Sqrt(math.Exp(2*h(t, s))-1)}
 		}},
 		{sampler.DPMSDEPlus{}, func(t, s float64) sampler.Coeffs { return mix(s, math.Exp(-h(t, s))) }},
-		{sampler.ModifiedSDE{Diffusion: sampler.RootLevel(η)}, func(t, s float64) sampler.Coeffs {
-			return sampler.Coeffs{X0: 1 - s, X1: s - η*η*s*(t-s)/(2*s), Eps: η * math.Sqrt(s) * math.Sqrt(t-s)}
+		{sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)}, func(t, s float64) sampler.Coeffs {
+			return sampler.Coeffs{X0: 1 - s, X1: s - eta*eta*s*(t-s)/(2*s), Eps: eta * math.Sqrt(s) * math.Sqrt(t-s)}
 		}},
-		{sampler.ModifiedSDE{Diffusion: sampler.Level(η)}, func(t, s float64) sampler.Coeffs {
-			return sampler.Coeffs{X0: 1 - s, X1: s - sq(η*s)*(t-s)/(2*s), Eps: η * s * math.Sqrt(t-s)}
+		{sampler.ModifiedSDE{Diffusion: sampler.Proportional(eta)}, func(t, s float64) sampler.Coeffs {
+			return sampler.Coeffs{X0: 1 - s, X1: s - sq(eta*s)*(t-s)/(2*s), Eps: eta * s * math.Sqrt(t-s)}
 		}},
-		{sampler.ModifiedSDE{Diffusion: sampler.Constant(η)}, func(t, s float64) sampler.Coeffs {
-			return sampler.Coeffs{X0: 1 - s, X1: s - η*η*(t-s)/(2*s), Eps: η * math.Sqrt(t-s)}
+		{sampler.ModifiedSDE{Diffusion: sampler.Constant(eta)}, func(t, s float64) sampler.Coeffs {
+			return sampler.Coeffs{X0: 1 - s, X1: s - eta*eta*(t-s)/(2*s), Eps: eta * math.Sqrt(t-s)}
 		}},
-		{sampler.Ancestral{Eta: η}, func(t, s float64) sampler.Coeffs {
-			down := s * (1 + (s/t-1)*η)
+		{sampler.Ancestral{Eta: eta}, func(t, s float64) sampler.Coeffs {
+			down := s * (1 + (s/t-1)*eta)
 			return mix(s, down*(1-s)/((1-down)*s))
 		}},
 		{sampler.Renoise{}, func(t, s float64) sampler.Coeffs { return mix(s, 0) }},
 		{sampler.ERSDE{}, func(t, s float64) sampler.Coeffs {
-			φ := func(x float64) float64 { return x * (math.Exp(math.Pow(x, 0.3)) + 10) }
-			Λ, Λp := t/(1-t), s/(1-s)
-			return mix(s, φ(Λp)*Λ/(φ(Λ)*Λp))
+			phi := func(x float64) float64 { return x * (math.Exp(math.Pow(x, 0.3)) + 10) }
+			before, after := t/(1-t), s/(1-s)
+			return mix(s, phi(after)*before/(phi(before)*after))
 		}},
-		{sampler.SAGE{Eta: η}, func(t, s float64) sampler.Coeffs {
-			v := η * η * (math.Log((1-s)/(1-min(t, 1-3e-3))) - (t - s))
+		{sampler.SAGE{Eta: eta}, func(t, s float64) sampler.Coeffs {
+			v := eta * eta * (math.Log((1-s)/(1-min(t, 1-3e-3))) - (t - s))
 			return sampler.Coeffs{X0: 1 - s, X1: s - v/(2*t), Eps: math.Sqrt(v)}
 		}},
 	} {
@@ -269,7 +269,7 @@ func TestFormulas(t *testing.T) {
 
 // On a variance-preserving path the rules are the ones printed in the literature.
 func TestFormulasOnVP(t *testing.T) {
-	const η = 0.6
+	const eta = 0.6
 	rng := rand.New(rand.NewPCG(3, 4))
 	for range 200 {
 		a := 0.9 * rng.Float64()
@@ -277,19 +277,19 @@ func TestFormulasOnVP(t *testing.T) {
 		from, to := schedule.VPLevel(0.5, a), schedule.VPLevel(0.25, b)
 
 		// DDIM in ᾱ (arXiv 2010.02502, Eq. 12 and 16)
-		eps := η * math.Sqrt((1-b)/(1-a)) * math.Sqrt(1-a/b)
+		eps := eta * math.Sqrt((1-b)/(1-a)) * math.Sqrt(1-a/b)
 		want := sampler.Coeffs{X0: math.Sqrt(b), X1: math.Sqrt(1 - b - eps*eps), Eps: eps}
-		got := coeffs(t, sampler.DDIM{Eta: η}, from, to)
+		got := coeffs(t, sampler.DDIM{Eta: eta}, from, to)
 		if math.Abs(got.X1-want.X1) > 1e-13 || math.Abs(got.Eps-want.Eps) > 1e-13 {
 			t.Errorf("DDIM from ᾱ %v to %v: %+v, want %+v", a, b, got, want)
 		}
 
 		// The Euler step in the latent: x + βx/2 - β·x̂1/σ + √β·ε, in x̂0 and x̂1
-		β := 1 - a/b
+		beta := 1 - a/b
 		want = sampler.Coeffs{
-			X0:  (1 + β/2) * math.Sqrt(a),
-			X1:  (1+β/2)*math.Sqrt(1-a) - β/math.Sqrt(1-a),
-			Eps: math.Sqrt(β),
+			X0:  (1 + beta/2) * math.Sqrt(a),
+			X1:  (1+beta/2)*math.Sqrt(1-a) - beta/math.Sqrt(1-a),
+			Eps: math.Sqrt(beta),
 		}
 		got = coeffs(t, sampler.VPSDE{}, from, to)
 		if math.Abs(got.X0-want.X0) > 1e-13 || math.Abs(got.X1-want.X1) > 1e-13 || math.Abs(got.Eps-want.Eps) > 1e-13 {
@@ -310,11 +310,11 @@ func TestBadEta(t *testing.T) {
 		if f.param == unitEta {
 			bad = append([]float64{math.Nextafter(1, 2), 1.7, 2, 5}, bad...)
 		}
-		for _, η := range bad {
+		for _, eta := range bad {
 			for _, to := range []float64{0.6, 0.5, 0} { // also where the step needs no η
-				_, err := f.at(η).Coeffs(schedule.Level(0.6), schedule.Level(to))
+				_, err := f.at(eta).Coeffs(schedule.Level(0.6), schedule.Level(to))
 				rule, diffusion, _ := strings.Cut(f.name, "/")
-				wantError(t, err, sampler.ErrEta, rule, diffusion, "eta", show(η))
+				wantError(t, err, sampler.ErrEta, rule, diffusion, "eta", show(eta))
 			}
 		}
 	}
@@ -324,15 +324,63 @@ func TestBadEta(t *testing.T) {
 func TestUphill(t *testing.T) {
 	for _, f := range families {
 		from, to := schedule.Level(0.3), schedule.Level(0.7)
-		if f.path == vpPath {
+		if f.Path == sampler.VPPath {
 			from, to = schedule.VPLevel(0.3, 0.9), schedule.VPLevel(0.7, 0.2)
 		}
 		c, err := f.at(0.5).Coeffs(from, to)
 		switch {
 		case err != nil:
 			wantError(t, err, sampler.ErrPath, "noise", "does not fall")
-		case !f.jumps && f.name != "FlowODE":
+		case !f.jumps() && f.name != "FlowODE":
 			t.Errorf("%s: %+v and no error", f.name, c)
 		}
+	}
+}
+
+// Rules called directly return finite coefficients with Eps ≥ 0, or an error that names
+// them: for every parameter, every pair of points, and whatever New would refuse.
+func directCallIsFinite(t *rapid.T, f family) {
+	wild := rapid.OneOf(
+		rapid.Float64(), rapid.Float64Range(0, 1),
+		rapid.Map(rapid.Float64Range(-308, 308), func(x float64) float64 { return math.Pow(10, x) }),
+		rapid.SampledFrom([]float64{0, 1, math.MaxFloat64, 5e-324, nan, inf, -inf}))
+	from, to := f.points(t)
+	if rapid.IntRange(0, 3).Draw(t, "points") == 0 {
+		from = schedule.Point{Signal: wild.Draw(t, "signal"), Noise: wild.Draw(t, "noise")}
+		to = schedule.Point{Signal: wild.Draw(t, "signal'"), Noise: wild.Draw(t, "noise'")}
+	}
+	r := f.at(wild.Draw(t, "eta"))
+	c, err := r.Coeffs(from, to)
+	switch {
+	case err == nil:
+		if !(math.Abs(c.X0) <= math.MaxFloat64 && math.Abs(c.X1) <= math.MaxFloat64 && c.Eps >= 0 && c.Eps <= math.MaxFloat64) {
+			t.Fatalf("%+v from %+v to %+v: %+v", r, from, to, c)
+		}
+	case c != sampler.Coeffs{}:
+		t.Fatalf("%+v from %+v to %+v: %+v beside %v", r, from, to, c, err)
+	case !strings.HasPrefix(err.Error(), f.Name+": "):
+		t.Fatalf("%+v from %+v to %+v: %v", r, from, to, err)
+	}
+}
+
+func TestDirectCallIsFinite(t *testing.T) { forFamilies(t, all, directCallIsFinite) }
+func FuzzDirectCallIsFinite(f *testing.F) { f.Fuzz(anyFamily(all, directCallIsFinite)) }
+
+// Parameters too large for a formula, and points too small for one.
+func TestTooLarge(t *testing.T) {
+	from, to := schedule.Level(0.6), schedule.Level(0.5)
+	for _, r := range []sampler.Rule{
+		sampler.FlowSDE{Diffusion: sampler.Ratio(1e200)},
+		sampler.ModifiedSDE{Diffusion: sampler.Constant(1e200)},
+		sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(1e200)},
+		sampler.SAGE{Eta: 1e200},
+	} {
+		_, err := r.Coeffs(from, to)
+		wantError(t, err, sampler.ErrSingular, sampler.FactsOf(r).Name+": ", "Inf", "not finite")
+	}
+	// The squares of these signals are 0.
+	c := coeffs(t, sampler.VPSDE{}, schedule.Point{Signal: 3e-200, Noise: 1}, schedule.Point{Signal: 5e-200, Noise: 1})
+	if beta := 1 - 0.36; !closeTo(c.Eps, math.Sqrt(beta), 1e-15) || !closeTo(c.X0, (1+beta/2)*3e-200, 1e-15) || !closeTo(c.X1, 1-beta/2, 1e-15) {
+		t.Errorf("%+v", c)
 	}
 }

@@ -17,13 +17,20 @@ import (
 // serves the rectified-flow path only.
 type SAGE struct{ Eta float64 }
 
+// Facts implements [Describer].
+func (SAGE) Facts() Facts { return Facts{Source: "2603.21872", Path: FlowPath}.first() }
+
 // Coeffs implements [Rule].
 func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	if err := checkPositive("SAGE", r.Eta); err != nil {
+	f := FactsOf(r)
+	if err := checkEta(r.Eta); err != nil {
+		return Coeffs{}, named(f.Name, err)
+	}
+	if err := f.down(from, to); err != nil {
 		return Coeffs{}, err
 	}
-	if err := checkFlow("SAGE", from, to); err != nil || r.Eta == 0 || same(from, to) {
-		return ode(to), err
+	if r.Eta == 0 || same(from, to) {
+		return ode(to), nil
 	}
 	t, s := from.Noise, to.Noise
 	c := min(t, 1-0.003)
@@ -32,7 +39,7 @@ func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		v = max(v, 0) // below 0 only by rounding, close to level 0
 	}
 	if v < 0 {
-		return Coeffs{}, fail(ErrSingular, "SAGE: the variance %v of the step %v → %v is negative", v, t, s)
+		return Coeffs{}, f.fail(ErrSingular, "the variance %v of the step %v → %v is negative", v, t, s)
 	}
-	return Coeffs{to.Signal, s - v/(2*t), math.Sqrt(v)}, nil
+	return f.step(Coeffs{to.Signal, s - v/(2*t), math.Sqrt(v)})
 }

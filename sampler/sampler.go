@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"fmt"
-	"reflect"
 
 	"cps/noise"
 	"cps/schedule"
@@ -165,30 +164,10 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	a32 := a.round32()
 	if !finite(a32.X, a32.V, a32.Eps) {
 		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32",
-			typeName(r), p, from.Signal, from.Noise, a)
+			FactsOf(r).Name, p, from.Signal, from.Noise, a)
 	}
 	t.Coeffs, t.Affine = c, a32
 	return t, nil
-}
-
-// coeffs returns the coefficients of a rule, checked: the caller's own rules may
-// return anything.
-func coeffs(r Rule, from, to schedule.Point) (Coeffs, error) {
-	if v := reflect.ValueOf(r); r == nil {
-		return Coeffs{}, fail(ErrConfig, "the rule is nil")
-	} else if v.Kind() == reflect.Pointer && v.IsNil() {
-		return Coeffs{}, fail(ErrConfig, "the rule is a nil %s", typeName(r))
-	}
-	c, err := r.Coeffs(from, to)
-	switch {
-	case err != nil && !own(r):
-		return Coeffs{}, fmt.Errorf("%s: %w", typeName(r), err)
-	case err != nil:
-		return Coeffs{}, err
-	case !finite(c.X0, c.X1, c.Eps) || c.Eps < 0:
-		return Coeffs{}, fail(ErrSingular, "%s: the coefficients %+v are not finite with Eps ≥ 0", typeName(r), c)
-	}
-	return c, nil
 }
 
 // Steps returns the number of transitions.

@@ -32,11 +32,11 @@ func TestShortStepOnAnyPath(t *testing.T) {
 // ERSDE's 1-ρ of a step so short that its first derivative tells it: relative error
 // of the derivative 1e-9, the length of the step.
 func TestShortStepOfERSDE(t *testing.T) {
-	const u, Δ = 0.6, 1e-10
-	from, to := schedule.Level(u), schedule.Level(u-Δ)
-	λ := u / (1 - u)
-	ψ := math.Exp(math.Pow(λ, 0.3)) + 10
-	slope := math.Exp(math.Pow(λ, 0.3)) * 0.3 * math.Pow(λ, -0.7) / (1 - u) / (1 - u) / ψ // of log ψ by u
+	const u, delta = 0.6, 1e-10
+	from, to := schedule.Level(u), schedule.Level(u-delta)
+	lambda := u / (1 - u)
+	psi := math.Exp(math.Pow(lambda, 0.3)) + 10
+	slope := math.Exp(math.Pow(lambda, 0.3)) * 0.3 * math.Pow(lambda, -0.7) / (1 - u) / (1 - u) / psi // of log ψ by u
 	step := from.Noise - to.Noise
 	if c, want := coeffs(t, sampler.ERSDE{}, from, to), u*math.Sqrt(2*slope*step); !closeTo(c.Eps, want, 1e-8) {
 		t.Errorf("Eps %v, want %v", c.Eps, want)

@@ -11,23 +11,31 @@ import (
 //	X0 = α'   X1 = √(σ'² - Eps²)   Eps = ησ'√(1 - e^{-2h})   e^{-h} = ασ'/(σα')
 //
 // On a VP path that is the usual Eps = η·(σ'/σ)·√(1 - α²/α'²). Eta lies in [0, 1];
-// 0 is [FlowODE] and 1 is DDPM, equal to [DPMSDEPlus]. It preserves coefficients.
+// 0 is [FlowODE] and 1 is DDPM, equal to [DPMSDEPlus]. It preserves coefficients. It
+// serves every path.
 //
 // Where the first point has no signal, η = 1 gives X1 = 0 and Eps = σ'; diffusers'
 // zero-SNR DDIM gives NaN there, for it takes the root of a rounded difference.
 type DDIM struct{ Eta float64 }
 
+// Facts implements [Describer].
+func (DDIM) Facts() Facts { return Facts{Source: "Eq. 7; 2010.02502", Preserving: true}.first() }
+
 // Coeffs implements [Rule].
 func (r DDIM) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	if err := checkUnit("DDIM", r.Eta); err != nil || r.Eta == 0 || same(from, to) {
-		return ode(to), err
+	f := FactsOf(r)
+	if err := f.unit(r.Eta); err != nil {
+		return Coeffs{}, err
 	}
-	η := r.Eta
-	e, rest, err := shrink("DDIM", from, to)
+	if r.Eta == 0 || same(from, to) {
+		return f.step(ode(to))
+	}
+	e, rest, err := f.ratio(from, to)
 	if err != nil {
 		return Coeffs{}, err
 	}
-	return mix(to, math.Hypot(math.Sqrt((1-η)*(1+η)), η*e), η*math.Sqrt(rest*(1+e))), nil
+	old := math.Hypot(math.Sqrt((1-r.Eta)*(1+r.Eta)), r.Eta*e)
+	return f.step(preserving(to, old, r.Eta*math.Sqrt(rest*(1+e))))
 }
 
 // VPSDE is the Euler step of the reverse variance-preserving SDE (Appendix A),
@@ -35,23 +43,29 @@ func (r DDIM) Coeffs(from, to schedule.Point) (Coeffs, error) {
 //
 //	X0 = (1+β/2)α   X1 = (1+β/2)σ - β/σ   Eps = √β
 //
-// It preserves neither signal nor noise. It serves paths with α² + σ² = 1.
+// It does not preserve coefficients, neither signal nor noise. It serves the
+// variance-preserving path only.
 type VPSDE struct{}
 
+// Facts implements [Describer].
+func (VPSDE) Facts() Facts { return Facts{Source: "Appendix A", Path: VPPath}.first() }
+
 // Coeffs implements [Rule].
-func (VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
-	for _, p := range [2]schedule.Point{from, to} {
-		if !p.OnVP() {
-			return Coeffs{}, fail(ErrPath, "VPSDE: the squares of signal %v and noise %v do not add up to 1, so this is not the variance-preserving path", p.Signal, p.Noise)
-		}
+func (r VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
+	f := FactsOf(r)
+	if err := f.onPath(from, to); err != nil {
+		return Coeffs{}, err
 	}
 	switch {
 	case same(from, to):
 		return ode(to), nil
 	case to.Signal < from.Signal:
-		return Coeffs{}, noisier("VPSDE", from, to)
+		return Coeffs{}, f.noisier(from, to)
 	}
-	α, σ := from.Signal, from.Noise
-	β := (to.Signal - α) * (to.Signal + α) / (to.Signal * to.Signal)
-	return Coeffs{(1 + β/2) * α, float64((1+β/2)*σ) - β/σ, math.Sqrt(β)}, nil
+	a, b, sigma := from.Signal, to.Signal, from.Noise
+	beta := (b - a) * (b + a) / (b * b)
+	if b < 1e-150 { // whose square loses its digits
+		beta = (b - a) / b * ((b + a) / b)
+	}
+	return f.step(Coeffs{(1 + beta/2) * a, float64((1+beta/2)*sigma) - beta/sigma, math.Sqrt(beta)})
 }

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"cps/internal/digits"
+	"cps/internal/rules"
 	"cps/sampler"
 )
 
@@ -37,7 +38,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.IntVar(&o.steps, "steps", 10, "`number` of steps, 1 to 1000")
 	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of every stochastic rule, 0 or more; FlowCPS takes 1 at most")
 	f.Float64Var(&o.shift, "shift", 1, "timestep shift `s` of the schedule, s·t/(1+(s-1)t)")
-	f.StringVar(&o.rule, "rule", "", "sample with this `rule` alone: "+strings.Join(ruleNames(), ", "))
+	f.StringVar(&o.rule, "rule", "", "sample with this `rule` alone: "+strings.Join(rules.Names(), ", "))
 	f.Uint64Var(&o.seed, "seed", 1, "`key` of the noise")
 	f.IntVar(&o.class, "class", -1, "sample this `digit` alone, 0 to 9; -1: all")
 	f.IntVar(&o.samples, "samples", 40, "`number` of samples of each class in the table, 2 to 1000")
@@ -97,39 +98,24 @@ type rule struct {
 	sampler.Rule
 }
 
-// all returns the rules of this program at one eta.
+// all returns the rules of the table and the picture at one eta.
 func all(eta float64) []rule {
-	return []rule{
-		{"FlowODE", sampler.FlowODE{}},
-		{"FlowSDE Ratio", sampler.FlowSDE{Diffusion: sampler.Ratio(eta)}},
-		{"FlowSDE Constant", sampler.FlowSDE{Diffusion: sampler.Constant(eta)}},
-		{"FlowCPS", sampler.FlowCPS{Eta: eta}},
-		{"FlowCPWS Ratio", sampler.FlowCPWS{Diffusion: sampler.Ratio(eta)}},
-		{"Exact Ratio", sampler.Exact{Diffusion: sampler.Ratio(eta)}},
+	var all []rule
+	for _, name := range []string{"flowode", "flowsde-ratio", "flowsde-constant", "flowcps", "flowcpws-ratio", "exact-ratio"} {
+		f := rules.Must(name)
+		all = append(all, rule{f.Label, f.At(eta)})
 	}
-}
-
-// name is the rule on the command line, such as flowsde-ratio.
-func (r rule) name() string { return strings.ToLower(strings.ReplaceAll(r.label, " ", "-")) }
-
-func ruleNames() []string {
-	var names []string
-	for _, r := range all(0) {
-		names = append(names, r.name())
-	}
-	return names
+	return all
 }
 
 // rules returns the rules asked for.
 func (o options) rules() ([]rule, error) {
-	rules := all(o.eta)
 	if o.rule == "" {
-		return rules, nil
+		return all(o.eta), nil
 	}
-	for _, r := range rules {
-		if r.name() == strings.ToLower(o.rule) {
-			return []rule{r}, nil
-		}
+	f, err := rules.Find(o.rule)
+	if err != nil {
+		return nil, fmt.Errorf("-%w", err)
 	}
-	return nil, fmt.Errorf("-rule %q is none of %s", o.rule, strings.Join(ruleNames(), ", "))
+	return []rule{{f.Label, f.At(o.eta)}}, nil
 }

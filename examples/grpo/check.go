@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -60,20 +61,28 @@ func notNegative(x float64) bool { return x >= 0 && x <= math.MaxFloat64 }
 func decay(x float64) bool       { return x >= 0 && x < 1 }
 
 // checkRule tries the schedule with the ODE, and then with the rule: what only the
-// latter reports is due to -eta.
+// latter reports is due to -eta, or to -rule itself.
 func (o options) checkRule() error {
 	c := sampler.Config{Scheduler: schedule.Linear(o.config.Steps).Shift(o.config.Shift), Rule: ode}
 	if _, err := sampler.New(c); err != nil {
 		return fmt.Errorf("-steps %d -shift %v: %w", o.config.Steps, o.config.Shift, err)
 	}
 	c.Rule = o.config.Rule
+	rule, eta := "-rule "+o.family.Name(), fmt.Sprintf("-eta %v", o.eta)
 	s, err := sampler.New(c)
-	if err != nil {
-		return fmt.Errorf("-eta %v: %w", o.eta, err)
+	switch {
+	case errors.Is(err, sampler.ErrEta):
+		return fmt.Errorf("%s: %w", eta, err)
+	case err != nil:
+		return fmt.Errorf("%s: %w", rule, err)
+	}
+	culprit := rule
+	if o.family.HasEta() {
+		culprit = eta
 	}
 	for i := range o.config.Steps - 1 {
 		if !s.At(i).Stochastic() {
-			return fmt.Errorf("-eta %v: the rule draws no noise at step %d, which leaves nothing to train", o.eta, i)
+			return fmt.Errorf("%s: the rule draws no noise at step %d, which leaves nothing to train", culprit, i)
 		}
 	}
 	return nil

@@ -45,7 +45,9 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 // A mistake on the command line gives one line that names it, and status 2.
 func TestWrongFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
-		{"-rule heun", `-rule "heun" is none of cps`},
+		{"-rule heun", `-rule "heun" is none of flowode, flowcps, `},
+		{"-rule flowode", "-rule flowode: the rule draws no noise at step 0"},
+		{"-rule vpsde", "-rule vpsde: sampler: step 0 (noise 1 → 0.9): VPSDE: "},
 		{"-eta 1.7", "grpo: -eta 1.7: sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]"},
 		{"-eta x", `invalid value "x" for flag -eta`},
 		{"-window 3", `-window "3" is none of all, START:END`},
@@ -102,7 +104,7 @@ func TestBadSettings(t *testing.T) {
 		{"-average NaN", "-average NaN is not in [0, 1)"},
 		{"-eta 0", "-eta 0: the rule draws no noise at step 0"},
 		{"-eta NaN", "-eta NaN: "},
-		{"-rule dance -eta -1", "-eta -1: "},
+		{"-rule flowsde-constant -eta -1", "-eta -1: "},
 		{"-window 0:0", "-window 0:0: window [0, 0): no such window"},
 		{"-window 2:20", "-window 2:20: Fixed: window [2, 20) of 9 steps"},
 		{"-window random:0", "-window random:0: Random: 0 steps"},
@@ -130,7 +132,7 @@ func TestBadSettings(t *testing.T) {
 // shows at the low ends of the ranges.
 func TestWhatRuns(t *testing.T) {
 	for _, args := range []string{
-		"", "-quick", "-steps 2", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpm++ -eta 7", "-average 0.999",
+		"", "-quick", "-steps 2", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpmsdeplus -eta 7", "-average 0.999",
 		"-clip 1e300 -stop 1e300 -history 1",
 	} {
 		o, err := parse(strings.Fields(args), io.Discard)
@@ -147,7 +149,7 @@ func TestWhatRuns(t *testing.T) {
 			t.Errorf("%q says\n%s\nbut runs\n%s", args, said, runs)
 		}
 	}
-	for args, want := range map[string]string{"-eta 0.5": "cps, η = 0.5", "-rule dpm++ -eta 0.5": "dpm++"} {
+	for args, want := range map[string]string{"-eta 0.5": "FlowCPS, η = 0.5", "-rule dpmsdeplus -eta 0.5": "DPMSDEPlus"} {
 		if o, err := parse(strings.Fields(args), io.Discard); err != nil || o.rule != want {
 			t.Errorf("%s: rule %q, %v; want %q", args, o.rule, err, want)
 		}
@@ -184,7 +186,7 @@ func TestResume(t *testing.T) {
 
 // Every flag arrives where it belongs.
 func TestFlags(t *testing.T) {
-	o, err := parse(strings.Fields(`-rule sde -eta 0.3 -steps 6 -shift 2 -window sliding:2:1:5 -form gaussian-sum -clip 0.2 -kl gaussian -beta 0.5
+	o, err := parse(strings.Fields(`-rule FlowSDE-Ratio -eta 0.3 -steps 6 -shift 2 -window sliding:2:1:5 -form gaussian-sum -clip 0.2 -kl gaussian -beta 0.5
 		-reward taste -group 5 -prompts 4 -shared -history 7 -rate 0.1 -epochs 2 -minibatch 10:1 -stop 0.01 -average 0.9 -samples 3 -seed 9 -seeds 2 -iterations 8`), io.Discard)
 	if err != nil {
 		t.Fatal(err)

@@ -14,12 +14,14 @@ import (
 	"cps/grpo"
 	"cps/internal/digits"
 	"cps/internal/finetune"
+	"cps/internal/rules"
 	"cps/logprob"
 )
 
 // options are what the command line says.
 type options struct {
 	config            finetune.Config // of the first seed
+	family            rules.Family    // of the rule
 	rule              string          // with its eta, if it has one
 	eta               float64         // of the rule
 	window            string          // as it was said
@@ -46,8 +48,8 @@ func parse(args []string, w io.Writer) (options, error) {
 	)
 	f := flag.NewFlagSet("grpo", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
-	f.StringVar(&name, "rule", "cps", "`rule` of the stochastic steps: "+strings.Join(finetune.RuleNames(), ", "))
-	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of the rule; dpm++ has none")
+	f.StringVar(&name, "rule", "flowcps", "`rule` of the stochastic steps: "+strings.Join(rules.Names(), ", "))
+	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of the rule, if it has one")
 	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps; the last is not trained")
 	f.Float64Var(&c.Shift, "shift", 1, "timestep shift `s` of the schedule")
 	f.StringVar(&o.window, "window", "all", "stochastic and trained `steps`: all, START:END (END is at most one less than -steps), sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
@@ -105,7 +107,6 @@ func parse(args []string, w io.Writer) (options, error) {
 		flag, value string
 		names       []string
 	}{
-		{"rule", name, finetune.RuleNames()},
 		{"reward", reward, finetune.RewardNames()},
 		{"form", form, formNames},
 		{"kl", kl, append([]string{velocity}, formNames...)},
@@ -123,13 +124,10 @@ func parse(args []string, w io.Writer) (options, error) {
 // build makes what the configuration has from what the command line says, and checks it.
 func (o *options) build(name, reward, batch string) (err error) {
 	c := &o.config
-	if c.Rule, err = finetune.NewRule(name, o.eta); err != nil {
-		return err
+	if o.family, err = rules.Find(name); err != nil {
+		return fmt.Errorf("-%w", err)
 	}
-	o.rule = name
-	if other, err := finetune.NewRule(name, o.eta+1); err == nil && other != c.Rule {
-		o.rule += fmt.Sprintf(", η = %v", o.eta)
-	}
+	c.Rule, o.rule = o.family.At(o.eta), o.family.Describe(o.eta)
 	if c.Reward, err = finetune.NewReward(reward); err != nil {
 		return err
 	}

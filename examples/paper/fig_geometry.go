@@ -30,7 +30,7 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 		ink   color.RGBA
 	}{
 		{"Flow-SDE, η to 1", sde, orange},
-		{"Modified SDE, η√s, η to 1", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.RootLevel(eta)} }, brown},
+		{"Modified SDE, η√s, η to 1", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)} }, brown},
 		{"Flow-CPS, η to 1", cps, blue},
 		{"Exact, η to 1", exact, red},
 	}

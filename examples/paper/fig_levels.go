@@ -86,7 +86,7 @@ func makeOtherLevels(ctx context.Context, s *study, out *section) error {
 		{label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, points: line, ink: purple},
 		{label: "SDE-DPM-Solver-1, from 0.98", rule: sampler.DPMSDE{}, points: below, ink: pink},
 		{label: "VP-SDE, on DDPM's path", rule: sampler.VPSDE{}, points: points, ink: brown, blind: true},
-		{label: "Modified SDE 0.7, η√s", rule: sampler.ModifiedSDE{Diffusion: sampler.RootLevel(0.7)}, points: line, ink: orange, own: true},
+		{label: "Modified SDE 0.7, η√s", rule: sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(0.7)}, points: line, ink: orange, own: true},
 		{label: "Flow-CPWS 0.7", rule: cpws(0.7), points: line, ink: green, own: true},
 		{label: "Exact 0.7", rule: exact(0.7), points: line, ink: red, own: true},
 		{label: "Ancestral 0.7", rule: ancestral(0.7), points: line, ink: teal, own: true},

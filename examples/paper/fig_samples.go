@@ -93,8 +93,8 @@ func makeRising(ctx context.Context, s *study, out *section) error {
 		rule  func(eta float64) sampler.Rule
 	}{
 		{"Flow-SDE", sde},
-		{"Modified SDE, η√s", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.RootLevel(eta)} }},
-		{"Modified SDE, ηs", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.Level(eta)} }},
+		{"Modified SDE, η√s", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)} }},
+		{"Modified SDE, ηs", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.Proportional(eta)} }},
 		{"Flow-CPS", cps},
 	}
 	etas := []float64{0.3, 0.5, 0.7, 0.9}

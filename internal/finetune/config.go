@@ -120,7 +120,7 @@ func (c Config) try() error {
 	}
 	for i := range c.Steps - 1 {
 		if !s.At(i).Stochastic() {
-			return fmt.Errorf("finetune: Rule %T%+v draws no noise at step %d, which leaves nothing to train", c.Rule, c.Rule, i)
+			return fmt.Errorf("finetune: Rule %s%+v draws no noise at step %d, which leaves nothing to train", sampler.FactsOf(c.Rule).Name, c.Rule, i)
 		}
 	}
 	start, end, err := c.window(0)

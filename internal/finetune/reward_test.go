@@ -246,18 +246,3 @@ func TestRewards(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
-
-func TestRules(t *testing.T) {
-	for _, name := range RuleNames() {
-		rule, err := NewRule(name, 0.5)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := New(Config{Reward: reward(t, "holes"), Rule: rule}); err != nil {
-			t.Errorf("%s: %v", name, err)
-		}
-	}
-	if _, err := NewRule("heun", 1); err == nil || !strings.Contains(err.Error(), `rule "heun" is none of cps, sde, dance`) {
-		t.Errorf("error %v", err)
-	}
-}

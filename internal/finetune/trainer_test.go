@@ -625,7 +625,7 @@ func TestConfigErrors(t *testing.T) {
 	}{
 		{func(c *Config) { c.Reward = Reward{} }, "Reward is not set"},
 		{func(c *Config) { c.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
-		{func(c *Config) { c.Rule = sampler.FlowODE{} }, "Rule sampler.FlowODE{} draws no noise at step 0"},
+		{func(c *Config) { c.Rule = sampler.FlowODE{} }, "Rule FlowODE{} draws no noise at step 0"},
 		{func(c *Config) { c.Steps = 1 }, "Steps 1 is not in [2, 1000]"},
 		{func(c *Config) { c.Prompts = -1 }, "Prompts -1"},
 		{func(c *Config) { c.Group = 1 }, "Group 1 is not in [2, 10000]"},
