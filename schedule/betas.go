@@ -3,14 +3,15 @@ package schedule
 import "math"
 
 // LinearBetas returns n betas evenly spaced from start to end, for NewVP. DDPM
-// takes n 1000, start 10⁻⁴ and end 0.02. It returns nil for n < 1.
+// takes n 1000, start 10⁻⁴ and end 0.02. It returns nil for n below 1 or above
+// MaxSteps.
 func LinearBetas(n int, start, end float64) []float64 {
 	return betas(n, func(i int) float64 { return lerp(start, end, ramp(i, n)) })
 }
 
 // ScaledLinearBetas returns n betas whose square roots are evenly spaced from
 // √start to √end, for NewVP. Stable Diffusion takes n 1000, start 0.00085 and end
-// 0.012. It returns nil for n < 1.
+// 0.012. It returns nil for n below 1 or above MaxSteps.
 func ScaledLinearBetas(n int, start, end float64) []float64 {
 	start, end = math.Sqrt(start), math.Sqrt(end)
 	return betas(n, func(i int) float64 {
@@ -25,7 +26,7 @@ func ScaledLinearBetas(n int, start, end float64) []float64 {
 //
 // (Nichol and Dhariwal, arXiv 2102.09672, Eq. 17; squaredcos_cap_v2 in
 // diffusers). The cap only meets the last beta, whose f ends at 0. It returns
-// nil for n < 1.
+// nil for n below 1 or above MaxSteps.
 func CosineBetas(n int) []float64 {
 	const maxBeta = 0.999
 	angle := func(t int) float64 {
@@ -39,7 +40,7 @@ func CosineBetas(n int) []float64 {
 }
 
 func betas(n int, beta func(t int) float64) []float64 {
-	if n < 1 {
+	if !count(n) {
 		return nil
 	}
 	b := make([]float64, n)

@@ -46,10 +46,13 @@ func DPMSolver(n int, s float64) Flow {
 // 1 - 10⁻⁶, which keeps the logarithm of Signal finite there; no rule of this
 // module needs that. As with DPMSolver, Time is not cut to an integer.
 func UniPC(n int, s float64) Flow {
-	if n < 1 {
+	if !count(n) {
 		return nil
 	}
-	f := Even(n+1, 1, 1.0/trainSteps)[:n].Shift(s)
+	f := make(Flow, n+1)
+	for i := range n {
+		f[i] = shift(lerp(1, 1.0/trainSteps, ramp(i, n+1)), s)
+	}
 	f[0] -= 1e-6
-	return append(f, 0)
+	return f
 }

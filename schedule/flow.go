@@ -5,9 +5,18 @@ package schedule
 // constructor, and the nil Flow is one that Validate refuses.
 //
 // Methods return new levels and leave f alone. A number that makes no sense, in
-// a constructor or a method, never panics: it gives no levels (n < 1), or levels
-// that are NaN, out of range or out of order, and Validate names the first.
+// a constructor or a method, never panics: it gives no levels (n below 1 or above
+// MaxSteps), or levels that are NaN, out of range or out of order, and Validate
+// names the first.
 type Flow []float64
+
+// MaxSteps is the largest number of steps that the constructors of this package
+// lay out, 2²⁴. More levels than that are not all different in float32, in which
+// models and devices compute.
+const MaxSteps = 1 << 24
+
+// count reports whether n is a number of things to lay out.
+func count(n int) bool { return 1 <= n && n <= MaxSteps }
 
 // Steps returns len(f) - 1: -1 for an empty list, which has no level to ask for.
 func (f Flow) Steps() int { return len(f) - 1 }
@@ -19,7 +28,7 @@ func (f Flow) At(i int) Point { return Level(f[i]) }
 // most schedules: FLUX.1 schnell samples on Linear(4), and published trainers
 // on Linear(n).Shift(s).
 func Linear(n int) Flow {
-	if n < 1 {
+	if !count(n) {
 		return nil
 	}
 	f := make(Flow, n+1)

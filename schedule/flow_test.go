@@ -79,6 +79,14 @@ func TestKnownLevels(t *testing.T) {
 		"StretchTerminal, no 0": {Flow{1, 0.8, 0.6}.StretchTerminal(0.2), Flow{1, 0.6, 0.2}},
 		"StretchTerminal, nil":  {Flow(nil).StretchTerminal(0.2), Flow{}},
 		"StretchTerminal, 0":    {Flow{0}.StretchTerminal(0.2), Flow{0}},
+		"StretchTerminal, 1":    {Linear(1).StretchTerminal(0.02), Flow{1, 0}},
+		"StretchTerminal, 1 1":  {Flow{1}.StretchTerminal(0.02), Flow{1}},
+		"KLOptimal":             {KLOptimal(3, 1, 2-math.Sqrt(3)), Flow{1, 1 / math.Sqrt(3), 2 - math.Sqrt(3), 0}},
+		"KLOptimal(1)":          {KLOptimal(1, 1, 0.5), Flow{1, 0}},
+		"LinearQuadratic":       {LinearQuadratic(4, 2, 0.25), Flow{1, 0.875, 0.75, 0.5, 0}},
+		"LinearQuadratic, even": {LinearQuadratic(5, 2, 0.4), Linear(5)},
+		"LinearQuadratic, line": {LinearQuadratic(4, 4, 0.5), Flow{1, 0.875, 0.75, 0.625, 0}},
+		"Flux2":                 {Linear(2).DynamicShift(Flux2Mu(4096, 4)), Flow{1, 0.9081439225213331, 0}},
 		"ToZero":                {Flow{1, 0.5}.ToZero(), Flow{1, 0.5, 0}},
 		"ToZero twice":          {Flow{1, 0.5}.ToZero().ToZero(), Flow{1, 0.5, 0}},
 		"ToZero, nil":           {Flow(nil).ToZero(), Flow{0}},
@@ -209,6 +217,7 @@ func spacingProperty(t *rapid.T) {
 		"Karras":      Karras(n, hi, lo, rho),
 		"Exponential": Exponential(n, hi, lo),
 		"Beta":        Beta(n, hi, lo, a, b),
+		"KLOptimal":   KLOptimal(n, hi, lo),
 	} {
 		if err := Validate(f); err != nil {
 			t.Fatalf("%s: %v", name, err)
@@ -266,6 +275,65 @@ func TestBetaQuantiles(t *testing.T) {
 	for i := range n {
 		if p, want := d.CDF(f[i]), float64(n-1-i)/(n-1); math.Abs(p-want) > 1e-12 {
 			t.Errorf("P(X ≤ level %d) = %v, want %v", i, p, want)
+		}
+	}
+}
+
+// Levels at one angle apart: tan of a difference by the addition theorem.
+func TestKLOptimalAngles(t *testing.T) {
+	f := KLOptimal(50, 0.97, 0.003)
+	apart := func(i int) float64 { return (f[i] - f[i+1]) / (1 + f[i]*f[i+1]) }
+	for i := range 49 {
+		if got, want := apart(i), apart(0); math.Abs(got-want) > 8*ulp {
+			t.Errorf("tangent of the angle from level %d to the next is %v, want %v", i, got, want)
+		}
+	}
+}
+
+// The line has its slope, the parabola its second difference, and both join without a
+// bend and end at 0.
+func TestLinearQuadratic(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		n := rapid.IntRange(2, 200).Draw(t, "n")
+		k := rapid.IntRange(1, n-1).Draw(t, "linear")
+		th := rapid.Float64Range(1e-3, 1).Draw(t, "share") * float64(k) / float64(n)
+		f := LinearQuadratic(n, k, th)
+		if err := Validate(f); err != nil {
+			t.Fatal(err)
+		}
+		if f.Steps() != n || f[0] != 1 || f[n] != 0 || math.Abs(f[k]-(1-th)) > 2*ulp {
+			t.Fatalf("%d steps from %v through %v to %v, want %d from 1 through %v to 0", f.Steps(), f[0], f[k], f[n], n, 1-th)
+		}
+		bend := 2 * (1 - float64(n)*th/float64(k)) / float64((n-k)*(n-k))
+		for i := 1; i < n; i++ {
+			want := 0.0
+			switch {
+			case i == k:
+				want = -bend / 2
+			case i > k:
+				want = -bend
+			}
+			if got := f[i+1] - 2*f[i] + f[i-1]; math.Abs(got-want) > 16*ulp {
+				t.Fatalf("second difference at level %d is %v, want %v", i, got, want)
+			}
+		}
+	})
+}
+
+func TestFlux2Mu(t *testing.T) {
+	for _, tc := range []struct {
+		seqLen, n int
+		want      float64
+	}{
+		{4096, 10, 8.73809524e-5*4096 + 1.89833333},
+		{4096, 200, 0.00016927*4096 + 0.45666666},
+		{4300, 200, 0.00016927*4300 + 0.45666666},
+		{4301, 10, 0.00016927*4301 + 0.45666666}, // the other line no longer counts
+		{4301, 200, 0.00016927*4301 + 0.45666666},
+		{256, 1, 1.9879993152056084}, // recorded from diffusers
+	} {
+		if got := Flux2Mu(tc.seqLen, tc.n); math.Abs(got-tc.want) > 8*ulp {
+			t.Errorf("Flux2Mu(%d, %d) = %v, want %v", tc.seqLen, tc.n, got, tc.want)
 		}
 	}
 }

@@ -133,9 +133,9 @@ func anyFloat() *rapid.Generator[float64] {
 // and Validate must see through what comes of nonsense.
 func constructorsProperty(t *rapid.T) {
 	x := func(name string) float64 { return anyFloat().Draw(t, name) }
-	n := rapid.IntRange(-2, 40).Draw(t, "n")
+	n := rapid.OneOf(rapid.IntRange(-2, 40), rapid.IntMin(MaxSteps+1), rapid.Just(math.MaxInt)).Draw(t, "n")
 	var f Flow
-	switch rapid.IntRange(0, 7).Draw(t, "constructor") {
+	switch rapid.IntRange(0, 9).Draw(t, "constructor") {
 	case 0:
 		f = Linear(n)
 	case 1:
@@ -152,6 +152,10 @@ func constructorsProperty(t *rapid.T) {
 		f = DPMSolver(n, x("s"))
 	case 7:
 		f = UniPC(n, x("s"))
+	case 8:
+		f = KLOptimal(n, x("hi"), x("lo"))
+	case 9:
+		f = LinearQuadratic(n, rapid.Int().Draw(t, "linear"), x("threshold"))
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "method") {
 	case 1:
@@ -190,6 +194,9 @@ func TestNonsenseIsRefused(t *testing.T) {
 		"Beta lo":         func(x float64, n int) Flow { return Beta(n, 1, x, 0.6, 0.6) },
 		"Beta a":          func(x float64, n int) Flow { return Beta(n, 1, 0.1, x, 0.6) },
 		"Beta b":          func(x float64, n int) Flow { return Beta(n, 1, 0.1, 0.6, x) },
+		"KLOptimal hi":    func(x float64, n int) Flow { return KLOptimal(n, x, 0.1) },
+		"KLOptimal lo":    func(x float64, n int) Flow { return KLOptimal(n, 1, x) },
+		"LinearQuadratic": func(x float64, n int) Flow { return LinearQuadratic(n, 2, x) },
 		"DoubleShift":     func(x float64, n int) Flow { return DoubleShift(n, x) },
 		"DPMSolver":       func(x float64, n int) Flow { return DPMSolver(n, x) },
 		"UniPC":           func(x float64, n int) Flow { return UniPC(n, x) },
@@ -205,7 +212,7 @@ func TestNonsenseIsRefused(t *testing.T) {
 		if f := build(math.NaN(), 1); Validate(f) == nil {
 			t.Errorf("%s = NaN and one step gives %v", name, f)
 		}
-		for _, n := range []int{0, -1} {
+		for _, n := range []int{0, -1, math.MinInt, MaxSteps + 1, math.MaxInt} {
 			if err := Validate(build(0.5, n)); !errors.Is(err, ErrShort) {
 				t.Errorf("%s with %d steps: %v, want %v", name, n, err, ErrShort)
 			}
@@ -231,6 +238,11 @@ func TestNonsenseIsRefused(t *testing.T) {
 			if !math.IsNaN(f[0]) {
 				t.Errorf("Beta with parameter %v gives %v", x, f)
 			}
+		}
+	}
+	for _, linear := range []int{0, -1, math.MinInt, math.MaxInt} {
+		if f := LinearQuadratic(5, linear, 0.1); Validate(f) == nil && linear != math.MaxInt {
+			t.Errorf("LinearQuadratic with %d even steps gives %v", linear, f)
 		}
 	}
 	if f := Linear(5).DynamicShift(Mu(10, 256, 256, 0.5, 1.15)); Validate(f) == nil {

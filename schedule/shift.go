@@ -64,14 +64,35 @@ func FluxMu(seqLen int) float64 {
 	return Mu(seqLen, 256, 4096, 0.5, 1.15)
 }
 
+// Flux2Mu returns the mu of DynamicShift for n steps of FLUX.2 on a latent of
+// seqLen tokens. It lies on a line in n between two lines in seqLen, and beyond
+// 4300 tokens on one of them, whatever n is:
+//
+//	mu = m10 + (m200 - m10)·(n - 10)/190
+//	m10 = 8.73809524e-5·seqLen + 1.89833333
+//	m200 = 0.00016927·seqLen + 0.45666666
+//
+// The six constants are those of Black Forest Labs' code, which diffusers has as
+// compute_empirical_mu. An image of w by h pixels has (w/16)·(h/16) tokens.
+func Flux2Mu(seqLen, n int) float64 {
+	l := float64(seqLen)
+	m10 := float64(8.73809524e-5*l) + 1.89833333
+	m200 := float64(0.00016927*l) + 0.45666666
+	if seqLen > 4300 {
+		return m200
+	}
+	return m10 + (m200-m10)*((float64(n)-10)/190)
+}
+
 // StretchTerminal returns levels in which the last one above 0 is end, in (0, 1),
 // and the distances of all from 1 keep their proportions:
 //
 //	t' = 1 - (1-t)·(1-end)/(1-last)
 //
 // A final 0 stays. This is shift_terminal of diffusers, which stretches before
-// it appends the 0 (LTX-Video 0.1, Qwen-Image 0.02). Where there is nothing to
-// stretch, because the last level above 0 is 1, the result is NaN.
+// it appends the 0 (LTX-Video 0.1, Qwen-Image 0.02). Where the last level above 0
+// is 1, as in a single step, nothing can be stretched and the levels stay;
+// diffusers has NaN there.
 func (f Flow) StretchTerminal(end float64) Flow {
 	g := make(Flow, len(f))
 	n := len(f)
@@ -82,6 +103,10 @@ func (f Flow) StretchTerminal(end float64) Flow {
 		return g
 	}
 	last := f[n-1]
+	if last == 1 && 0 < end && end < 1 {
+		copy(g, f)
+		return g
+	}
 	for i, t := range f[:n] {
 		w := (1 - t) / (1 - last)
 		g[i] = (1 - w) + float64(w*end) // exact at w = 0 and w = 1

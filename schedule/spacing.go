@@ -50,6 +50,52 @@ func Beta(n int, hi, lo, a, b float64) Flow {
 	return spaced(n, func(r float64) float64 { return lerp(lo, hi, betaQuantile(1-r, a, b)) })
 }
 
+// KLOptimal returns n levels from hi down to lo, evenly spaced in the angle whose
+// tangent they are, and a final 0:
+//
+//	t = tan(r·atan(lo) + (1-r)·atan(hi)),    r = 0 … 1
+//
+// for 0 < lo < hi ≤ 1 (Sabour et al., arXiv 2404.14507). The paper spaces noise
+// levels of a variance-exploding path; ComfyUI's kl_optimal puts flow levels into
+// the same formula, and so does this.
+func KLOptimal(n int, hi, lo float64) Flow {
+	a, b := math.Atan(hi), math.Atan(lo)
+	return spaced(n, func(r float64) float64 {
+		if r == 0 {
+			return hi + float64(0*b) // hi, which tan(atan(hi)) misses by a rounding, or NaN
+		}
+		return math.Tan(lerp(a, b, r))
+	})
+}
+
+// LinearQuadratic returns the levels of n steps of which the first linear go down
+// evenly, by threshold together, and the others ever faster, on the parabola that
+// joins on without a bend and ends at 0:
+//
+//	t = 1 - threshold·i/linear - max(0, i-linear)²·(linear - threshold·n)/(linear·(n-linear)²)
+//
+// for i = 0 … n, with 1 ≤ linear < n and 0 < threshold ≤ linear/n (Polyak et al.,
+// arXiv 2410.13720); from linear n on there is the line alone. Mochi samples on LinearQuadratic(64, 32, 0.025), and LTX-Video
+// takes the same threshold.
+func LinearQuadratic(n, linear int, threshold float64) Flow {
+	if !count(n) {
+		return nil
+	}
+	k, m := float64(linear), float64(n)-float64(linear)
+	if linear < 1 {
+		k = math.NaN()
+	}
+	f := make(Flow, n+1)
+	for i := range n {
+		y := threshold * float64(i) / k
+		if q := float64(i) - k; q > 0 {
+			y += q * q / (m * m) * ((k - float64(threshold*float64(n))) / k)
+		}
+		f[i] = 1 - y
+	}
+	return f
+}
+
 func betaQuantile(p, a, b float64) float64 {
 	if !(a > 0 && b > 0) || math.IsInf(a, 1) || math.IsInf(b, 1) {
 		return math.NaN()
@@ -60,7 +106,7 @@ func betaQuantile(p, a, b float64) float64 {
 // spaced returns level(r) for n values of r from 0 to 1, and a final 0. One
 // value alone is r = 0, as in numpy's linspace.
 func spaced(n int, level func(r float64) float64) Flow {
-	if n < 1 {
+	if !count(n) {
 		return nil
 	}
 	f := make(Flow, n+1)

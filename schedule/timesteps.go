@@ -45,8 +45,8 @@ func (v *VP) Points(timesteps []int, final Point) (Points, error) {
 //	(n-1)·⌊T/n⌋ + offset, …, ⌊T/n⌋ + offset, offset
 //
 // DDIM and DDPM of diffusers do so by default; Stable Diffusion has offset 1. It
-// never visits the last timesteps, so it wastes a ZeroSNR. It returns nil for
-// n < 1, and repeats timesteps for n > T, which Points refuses.
+// never visits the last timesteps, so it wastes a ZeroSNR. It returns nil for n
+// below 1 or above MaxSteps, and repeats timesteps for n > T, which Points refuses.
 func (v *VP) Leading(n, offset int) []int {
 	return timesteps(n, func(i int) int { return (n-1-i)*(v.Len()/n) + offset })
 }
@@ -58,8 +58,8 @@ func (v *VP) Leading(n, offset int) []int {
 // halves to even (Lin et al., arXiv 2305.08891, Table 2). The arithmetic is that
 // of numpy's arange, on which the rounding of halves depends, and so are the
 // timesteps of diffusers; but arange yields one more, -1, for some n such as 61.
-// It returns nil for n < 1, and repeats timesteps for n > T, which Points
-// refuses.
+// It returns nil for n below 1 or above MaxSteps, and repeats timesteps for n > T,
+// which Points refuses.
 func (v *VP) Trailing(n int) []int {
 	last := float64(v.Len())
 	step := (last - last/float64(n)) - last
@@ -73,8 +73,8 @@ func (v *VP) Trailing(n int) []int {
 //
 //	round((n-1-i)·((T-1)/(n-1))),    i = 0 … n-1
 //
-// A single one is T-1, where numpy, and so diffusers, has 0. It returns nil for
-// n < 1, and repeats timesteps for n > T, which Points refuses.
+// A single one is T-1, where numpy, and so diffusers, has 0. It returns nil for n
+// below 1 or above MaxSteps, and repeats timesteps for n > T, which Points refuses.
 func (v *VP) Linspace(n int) []int {
 	last := v.Len() - 1
 	step := float64(last) / float64(n-1)
@@ -87,7 +87,7 @@ func (v *VP) Linspace(n int) []int {
 }
 
 func timesteps(n int, timestep func(i int) int) []int {
-	if n < 1 {
+	if !count(n) {
 		return nil
 	}
 	t := make([]int, n)

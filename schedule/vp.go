@@ -85,18 +85,31 @@ func (v *VP) ZeroSNR() (*VP, error) {
 		return nil, fmt.Errorf("schedule: no betas: %w", ErrShort)
 	}
 	first, last := v.Point(0), v.Point(n-1)
-	span := first.Signal - last.Signal
+	span := v.fall(0, n-1)
 	if !(span > 0) {
 		return nil, fmt.Errorf("schedule: timestep 0 (%v) is not below timestep %d (%v): %w",
 			first.Noise, n-1, last.Noise, ErrOrder)
 	}
 	w := newVP(n)
-	for t := range n {
-		a := v.Point(t).Signal
-		scaled := (a - last.Signal) / span * first.Signal
-		// 1 - scaled = (a0(1-a) - aT(1-a0))/(a0 - aT), and 1 - a = (1-ᾱ)/(1+a).
-		less := (float64(first.Signal*v.rest[t]/(1+a)) - float64(last.Signal*v.rest[0]/(1+first.Signal))) / span
+	w.alphaBar[0], w.rest[0] = v.alphaBar[0], v.rest[0]
+	for t := 1; t < n; t++ {
+		// 1 - scaled is a sum of positive numbers: 1 - √ᾱ(0), and what is taken off √ᾱ(0).
+		scaled := first.Signal * (v.fall(t, n-1) / span)
+		less := v.rest[0]/(1+first.Signal) + float64(first.Signal*(v.fall(0, t)/span))
 		w.alphaBar[t], w.rest[t] = balance(scaled*scaled, less*(1+scaled))
 	}
 	return w, nil
+}
+
+// fall returns √ᾱ(s) - √ᾱ(t) with the digits that the difference of ᾱ or of 1-ᾱ
+// has, where that of the roots loses them.
+func (v *VP) fall(s, t int) float64 {
+	d := v.alphaBar[s] - v.alphaBar[t]
+	if v.alphaBar[s] > 0.5 {
+		d = v.rest[t] - v.rest[s]
+	}
+	if d == 0 {
+		return 0 // also between two timesteps without signal
+	}
+	return d / (math.Sqrt(v.alphaBar[s]) + math.Sqrt(v.alphaBar[t]))
 }

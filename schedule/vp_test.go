@@ -95,6 +95,9 @@ func TestBetas(t *testing.T) {
 		"linear":           {LinearBetas(5, 0.1, 0.5), []float64{0.1, 0.2, 0.3, 0.4, 0.5}},
 		"linear 1":         {LinearBetas(1, 0.1, 0.5), []float64{0.1}},
 		"linear 0":         {LinearBetas(0, 0.1, 0.5), nil},
+		"linear ∞":         {LinearBetas(math.MaxInt, 0.1, 0.5), nil},
+		"scaled linear ∞":  {ScaledLinearBetas(MaxSteps+1, 0.1, 0.5), nil},
+		"cosine ∞":         {CosineBetas(math.MaxInt), nil},
 		"scaled linear":    {ScaledLinearBetas(3, 0.01, 0.25), []float64{0.01, 0.09, 0.25}},
 		"scaled linear -1": {ScaledLinearBetas(-1, 0.01, 0.25), nil},
 		"cosine 0":         {CosineBetas(0), nil},
@@ -131,7 +134,7 @@ func TestZeroSNR(t *testing.T) {
 		if got, want := z.Point(999), (Point{Time: 0.999, Signal: 0, Noise: 1}); got != want {
 			t.Errorf("%s: last point is %v, want %v", name, got, want)
 		}
-		if d := cmp.Diff(first, z.Point(0), cmpopts.EquateApprox(8*ulp, 0)); d != "" {
+		if d := cmp.Diff(first, z.Point(0), cmpopts.EquateApprox(0, 0)); d != "" {
 			t.Errorf("%s: first point: want -, got +\n%s", name, d)
 		}
 		for i := range 1000 {
@@ -179,6 +182,43 @@ func TestZeroSNRDigits(t *testing.T) {
 	}
 }
 
+// The first timestep stays as it is and the others keep their distances from it, also
+// where √ᾱ hardly falls.
+func TestZeroSNRShallow(t *testing.T) {
+	check := func(t interface{ Fatalf(string, ...any) }, betas []float64) {
+		v, err := NewVP(betas)
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		z, err := v.ZeroSNR()
+		if err != nil {
+			if v.rest[0] < v.rest[v.Len()-1] {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if z.Point(0) != v.Point(0) {
+			t.Fatalf("betas %v: first point is %v, want %v", betas, z.Point(0), v.Point(0))
+		}
+		if got := z.Point(v.Len() - 1); got.Signal != 0 || got.Noise != 1 {
+			t.Fatalf("betas %v: last point is %v", betas, got)
+		}
+		for i := 1; i < v.Len(); i++ {
+			if !z.Point(i).OnVP() || z.rest[i] < z.rest[i-1] {
+				t.Fatalf("betas %v: %v follows %v", betas, z.Point(i), z.Point(i-1))
+			}
+		}
+	}
+	check(t, []float64{6.358e-12, 2.4e-15})
+	check(t, []float64{1e-300, 1e-300})
+	check(t, []float64{0.5, 1, 1})
+	rapid.Check(t, func(t *rapid.T) {
+		exponent := rapid.Float64Range(-18, 0)
+		betas := rapid.SliceOfN(rapid.Map(exponent, func(e float64) float64 { return math.Pow(10, e) }), 2, 50).Draw(t, "betas")
+		check(t, betas)
+	})
+}
+
 func TestTimesteps(t *testing.T) {
 	v := mustVP(t, stableDiffusion)
 	small := mustVP(t, LinearBetas(10, 0.01, 0.2))
@@ -200,6 +240,9 @@ func TestTimesteps(t *testing.T) {
 		"leading 0":    {v.Leading(0, 1), nil},
 		"trailing 0":   {v.Trailing(0), nil},
 		"linspace -1":  {v.Linspace(-1), nil},
+		"leading ∞":    {v.Leading(math.MaxInt, 1), nil},
+		"trailing ∞":   {v.Trailing(math.MaxInt), nil},
+		"linspace ∞":   {v.Linspace(math.MaxInt), nil},
 	} {
 		if !slices.Equal(tc.got, tc.want) {
 			t.Errorf("%s: %v, want %v", name, tc.got, tc.want)

@@ -3,16 +3,21 @@ package golden
 import (
 	"math"
 	"slices"
-	"strings"
-	"testing"
 
 	"cps/grpo"
 )
 
 type advantagesCase struct {
-	ID           string
+	Kind         string // "" is "advantages"
 	Method       string
-	GlobalStd    bool `json:"global_std"`
+	Config       any      // of stepwise rewards, which are recorded too
+	GlobalStd    bool     `json:"global_std"`
+	NormByStd    *bool    `json:"norm_by_std"` // absent: true
+	Epsilon      float64  // of the trainers that record it
+	ClipMax      float64  `json:"clip_max"`            // 0: off
+	Trim         float64  `json:"trim_outliers_ratio"` // of a group, at both ends
+	Sentinel     *float64 // a reward that is none
+	Normalize    *bool    // absent: true
 	Group        []int
 	Rewards      arr
 	RewardsMulti []arr `json:"rewards_multi"`
@@ -21,100 +26,122 @@ type advantagesCase struct {
 	AvgGroupSize *float64 `json:"avg_group_size"`
 	ZeroStdRatio *float64 `json:"zero_std_ratio"`
 	MeanGroupStd *float64 `json:"mean_group_std"`
+
+	// Of rewards for steps, row-major [rows, steps], and for nodes of a tree.
+	Rows, Steps   int
+	GroupSize     int `json:"group_size"`
+	Granularities int
+	StepRewards   arr `json:"step_rewards"`
+	Depth         []int
+	NodeRewards   arr `json:"node_rewards"`
+}
+
+func judgeAdvantages(t tester, path string) {
+	eachCase(t, path, advantagesCase.run)
 }
 
 // advantagesDifferences says where the module differs from upstream on purpose, as
-// package grpo documents.
+// package grpo documents: advantages that are 0.
 var advantagesDifferences = []struct {
-	why     string
+	why     reason
 	applies func(n grpo.Norm, equal bool, size int) bool
-	want    float64
 }{
-	{"a group of one under torch.std: NaN upstream", func(n grpo.Norm, _ bool, size int) bool { return n.Sample && size == 1 }, 0},
-	{"a group of equal rewards: rounding of their mean over eps upstream", func(_ grpo.Norm, equal bool, _ int) bool { return equal }, 0},
+	{aloneSample, func(n grpo.Norm, _ bool, size int) bool { return n.Sample && size == 1 }},
+	{equalRewards, func(_ grpo.Norm, equal bool, size int) bool { return equal && size > 1 }},
 }
 
-func TestAdvantages(t *testing.T) {
-	const file = "advantages.json"
-	var f struct{ Cases []advantagesCase }
-	load(t, file, &f)
-	list := newChecklist(t, file)
-	for _, c := range f.Cases {
-		list.tick(t, c.ID)
-		t.Run(c.ID, c.run)
+func (c advantagesCase) run(t tester) {
+	switch c.Kind {
+	case "", "advantages":
+		c.runAdvantages(t)
+	case "stepwise":
+		c.runStepwise(t)
+	case "branch":
+		// The advantage of a node is that of its reward among those of its depth.
+		n := normed{norm: grpo.Norm{Sample: true, Eps: c.Epsilon}, tol: 1e-12}
+		n.judge(t, c.NodeRewards, c.Depth, c.Advantages)
+	case "pairs", "neighbor_loss", "neighbor_noise":
+		t.notJudged(noStepReward)
+	default:
+		t.Fatalf("no judge knows kind %q", c.Kind)
 	}
 }
 
-func (c advantagesCase) run(t *testing.T) {
+// A normed is a Norm, and how near upstream's advantages are to it. Upstream in
+// float32 rounds a mean of rewards, which are differences away from it.
+type normed struct {
+	norm   grpo.Norm
+	tol    float64
+	single bool
+	clip   float64 // 0: off
+}
+
+// norm returns the Norm of c's method.
+func (c advantagesCase) norm(t tester) normed {
 	// Upstream computes the statistics of Flow-GRPO and of Flow-Factory's weighted
-	// sum in float64; GDPO's per reward in the rewards' float32, which rounds
-	// numbers up to 2 a few times by 6e-8. DanceGRPO is float32 throughout: its mean
-	// is off by up to an ulp of rewards at 20, 2e-6, over a std of 0.6.
-	norms := map[string]struct {
-		group, global grpo.Norm
-		tol           float64
-	}{
-		"flow_grpo_per_prompt": {grpo.FlowGRPO, grpo.FlowGRPOGlobal, 1e-12},
-		"flow_grpo_batch":      {grpo.FlowGRPOBatch, grpo.FlowGRPOBatch, 1e-12},
-		"dance_group":          {grpo.DanceGRPO, grpo.DanceGRPO, 5e-6},
-		"dance_batch":          {grpo.DanceGRPOBatch, grpo.DanceGRPOBatch, 5e-6},
-		"ff_weighted_sum":      {grpo.FlowFactory, grpo.FlowFactoryGlobal, 1e-12},
-		"ff_gdpo":              {grpo.FlowFactory, grpo.FlowFactoryGlobal, 2e-7},
+	// sum in float64, DanceGRPO's in float32 throughout.
+	either := func(group, global grpo.Norm) grpo.Norm {
+		if c.GlobalStd {
+			return global
+		}
+		return group
 	}
-	m, ok := norms[c.Method]
-	if !ok {
-		t.Fatalf("method %q is unknown", c.Method)
-	}
-	norm := m.group
+	scope := grpo.PerGroup
 	if c.GlobalStd {
-		norm = m.global
-	}
-	groups, err := grpo.ByID(c.Group)
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	got := make([]float64, len(c.Advantages))
-	rewards := []float64(c.Rewards)
-	if strings.HasPrefix(c.Method, "dance") {
-		rewards = narrow(c.Rewards)
+		scope = grpo.GlobalStd
 	}
 	switch c.Method {
+	case "flow_grpo_per_prompt":
+		return normed{norm: either(grpo.FlowGRPO, grpo.FlowGRPOGlobal), tol: 1e-12}
+	case "flow_grpo_batch":
+		return normed{norm: grpo.FlowGRPOBatch, tol: 1e-12}
+	case "dance_group":
+		return normed{norm: grpo.DanceGRPO, single: true}
+	case "dance_batch":
+		return normed{norm: grpo.DanceGRPOBatch, single: true}
+	case "ff_weighted_sum", "ff_gdpo":
+		return normed{norm: either(grpo.FlowFactory, grpo.FlowFactoryGlobal), tol: 1e-12}
+	case "verl_omni_flow_grpo", "verl_omni_nft":
+		if c.NormByStd != nil && !*c.NormByStd {
+			t.notJudged(noOtherAdvantage)
+		}
+		return normed{norm: grpo.Norm{Scope: scope, Sample: true, Eps: c.Epsilon}, tol: 1e-12}
+	case "unirl_grouped":
+		if c.Trim != 0 {
+			t.notJudged(noTrim)
+		}
+		return normed{norm: grpo.Norm{Scope: scope, Sample: true, Eps: c.Epsilon}, tol: 1e-12, clip: c.ClipMax}
+	case "unirl_global":
+		return normed{norm: grpo.Norm{Scope: grpo.PerBatch, Sample: true, Eps: c.Epsilon}, tol: 1e-12}
+	case "precise_sentinel":
+		return normed{norm: grpo.Norm{Scope: scope, Eps: c.Epsilon}, tol: 1e-12}
+	case "rloo", "flow_grpo_rwr", "flow_grpo_sft", "flow_grpo_dpo", "neighbor_quasi_norm", "gardo":
+		t.notJudged(noOtherAdvantage)
+	}
+	t.Fatalf("no judge knows method %q", c.Method)
+	return normed{}
+}
+
+func (c advantagesCase) runAdvantages(t tester) {
+	n := c.norm(t)
+	switch c.Method {
 	case "ff_weighted_sum":
-		rewards = make([]float64, len(got))
-		if _, err := grpo.WeightedSum(rewards, c.Weights, c.multi()); err != nil {
-			t.Fatal(err)
-		}
-		_, err = norm.Advantages(got, rewards, groups)
+		n.judge(t, c.weightedSum(t), c.Group, c.Advantages)
 	case "ff_gdpo":
-		_, err = norm.GDPO(got, c.Weights, c.multi(), groups)
+		c.runGDPO(t, n)
+	case "precise_sentinel":
+		c.runSentinel(t, n)
 	default:
-		_, err = norm.Advantages(got, rewards, groups)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-
-	want := slices.Clone(c.Advantages)
-	if rewards != nil {
-		for i := range want {
-			equal, size := c.competitors(norm, rewards, i)
-			for _, d := range advantagesDifferences {
-				if d.applies(norm, equal, size) {
-					want[i] = d.want
-					if got[i] != d.want {
-						t.Errorf("advantage %d is %v, want exactly %v (%s)", i, got[i], d.want, d.why)
-					}
-				}
-			}
+		rewards := []float64(c.Rewards)
+		if n.single {
+			rewards = narrow(rewards)
 		}
+		n.judge(t, rewards, c.Group, c.Advantages)
 	}
-	near(t, "advantages", got, want, m.tol)
-
 	if c.AvgGroupSize == nil {
 		return
 	}
-	s, err := grpo.MeasureSpread(c.Rewards, groups)
+	s, err := grpo.MeasureSpread(c.Rewards, groupsOf(t, c.Group))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -123,16 +150,150 @@ func (c advantagesCase) run(t *testing.T) {
 		[]float64{*c.AvgGroupSize, *c.ZeroStdRatio, *c.MeanGroupStd}, 1e-12)
 }
 
-// competitors describes the samples that sample i is compared with.
-func (c advantagesCase) competitors(n grpo.Norm, rewards []float64, i int) (equal bool, size int) {
-	lo, hi := math.Inf(1), math.Inf(-1)
-	for j, r := range rewards {
-		if n.Scope == grpo.PerBatch || c.Group[j] == c.Group[i] {
-			lo, hi = min(lo, r), max(hi, r)
-			size++
+func groupsOf(t tester, ids []int) grpo.Groups {
+	t.Helper()
+	groups, err := grpo.ByID(ids)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return groups
+}
+
+// judge compares the advantages of rewards with upstream's.
+func (n normed) judge(t tester, rewards []float64, group []int, advantages arr) {
+	t.Helper()
+	got, err := n.norm.Advantages(make([]float64, len(rewards)), rewards, groupsOf(t, group))
+	if err == nil && n.clip > 0 {
+		_, err = grpo.Clamp(got, got, n.clip)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(advantages) != len(got) {
+		t.Fatalf("%d advantages of %d rewards", len(advantages), len(got))
+	}
+	want := slices.Clone(advantages)
+	tol := n.tol
+	for i := range want {
+		rivals := n.rivals(rewards, group, i)
+		equal := slices.Min(rivals) == slices.Max(rivals)
+		for _, d := range advantagesDifferences {
+			if !d.applies(n.norm, equal, len(rivals)) {
+				continue
+			}
+			t.differs(d.why)
+			if got[i] != 0 {
+				t.Errorf("advantage %d is %v, want exactly 0 (%s)", i, got[i], d.why)
+			}
+			checkZero(t, i, d.why, advantages[i], rivals, n.norm.Eps)
+			want[i] = 0
+		}
+		if n.single && want[i] != 0 && !equal {
+			tol = max(tol, singleTol(rivals, got[i]))
 		}
 	}
-	return lo == hi, size
+	near(t, "advantages", got, want, tol)
+}
+
+// rivals returns the rewards that reward i is compared with.
+func (n normed) rivals(rewards []float64, group []int, i int) []float64 {
+	if n.norm.Scope == grpo.PerBatch {
+		return rewards
+	}
+	var r []float64
+	for j, x := range rewards {
+		if group[j] == group[i] {
+			r = append(r, x)
+		}
+	}
+	return r
+}
+
+// checkZero judges what upstream has where ours is 0: NaN of a sample that is alone,
+// or 0 from a mean that is the reward itself; of equal rewards what their mean's
+// rounding leaves, over eps.
+func checkZero(t tester, i int, why reason, upstream float64, rivals []float64, eps float64) {
+	t.Helper()
+	switch {
+	case upstream == 0 || why == aloneSample && math.IsNaN(upstream):
+	case why == equalRewards && math.Abs(upstream) <= float64(len(rivals))*ulp32*math.Abs(rivals[0])/max(eps, 1e-6*ulp32):
+	default:
+		t.Errorf("advantage %d is %v upstream: %s", i, upstream, why)
+	}
+}
+
+// singleTol bounds the error of an advantage that upstream computes in float32 from
+// the rewards r: their mean is off by half a unit in the last place of the largest, and
+// so is a reward's distance from it; the division and the root round.
+func singleTol(r []float64, advantage float64) float64 {
+	var sum, squares float64
+	for _, x := range r {
+		sum += x
+	}
+	mean := sum / float64(len(r))
+	for _, x := range r {
+		squares += (x - mean) * (x - mean)
+	}
+	std := math.Sqrt(squares / float64(len(r)-1))
+	return ulp32 * (2*largest(r)/std + 4*math.Abs(advantage))
+}
+
+// weightedSum judges the library's weighted sum of rewards by upstream's, and returns
+// upstream's. Rewards are float32 there, and so are the weights and each product; their
+// sum is float64.
+func (c advantagesCase) weightedSum(t tester) []float64 {
+	t.Helper()
+	multi, weights := c.multi(), narrow(c.Weights)
+	got, err := grpo.WeightedSum(make([]float64, len(c.Advantages)), weights, multi)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sum := make([]float64, len(got))
+	var tol float64
+	for k, r := range multi {
+		for i, x := range r {
+			sum[i] += float64(float32(weights[k]) * float32(x))
+		}
+		tol += ulp32 * math.Abs(weights[k]) * largest(r)
+	}
+	near(t, "weighted sum", got, sum, tol)
+	return sum
+}
+
+// runGDPO judges advantages of several rewards, each normalised in its groups in
+// float32, then weighed, summed and normalised over the batch in float64.
+func (c advantagesCase) runGDPO(t tester, n normed) {
+	multi := c.multi()
+	got, err := n.norm.GDPO(make([]float64, len(c.Advantages)), c.Weights, multi, groupsOf(t, c.Group))
+	if err != nil {
+		t.Fatal(err)
+	}
+	// The error of the sum, and the sum, of which the standard deviation divides.
+	sum := make([]float64, len(got))
+	var off float64
+	for k, r := range multi {
+		a, err := n.norm.Advantages(make([]float64, len(got)), r, groupsOf(t, c.Group))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var worst float64
+		for i := range a {
+			sum[i] += c.Weights[k] * a[i]
+			if rivals := n.rivals(r, c.Group, i); slices.Min(rivals) != slices.Max(rivals) {
+				worst = max(worst, singleTol(rivals, a[i]))
+			}
+		}
+		off += math.Abs(c.Weights[k]) * worst
+	}
+	var mean, squares float64
+	for _, x := range sum {
+		mean += x / float64(len(sum))
+	}
+	for _, x := range sum {
+		squares += (x - mean) * (x - mean)
+	}
+	std := math.Sqrt(squares / float64(len(sum)))
+	near(t, "advantages", got, c.Advantages, off/std)
 }
 
 // multi returns the rewards of Flow-Factory's cases, which are float32.
@@ -142,6 +303,71 @@ func (c advantagesCase) multi() [][]float64 {
 		out[k] = narrow(r)
 	}
 	return out
+}
+
+// runSentinel judges statistics over the rewards that are not the sentinel, which has
+// advantage 0. A group of sentinels alone has no statistics.
+func (c advantagesCase) runSentinel(t tester, n normed) {
+	if c.Sentinel == nil {
+		t.Fatal("no sentinel is recorded")
+	}
+	var rewards, advantages []float64
+	var group []int
+	for i, r := range c.Rewards {
+		if r == *c.Sentinel {
+			near(t, "advantage of the sentinel", c.Advantages[i:i+1], []float64{0}, 0)
+			continue
+		}
+		rewards, advantages, group = append(rewards, r), append(advantages, c.Advantages[i]), append(group, c.Group[i])
+	}
+	n.judge(t, rewards, group, advantages)
+}
+
+// runStepwise judges what upstream makes of rewards for single steps, each step's
+// normalised on its own. How such rewards are made is not in the module.
+func (c advantagesCase) runStepwise(t tester) {
+	var n normed
+	group := c.Group
+	layers := []arr{c.StepRewards} // each row-major [rows, steps]
+	switch c.Method {
+	case "tp_grpo":
+		n = normed{norm: grpo.FlowGRPO, tol: 1e-12}
+	case "egrpo":
+		if c.Normalize != nil && !*c.Normalize {
+			t.notJudged(noOtherAdvantage)
+		}
+		n = normed{norm: grpo.Norm{Sample: true, Eps: c.Epsilon}, tol: 1e-12}
+		size := c.Rows * c.Steps
+		layers = nil
+		for g := range c.Granularities {
+			layers = append(layers, c.Rewards[g*size:][:size])
+		}
+		group = make([]int, c.Rows)
+		for i := range group {
+			group[i] = i / c.GroupSize
+		}
+	default:
+		t.Fatalf("no judge knows method %q", c.Method)
+	}
+	got := make([]float64, c.Rows*c.Steps)
+	for _, layer := range layers {
+		if len(layer) != len(got) {
+			t.Fatalf("%d rewards of %d rows and %d steps", len(layer), c.Rows, c.Steps)
+		}
+		for s := range c.Steps {
+			column := make([]float64, c.Rows)
+			for i := range column {
+				column[i] = layer[i*c.Steps+s]
+			}
+			if _, err := n.norm.Advantages(column, column, groupsOf(t, group)); err != nil {
+				t.Fatal(err)
+			}
+			for i, a := range column {
+				got[i*c.Steps+s] += a
+			}
+		}
+	}
+	near(t, "advantages", got, c.Advantages, n.tol)
 }
 
 // narrow returns the float32 values that shortest decimals stand for.

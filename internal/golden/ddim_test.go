@@ -1,9 +1,9 @@
 package golden
 
 import (
+	"errors"
 	"math"
 	"slices"
-	"testing"
 
 	"cps/logprob"
 	"cps/sampler"
@@ -11,13 +11,10 @@ import (
 )
 
 // ddimStep is one step of diffusers' DDIM, and of ddpo-pytorch's copy of it where
-// that has a log p. Arrays are row-major [2, 6].
+// that has a log p. Arrays are row-major of Shape.
 type ddimStep struct {
-	ID     string
-	Config struct {
-		Clip       bool   `json:"clip_sample"` // to [-1, 1]
-		Prediction string `json:"prediction_type"`
-	}
+	Config        ddimConfig
+	Steps         int
 	Timestep      int
 	PrevTimestep  int `json:"prev_timestep"`
 	AlphaProd     arr `json:"alpha_prod"`
@@ -33,31 +30,41 @@ type ddimStep struct {
 	DDPOLogProb   arr `json:"ddpo_log_prob"`
 }
 
-// ddimNaN lists the cases that are NaN upstream: from a point without signal,
-// 1 - ᾱ' - Eps² is 0 at η = 1, but rounds to a number below 0, which has no root. The
-// library replaces all noise: X1 = 0, Eps = σ'.
-var ddimNaN = []string{
-	"ddim/v_prediction/trailing/scaled_linear/n6/i0/eta1.0",
+// ddimConfig are the settings of DDIMScheduler. Absent ones have its defaults.
+type ddimConfig struct {
+	TrainSteps   int     `json:"num_train_timesteps"`
+	BetaStart    float64 `json:"beta_start"`
+	BetaEnd      float64 `json:"beta_end"`
+	BetaSchedule string  `json:"beta_schedule"`
+	TrainedBetas arr     `json:"trained_betas"`
+	Clip         bool    `json:"clip_sample"`
+	ClipRange    float64 `json:"clip_sample_range"`
+	AlphaToOne   bool    `json:"set_alpha_to_one"`
+	Offset       int     `json:"steps_offset"`
+	Prediction   string  `json:"prediction_type"`
+	Spacing      string  `json:"timestep_spacing"`
+	ZeroSNR      bool    `json:"rescale_betas_zero_snr"`
 }
 
-func TestDDIM(t *testing.T) {
-	const file = "ddim.json"
-	var f struct{ Cases []ddimStep }
-	load(t, file, &f)
-	list := newChecklist(t, file)
-	w := newWorst(t)
-	for _, c := range f.Cases {
-		list.tick(t, c.ID)
-		t.Run(c.ID, func(t *testing.T) { c.run(t, w) })
+func (c *ddimConfig) UnmarshalJSON(b []byte) error {
+	type plain ddimConfig
+	*c = ddimConfig{
+		TrainSteps: 1000, BetaStart: 0.0001, BetaEnd: 0.02, BetaSchedule: "linear",
+		Clip: true, ClipRange: 1, AlphaToOne: true, Prediction: "epsilon", Spacing: "leading",
 	}
-	for _, id := range ddimNaN {
-		if !slices.ContainsFunc(f.Cases, func(c ddimStep) bool { return c.ID == id }) {
-			t.Errorf("excepted case %q is not in the file", id)
-		}
-	}
+	return strict(b, (*plain)(c))
 }
 
-func (c ddimStep) prediction(t *testing.T) sampler.Prediction {
+func judgeDDIM(t tester, path string) {
+	w := worst{}
+	defer w.log(t)
+	eachCase(t, path, func(c ddimStep, t tester) {
+		t.Run("schedule", c.runSchedule)
+		t.Run("step", func(t tester) { c.runStep(t, w) })
+	})
+}
+
+func (c ddimStep) prediction(t tester) sampler.Prediction {
 	switch c.Config.Prediction {
 	case "epsilon":
 		return sampler.PredictNoise
@@ -66,29 +73,55 @@ func (c ddimStep) prediction(t *testing.T) sampler.Prediction {
 	case "v_prediction":
 		return sampler.PredictV
 	}
-	t.Fatalf("no test runs prediction_type %q", c.Config.Prediction)
+	t.Fatalf("no judge knows prediction_type %q", c.Config.Prediction)
 	return 0
 }
 
-func (c ddimStep) run(t *testing.T, w worst) {
-	p := c.prediction(t)
+// transition returns the step as New makes it. Where New refuses it, because it goes
+// nowhere, it is the step that upstream takes all the same: it keeps x̂0 and x̂1.
+func (c ddimStep) transition(t tester, p sampler.Prediction) sampler.Transition {
 	// Only the last step has no timestep to go to; the Time of a point changes nothing.
 	at := func(timestep int, alpha arr) schedule.Point {
-		return schedule.VPLevel(float64(max(timestep, 0))/1000, narrow(alpha)[0])
+		return schedule.VPLevel(float64(max(timestep, 0))/float64(c.Config.TrainSteps), narrow(alpha)[0])
 	}
-	s, err := sampler.New(sampler.Config{
-		Scheduler:  schedule.Points{at(c.Timestep, c.AlphaProd), at(c.PrevTimestep, c.AlphaProdPrev)},
-		Rule:       sampler.DDIM{Eta: c.Eta},
-		Prediction: p,
-	})
+	points := schedule.Points{at(c.Timestep, c.AlphaProd), at(c.PrevTimestep, c.AlphaProdPrev)}
+	s, err := sampler.New(sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: c.Eta}, Prediction: p})
+	if c.nowhere() {
+		t.differs(goesNowhere)
+		if !errors.Is(err, schedule.ErrOrder) {
+			t.Errorf("New of a step to its own level: %v, want %v", err, schedule.ErrOrder)
+		}
+		k := sampler.Coeffs{X0: points[0].Signal, X1: points[0].Noise}
+		return sampler.Transition{From: points[0], To: points[1], Coeffs: k, Affine: k.Affine(p, points[0])}
+	}
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr := s.At(0)
+	return s.At(0)
+}
+
+// nowhere reports whether the step ends where it starts.
+func (c ddimStep) nowhere() bool { return c.PrevTimestep < 0 && c.AlphaProd[0] == c.AlphaProdPrev[0] }
+
+// rootless reports whether upstream's float32 takes a root of a number below 0 for the
+// weight of x̂1.
+func (c ddimStep) rootless() bool {
+	a, prev := float32(c.AlphaProd[0]), float32(c.AlphaProdPrev[0])
+	ratio := float32((1 - prev) / (1 - a))
+	part := 1 - float32(a/prev)
+	variance := float32(ratio * part)
+	std := float32(float32(c.Eta) * float32(math.Sqrt(float64(variance))))
+	square := float32(std * std)
+	return float32(1-prev)-square < 0
+}
+
+func (c ddimStep) runStep(t tester, w worst) {
+	p := c.prediction(t)
+	tr := c.transition(t, p)
 	x, output, noise := float32s(c.X), float32s(c.Output), float32s(c.Noise)
 	limit := math.Inf(1)
 	if c.Config.Clip {
-		limit = 1
+		limit = c.Config.ClipRange
 	}
 	apply := func(k sampler.Coeffs, noise []float32) []float64 {
 		return float64s(sampler.ApplyClipped(make([]float32, len(x)), x, output, noise, k, p, tr.From, limit))
@@ -101,27 +134,37 @@ func (c ddimStep) run(t *testing.T, w worst) {
 		// Without clipping it is the step of a device.
 		prev = float64s(sampler.Apply(make([]float32, len(x)), x, output, noise, tr.Affine))
 	}
-	if slices.Contains(ddimNaN, c.ID) {
-		c.checkNaN(t, tr, prev)
+	if c.rootless() {
+		t.differs(noRoot)
+		c.checkNoRoot(t, w, tr, prev, tol.next)
 		return
 	}
 	w.near(t, c.Config.Prediction, "prev", prev, narrow(c.Prev), tol.next)
 
-	// DDPO was run on steps with noise that go to a timestep.
-	if ran := c.Eta > 0 && c.PrevTimestep >= 0; ran != (c.DDPOPrev != nil) || ran != (c.DDPOLogProb != nil) {
-		t.Errorf("recorded with DDPO: %v, want %v", c.DDPOPrev != nil, ran)
-	} else if !ran {
-		return
+	if c.DDPOPrev != nil {
+		w.near(t, c.Config.Prediction, "ddpo prev", prev, narrow(c.DDPOPrev), tol.next)
 	}
-	w.near(t, c.Config.Prediction, "ddpo prev", prev, narrow(c.DDPOPrev), tol.next)
-	mean := tr.Coeffs
-	mean.Eps = 0
-	got := c.logProb(t, tr, apply(mean, nil))
-	w.near(t, c.Config.Prediction, "ddpo log p", got, narrow(c.DDPOLogProb), tol.logProb)
+	switch {
+	case c.DDPOLogProb == nil:
+	case c.DDPOPrev == nil:
+		t.Fatal("a log p of DDPO without the latent that it is of")
+	case tr.Coeffs.Eps == 0:
+		t.differs(noDensity)
+		// DDPO clamps the standard deviation to 1e-6, and has a number all the same.
+		b := sampler.Batch{Dim: len(x) / c.Shape[0], Rows: []sampler.Row{{Affine: tr.Affine}}}
+		if _, err := (logprob.Form{Gaussian: true}).LogProb(make([]float64, 1), b, []float64{0}); !errors.Is(err, logprob.ErrNoDensity) {
+			t.Errorf("LogProb: %v, want %v", err, logprob.ErrNoDensity)
+		}
+	default:
+		mean := tr.Coeffs
+		mean.Eps = 0
+		got := c.logProb(t, tr, apply(mean, nil))
+		w.near(t, c.Config.Prediction, "ddpo log p", got, narrow(c.DDPOLogProb), tol.logProb)
+	}
 }
 
 // logProb returns ours of DDPO's prev.
-func (c ddimStep) logProb(t *testing.T, tr sampler.Transition, mean []float64) []float64 {
+func (c ddimStep) logProb(t tester, tr sampler.Transition, mean []float64) []float64 {
 	n := len(c.X) / c.Shape[0]
 	got := make([]float64, c.Shape[0])
 	if c.Config.Clip { // not affine, so no device takes its sums of squares
@@ -138,21 +181,29 @@ func (c ddimStep) logProb(t *testing.T, tr sampler.Transition, mean []float64) [
 	return got
 }
 
-func (c ddimStep) checkNaN(t *testing.T, tr sampler.Transition, prev []float64) {
+// checkNoRoot judges a step of which upstream has no number. It replaces all noise, so
+// its weights are known, to the roundings in which upstream's root was lost.
+func (c ddimStep) checkNoRoot(t tester, w worst, tr sampler.Transition, prev []float64, tol float64) {
 	for _, a := range []arr{c.Prev, c.DDPOPrev, c.DDPOLogProb} {
-		if !slices.ContainsFunc(a, math.IsNaN) || slices.ContainsFunc(a, func(x float64) bool { return !math.IsNaN(x) }) {
+		if a != nil && !silent(a) {
 			t.Errorf("upstream has %v, want NaN alone", a)
 		}
 	}
-	want := sampler.Coeffs{X0: tr.To.Signal, X1: 0, Eps: tr.To.Noise}
-	if tr.From.Signal != 0 || tr.Coeffs != want {
-		t.Errorf("%+v, want %+v", tr.Coeffs, want)
+	// Squares within a few roundings of 1 have roots within 2⁻¹¹ of 0.
+	k, to := tr.Coeffs, tr.To
+	near(t, "weights of x̂0 and ε", []float64{k.X0, k.Eps}, []float64{to.Signal, to.Noise}, 0x1p-22)
+	near(t, "weight of x̂1", []float64{k.X1}, []float64{0}, 0x1p-11)
+	want := make([]float64, len(prev))
+	x0, x, output := narrow(c.PredX0), narrow(c.X), narrow(c.Output)
+	for i := range want {
+		// With x̂0 as upstream recorded it, if it was not clipped.
+		x1 := (x[i] - tr.From.Signal*x0[i]) / tr.From.Noise
+		if c.Config.Prediction == "epsilon" {
+			x1 = output[i]
+		}
+		want[i] = k.X0*x0[i] + k.X1*x1 + k.Eps*float64(float32(c.Noise[i]))
 	}
-	for i, x := range prev {
-		// With x̂0 as upstream recorded it.
-		y := want.X0*c.PredX0[i] + want.Eps*c.Noise[i]
-		near(t, "prev", []float64{x}, []float64{y}, 4*ulp32*max(1, math.Abs(c.Noise[i])))
-	}
+	w.near(t, c.Config.Prediction, "prev without a root", prev, want, tol)
 }
 
 type ddimTolerance struct{ sample, next, logProb float64 }

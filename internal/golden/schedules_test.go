@@ -2,8 +2,8 @@ package golden
 
 import (
 	"errors"
+	"math"
 	"slices"
-	"testing"
 
 	"cps/schedule"
 )
@@ -13,21 +13,13 @@ import (
 // way.
 const scheduleTol = 1e-7
 
+// A scheduleCase has the levels of a scheduler, by Class, or of a pipeline or another
+// program, by Name.
 type scheduleCase struct {
-	ID     string
+	presetCase
 	Class  string
-	Config struct {
-		Shift         *float64 // absent: 1
-		Dynamic       bool     `json:"use_dynamic_shifting"`
-		TimeShiftType string   `json:"time_shift_type"` // absent: exponential
-		ShiftTerminal float64  `json:"shift_terminal"`  // absent: off
-		Invert        bool     `json:"invert_sigmas"`
-		Karras        bool     `json:"use_karras_sigmas"`
-		Exponential   bool     `json:"use_exponential_sigmas"`
-		Beta          bool     `json:"use_beta_sigmas"`
-		FlowShift     float64  `json:"flow_shift"`
-	}
-	Call struct {
+	Config scheduleConfig
+	Call   struct {
 		Steps     int `json:"num_inference_steps"`
 		N         int
 		Sigmas    arr
@@ -35,31 +27,61 @@ type scheduleCase struct {
 		Mu        float64
 		SeqLen    arr `json:"image_seq_len"`
 	}
-	Sigmas, Timesteps, Mu arr
+	Sigmas, Timesteps arr
 }
 
-func (c scheduleCase) shift() float64 {
-	if c.Config.Shift == nil {
-		return 1
-	}
-	return *c.Config.Shift
+// scheduleConfig are the settings of a scheduler. Absent ones have its defaults.
+type scheduleConfig struct {
+	Shift         float64
+	Dynamic       bool    `json:"use_dynamic_shifting"`
+	TimeShiftType string  `json:"time_shift_type"`
+	ShiftTerminal float64 `json:"shift_terminal"` // 0: off
+	Invert        bool    `json:"invert_sigmas"`
+	Karras        bool    `json:"use_karras_sigmas"`
+	Exponential   bool    `json:"use_exponential_sigmas"`
+	Beta          bool    `json:"use_beta_sigmas"`
+	FlowSigmas    bool    `json:"use_flow_sigmas"`
+	FlowShift     float64 `json:"flow_shift"`
+	Prediction    string  `json:"prediction_type"`
+
+	// Of a pipeline; they go into Mu, which is recorded.
+	BaseShift float64 `json:"base_shift"`
+	MaxShift  float64 `json:"max_shift"`
+	BaseLen   int     `json:"base_image_seq_len"`
+	MaxLen    int     `json:"max_image_seq_len"`
+}
+
+func (c *scheduleConfig) UnmarshalJSON(b []byte) error {
+	type plain scheduleConfig
+	*c = scheduleConfig{Shift: 1, FlowShift: 1, TimeShiftType: "exponential"}
+	return strict(b, (*plain)(c))
+}
+
+func judgeSchedules(t tester, path string) {
+	eachCase(t, path, func(c scheduleCase, t tester) {
+		if c.Kind != "" {
+			c.runPreset(t)
+		} else {
+			c.run(t)
+		}
+	})
 }
 
 // flow returns the library's levels for the case.
-func (c scheduleCase) flow(t *testing.T) schedule.Flow {
+func (c scheduleCase) flow(t tester) schedule.Flow {
 	switch c.Class {
 	case "DPMSolverMultistepScheduler":
 		return schedule.DPMSolver(c.Call.Steps, c.Config.FlowShift)
 	case "UniPCMultistepScheduler":
 		return schedule.UniPC(c.Call.Steps, c.Config.FlowShift)
 	case "DanceGRPO sd3_time_shift(shift, linspace(1,0,n+1))":
-		return schedule.Linear(c.Call.N).Shift(c.shift())
+		return schedule.Linear(c.Call.N).Shift(c.Config.Shift)
 	case "FlowMatchHeunDiscreteScheduler":
-		return schedule.DoubleShift(c.Call.Steps, c.shift())
+		return schedule.DoubleShift(c.Call.Steps, c.Config.Shift)
 	case "FlowMatchEulerDiscreteScheduler":
 		return c.euler()
 	}
-	t.Fatalf("no test runs class %q", c.Class)
+	t.Fatalf("no judge knows class %q", c.Class)
 	return nil
 }
 
@@ -67,47 +89,67 @@ func (c scheduleCase) euler() schedule.Flow {
 	var f schedule.Flow
 	switch n := c.Call.Steps; {
 	case c.Call.Sigmas != nil:
-		f = schedule.FlowOf(c.Call.Sigmas)
+		f = schedule.FlowOf(c.Call.Sigmas).ToZero()
 	case c.Call.Timesteps != nil:
 		f = schedule.FlowOf(c.Call.Timesteps)
 		for i := range f {
 			f[i] /= 1000
 		}
+		f = f.ToZero()
+	case c.Config.Dynamic: // which leaves the low end alone
+		f = schedule.Even(n, 1, 1.0/1000)
 	default:
-		f = schedule.DoubleShift(n, c.shift())
-		hi, lo := f[0], f[n-1]
-		switch {
-		case c.Config.Karras:
-			return schedule.Karras(n, hi, lo, 7)
-		case c.Config.Exponential:
-			return schedule.Exponential(n, hi, lo)
-		case c.Config.Beta:
-			return schedule.Beta(n, hi, lo, 0.6, 0.6)
-		}
-		return f
+		return c.spaced(schedule.DoubleShift(n, c.Config.Shift))
 	}
-	switch f = f.ToZero(); {
+	switch {
 	case c.Config.Dynamic && c.Config.TimeShiftType == "linear":
 		f = f.Shift(c.Call.Mu)
 	case c.Config.Dynamic:
 		f = f.DynamicShift(c.Call.Mu)
 	default:
-		f = f.Shift(c.shift())
+		f = f.Shift(c.Config.Shift)
 	}
+	return c.spaced(f)
+}
+
+// spaced returns f after what upstream does to shifted levels.
+func (c scheduleCase) spaced(f schedule.Flow) schedule.Flow {
 	if c.Config.ShiftTerminal != 0 {
 		f = f.StretchTerminal(c.Config.ShiftTerminal)
+	}
+	n := f.Steps()
+	hi, lo := f[0], f[n-1]
+	switch {
+	case c.Config.Karras:
+		return schedule.Karras(n, hi, lo, 7)
+	case c.Config.Exponential:
+		return schedule.Exponential(n, hi, lo)
+	case c.Config.Beta:
+		return schedule.Beta(n, hi, lo, 0.6, 0.6)
 	}
 	return f
 }
 
-// refused lists the cases that the library cannot hold on purpose, and how to
-// get them from the levels that it has instead.
-var refused = map[string]struct {
-	why  string
-	from func(schedule.Flow) []float64
+// scheduleDifferences are levels that the library refuses on purpose, and how to get
+// them from the levels that it has instead.
+var scheduleDifferences = []struct {
+	why     reason
+	applies func(levels []float64) bool // looks at upstream's
+	from    func(schedule.Flow) []float64
 }{
-	"invert_n10":      {"levels that rise, from data to noise, are no schedule for sampling", inverted},
-	"heun_shift3_n10": {"a level written twice is a step of length 0; Heun's second evaluation is not a level", doubled},
+	{levelsRise, slices.IsSorted[[]float64], inverted},
+	{levelsTwice, twice, doubled},
+}
+
+// twice reports whether all levels but the first and the last stand twice.
+func twice(levels []float64) bool {
+	n := len(levels)
+	for i := 1; i+1 < n; i += 2 {
+		if i+2 >= n || levels[i] != levels[i+1] {
+			return false
+		}
+	}
+	return n > 2
 }
 
 func inverted(f schedule.Flow) []float64 {
@@ -126,55 +168,51 @@ func doubled(f schedule.Flow) []float64 {
 	return append(g, f[len(f)-1])
 }
 
-func TestSchedules(t *testing.T) {
-	var file struct{ Cases []scheduleCase }
-	load(t, "schedules.json", &file)
-	list := newChecklist(t, "schedules.json")
-	for _, c := range file.Cases {
-		list.tick(t, c.ID)
-		t.Run(c.ID, func(t *testing.T) {
-			if c.Mu != nil {
-				mu := make([]float64, len(c.Call.SeqLen))
-				for i, n := range c.Call.SeqLen {
-					mu[i] = schedule.FluxMu(int(n))
-				}
-				near(t, "mu", mu, c.Mu, 1e-15) // float64 upstream; at most three roundings apart
-				return
-			}
-			f := c.flow(t)
-			if err := schedule.Validate(f); err != nil {
-				t.Fatal(err)
-			}
-			levels := []float64(f)
-			if r, ok := refused[c.ID]; ok {
-				if err := schedule.Validate(schedule.FlowOf(c.Sigmas)); !errors.Is(err, schedule.ErrOrder) {
-					t.Errorf("Validate(upstream levels) = %v, want %v: %s", err, schedule.ErrOrder, r.why)
-				}
-				levels = r.from(f)
-			}
-			near(t, "sigmas", levels, c.Sigmas, scheduleTol)
-			if c.Timesteps != nil {
-				checkTimesteps(t, c, levels)
-			}
-		})
-	}
-	for id := range refused {
-		if !slices.ContainsFunc(file.Cases, func(c scheduleCase) bool { return c.ID == id }) {
-			t.Errorf("refused case %q is not in the file", id)
+func (c scheduleCase) run(t tester) {
+	if c.Mu != nil {
+		mu := make([]float64, len(c.Call.SeqLen))
+		for i, n := range c.Call.SeqLen {
+			mu[i] = schedule.FluxMu(int(n))
 		}
+		near(t, "mu", mu, c.Mu, 1e-15) // float64 upstream; at most three roundings apart
+		return
+	}
+	f := c.flow(t)
+	if err := schedule.Validate(f); err != nil {
+		t.Fatal(err)
+	}
+	levels := []float64(f)
+	if c.Config.ShiftTerminal != 0 && len(c.Sigmas) == 2 && math.IsNaN(c.Sigmas[0]) {
+		t.differs(oneLevel)
+		near(t, "sigmas", levels, []float64{1, 0}, 0)
+		return
+	}
+	for _, d := range scheduleDifferences {
+		if d.applies(c.Sigmas) {
+			t.differs(d.why)
+			if err := schedule.Validate(schedule.FlowOf(c.Sigmas)); !errors.Is(err, schedule.ErrOrder) {
+				t.Errorf("Validate(upstream levels) = %v, want %v", err, schedule.ErrOrder)
+			}
+			levels = d.from(f)
+		}
+	}
+	near(t, "sigmas", levels, c.Sigmas, scheduleTol)
+	if c.Timesteps != nil {
+		checkTimesteps(t, c.Class, levels, c.Timesteps)
 	}
 }
 
 // checkTimesteps compares Time with what upstream tells its model, a thousandth of
 // it, for the errors are those of the levels. The last level has no timestep: no
 // model is asked there.
-func checkTimesteps(t *testing.T, c scheduleCase, levels []float64) {
-	want := make([]float64, len(c.Timesteps))
-	for i, step := range c.Timesteps {
+func checkTimesteps(t tester, class string, levels, timesteps []float64) {
+	t.Helper()
+	want := make([]float64, len(timesteps))
+	for i, step := range timesteps {
 		want[i] = step / 1000
 	}
 	got := slices.Clone(levels[:len(levels)-1])
-	switch c.Class {
+	switch class {
 	case "DPMSolverMultistepScheduler", "UniPCMultistepScheduler":
 		// Upstream cuts these to integers: it loses less than 1, never gains.
 		for i := range min(len(got), len(want)) {

@@ -3,7 +3,6 @@ package golden
 import (
 	"errors"
 	"math"
-	"testing"
 
 	"cps/logprob"
 	"cps/sampler"
@@ -11,7 +10,7 @@ import (
 )
 
 // flowRule returns the rule that the golden files call name.
-func flowRule(t *testing.T, name string, eta float64) sampler.Rule {
+func flowRule(t tester, name string, eta float64) sampler.Rule {
 	t.Helper()
 	switch name {
 	case "flow_sde", "ff_flow_sde":
@@ -46,10 +45,9 @@ type publishedStep struct {
 	noise          arr // nil: prev was given
 	prev, mean     arr
 	scale, logProb arr
-	noDensity      bool // there are rows where ours is logprob.ErrNoDensity on purpose
 }
 
-func (s publishedStep) check(t *testing.T, w worst) {
+func (s publishedStep) check(t tester, w worst) {
 	t.Helper()
 	if ulp(t, s.precision) == ulp32 {
 		s.check32(t, w)
@@ -60,7 +58,7 @@ func (s publishedStep) check(t *testing.T, w worst) {
 
 // check64 runs a step that was published in double precision, with coefficients
 // that are not rounded.
-func (s publishedStep) check64(t *testing.T, w worst) {
+func (s publishedStep) check64(t tester, w worst) {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
 	for i, r := range s.rows {
@@ -79,13 +77,17 @@ func (s publishedStep) check64(t *testing.T, w worst) {
 		if flowForm(s.sampler).Gaussian {
 			got = density(row(s.prev), mean, a.Eps)
 		}
+		if s.noNoise(i) {
+			s.checkNoDensity(t, w, i, square)
+			continue
+		}
 		w.near(t, s.group(), "log p", []float64{got}, s.logProb[i:][:1], s.toleranceLog(t, i, square))
 	}
 }
 
 // check32 runs a step that was published in single precision as a trainer would:
 // float32 weights, the sums of squares of the CPU device, log p of package logprob.
-func (s publishedStep) check32(t *testing.T, w worst) {
+func (s publishedStep) check32(t tester, w worst) {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
 	x, v, noise, next := float32s(s.x), float32s(s.v), float32s(s.noise), float32s(s.prev)
@@ -107,37 +109,47 @@ func (s publishedStep) check32(t *testing.T, w worst) {
 	sq := make([]float64, len(s.rows))
 	sampler.CPU{}.Squares(sq, next, x, v, b)
 	form := flowForm(s.sampler)
-	exceptional := false
 	for i := range s.rows {
 		row, square := b, sq[i]/float64(n)
 		row.Rows = b.Rows[i : i+1]
 		got, err := form.LogProb(make([]float64, 1), row, sq[i:i+1])
 		switch {
-		case s.rows[i].Stochastic() && err != nil:
-			t.Fatal(err)
-		case !s.rows[i].Stochastic():
-			exceptional = true
+		case s.noNoise(i):
 			if !errors.Is(err, logprob.ErrNoDensity) {
 				t.Errorf("row %d: LogProb = %v, %v, want %v", i, got, err, logprob.ErrNoDensity)
 			}
-			got[0] = -square // what the form without denominator would be
-			if p := s.logProb[i]; form.Gaussian {
-				if !math.IsNaN(p) && p != 0 {
-					t.Errorf("row %d: upstream has log p %v; only NaN and 0 are no densities", i, p)
-				}
-				continue
-			}
+			s.checkNoDensity(t, w, i, square)
+		case err != nil:
+			t.Errorf("row %d: LogProb: %v", i, err)
+		default:
+			w.near(t, s.group(), "log p", got, narrow(s.logProb[i:i+1]), s.toleranceLog(t, i, square))
 		}
-		w.near(t, s.group(), "log p", got, narrow(s.logProb[i:i+1]), s.toleranceLog(t, i, square))
 	}
-	if exceptional != s.noDensity {
-		t.Errorf("rows without noise: %v, in the list of exceptions: %v", exceptional, s.noDensity)
+}
+
+// noNoise reports whether upstream's row i drew no noise, so that it has no density.
+func (s publishedStep) noNoise(i int) bool { return s.scale[i] == 0 }
+
+// checkNoDensity judges row i, without noise, by what upstream gives for log p: minus
+// the mean square where there is no denominator, and no number or 0 from a density.
+func (s publishedStep) checkNoDensity(t tester, w worst, i int, square float64) {
+	t.Helper()
+	t.differs(noDensity)
+	if s.rows[i].Stochastic() {
+		t.Errorf("row %d draws noise, and upstream's does not", i)
+	}
+	p := s.logProb[i : i+1]
+	switch {
+	case !flowForm(s.sampler).Gaussian:
+		w.near(t, s.group(), "log p", []float64{-square}, p, s.toleranceLog(t, i, square))
+	case !silent(p) && p[0] != 0:
+		t.Errorf("row %d: upstream has log p %v without noise; only NaN and 0 are no densities", i, p[0])
 	}
 }
 
 // checkScale compares what the noise of row i is multiplied by. Upstream rounds g up
 // to four times, and then Δ, of which the root is taken, the root, and the product.
-func (s publishedStep) checkScale(t *testing.T, w worst, eps float64, i int) {
+func (s publishedStep) checkScale(t tester, w worst, eps float64, i int) {
 	t.Helper()
 	want := s.scale[i : i+1]
 	if s.precision == "f32" {
@@ -147,7 +159,7 @@ func (s publishedStep) checkScale(t *testing.T, w worst, eps float64, i int) {
 }
 
 // checkStored compares prev, a float32, with the value that upstream stored.
-func (s publishedStep) checkStored(t *testing.T, w worst, prev, stored []float32, tol float64) {
+func (s publishedStep) checkStored(t tester, w worst, prev, stored []float32, tol float64) {
 	t.Helper()
 	if s.storage == sampler.Float32 {
 		w.near(t, s.group(), "prev", float64s(prev), float64s(stored), tol)
@@ -175,7 +187,7 @@ func (s publishedStep) checkStored(t *testing.T, w worst, prev, stored []float32
 //   - the drift of Dance-GRPO's code, which divides by t² where ours divides by t,
 //     after it has subtracted nearly equal numbers;
 //   - s²/X1 for Flow-CPS, whose code has √(s² - Eps²) where ours has a cosine.
-func (s publishedStep) tolerance(t *testing.T, i int) float64 {
+func (s publishedStep) tolerance(t tester, i int) float64 {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
 	r := s.rows[i]
@@ -196,7 +208,7 @@ func (s publishedStep) tolerance(t *testing.T, i int) float64 {
 
 // toleranceLog bounds the error of log p of row i, given its mean square: that of the
 // mean, in units of the standard deviation for a density.
-func (s publishedStep) toleranceLog(t *testing.T, i int, square float64) float64 {
+func (s publishedStep) toleranceLog(t tester, i int, square float64) float64 {
 	t.Helper()
 	u := ulp(t, s.precision)
 	if !flowForm(s.sampler).Gaussian {
@@ -210,7 +222,7 @@ func (s publishedStep) toleranceLog(t *testing.T, i int, square float64) float64
 func (s publishedStep) group() string { return s.sampler + " " + s.precision }
 
 // oneStep returns the step between two levels as New makes it.
-func oneStep(t *testing.T, r sampler.Rule, from, to float64) sampler.Transition {
+func oneStep(t tester, r sampler.Rule, from, to float64) sampler.Transition {
 	t.Helper()
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{from, to}, Rule: r})
 	if err != nil {

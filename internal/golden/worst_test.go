@@ -6,12 +6,11 @@ import (
 	"math"
 	"slices"
 	"strings"
-	"testing"
 )
 
 // ulp returns the largest relative error of one rounding in a precision of the
 // golden files, the unit in which tolerances are counted here.
-func ulp(t *testing.T, precision string) float64 {
+func ulp(t tester, precision string) float64 {
 	t.Helper()
 	switch precision {
 	case "f32":
@@ -26,8 +25,7 @@ func ulp(t *testing.T, precision string) float64 {
 const ulp32 = 0x1p-24
 
 // worst compares as near does and keeps, for every quantity of every group of
-// cases, the error that came nearest to its tolerance. They are logged when the test
-// ends: go test -v shows how much room the tolerances leave.
+// cases, the error that came nearest to its tolerance.
 type worst map[string]*extreme
 
 type extreme struct {
@@ -36,20 +34,17 @@ type extreme struct {
 	n        int    // numbers compared
 }
 
-func newWorst(t *testing.T) worst {
-	w := worst{}
-	t.Cleanup(func() {
-		var b strings.Builder
-		for _, k := range slices.Sorted(maps.Keys(w)) {
-			e := w[k]
-			fmt.Fprintf(&b, "\n%-34s %6d numbers, worst %.2e of %.2e in %s", k, e.n, e.err, e.tol, e.at)
-		}
-		t.Log("largest errors |got-want|/max(1,|want|) beside their tolerances:" + b.String())
-	})
-	return w
+// log says how much room the tolerances leave.
+func (w worst) log(t tester) {
+	var b strings.Builder
+	for _, k := range slices.Sorted(maps.Keys(w)) {
+		e := w[k]
+		fmt.Fprintf(&b, "\n%-34s %6d numbers, worst %.2e of %.2e in %s", k, e.n, e.err, e.tol, e.at)
+	}
+	t.Logf("largest errors |got-want|/max(1,|want|) beside their tolerances:%s", b.String())
 }
 
-func (w worst) near(t *testing.T, group, what string, got, want []float64, tol float64) {
+func (w worst) near(t tester, group, what string, got, want []float64, tol float64) {
 	t.Helper()
 	near(t, what, got, want, tol)
 	e := w[group+" "+what]
@@ -68,7 +63,7 @@ func (w worst) near(t *testing.T, group, what string, got, want []float64, tol f
 
 // scaled is near for numbers that are small beside 1: it compares them in units of
 // the largest that is wanted. Where that is 0 it takes no other.
-func (w worst) scaled(t *testing.T, group, what string, got, want []float64, tol float64) {
+func (w worst) scaled(t tester, group, what string, got, want []float64, tol float64) {
 	t.Helper()
 	unit := largest(want)
 	if unit == 0 {

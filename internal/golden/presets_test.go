@@ -1,0 +1,168 @@
+package golden
+
+import (
+	"math"
+	"slices"
+
+	"cps/schedule"
+)
+
+// A presetCase has the levels of a pipeline of diffusers or of a scheduler of another
+// program. A scheduleCase's Sigmas are float32; where upstream is Python, its text was
+// also run in double precision, which Sigmas64 has.
+type presetCase struct {
+	Kind, Name, Port string
+	N                arr // a number; for kind flux2_mu one a call, as Mu and SeqLen
+	Mu               arr
+	MuOllama         arr    `json:"mu_ollama"`
+	MuSDCpp          arr    `json:"mu_sdcpp"`
+	SeqLen           arr    `json:"seq_len"`
+	Model            string // flow: shifted by Shift; flux: by e^Shift
+	Shift            float64
+	Levels           int     // of upstream's table
+	Threshold        float64 `json:"threshold_noise"`
+	LinearSteps      int     `json:"linear_steps"`
+	Sigmas64         arr     `json:"sigmas_f64"`
+}
+
+// Of upstream in double precision: some roundings.
+const presetTol64 = 1e-14
+
+// Of upstream in float32: Python rounds once or twice after float64, the programs in
+// C++ and Go at every operation of a shift, whose three terms add up to at most 8.
+const presetTol32 = 1e-6
+
+func (c scheduleCase) runPreset(t tester) {
+	switch c.Kind {
+	case "flux2_mu":
+		c.runFlux2Mu(t)
+		return
+	case "time":
+		t.notJudged(noTrainingTimes)
+	case "table":
+		t.notJudged(notFlow)
+	case "schedule":
+	default:
+		t.Fatalf("no judge knows kind %q", c.Kind)
+	}
+	f, stretched := c.preset(t)
+	if err := schedule.Validate(f); err != nil {
+		t.Fatal(err)
+	}
+	if c.Sigmas == nil && c.Sigmas64 == nil {
+		t.Fatal("no levels are recorded")
+	}
+	for _, want := range []struct {
+		what   string
+		levels arr
+		tol    float64
+	}{{"sigmas", c.Sigmas, presetTol32}, {"sigmas_f64", c.Sigmas64, presetTol64}} {
+		switch {
+		case want.levels == nil:
+		case stretched && len(want.levels) == 2 && math.IsNaN(want.levels[0]):
+			t.differs(oneLevel)
+			near(t, want.what, f, []float64{1, 0}, 0)
+		case len(want.levels) == f.Steps(): // the scheduler that gets them appends the 0
+			near(t, want.what, f[:f.Steps()], want.levels, want.tol)
+		default:
+			near(t, want.what, f, want.levels, want.tol)
+		}
+	}
+	if c.Timesteps != nil { // of Wan
+		checkTimesteps(t, "UniPCMultistepScheduler", f, c.Timesteps)
+	}
+}
+
+func (c scheduleCase) runFlux2Mu(t tester) {
+	if len(c.N) != len(c.SeqLen) {
+		t.Fatalf("%d counts of steps and %d lengths", len(c.N), len(c.SeqLen))
+	}
+	mu := make([]float64, len(c.N))
+	for i, n := range c.N {
+		mu[i] = schedule.Flux2Mu(int(c.SeqLen[i]), int(n))
+	}
+	near(t, "mu", mu, c.Mu, presetTol64)
+	near(t, "mu of ollama", mu, c.MuOllama, presetTol32)
+	near(t, "mu of stable-diffusion.cpp", mu, c.MuSDCpp, presetTol32)
+}
+
+// preset returns the library's levels, and whether they are stretched.
+func (c scheduleCase) preset(t tester) (f schedule.Flow, stretched bool) {
+	if len(c.N) != 1 {
+		t.Fatalf("%d counts of steps", len(c.N))
+	}
+	n := int(c.N[0])
+	seqLen := func() int {
+		if len(c.SeqLen) != 1 {
+			t.Fatalf("%d lengths of the latent", len(c.SeqLen))
+		}
+		return int(c.SeqLen[0])
+	}
+	linear := schedule.Linear(n)
+	switch c.Name {
+	case "flux":
+		return linear.DynamicShift(schedule.FluxMu(seqLen())), false
+	case "flux2":
+		return linear.DynamicShift(schedule.Flux2Mu(seqLen(), n)), false
+	case "qwen_image":
+		mu := schedule.Mu(seqLen(), 256, 8192, 0.5, 0.9)
+		return linear.DynamicShift(mu).StretchTerminal(0.02), true
+	case "qwen_image_lightning":
+		return linear.Shift(3), false
+	case "z_image_static":
+		return linear.Shift(c.Shift), false
+	case "z_image_dynamic":
+		return linear.DynamicShift(schedule.FluxMu(seqLen())), false
+	case "ltx2":
+		mu := schedule.Mu(seqLen(), 1024, 4096, 0.95, 2.05)
+		return linear.DynamicShift(mu).StretchTerminal(0.1), true
+	case "wan_unipc":
+		return schedule.UniPC(n, c.Shift), false
+	case "linear_quadratic":
+		return schedule.LinearQuadratic(n, c.LinearSteps, c.Threshold), false
+	case "ays", "gits":
+		t.notJudged(notFlow)
+	}
+	return c.spacing(t, n), false
+}
+
+// spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp
+// have for every model. Their lowest level is that of a table of Levels, shifted;
+// ComfyUI shifts some levels again that were laid out down to it.
+func (c scheduleCase) spacing(t tester, n int) schedule.Flow {
+	s := c.Shift
+	switch c.Model {
+	case "", "flow":
+	case "flux":
+		s = math.Exp(s)
+	default:
+		t.Fatalf("no judge knows model %q", c.Model)
+	}
+	first := 1 / float64(c.Levels)
+	low := schedule.Flow{first}.Shift(s)[0]
+	from := first
+	if c.Port == "comfyui" {
+		from = low
+	}
+	switch c.Name {
+	case "normal", "discrete":
+		return schedule.Even(n, 1, from).Shift(s)
+	case "sgm_uniform":
+		return schedule.Even(n+1, 1, from)[:n].Shift(s).ToZero()
+	case "karras":
+		return schedule.Karras(n, 1, low, 7)
+	case "exponential":
+		return schedule.Exponential(n, 1, low)
+	case "kl_optimal":
+		return schedule.KLOptimal(n, 1, low)
+	case "simple":
+		if c.Levels%n == 0 {
+			return schedule.Linear(n).Shift(s) // no level is between two of the table
+		}
+	}
+	if !slices.Contains([]string{"simple", "ddim_uniform", "beta", "smoothstep", "lcm", "bong_tangent", "logit_normal"}, c.Name) {
+		t.Fatalf("no judge knows the levels %q", c.Name)
+	}
+	t.notJudged(noSpacing)
+	return nil
+}

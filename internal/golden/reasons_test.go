@@ -1,0 +1,56 @@
+package golden
+
+import (
+	"math"
+	"slices"
+)
+
+// A reason says why a case is not simply compared. A case is never excused by its
+// name: a predicate on its numbers and settings finds the reason, and what the reason
+// promises is judged in place of what it excuses.
+type reason string
+
+// Where the module differs from upstream on purpose.
+const (
+	noDensity     reason = "no noise: no density"
+	noRoot        reason = "1 - ᾱ' - Eps² rounds below 0 upstream: no root"
+	noExcess      reason = "no noise in excess: upstream takes the root of a sum that rounds below 0"
+	levelsRise    reason = "levels rise: a run from data to noise is no schedule for sampling"
+	levelsTwice   reason = "every level twice: the second is Heun's second evaluation, a step of length 0"
+	oneLevel      reason = "one level, 1, has no distance to stretch: 0/0 upstream"
+	goesNowhere   reason = "the last step goes from timestep 0 to itself"
+	otherNext     reason = "upstream steps by ⌊T/n⌋ and misses its own next timestep"
+	spacingOfOne  reason = "numpy's linspace of one timestep is its start, 0; one step from there samples nothing"
+	spacingOfMore reason = "numpy's arange yields one timestep more, -1"
+	clipEdge      reason = "the ratio is on the edge of the clip: which side it falls on is a rounding"
+	aloneSample   reason = "a group of one under a sample standard deviation: NaN upstream"
+	equalRewards  reason = "equal rewards: upstream divides the rounding of their mean by eps"
+)
+
+// What the module has nothing to compare with.
+const (
+	severalEvaluations reason = "the step takes several evaluations of the model, or takes earlier ones into account"
+	otherGenerator     reason = "another generator than Philox4x32-10, the one of cuRAND and torch on CUDA"
+	noOtherAdvantage   reason = "an advantage that is not (reward - mean)/std: no Norm computes it"
+	noStepReward       reason = "rewards of single steps, branches and pairs: only what normalises them is here"
+	noTrim             reason = "statistics without the outliers: no Norm computes them"
+	noSpacing          reason = "levels picked from a table or by a formula of one program: no constructor lays them out"
+	notFlow            reason = "noise levels of a variance-exploding path, or timesteps: no flow levels"
+	noTrainingTimes    reason = "times of training, not of sampling"
+)
+
+// otherFiles are the golden files that no judge reads, and why.
+var otherFiles = map[string]string{
+	"correction":        "correction of log-probabilities between engines: the module has none",
+	"matching":          "objectives of the forward process: the module has none",
+	"step_weights":      "weights of steps and schedules of clipping: the module has few of them, in other units",
+	"solvers_exact":     "solvers of several evaluations or with memory: the module's rules are of one",
+	"solvers_multieval": "solvers of several evaluations: the module's rules are of one",
+	"solvers_multistep": "solvers with memory: the module's rules have none",
+	"solvers_corrector": "solvers with a corrector: the module's rules have none",
+}
+
+// silent reports whether upstream's numbers are no numbers: NaN alone.
+func silent(a []float64) bool {
+	return len(a) > 0 && !slices.ContainsFunc(a, func(x float64) bool { return !math.IsNaN(x) })
+}
