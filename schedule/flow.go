@@ -10,11 +10,6 @@ package schedule
 // names the first.
 type Flow []float64
 
-// MaxSteps is the largest number of steps that the constructors of this package
-// lay out, 2²⁴. More levels than that are not all different in float32, in which
-// models and devices compute.
-const MaxSteps = 1 << 24
-
 // count reports whether n is a number of things to lay out.
 func count(n int) bool { return 1 <= n && n <= MaxSteps }
 

@@ -58,7 +58,7 @@ func TestTooLong(t *testing.T) {
 	if err := Validate(Linear(MaxSteps)); err != nil {
 		t.Error(err)
 	}
-	if err := Validate(Linear(MaxSteps + 1)); !errors.Is(err, ErrLong) {
+	if err := Validate(make(Flow, MaxSteps+2)); !errors.Is(err, ErrLong) {
 		t.Error(err)
 	}
 }

@@ -24,7 +24,8 @@ var (
 	ErrLong  = errors.New("more than 65535 steps")
 )
 
-// MaxSteps is the largest number of steps of a run.
+// MaxSteps is the largest number of steps of a run, and of timesteps of a model: the
+// noise of a step is named by 16 bits.
 const MaxSteps = 1<<16 - 1
 
 // Validate reports the first reason why s is not a schedule, or nil. It serves

@@ -85,7 +85,7 @@ func (c ddimStep) transition(t tester, p sampler.Prediction) sampler.Transition 
 		return schedule.VPLevel(float64(max(timestep, 0))/float64(c.Config.TrainSteps), narrow(alpha)[0])
 	}
 	points := schedule.Points{at(c.Timestep, c.AlphaProd), at(c.PrevTimestep, c.AlphaProdPrev)}
-	s, err := sampler.New(sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: c.Eta}, Prediction: p})
+	s, err := sampler.New(sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: c.Eta}, Prediction: p, Start: sampler.FromPart})
 	if c.nowhere() {
 		t.differs(goesNowhere)
 		if !errors.Is(err, schedule.ErrOrder) {

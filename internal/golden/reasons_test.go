@@ -15,7 +15,7 @@ const (
 	noDensity     reason = "no noise: no density"
 	noRoot        reason = "1 - ᾱ' - Eps² rounds below 0 upstream: no root"
 	noExcess      reason = "no noise in excess: upstream takes the root of a sum that rounds below 0"
-	levelsRise    reason = "levels rise: a run from data to noise is no schedule for sampling"
+	levelsRise    reason = "levels rise: a run from data to noise is an Inversion"
 	levelsTwice   reason = "every level twice: the second is Heun's second evaluation, a step of length 0"
 	oneLevel      reason = "one level, 1, has no distance to stretch: 0/0 upstream"
 	goesNowhere   reason = "the last step goes from timestep 0 to itself"

@@ -107,6 +107,7 @@ func (c rollout) run(t tester, w worst) {
 			Scheduler:  schedule.Flow(levels[i : i+2]),
 			Rule:       rule,
 			Prediction: prediction,
+			Start:      sampler.FromPart,
 		})
 		if err != nil {
 			t.Fatalf("step %d: %v", i, err)

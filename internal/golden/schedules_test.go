@@ -193,6 +193,9 @@ func (c scheduleCase) run(t tester) {
 			if err := schedule.Validate(schedule.FlowOf(c.Sigmas)); !errors.Is(err, schedule.ErrOrder) {
 				t.Errorf("Validate(upstream levels) = %v, want %v", err, schedule.ErrOrder)
 			}
+			if err := schedule.Validate(schedule.Inversion{Scheduler: schedule.FlowOf(c.Sigmas)}); (err == nil) != (d.why == levelsRise) {
+				t.Errorf("Validate(upstream levels as an Inversion) = %v", err)
+			}
 			levels = d.from(f)
 		}
 	}

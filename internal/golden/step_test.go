@@ -224,7 +224,7 @@ func (s publishedStep) group() string { return s.sampler + " " + s.precision }
 // oneStep returns the step between two levels as New makes it.
 func oneStep(t tester, r sampler.Rule, from, to float64) sampler.Transition {
 	t.Helper()
-	s, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{from, to}, Rule: r})
+	s, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{from, to}, Rule: r, Start: sampler.FromPart})
 	if err != nil {
 		t.Fatal(err)
 	}
