@@ -38,14 +38,14 @@
 //
 //	cut := grpo.Minibatches{Rows: 8, Key: uint64(key.Derive(iteration))} // a noise.Key
 //	for epoch := range epochs {
-//		batches, err := cut.Epoch(epoch, samples, start, end)
-//		for _, transitions := range batches {
-//			… gather the transitions, evaluate, o.Loss, stop.Reached(stats), update …
+//		batches, err := cut.Epoch(epoch, samples, s.Stochastic()) // s is a sampler.Sampler
+//		for _, items := range batches {
+//			… gather what they name, evaluate, o.Loss, stop.Reached(stats), update …
 //			err = grpo.Average(mean, params, grpo.FlowGRPOEMA, updates)
 //		}
 //	}
 //
-// The example of [Minibatches] gathers the transitions.
+// The example of [Minibatches] gathers what items name.
 //
 // # Which trust region
 //

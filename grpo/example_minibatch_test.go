@@ -41,37 +41,35 @@ func ExampleMinibatches() {
 		log.Fatal(err)
 	}
 	form := logprob.Form{}
-	start, end := 0, s.Steps()-1 // the last step draws no noise
-	old := make([][]float64, end)
-	for i := start; i < end; i++ {
-		s.Move(b, i)
-		if old[i], err = form.LogProb(make([]float64, len(b.Rows)), b, run.Squares[i]); err != nil {
+	old := make([][]float64, s.Steps())
+	for _, i := range s.Stochastic() { // the last step draws no noise
+		if old[i], err = logprob.OfRun(make([]float64, len(b.Rows)), form, s, b, run, i); err != nil {
 			log.Fatal(err)
 		}
 	}
 	adv := []float64{1.2, -0.4, 0.3, -1.1}
 
 	// One inner epoch, two trajectories and two steps of each at a time.
-	batches, err := grpo.Minibatches{Rows: 2, Steps: 2, Key: 1}.Epoch(0, len(b.Rows), start, end)
+	batches, err := grpo.Minibatches{Rows: 2, Steps: 2, Key: 1}.Epoch(0, len(b.Rows), s.Stochastic())
 	if err != nil {
 		log.Fatal(err)
 	}
-	for _, transitions := range batches {
+	for _, items := range batches {
 		m := sampler.Batch{Dim: dim, Key: b.Key, Storage: b.Storage}
 		var x, next []float32
 		var times, before, advantages []float64
-		for _, t := range transitions {
+		for _, t := range items {
 			m.Rows = append(m.Rows, s.Row(b.Rows[t.Row].Sample, t.Step))
 			x = append(x, run.Latents[t.Step][t.Row*dim:][:dim]...)
 			next = append(next, run.Latents[t.Step+1][t.Row*dim:][:dim]...)
-			times = append(times, s.At(t.Step).From.Time)
+			times = append(times, s.Time(t.Step))
 			before = append(before, old[t.Step][t.Row])
 			advantages = append(advantages, adv[t.Row])
 		}
 
 		v := make([]float32, len(x))
 		policy(v, x, times)
-		logp, grad := make([]float64, len(transitions)), make([]float64, len(transitions))
+		logp, grad := make([]float64, len(items)), make([]float64, len(items))
 		cpu.Squares(logp, next, x, v, m)
 		if _, err := form.LogProb(logp, m, logp); err != nil {
 			log.Fatal(err)
@@ -80,7 +78,7 @@ func ExampleMinibatches() {
 		if err != nil {
 			log.Fatal(err)
 		}
-		fmt.Printf("%v greatest |r-1| %v\n", transitions, stats.Deviation)
+		fmt.Printf("%v greatest |r-1| %v\n", items, stats.Deviation)
 	}
 	// Output:
 	// [{1 1} {0 0} {1 2} {0 2}] greatest |r-1| 0

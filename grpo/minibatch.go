@@ -5,9 +5,8 @@ import (
 	"math/bits"
 )
 
-// A Transition names one step of one trajectory: a row of the batch and the step
-// it takes.
-type Transition struct{ Row, Step int }
+// An Item names what is trained: a row of the batch and the transition that it takes.
+type Item struct{ Row, Step int }
 
 // Minibatches cuts the transitions of a batch into what one step of the optimiser
 // sees: Rows trajectories, and Steps transitions of each of them. What does not
@@ -38,14 +37,14 @@ type Minibatches struct {
 	Key         uint64
 }
 
-// Epoch returns the minibatches of an inner epoch over rows trajectories and the
-// steps [start, end), which is what a [Strategy] returns. Every transition is in
-// exactly one of them. All minibatches of some trajectories stand together, so that
+// Epoch returns the minibatches of an inner epoch over rows trajectories and some of
+// their steps, ascending: those that draw noise, which sampler.Sampler.Stochastic
+// returns. Every item is in exactly one of them. All minibatches of some trajectories stand together, so that
 // with Steps the gradients of one set of rows can be accumulated before the next.
 //
-// It reports a negative size or epoch, no rows and a window without steps. It
-// allocates the result.
-func (m Minibatches) Epoch(epoch, rows, start, end int) ([][]Transition, error) {
+// It reports a negative size or epoch, no rows, and steps that are none, negative or not
+// ascending. It allocates the result.
+func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 	switch {
 	case m.Rows < 0:
 		return nil, fmt.Errorf("grpo: Minibatches.Rows %d: %w", m.Rows, ErrSetting)
@@ -55,36 +54,41 @@ func (m Minibatches) Epoch(epoch, rows, start, end int) ([][]Transition, error) 
 		return nil, fmt.Errorf("grpo: minibatches of epoch %d: %w", epoch, ErrSetting)
 	case rows < 1:
 		return nil, fmt.Errorf("grpo: minibatches: %w", ErrEmpty)
-	case start < 0 || start >= end:
-		return nil, fmt.Errorf("grpo: minibatches of the steps [%d, %d): %w", start, end, ErrWindow)
+	case len(steps) == 0:
+		return nil, fmt.Errorf("grpo: minibatches of no steps: %w", ErrWindow)
 	}
-	steps := end - start
+	for i, step := range steps {
+		if step < 0 || i > 0 && step <= steps[i-1] {
+			return nil, fmt.Errorf("grpo: minibatches of the steps %v, which are not ascending from 0: %w", steps, ErrWindow)
+		}
+	}
+	n := len(steps)
 	perRow, perStep := m.Rows, m.Steps
 	if perRow == 0 {
 		perRow = rows
 	}
 	if perStep == 0 {
-		perStep = steps
+		perStep = n
 	}
 	r := shuffler{key: splitmix(m.Key, uint64(epoch))}
 	order := r.permutation(rows)
 	walk := make([][]int, rows) // of every row, in the order in which it takes them
 	for i := range walk {
 		if m.InOrder {
-			walk[i] = identity(steps)
+			walk[i] = identity(n)
 		} else {
-			walk[i] = r.permutation(steps)
+			walk[i] = r.permutation(n)
 		}
 	}
-	var all [][]Transition
+	var all [][]Item
 	for lo := 0; lo < rows; lo += min(perRow, rows-lo) {
 		block := order[lo : lo+min(perRow, rows-lo)]
-		for first := 0; first < steps; first += min(perStep, steps-first) {
-			last := first + min(perStep, steps-first)
-			b := make([]Transition, 0, len(block)*(last-first))
+		for first := 0; first < n; first += min(perStep, n-first) {
+			last := first + min(perStep, n-first)
+			b := make([]Item, 0, len(block)*(last-first))
 			for k := first; k < last; k++ {
 				for _, row := range block {
-					b = append(b, Transition{row, start + walk[row][k]})
+					b = append(b, Item{row, steps[walk[row][k]]})
 				}
 			}
 			all = append(all, b)

@@ -20,25 +20,25 @@ func minibatchesProperty(t *rapid.T) {
 	}
 	epoch := rapid.IntRange(0, 3).Draw(t, "epoch")
 	rows := rapid.IntRange(1, 20).Draw(t, "rows")
-	start := rapid.IntRange(0, 5).Draw(t, "start")
-	end := start + rapid.IntRange(1, 6).Draw(t, "steps")
-	all, err := m.Epoch(epoch, rows, start, end)
+	set := rapid.SliceOfNDistinct(rapid.IntRange(0, 9), 1, 6, rapid.ID[int]).Draw(t, "steps")
+	slices.Sort(set)
+	all, err := m.Epoch(epoch, rows, set)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again, _ := m.Epoch(epoch, rows, start, end)
+	again, _ := m.Epoch(epoch, rows, set)
 	perRow, perStep := m.Rows, m.Steps
 	if perRow == 0 {
 		perRow = rows
 	}
 	if perStep == 0 {
-		perStep = end - start
+		perStep = len(set)
 	}
 	ceil := func(n, d int) int { return (n + d - 1) / d }
-	if want := ceil(rows, perRow) * ceil(end-start, perStep); len(all) != want {
+	if want := ceil(rows, perRow) * ceil(len(set), perStep); len(all) != want {
 		t.Fatalf("%d minibatches, want %d", len(all), want)
 	}
-	seen := map[Transition]bool{}
+	seen := map[Item]bool{}
 	for i, b := range all {
 		if !slices.Equal(b, again[i]) {
 			t.Fatal("the same arguments gave other minibatches")
@@ -49,8 +49,8 @@ func minibatchesProperty(t *rapid.T) {
 			if seen[x] {
 				t.Fatalf("%v twice", x)
 			}
-			if x.Row < 0 || x.Row >= rows || x.Step < start || x.Step >= end {
-				t.Fatalf("%v is none of %d rows and steps [%d, %d)", x, rows, start, end)
+			if x.Row < 0 || x.Row >= rows || !slices.Contains(set, x.Step) {
+				t.Fatalf("%v is none of %d rows and steps %v", x, rows, set)
 			}
 			seen[x] = true
 			perOne[x.Row]++
@@ -72,8 +72,8 @@ func minibatchesProperty(t *rapid.T) {
 			}
 		}
 	}
-	if len(seen) != rows*(end-start) {
-		t.Fatalf("%d transitions, want %d", len(seen), rows*(end-start))
+	if len(seen) != rows*len(set) {
+		t.Fatalf("%d transitions, want %d", len(seen), rows*len(set))
 	}
 }
 
@@ -83,7 +83,7 @@ func FuzzMinibatches(f *testing.F) { f.Fuzz(rapid.MakeFuzz(minibatchesProperty))
 
 // In order, steps follow one another for every row of a block.
 func TestMinibatchesInOrder(t *testing.T) {
-	all := must(Minibatches{Rows: 4, Steps: 1, InOrder: true, Key: 7}.Epoch(0, 8, 2, 5))(t)
+	all := must(Minibatches{Rows: 4, Steps: 1, InOrder: true, Key: 7}.Epoch(0, 8, []int{2, 3, 4}))(t)
 	for i, b := range all {
 		for _, x := range b {
 			if x.Step != 2+i%3 {
@@ -100,7 +100,7 @@ func TestMinibatchesUniform(t *testing.T) {
 	var rows, steps [n][n]float64
 	for k := range draws {
 		m := Minibatches{Key: uint64(k / 2)}
-		all := must(m.Epoch(k%2, n, 0, n))(t)[0]
+		all := must(m.Epoch(k%2, n, identity(n)))(t)[0]
 		for i, x := range all {
 			if i < n {
 				rows[i][x.Row]++
@@ -126,10 +126,10 @@ func TestMinibatchesUniform(t *testing.T) {
 }
 
 func TestMinibatchesKeyAndEpochCount(t *testing.T) {
-	base := must(Minibatches{}.Epoch(0, 30, 0, 4))(t)[0]
-	for _, other := range [][]Transition{
-		must(Minibatches{Key: 1}.Epoch(0, 30, 0, 4))(t)[0],
-		must(Minibatches{}.Epoch(1, 30, 0, 4))(t)[0],
+	base := must(Minibatches{}.Epoch(0, 30, identity(4)))(t)[0]
+	for _, other := range [][]Item{
+		must(Minibatches{Key: 1}.Epoch(0, 30, identity(4)))(t)[0],
+		must(Minibatches{}.Epoch(1, 30, identity(4)))(t)[0],
 	} {
 		if slices.Equal(base, other) {
 			t.Error("another key or epoch gave the same shuffle")
@@ -139,23 +139,26 @@ func TestMinibatchesKeyAndEpochCount(t *testing.T) {
 
 func TestMinibatchesErrors(t *testing.T) {
 	for _, c := range []struct {
-		m                       Minibatches
-		epoch, rows, start, end int
-		kind                    error
-		text                    string
+		m           Minibatches
+		epoch, rows int
+		steps       []int
+		kind        error
+		text        string
 	}{
-		{Minibatches{Rows: -1}, 0, 1, 0, 1, ErrSetting, "grpo: Minibatches.Rows -1: setting out of range"},
-		{Minibatches{Steps: -2}, 0, 1, 0, 1, ErrSetting, "grpo: Minibatches.Steps -2: setting out of range"},
-		{Minibatches{}, -1, 1, 0, 1, ErrSetting, "grpo: minibatches of epoch -1: setting out of range"},
-		{Minibatches{}, 0, 0, 0, 1, ErrEmpty, "grpo: minibatches: empty"},
-		{Minibatches{}, 0, 1, 1, 1, ErrWindow, "grpo: minibatches of the steps [1, 1): no such window of steps"},
-		{Minibatches{}, 0, 1, -1, 1, ErrWindow, "grpo: minibatches of the steps [-1, 1): no such window of steps"},
+		{Minibatches{Rows: -1}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Rows -1: setting out of range"},
+		{Minibatches{Steps: -2}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Steps -2: setting out of range"},
+		{Minibatches{}, -1, 1, []int{0}, ErrSetting, "grpo: minibatches of epoch -1: setting out of range"},
+		{Minibatches{}, 0, 0, []int{0}, ErrEmpty, "grpo: minibatches: empty"},
+		{Minibatches{}, 0, 1, nil, ErrWindow, "grpo: minibatches of no steps: no such window of steps"},
+		{Minibatches{}, 0, 1, []int{1, 1}, ErrWindow, "grpo: minibatches of the steps [1 1], which are not ascending from 0: no such window of steps"},
+		{Minibatches{}, 0, 1, []int{2, 1}, ErrWindow, "grpo: minibatches of the steps [2 1], which are not ascending from 0: no such window of steps"},
+		{Minibatches{}, 0, 1, []int{-1, 1}, ErrWindow, "grpo: minibatches of the steps [-1 1], which are not ascending from 0: no such window of steps"},
 	} {
-		_, err := c.m.Epoch(c.epoch, c.rows, c.start, c.end)
+		_, err := c.m.Epoch(c.epoch, c.rows, c.steps)
 		wantError(t, err, c.kind, c.text)
 	}
 	// A size beyond what there is means all.
-	if all := must(Minibatches{Rows: math.MaxInt, Steps: math.MaxInt}.Epoch(0, 3, 0, 2))(t); len(all) != 1 || len(all[0]) != 6 {
+	if all := must(Minibatches{Rows: math.MaxInt, Steps: math.MaxInt}.Epoch(0, 3, identity(2)))(t); len(all) != 1 || len(all[0]) != 6 {
 		t.Errorf("huge sizes gave %v", all)
 	}
 }
@@ -163,7 +166,7 @@ func TestMinibatchesErrors(t *testing.T) {
 func ExampleMinibatches() {
 	// Four trajectories, two at a time, one step of each after the other.
 	m := Minibatches{Rows: 2, Steps: 1, InOrder: true, Key: 1}
-	all, err := m.Epoch(0, 4, 0, 3)
+	all, err := m.Epoch(0, 4, []int{0, 1, 2})
 	if err != nil {
 		fmt.Println(err)
 		return

@@ -30,7 +30,7 @@ func (endless) At(int) schedule.Point { panic("asked for a point") }
 // Every mistake in a Config is an error that names the culprit.
 func TestNewRefuses(t *testing.T) {
 	vp := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.5), schedule.VPLevel(0.1, 0.9)}
-	ode := sampler.FlowODE{}
+	ode, cps := sampler.FlowODE{}, sampler.FlowCPS{Eta: 1}
 	type config = sampler.Config
 	for name, tc := range map[string]struct {
 		c        config
@@ -56,6 +56,13 @@ func TestNewRefuses(t *testing.T) {
 		"second part from noise":  {config{Scheduler: plain, Rule: ode, Part: sampler.Window{Start: 2, End: 10}}, sampler.ErrConfig, []string{"Part starts at step 2", "FromPart"}},
 		"window without noise":    {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1}, Window: sampler.Window{Start: 9, End: 10}}, sampler.ErrConfig, []string{"[9, 10) of Window", "no step"}},
 		"window of the ODE":       {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 5}}, sampler.ErrConfig, []string{"[2, 5) of Window", "no step"}},
+		"set and window":          {config{Scheduler: plain, Rule: cps, Set: []int{1}, Window: sampler.Window{Start: 1, End: 2}}, sampler.ErrConfig, []string{"both Window and Set"}},
+		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set has no steps"}},
+		"set that falls":          {config{Scheduler: plain, Rule: cps, Set: []int{3, 1}}, sampler.ErrConfig, []string{"[3 1] of Set", "10 steps"}},
+		"set twice":               {config{Scheduler: plain, Rule: cps, Set: []int{3, 3}}, sampler.ErrConfig, []string{"[3 3] of Set"}},
+		"set beyond":              {config{Scheduler: plain, Rule: cps, Set: []int{3, 10}}, sampler.ErrConfig, []string{"[3 10] of Set"}},
+		"set below":               {config{Scheduler: plain, Rule: cps, Set: []int{-1}}, sampler.ErrConfig, []string{"[-1] of Set"}},
+		"set without noise":       {config{Scheduler: plain, Rule: cps, Set: []int{9}}, sampler.ErrConfig, []string{"Set [9]", "none can be trained"}},
 		"clock backwards":         {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: -1000}}, sampler.ErrConfig, []string{"Scale of Clock", "-1000", "Reversed"}},
 		"clock NaN":               {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: nan}}, sampler.ErrConfig, []string{"Scale of Clock", "NaN"}},
 		"clock infinite":          {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: inf}}, sampler.ErrConfig, []string{"Scale of Clock", "Inf"}},
@@ -226,6 +233,17 @@ func TestWindow(t *testing.T) {
 		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
 		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
 	} {
+		// A set says the same.
+		var set []int
+		for i := tc.window.Start; i < tc.window.End; i++ {
+			set = append(set, i)
+		}
+		bySet := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Set: set, Outside: tc.outside})
+		for i := range bySet.Steps() {
+			if want := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside}).At(i); bySet.At(i) != want {
+				t.Errorf("%v: step %d is %+v by a set, %+v by a window", tc.window, i, bySet.At(i), want)
+			}
+		}
 		s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside})
 		var stochastic, renoised []int
 		for i := range s.Steps() {

@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"fmt"
+	"slices"
 
 	"cps/noise"
 	"cps/schedule"
@@ -21,9 +22,10 @@ type Window struct{ Start, End int }
 // bit, if their rules are those of the whole.
 type Config struct {
 	Scheduler  schedule.Scheduler
-	Rule       Rule       // inside Window
+	Rule       Rule       // inside Window or Set
 	Window     Window     // the steps that take Rule; zero: all
-	Outside    Rule       // outside Window; nil: FlowODE
+	Set        []int      // the same as an ascending list, in place of Window
+	Outside    Rule       // outside them; nil: FlowODE
 	Part       Window     // the steps that this sampler takes; zero: all
 	Start      Start      // what the first latents are made of
 	Prediction Prediction // what the model predicts
@@ -68,7 +70,7 @@ func New(c Config) (*Sampler, error) {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
 	all := Window{0, len(points) - 1}
-	window, part := c.Window.or(all), c.Part.or(all)
+	inside, part := c.inside(all), c.Part.or(all)
 	s := &Sampler{
 		first:      c.Start.weights(points[part.Start]),
 		prediction: c.Prediction,
@@ -76,7 +78,7 @@ func New(c Config) (*Sampler, error) {
 	}
 	for i := part.Start; i < part.End; i++ {
 		rule := c.Rule
-		if i < window.Start || i >= window.End {
+		if !inside(i) {
 			rule = c.Outside
 		}
 		if rule == nil {
@@ -93,7 +95,7 @@ func New(c Config) (*Sampler, error) {
 	if err := c.Start.check(points[part.Start], part.Start); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
-	if err := s.checkWindow(c.Window, part); err != nil {
+	if err := s.checkTrained(c, inside); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
 	return s, nil
@@ -132,22 +134,49 @@ func (c Config) check(n int) error {
 			return fail(ErrConfig, "the range [%d, %d) of %s is empty or not within the %d steps", w.Start, w.End, name, n)
 		}
 	}
+	if c.Set != nil && c.Window != (Window{}) {
+		return fail(ErrConfig, "both Window and Set are set")
+	}
+	if c.Set != nil && len(c.Set) == 0 {
+		return fail(ErrConfig, "Set has no steps; nil stands for all")
+	}
+	for i, step := range c.Set {
+		if step < 0 || step >= n || i > 0 && step <= c.Set[i-1] {
+			return fail(ErrConfig, "the steps %v of Set are not ascending within the %d steps", c.Set, n)
+		}
+	}
 	return c.Clock.check()
 }
 
-// checkWindow returns an error if the caller asks for a window and no step of it draws
-// noise.
-func (s *Sampler) checkWindow(w, part Window) error {
-	lo, hi := max(w.Start, part.Start), min(w.End, part.End)
+// inside returns what tells the steps that take Rule.
+func (c Config) inside(all Window) func(step int) bool {
+	if c.Set != nil {
+		return func(step int) bool { _, found := slices.BinarySearch(c.Set, step); return found }
+	}
+	w := c.Window.or(all)
+	return func(step int) bool { return w.Start <= step && step < w.End }
+}
+
+// checkTrained returns an error if the caller asks for steps to train, some of them in
+// this part, and none of these draws noise.
+func (s *Sampler) checkTrained(c Config, inside func(step int) bool) error {
+	if c.Window == (Window{}) && c.Set == nil {
+		return nil
+	}
+	asked := false
 	for _, t := range s.steps {
-		if lo <= t.Step && t.Step < hi && t.Stochastic() {
+		if inside(t.Step) && t.Stochastic() {
 			return nil
 		}
+		asked = asked || inside(t.Step)
 	}
-	if lo >= hi {
-		return nil // no window, or one in another part
+	switch {
+	case !asked: // they are in another part
+		return nil
+	case c.Set != nil:
+		return fail(ErrConfig, "no step of Set %v draws noise, so none can be trained", c.Set)
 	}
-	return fail(ErrConfig, "no step of the range [%d, %d) of Window draws noise, so none can be trained", w.Start, w.End)
+	return fail(ErrConfig, "no step of the range [%d, %d) of Window draws noise, so none can be trained", c.Window.Start, c.Window.End)
 }
 
 // transition computes one step; its points are set also when there is an error.

@@ -145,7 +145,7 @@ func (c Config) try() error {
 	if _, err := c.Stop.Reached(grpo.Stats{}); err != nil {
 		return err
 	}
-	if _, err := c.Minibatches.Epoch(0, c.rows(), start, end); err != nil {
+	if _, err := c.Minibatches.Epoch(0, c.rows(), steps(start, end)); err != nil {
 		return err
 	}
 	for _, e := range []grpo.EMA{c.Average, c.Follow} {

@@ -311,10 +311,18 @@ func (t *Trainer) improve(ctx context.Context, r *rollout, it *Iteration) error 
 }
 
 // minibatches returns those of an inner epoch.
-func (r *rollout) minibatches(c Config, epoch int) ([][]grpo.Transition, error) {
+func (r *rollout) minibatches(c Config, epoch int) ([][]grpo.Item, error) {
 	cut := c.Minibatches
 	cut.Key = uint64(r.key.Derive(0)) // new for every iteration
-	return cut.Epoch(epoch, c.rows(), r.start, r.end)
+	return cut.Epoch(epoch, c.rows(), steps(r.start, r.end))
+}
+
+// steps lists those of a window.
+func steps(start, end int) (list []int) {
+	for i := start; i < end; i++ {
+		list = append(list, i)
+	}
+	return list
 }
 
 // refer computes the velocities of the reference policy, which does not change within
@@ -349,7 +357,7 @@ type minibatch struct {
 
 // loss computes the loss of a minibatch and leaves its derivative in the network's
 // pass.
-func (t *Trainer) loss(r *rollout, transitions []grpo.Transition) (grpo.Stats, error) {
+func (t *Trainer) loss(r *rollout, transitions []grpo.Item) (grpo.Stats, error) {
 	b := &t.batch
 	b.fill(r, transitions)
 	if t.pass == nil || len(transitions) > t.pass.Rows() {
@@ -423,7 +431,7 @@ func (t *Trainer) update() error {
 }
 
 // fill gathers transitions of r. Rows of the result may stand at different steps.
-func (b *minibatch) fill(r *rollout, transitions []grpo.Transition) {
+func (b *minibatch) fill(r *rollout, transitions []grpo.Item) {
 	n := len(transitions)
 	b.Batch = sampler.Batch{Dim: digits.Dim, Key: r.batch.Key, Storage: r.batch.Storage, Rows: grow(b.Rows, n)}
 	b.classes, b.times = grow(b.classes, n), grow(b.times, n)

@@ -145,7 +145,7 @@ func TestGradient(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := c.Minibatches.Epoch(0, tr.config.rows(), r.start, r.end)
+		m, err := c.Minibatches.Epoch(0, tr.config.rows(), steps(r.start, r.end))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -512,7 +512,7 @@ func TestIterationsDiffer(t *testing.T) {
 		t.Errorf("digits %v, want %v", got, want)
 	}
 	tr := trainer(t, small(t))
-	var orders [2][]grpo.Transition
+	var orders [2][]grpo.Item
 	for i := range orders {
 		r, err := tr.draw(t.Context())
 		if err != nil {
