@@ -18,7 +18,8 @@
 // coefficients (Definition 1) when X0 is the signal and hypot(X1, Eps) the noise
 // that the schedule allocates to the next point, so that the model never sees more
 // noise than the time it is told says. [Coeffs.Preserves] checks it for any rule,
-// [Sampler.Audit] for every step of a run.
+// [Sampler.Audit] for every step of a run. [FactsOf] returns what a rule states of itself:
+// whether it preserves coefficients, the path it serves, its order, its source.
 //
 // # A run
 //
