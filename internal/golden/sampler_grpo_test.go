@@ -213,6 +213,7 @@ func (c lossCase) step(p lossPolicy) publishedStep {
 func (c lossCase) checkPolicy(t tester, w worst, p lossPolicy) {
 	n := len(c.X) / len(p.rows)
 	s := c.step(p)
+	w.near(t, c.group(), "std", diffusions(c.Sampler, c.Eta, p.rows), c.Std, 5*ulp(t, c.Precision))
 	for i := range p.rows {
 		lo, hi := i*n, (i+1)*n
 		tol := s.tolerance(t, i)
