@@ -186,6 +186,11 @@ func (n normed) judge(t tester, rewards []float64, group []int, advantages arr) 
 			if got[i] != 0 {
 				t.Errorf("advantage %d is %v, want exactly 0 (%s)", i, got[i], d.why)
 			}
+			for j, a := range advantages {
+				if d.why == equalRewards && n.same(group, i, j) && a != advantages[i] {
+					t.Errorf("advantages %d and %d of equal rewards are %v and %v upstream", i, j, advantages[i], a)
+				}
+			}
 			if r := n.residue(rivals); !(math.Abs(advantages[i]) <= r) && !(d.why == aloneSample && math.IsNaN(advantages[i])) {
 				t.Errorf("advantage %d is %v upstream, above %.3g (%s)", i, advantages[i], r, d.why)
 			}
@@ -205,21 +210,37 @@ func (n normed) rivals(rewards []float64, group []int, i int) []float64 {
 	}
 	var r []float64
 	for j, x := range rewards {
-		if group[j] == group[i] {
+		if n.same(group, i, j) {
 			r = append(r, x)
 		}
 	}
 	return r
 }
 
+// same reports whether rewards i and j have their mean in common.
+func (n normed) same(group []int, i, j int) bool {
+	return n.norm.Scope == grpo.PerBatch || group[i] == group[j]
+}
+
 // residue returns the largest advantage that upstream can make of equal rewards: the
-// rounding of their mean over what stands below.
+// rounding of their mean over what stands below. Where all their partial sums are exact
+// so is the mean, in whatever order it is taken.
 func (n normed) residue(equal []float64) float64 {
-	u := 0x1p-53
+	round, u := func(x float64) float64 { return x }, 0x1p-53
 	if n.single {
-		u = ulp32
+		round, u = func(x float64) float64 { return float64(float32(x)) }, ulp32
 	}
-	return float64(len(equal)) * u * math.Abs(equal[0]) / max(n.norm.Eps, n.norm.Floor)
+	r := equal[0]
+	exact := true
+	for k := range equal {
+		count := float64(k + 1)
+		sum := round(count * r)
+		exact = exact && math.FMA(count, r, -sum) == 0
+	}
+	if exact {
+		return 0
+	}
+	return float64(len(equal)) * u * math.Abs(r) / max(n.norm.Eps, n.norm.Floor)
 }
 
 // singleTol bounds the error of an advantage that upstream computes in float32 from

@@ -105,12 +105,17 @@ func (c ddimStep) runSchedule(t tester) {
 	checkAlpha(t, "alpha_prod", p[i], c.AlphaProd[0], c.alphaTol(betas, c.Timestep))
 
 	to := p[i+1]
-	if i+1 < len(steps) && steps[i+1] != c.PrevTimestep {
+	switch last := i+1 == len(steps); {
+	case last && c.PrevTimestep < 0:
+	case !last && steps[i+1] == c.PrevTimestep:
+	default:
 		t.differs(otherNext)
-		c.checkNext(t, i, steps[i+1])
-		to = v.Point(max(c.PrevTimestep, 0)) // below 0 upstream goes to where the run ends
-		if c.PrevTimestep < 0 {
-			to = p[len(p)-1]
+		if !last {
+			c.checkNext(t, i, steps[i+1])
+		}
+		to = p[len(p)-1] // where upstream goes below timestep 0
+		if c.PrevTimestep >= 0 {
+			to = v.Point(c.PrevTimestep)
 		}
 	}
 	checkAlpha(t, "alpha_prod_prev", to, c.AlphaProdPrev[0], c.alphaTol(betas, c.PrevTimestep))
