@@ -236,17 +236,21 @@ func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
 	}
 
 	// Upstream takes Eps² as a product with 1 - ᾱ/ᾱ', which is off by a rounding of
-	// 1, and X1, by which x̂1 is multiplied, as √(σ'² - Eps²).
+	// 1, and X1, by which x̂1 is multiplied, as √(σ'² - Eps²): where no x̂1 is left, the
+	// root of a rounding.
 	var std, dir float64 // errors of Eps and X1, in roundings
 	if k.Eps > 0 {
 		ratio := α * α / (tr.To.Signal * tr.To.Signal)
 		std = k.Eps * (2 + 1/(1-ratio))
 	}
-	if k.X1 > 0 {
-		dir = (tr.To.Noise*tr.To.Noise + k.Eps*std) / k.X1
+	u := 2 * ulp32
+	switch square := tr.To.Noise*tr.To.Noise + k.Eps*std; {
+	case k.X1 > 0:
+		dir = min(square/k.X1, math.Sqrt(square/u))
+	case k.Eps > 0:
+		dir = math.Sqrt(square / u)
 	}
 
-	u := 2 * ulp32
 	t := ddimTolerance{sample: u * x0, next: make([]float64, len(c.X))}
 	for i, x := range c.X {
 		noise := size // at most, but x̂1 is of any size where it is divided by σ

@@ -466,7 +466,7 @@ func (c source) ddimCase() object {
 			betas[i] = r(min(1-bar(float64(i+1)/1000)/bar(float64(i)/1000), 0.999))
 		}
 	}
-	if config["beta_schedule"] == "scaled_linear" && c.IntN(3) == 0 {
+	if c.IntN(3) == 0 {
 		config["rescale_betas_zero_snr"] = true
 		bar := cumulate(betas)
 		first, last := r(math.Sqrt(bar[0])), r(math.Sqrt(bar[train-1]))
