@@ -136,13 +136,21 @@ func (c ddimStep) runStep(t tester, w worst) {
 	}
 	if c.rootless() {
 		t.differs(noRoot)
-		c.checkNoRoot(t, w, tr, prev, tol.next)
+		c.checkNoRoot(t, w, tr, prev, slices.Max(tol.next))
 		return
 	}
-	w.near(t, c.Config.Prediction, "prev", prev, narrow(c.Prev), tol.next)
-
+	nextNear := func(what string, next arr) {
+		t.Helper()
+		if len(next) != len(prev) {
+			t.Fatalf("%s: %d values, want %d", what, len(next), len(prev))
+		}
+		for i, x := range narrow(next) {
+			w.near(t, c.Config.Prediction, what, prev[i:i+1], []float64{x}, tol.next[i])
+		}
+	}
+	nextNear("prev", c.Prev)
 	if c.DDPOPrev != nil {
-		w.near(t, c.Config.Prediction, "ddpo prev", prev, narrow(c.DDPOPrev), tol.next)
+		nextNear("ddpo prev", c.DDPOPrev)
 	}
 	switch {
 	case c.DDPOLogProb == nil:
@@ -206,7 +214,10 @@ func (c ddimStep) checkNoRoot(t tester, w worst, tr sampler.Transition, prev []f
 	w.near(t, c.Config.Prediction, "prev without a root", prev, want, tol)
 }
 
-type ddimTolerance struct{ sample, next, logProb float64 }
+type ddimTolerance struct {
+	sample, logProb float64
+	next            []float64 // one an element
+}
 
 // tolerance bounds the errors of a step in float32.
 func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
@@ -225,23 +236,33 @@ func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
 	}
 
 	// Upstream takes Eps² as a product with 1 - ᾱ/ᾱ', which is off by a rounding of
-	// 1, and X1 as √(σ'² - Eps²).
+	// 1, and X1, by which x̂1 is multiplied, as √(σ'² - Eps²): where no x̂1 is left, the
+	// root of a rounding.
 	var std, dir float64 // errors of Eps and X1, in roundings
 	if k.Eps > 0 {
 		ratio := α * α / (tr.To.Signal * tr.To.Signal)
 		std = k.Eps * (2 + 1/(1-ratio))
 	}
-	if k.X1 > 0 {
-		dir = (tr.To.Noise*tr.To.Noise + k.Eps*std) / k.X1
+	u := 2 * ulp32
+	switch square := tr.To.Noise*tr.To.Noise + k.Eps*std; {
+	case k.X1 > 0:
+		dir = min(square/k.X1, math.Sqrt(square/u))
+	case k.Eps > 0:
+		dir = math.Sqrt(square / u)
 	}
 
-	u := 2 * ulp32
-	next := u * (k.X0*x0 + k.X1*x1 + dir*size + std*size)
-	t := ddimTolerance{sample: u * x0, next: next}
+	t := ddimTolerance{sample: u * x0, next: make([]float64, len(c.X))}
+	for i, x := range c.X {
+		noise := size // at most, but x̂1 is of any size where it is divided by σ
+		if c.Config.Prediction == "sample" {
+			noise = max(size, math.Abs(x-α*c.Output[i])/σ)
+		}
+		t.next[i] = u * (k.X0*x0 + k.X1*x1 + dir*noise + std*size)
+	}
 	if k.Eps > 0 {
 		// The noise is the standard score that log p squares.
 		z := math.Sqrt(meanSquare(c.Noise, make([]float64, len(c.Noise))))
-		t.logProb = z*next/k.Eps + (1+z*z)*u*std/k.Eps
+		t.logProb = z*slices.Max(t.next)/k.Eps + (1+z*z)*u*std/k.Eps
 	}
 	return t
 }

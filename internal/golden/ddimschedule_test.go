@@ -105,12 +105,17 @@ func (c ddimStep) runSchedule(t tester) {
 	checkAlpha(t, "alpha_prod", p[i], c.AlphaProd[0], c.alphaTol(betas, c.Timestep))
 
 	to := p[i+1]
-	if i+1 < len(steps) && steps[i+1] != c.PrevTimestep {
+	switch last := i+1 == len(steps); {
+	case last && c.PrevTimestep < 0:
+	case !last && steps[i+1] == c.PrevTimestep:
+	default:
 		t.differs(otherNext)
-		c.checkNext(t, i, steps[i+1])
-		to = v.Point(max(c.PrevTimestep, 0)) // below 0 upstream goes to where the run ends
-		if c.PrevTimestep < 0 {
-			to = p[len(p)-1]
+		if !last {
+			c.checkNext(t, i, steps[i+1])
+		}
+		to = p[len(p)-1] // where upstream goes below timestep 0
+		if c.PrevTimestep >= 0 {
+			to = v.Point(c.PrevTimestep)
 		}
 	}
 	checkAlpha(t, "alpha_prod_prev", to, c.AlphaProdPrev[0], c.alphaTol(betas, c.PrevTimestep))
@@ -134,18 +139,21 @@ func (c ddimStep) checkNext(t tester, i, next int) {
 	}
 }
 
-// alphaTol bounds the relative error of upstream's ᾱ after timestep t. Each of its
-// factors 1-β is rounded to float32, and so is β before that, twice where it is the
-// square of a rounded number; the product rounds once.
+// alphaTol bounds the relative error of upstream's ᾱ after timestep t. Each of its t+1
+// factors 1-β was rounded to float32, by at most 2⁻²⁵ in [1/2, 1), and the β before that
+// by less than 2⁻³⁰; the product rounds once, to 2⁻²⁴. A β above 1/2, at the end of a
+// cosine, rounds by 2⁻²⁵ itself, of which 1-β is the smaller.
 func (c ddimStep) alphaTol(betas []float64, t int) float64 {
 	if c.Config.ZeroSNR {
 		return zeroSNRTol
 	}
 	tol := 0x1p-24
 	for _, b := range betas[:max(t, 0)+1] {
-		rest := 1 - b
-		step := math.Ldexp(0x1p-24, math.Ilogb(rest)) / rest // half a unit in the last place of 1-β
-		tol += step + 0x1p-24*3*b/rest
+		if b <= 0.5 {
+			tol += 0x1p-25 + 0x1p-30
+		} else {
+			tol += 0x1p-25 / (1 - b)
+		}
 	}
 	return tol
 }

@@ -85,8 +85,26 @@ func (c objectiveCase) run(t tester) {
 			c.GradLogProb[i] = grad[i]
 		}
 	}
-	near(t, "clip fractions", []float64{s.ClipFraction, s.ClipAbove, s.ClipBelow},
-		[]float64{c.ClipFrac[0], c.ClipFracAbove[0], c.ClipFracBelow[0]}, 1e-15+float64(edges)/float64(n))
+	for _, f := range []struct {
+		what string
+		got  float64
+		want arr
+	}{{"clip fraction", s.ClipFraction, c.ClipFrac}, {"above", s.ClipAbove, c.ClipFracAbove}, {"below", s.ClipBelow, c.ClipFracBelow}} {
+		if len(f.want) != 1 {
+			t.Fatalf("%s: %d numbers, want 1", f.what, len(f.want))
+		}
+		// Upstream's fraction is so many samples, ours but for those on the edge.
+		count := math.Round(f.want[0] * float64(n))
+		if d := math.Abs(math.Round(f.got*float64(n)) - count); d > float64(edges) {
+			t.Errorf("%s is of %v samples of %d, %v upstream", f.what, f.got*float64(n), n, count)
+		}
+		fraction := []float64{count / float64(n), f.got}
+		recorded := []float64{f.want[0], math.Round(f.got*float64(n)) / float64(n)}
+		if c.Precision == "f32" {
+			fraction[0], recorded[0] = float64(float32(fraction[0])), float64(float32(recorded[0]))
+		}
+		near(t, f.what, fraction, recorded, 1e-15)
+	}
 	for i, want := range c.GradLogProb {
 		if want == 0 {
 			near(t, "gradient where clipped", grad[i:i+1], []float64{0}, 0)

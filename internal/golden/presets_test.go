@@ -45,7 +45,11 @@ func (c scheduleCase) runPreset(t tester) {
 	default:
 		t.Fatalf("no judge knows kind %q", c.Kind)
 	}
-	f, stretched := c.preset(t)
+	p := c.preset(t)
+	f := p.levels
+	if c.Mu != nil {
+		near(t, "mu", []float64{p.mu}, c.Mu, presetTol64)
+	}
 	if err := schedule.Validate(f); err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +63,7 @@ func (c scheduleCase) runPreset(t tester) {
 	}{{"sigmas", c.Sigmas, presetTol32}, {"sigmas_f64", c.Sigmas64, presetTol64}} {
 		switch {
 		case want.levels == nil:
-		case stretched && len(want.levels) == 2 && math.IsNaN(want.levels[0]):
+		case p.stretched && unstretched(want.levels):
 			t.differs(oneLevel)
 			near(t, want.what, f, []float64{1, 0}, 0)
 		case len(want.levels) == f.Steps(): // the scheduler that gets them appends the 0
@@ -86,8 +90,15 @@ func (c scheduleCase) runFlux2Mu(t tester) {
 	near(t, "mu of stable-diffusion.cpp", mu, c.MuSDCpp, presetTol32)
 }
 
-// preset returns the library's levels, and whether they are stretched.
-func (c scheduleCase) preset(t tester) (f schedule.Flow, stretched bool) {
+// A preset is the library's levels of a pipeline, shifted by e^mu, and whether they
+// are stretched.
+type preset struct {
+	levels    schedule.Flow
+	mu        float64
+	stretched bool
+}
+
+func (c scheduleCase) preset(t tester) preset {
 	if len(c.N) != 1 {
 		t.Fatalf("%d counts of steps", len(c.N))
 	}
@@ -99,31 +110,30 @@ func (c scheduleCase) preset(t tester) (f schedule.Flow, stretched bool) {
 		return int(c.SeqLen[0])
 	}
 	linear := schedule.Linear(n)
+	dynamic := func(mu float64) preset { return preset{levels: linear.DynamicShift(mu), mu: mu} }
+	stretched := func(p preset, end float64) preset { return preset{p.levels.StretchTerminal(end), p.mu, true} }
+	fixed := func(f schedule.Flow) preset { return preset{levels: f, mu: math.NaN()} } // no mu
 	switch c.Name {
-	case "flux":
-		return linear.DynamicShift(schedule.FluxMu(seqLen())), false
+	case "flux", "z_image_dynamic":
+		return dynamic(schedule.FluxMu(seqLen()))
 	case "flux2":
-		return linear.DynamicShift(schedule.Flux2Mu(seqLen(), n)), false
+		return dynamic(schedule.Flux2Mu(seqLen(), n))
 	case "qwen_image":
-		mu := schedule.Mu(seqLen(), 256, 8192, 0.5, 0.9)
-		return linear.DynamicShift(mu).StretchTerminal(0.02), true
+		return stretched(dynamic(schedule.Mu(seqLen(), 256, 8192, 0.5, 0.9)), 0.02)
 	case "qwen_image_lightning":
-		return linear.Shift(3), false
+		return preset{levels: linear.Shift(3), mu: math.Log(3)}
 	case "z_image_static":
-		return linear.Shift(c.Shift), false
-	case "z_image_dynamic":
-		return linear.DynamicShift(schedule.FluxMu(seqLen())), false
+		return fixed(linear.Shift(c.Shift))
 	case "ltx2":
-		mu := schedule.Mu(seqLen(), 1024, 4096, 0.95, 2.05)
-		return linear.DynamicShift(mu).StretchTerminal(0.1), true
+		return stretched(dynamic(schedule.Mu(seqLen(), 1024, 4096, 0.95, 2.05)), 0.1)
 	case "wan_unipc":
-		return schedule.UniPC(n, c.Shift), false
+		return fixed(schedule.UniPC(n, c.Shift))
 	case "linear_quadratic":
-		return schedule.LinearQuadratic(n, c.LinearSteps, c.Threshold), false
+		return fixed(schedule.LinearQuadratic(n, c.LinearSteps, c.Threshold))
 	case "ays", "gits":
 		t.notJudged(notFlow)
 	}
-	return c.spacing(t, n), false
+	return fixed(c.spacing(t, n))
 }
 
 // spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp

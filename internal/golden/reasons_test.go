@@ -39,6 +39,13 @@ const (
 	noTrainingTimes    reason = "times of training, not of sampling"
 )
 
+// allReasons are all of the above: each must meet a case, or it is dead.
+var allReasons = []reason{
+	noDensity, noRoot, noExcess, levelsRise, levelsTwice, oneLevel, goesNowhere, otherNext, spacingOfOne, spacingOfMore,
+	clipEdge, aloneSample, equalRewards,
+	severalEvaluations, otherGenerator, noOtherAdvantage, noStepReward, noTrim, noSpacing, notFlow, noTrainingTimes,
+}
+
 // otherFiles are the golden files that no judge reads, and why.
 var otherFiles = map[string]string{
 	"correction":        "correction of log-probabilities between engines: the module has none",

@@ -213,6 +213,7 @@ func (c lossCase) step(p lossPolicy) publishedStep {
 func (c lossCase) checkPolicy(t tester, w worst, p lossPolicy) {
 	n := len(c.X) / len(p.rows)
 	s := c.step(p)
+	w.near(t, c.group(), "std", diffusions(c.Sampler, c.Eta, p.rows), c.Std, 5*ulp(t, c.Precision))
 	for i := range p.rows {
 		lo, hi := i*n, (i+1)*n
 		tol := s.tolerance(t, i)
@@ -280,10 +281,20 @@ func (c lossCase) checkGrad(t tester, w worst, p lossPolicy) {
 		if c.Beta != 0 {
 			d = min(d, largest(difference(c.MeanRef[lo:hi], c.Mean[lo:hi])))
 		}
-		tol := s.tolerance(t, i)/d + 8*ulp(t, c.Precision)
-		byMean := over(byV[lo:hi], r.Coeffs.Affine(sampler.PredictVelocity, r.From).V)
-		w.scaled(t, c.group(), "gradient by v", byV[lo:hi], c.GradV[lo:hi], tol)
-		w.scaled(t, c.group(), "gradient by the mean", byMean, c.GradMean[lo:hi], tol)
+		// That error is never more than by what it is multiplied with.
+		byLog := 2 / float64(n)
+		if c.gaussian() {
+			byLog /= 2 * r.Coeffs.Eps * r.Coeffs.Eps
+		}
+		off, unit := s.tolerance(t, i), largest(c.GradMean[lo:hi])
+		tol := off * byLog * (math.Abs(c.GradLogProb[i]) + 2*kl[i])
+		if d > 0 {
+			tol = min(tol, off/d*unit)
+		}
+		tol += 8 * ulp(t, c.Precision) * unit
+		byMean := r.Coeffs.Affine(sampler.PredictVelocity, r.From).V
+		w.near(t, c.group(), "gradient by v", byV[lo:hi], c.GradV[lo:hi], tol*math.Abs(byMean))
+		w.near(t, c.group(), "gradient by the mean", over(byV[lo:hi], byMean), c.GradMean[lo:hi], tol)
 	}
 }
 

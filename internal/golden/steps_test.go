@@ -49,22 +49,27 @@ func (c stepsCase) run(t tester, w worst) {
 	}.check(t, w)
 }
 
-// checkStd compares what upstream returns as std: for SDEs the diffusion
-// coefficient, which is the standard deviation without √Δ.
+// checkStd compares what upstream returns as std.
 func (c stepsCase) checkStd(t tester, w worst, rows []sampler.Transition) {
-	got := make([]float64, len(rows))
+	// Five roundings, of which one is eta's.
+	w.near(t, c.Sampler+" "+c.Precision, "std", diffusions(c.Sampler, c.Eta, rows), c.Std, 5*ulp(t, c.Precision))
+}
+
+// diffusions returns what the sampler's authors call std: for SDEs the diffusion
+// coefficient, which is the standard deviation without √Δ.
+func diffusions(name string, eta float64, rows []sampler.Transition) []float64 {
+	std := make([]float64, len(rows))
 	for i, r := range rows {
-		switch c.Sampler {
+		switch name {
 		case "flow_sde", "ff_flow_sde":
-			got[i] = sampler.Ratio(c.Eta).G(r.From.Noise, r.To.Noise)
+			std[i] = sampler.Ratio(eta).G(r.From.Noise, r.To.Noise)
 		case "dance_sde", "ff_dance_sde", "dance_noise":
-			got[i] = sampler.Constant(c.Eta).G(r.From.Noise, r.To.Noise)
+			std[i] = sampler.Constant(eta).G(r.From.Noise, r.To.Noise)
 		default:
-			got[i] = r.Coeffs.Eps
+			std[i] = r.Coeffs.Eps
 		}
 	}
-	// Five roundings, of which one is eta's.
-	w.near(t, c.Sampler+" "+c.Precision, "std", got, c.Std, 5*ulp(t, c.Precision))
+	return std
 }
 
 // storage returns what prev was rounded to before log p was taken: Flow-Factory's
