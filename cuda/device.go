@@ -76,13 +76,13 @@ func (d *Device) Step(dst, x, v Buffer, b sampler.Batch, sq []float64) {
 	d.run("Step", b, sq, func() error { return d.step(dst, x, v, b, round, sq) })
 }
 
-// Squares implements [sampler.Device].
-func (d *Device) Squares(sq []float64, next, x, v Buffer, b sampler.Batch) {
+// SumSquares implements [sampler.Device].
+func (d *Device) SumSquares(sq []float64, next, x, v Buffer, b sampler.Batch) {
 	checkInputs(b, next, x, v)
 	if len(sq) != len(b.Rows) {
 		panic(sqLength)
 	}
-	d.run("Squares", b, sq, func() error { return d.squares(sq, next, x, v, b) })
+	d.run("SumSquares", b, sq, func() error { return d.squares(sq, next, x, v, b) })
 }
 
 // Grad implements [sampler.Device]. The new dst is rounded to its type.

@@ -51,7 +51,7 @@ func TestCallsDoNotWait(t *testing.T) {
 		got[k] = make([]float64, k+2)
 		y := Buffer{x.Ptr, b.Len(), x.Type}
 		d.Step(y, y, y, b, nil)
-		d.Squares(got[k], y, y, y, b)
+		d.SumSquares(got[k], y, y, y, b)
 	}
 	if g.syncs != 0 || len(g.launches) != 0 {
 		t.Fatalf("%d waits and %d launches in calls", g.syncs, len(g.launches))
@@ -64,7 +64,7 @@ func TestCallsDoNotWait(t *testing.T) {
 		b := mixed(k+2, dim)
 		sums, y := make([]float64, k+2), want[:b.Len()]
 		cpu.Step(y, y, y, b, nil)
-		cpu.Squares(sums, y, y, y, b)
+		cpu.SumSquares(sums, y, y, y, b)
 		for i := range sums {
 			if sums[i] != got[k][i] {
 				t.Fatalf("call %d: sum of row %d is %v, want %v", k, i, got[k][i], sums[i])
@@ -136,7 +136,7 @@ func TestNoAllocations(t *testing.T) {
 	sq, scale := make([]float64, 3), make([]float64, 3)
 	for name, call := range map[string]func(){
 		"Step":    func() { d.Step(y, x, x, b, sq) },
-		"Squares": func() { d.Squares(sq, y, x, x, b) },
+		"Squares": func() { d.SumSquares(sq, y, x, x, b) },
 		"Grad":    func() { d.Grad(y, x, x, x, b, scale) },
 		"Sync": func() {
 			if err := d.Sync(); err != nil {
@@ -176,7 +176,7 @@ func play(d *Device) (err error) {
 	}
 	sq := []float64{-1, -1, -1}
 	d.Step(y, x, x, b, sq)
-	d.Squares(sq, y, x, x, b)
+	d.SumSquares(sq, y, x, x, b)
 	d.Grad(x, y, x, x, b, []float64{1, 2, 3})
 	if err := d.Sync(); err != nil {
 		for i, s := range sq {
@@ -249,7 +249,7 @@ func TestStickyFailure(t *testing.T) {
 	d.Step(x, x, x, b, nil)
 	g.failAt, g.code = g.calls+2, 1000 // would be the second
 	sq := []float64{1, 2}
-	d.Squares(sq, x, x, x, b)
+	d.SumSquares(sq, x, x, x, b)
 	d.Step(x, x, x, b, sq)
 	d.Grad(x, x, x, x, b, sq)
 	if !math.IsNaN(sq[0]) || !math.IsNaN(sq[1]) {
@@ -269,7 +269,7 @@ func TestStickyFailure(t *testing.T) {
 	if len(g.launches) != 0 {
 		t.Errorf("%v were launched", g.launches)
 	}
-	d.Squares(sq, x, x, x, b)
+	d.SumSquares(sq, x, x, x, b)
 	if err := d.Sync(); err != nil || sq[0] != 0 {
 		t.Errorf("after the failure: %v, %v", err, sq)
 	}
@@ -307,8 +307,8 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("Alloc: %v", err)
 	}
 	sq := make([]float64, 3)
-	d.Squares(sq, x, x, x, b)
-	if err := d.Sync(); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "Squares on 3 rows of 3000") || !strings.Contains(err.Error(), "out of memory") {
+	d.SumSquares(sq, x, x, x, b)
+	if err := d.Sync(); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "SumSquares on 3 rows of 3000") || !strings.Contains(err.Error(), "out of memory") {
 		t.Errorf("Sync: %v", err)
 	}
 	uniform := sampler.Batch{Dim: 3000, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2), sampler.InitialRow(3)}}
@@ -317,7 +317,7 @@ func TestOutOfMemory(t *testing.T) {
 		t.Error(err)
 	}
 	g.mem.Limit = 0
-	d.Squares(sq, x, x, x, b)
+	d.SumSquares(sq, x, x, x, b)
 	if err := d.Sync(); err != nil || !(sq[0] > 0) {
 		t.Errorf("with memory: %v, %v", err, sq)
 	}
@@ -333,7 +333,7 @@ func TestMemoryIsKept(t *testing.T) {
 			c := b
 			c.Rows = b.Rows[:n]
 			y := Buffer{x.Ptr, c.Len(), x.Type}
-			d.Squares(make([]float64, n), y, y, y, c)
+			d.SumSquares(make([]float64, n), y, y, y, c)
 		}
 		if err := d.Sync(); err != nil {
 			t.Fatal(err)
@@ -357,7 +357,7 @@ func TestMemoryIsKept(t *testing.T) {
 	small := Buffer{x.Ptr, few.Len(), x.Type}
 	for range 600 {
 		sq := make([]float64, 3)
-		d.Squares(sq, small, small, small, few)
+		d.SumSquares(sq, small, small, small, few)
 		sums = append(sums, sq)
 	}
 	if err := d.Sync(); err != nil {
@@ -378,7 +378,7 @@ func TestClosed(t *testing.T) {
 	x := zeros(t, d, 20, sampler.Float32)
 	b := mixed(2, 10)
 	promised := []float64{1, 1}
-	d.Squares(promised, x, x, x, b)
+	d.SumSquares(promised, x, x, x, b)
 	if err := d.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -387,7 +387,7 @@ func TestClosed(t *testing.T) {
 	}
 	sq := []float64{1, 1}
 	d.Step(x, x, x, b, sq)
-	d.Squares(sq, x, x, x, b)
+	d.SumSquares(sq, x, x, x, b)
 	d.Grad(x, x, x, x, b, sq)
 	_, alloc := d.Alloc(1, sampler.Float32)
 	for name, err := range map[string]error{
@@ -510,11 +510,11 @@ func TestBufferPanics(t *testing.T) {
 		call func()
 	}{
 		{outLength, func() { d.Step(x, y, none, b, nil) }},
-		{outLength, func() { d.Squares([]float64{0}, none, y, none, b) }},
+		{outLength, func() { d.SumSquares([]float64{0}, none, y, none, b) }},
 		{xLength, func() { d.Step(y, none, none, b, nil) }},
 		{dstLength, func() { d.Grad(x, y, y, none, b, []float64{0}) }},
 		{sqLength, func() { d.Step(y, y, none, b, []float64{0, 1}) }},
-		{sqLength, func() { d.Squares(nil, y, y, none, b) }},
+		{sqLength, func() { d.SumSquares(nil, y, y, none, b) }},
 		{scaleLength, func() { d.Grad(y, y, y, none, b, nil) }},
 		{"has no address", func() { d.Step(Buffer{Len: 4}, y, none, b, nil) }},
 		{"has no address", func() { d.Step(y, Buffer{Len: 4}, none, b, nil) }},

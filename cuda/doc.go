@@ -33,7 +33,7 @@
 //	d.Step(next, x, v, b, sq) // in order after the network, which wrote v
 //	…                         // the network's next launches
 //	err = d.Sync()            // once a rollout: now sq is there
-//	scale, err = f.Scale(scale, b, g) // f is a logprob.Form, g is ∂loss/∂log p
+//	scale, err = f.GradScale(scale, b, g) // f is a logprob.Form, g is ∂loss/∂log p
 //	d.Grad(dv, next, x, v, b, scale)  // needs the x of the step, so not one in place
 //
 // With gorgonia.org/cu those are uintptr(unsafe.Pointer(stream.C())) of a cu.Stream and
@@ -44,7 +44,7 @@
 // # Memory traffic
 //
 // Every call is one pass over its buffers, and reads what a row's weights need. In
-// float32, Step moves 12 bytes an element, Squares as many, Grad 20; with every buffer
+// float32, Step moves 12 bytes an element, SumSquares as many, Grad 20; with every buffer
 // bfloat16 or float16, half. Threads read and write 16 bytes at a time; rows that do not
 // start at multiples of 16 bytes take single elements and are slower, and so are rows
 // much shorter than 1024 elements.

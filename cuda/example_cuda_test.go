@@ -42,7 +42,7 @@ func ExampleOpenStream() {
 		if err != nil {
 			return err
 		}
-		scale, err := f.Scale(make([]float64, len(sq)), b, backward(logp))
+		scale, err := f.GradScale(make([]float64, len(sq)), b, backward(logp))
 		if err != nil {
 			return err
 		}

@@ -102,7 +102,7 @@ func (c *trial) prepare() *trial {
 			c.want[i] = c.types[0].Round(c.want[i])
 		}
 	default:
-		cpu.Squares(c.sq, c.in[1], c.in[2], c.in[3], b)
+		cpu.SumSquares(c.sq, c.in[1], c.in[2], c.in[3], b)
 	}
 	return c
 }
@@ -136,7 +136,7 @@ func (c *trial) right(d *Device) bool {
 	case gradKernel:
 		d.Grad(dst, next, x, v, c.b, c.scale)
 	default:
-		d.Squares(sq, next, x, v, c.b)
+		d.SumSquares(sq, next, x, v, c.b)
 	}
 	if d.Sync() != nil {
 		return false

@@ -209,7 +209,7 @@ func scenario(ordinal int) (err error) {
 	sq, again := make([]float64, 2), make([]float64, 2)
 	for range 3 { // several on their way at once
 		d.Step(next, x, x, b, sq)
-		d.Squares(again, next, x, x, b)
+		d.SumSquares(again, next, x, x, b)
 		d.Grad(x, next, x, x, b, []float64{0.1, 0.2})
 	}
 	if err := d.Sync(); err != nil {
@@ -396,7 +396,7 @@ func TestDriverCalls(t *testing.T) {
 	sq := make([]float64, 2)
 	call := func() {
 		d.Step(x, Buffer{}, Buffer{}, b, sq)
-		d.Squares(sq, x, Buffer{}, Buffer{}, b)
+		d.SumSquares(sq, x, Buffer{}, Buffer{}, b)
 	}
 	for range 300 {
 		call()

@@ -79,7 +79,7 @@ func TestTraffic(t *testing.T) {
 			{"Step of a float32 velocity", 2*n + 4, func(sq []float64) { d.Step(y, x, wide, b, sq) }},
 			{"Squares", 3 * n, func(sq []float64) {
 				if sq != nil {
-					d.Squares(sq, y, x, v, b)
+					d.SumSquares(sq, y, x, v, b)
 				}
 			}},
 			{"Grad", 3*n + 8, func(sq []float64) {
@@ -137,7 +137,7 @@ func TestWideAccesses(t *testing.T) {
 		for skew := range 2 {
 			g.stats = ptx.Stats{}
 			y := Buffer{x.Ptr + uintptr(skew*size(typ)), 1024, typ}
-			d.Squares([]float64{0}, y, y, y, b)
+			d.SumSquares([]float64{0}, y, y, y, b)
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
 			}

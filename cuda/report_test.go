@@ -160,7 +160,7 @@ func TestReport(t *testing.T) {
 			{"initial noise", k, func() { d.Step(next, Buffer{}, Buffer{}, start, nil) }},
 			{"step with sums", 3 * k, func() { d.Step(next, x, v, b, sq) }},
 			{mixedStep, 3 * k, func() { d.Step(next, x, v, mixed, sq) }},
-			{"replay", 3 * k, func() { d.Squares(sq, next, x, v, b) }},
+			{"replay", 3 * k, func() { d.SumSquares(sq, next, x, v, b) }},
 			{"gradient, in float32", 3*k + 8, func() { d.Grad(dv, next, x, v, b, scale) }},
 		} {
 			if pass.name == mixedStep && len(b.Rows) == 1 {

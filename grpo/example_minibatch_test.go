@@ -30,7 +30,7 @@ func ExampleMinibatches() {
 
 	// Four trajectories, their log p and their advantages.
 	b := s.Batch(dim, noise.Key(42), 0, 1, 2, 3)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	err = sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(func(v, x []float32, t float64) error {
@@ -70,7 +70,7 @@ func ExampleMinibatches() {
 		v := make([]float32, len(x))
 		policy(v, x, times)
 		logp, grad := make([]float64, len(items)), make([]float64, len(items))
-		cpu.Squares(logp, next, x, v, m)
+		cpu.SumSquares(logp, next, x, v, m)
 		if _, err := form.LogProb(logp, m, logp); err != nil {
 			log.Fatal(err)
 		}

@@ -39,7 +39,7 @@ func Example() {
 	policy := bias(0.2)
 
 	b := s.Batch(dim, noise.Key(1), 0, 1, 2, 3, 4, 5, 6, 7)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	if err := sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy)); err != nil {
 		log.Fatal(err)
@@ -66,13 +66,13 @@ func Example() {
 		if !t.Stochastic() {
 			continue
 		}
-		s.Move(b, i)
+		s.SetStep(b, i)
 		next, x := run.Latents[i+1], run.Latents[i]
 		if err := policy(v, x, t.From.Time); err != nil { // the policy in training
 			log.Fatal(err)
 		}
-		cpu.Squares(sq, next, x, v, b)
-		if _, err := form.LogProb(old, b, run.Squares[i]); err != nil {
+		cpu.SumSquares(sq, next, x, v, b)
+		if _, err := form.LogProb(old, b, run.SumSquares[i]); err != nil {
 			log.Fatal(err)
 		}
 		if _, err := form.LogProb(logp, b, sq); err != nil {
@@ -84,7 +84,7 @@ func Example() {
 			worst = max(worst, math.Abs(ratio-1))
 			grad[k] = adv[k] * ratio // of Σ adv·ratio by log p
 		}
-		if _, err := form.Scale(scale, b, grad); err != nil {
+		if _, err := form.GradScale(scale, b, grad); err != nil {
 			log.Fatal(err)
 		}
 		clear(dv)
@@ -107,7 +107,7 @@ func ExampleForm_LogProb() {
 	x, v := []float32{0, 0}, []float32{4, 0}
 	next := []float32{-0.5, -1}
 	sq := make([]float64, 1)
-	sampler.CPU{}.Squares(sq, next, x, v, b)
+	sampler.CPU{}.SumSquares(sq, next, x, v, b)
 	fmt.Println("sum of squares", sq[0])
 	for _, f := range []logprob.Form{{}, {Sum: true}, {Gaussian: true}, {Gaussian: true, Sum: true}} {
 		logp, err := f.LogProb(make([]float64, 1), b, sq)
@@ -129,15 +129,15 @@ func ExampleForm_LogProb() {
 func ExampleForm_KL() {
 	b := sampler.Batch{Dim: 2, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: -0.25, Eps: 0.5}}}}
 	v, ref := []float32{4, 0}, []float32{2, 1}
-	cpu, distance := sampler.CPU{}, b.With(sampler.Affine{V: 1})
+	cpu, distance := sampler.CPU{}, b.WithAffine(sampler.Affine{V: 1})
 
 	sq := make([]float64, 1)
-	cpu.Squares(sq, ref, nil, v, distance)
+	cpu.SumSquares(sq, ref, nil, v, distance)
 	form := logprob.Form{Gaussian: true, Sum: true}
 	kl, err := form.KL(make([]float64, 1), b, sq)
 	fmt.Println(kl, err)
 
-	scale, err := form.ScaleKL(make([]float64, 1), b, 1)
+	scale, err := form.GradScaleKL(make([]float64, 1), b, 1)
 	grad := make([]float32, 2)
 	cpu.Grad(grad, ref, nil, v, distance, scale)
 	fmt.Println(grad, err)

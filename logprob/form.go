@@ -33,7 +33,7 @@ type Form struct {
 }
 
 // LogProb stores log p of every row in dst and returns it, where b stands at the
-// transition whose sums of squares sq are ([sampler.Sampler.Move]): other sums give a
+// transition whose sums of squares sq are ([sampler.Sampler.SetStep]): other sums give a
 // plausible number that is wrong. For a run's own transitions, [OfRun] takes care of that.
 // The error names the first row that is at no transition (ErrNoPolicy), whose step draws
 // no noise (ErrNoDensity), whose sum or weights are not finite (ErrNotFinite), or whose
@@ -54,15 +54,15 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 	return dst, nil
 }
 
-// Scale stores in dst, and returns, what makes Device.Grad add grad·∂log p/∂v of every row to its
+// GradScale stores in dst, and returns, what makes Device.Grad add grad·∂log p/∂v of every row to its
 // destination:
 //
 //	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
 //
-// Call Grad with the batch and the buffers of Squares. Grad rounds the scale to
+// Call Grad with the batch and the buffers of SumSquares. Grad rounds the scale to
 // float32; the error names the first row whose scale is not finite there. Its other
 // errors are those of LogProb.
-func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
+func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	check(b, dst, grad)
 	for i, r := range b.Rows {
 		std, err := density(r.Affine)
@@ -85,10 +85,10 @@ func (f Form) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, 
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
 	k := i - run.First
-	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.Squares) || run.Squares[k] == nil {
+	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.SumSquares) || run.SumSquares[k] == nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, ErrNoSums)
 	}
-	sq := run.Squares[k]
+	sq := run.SumSquares[k]
 	check(b, dst, sq)
 	std, err := density(s.At(i).Affine)
 	if err != nil {

@@ -113,13 +113,13 @@ func (f fixture) row(i int) (p policy, v, ref []float64) {
 // squares and distances are the two statistics.
 func (f fixture) squares() []float64 {
 	sq := make([]float64, len(f.b.Rows))
-	sampler.CPU{}.Squares(sq, f.next, f.x, f.v, f.b)
+	sampler.CPU{}.SumSquares(sq, f.next, f.x, f.v, f.b)
 	return sq
 }
 
 func (f fixture) distances() []float64 {
 	sq := make([]float64, len(f.b.Rows))
-	sampler.CPU{}.Squares(sq, f.ref, nil, f.v, f.b.With(sampler.Affine{V: 1}))
+	sampler.CPU{}.SumSquares(sq, f.ref, nil, f.v, f.b.WithAffine(sampler.Affine{V: 1}))
 	return sq
 }
 
@@ -208,11 +208,11 @@ func formsOfSums(t *rapid.T) {
 		near("KL", f, got, err, 1, v*v*sum/div)
 		got, err = f.VelocityKL(dst, b, sq)
 		near("VelocityKL", f, got, err, 1, sum)
-		got, err = f.Scale(dst, b, []float64{-0.7})
+		got, err = f.GradScale(dst, b, []float64{-0.7})
 		near("Scale", f, got, err, -0.7, 2*v/div)
-		got, err = f.ScaleKL(dst, b, 0.3)
+		got, err = f.GradScaleKL(dst, b, 0.3)
 		near("ScaleKL", f, got, err, -0.3, 2*v*v/div)
-		got, err = f.ScaleVelocityKL(dst, b, 0.3)
+		got, err = f.GradScaleVelocityKL(dst, b, 0.3)
 		near("ScaleVelocityKL", f, got, err, -0.3, 2)
 	}
 }
@@ -230,16 +230,16 @@ func TestGradients(t *testing.T) {
 	const weight = 0.4
 	settings := &fd.Settings{Formula: fd.Central, Step: 1e-3}
 	for _, f := range forms {
-		logScale, err := f.Scale(make([]float64, rows), fx.b, loss)
-		klScale, err2 := f.ScaleKL(make([]float64, rows), fx.b, weight)
+		logScale, err := f.GradScale(make([]float64, rows), fx.b, loss)
+		klScale, err2 := f.GradScaleKL(make([]float64, rows), fx.b, weight)
 		if err != nil || err2 != nil {
 			t.Fatal(err, err2)
 		}
-		vklScale, err := f.ScaleVelocityKL(make([]float64, rows), fx.b, weight)
+		vklScale, err := f.GradScaleVelocityKL(make([]float64, rows), fx.b, weight)
 		if err != nil {
 			t.Fatal(err)
 		}
-		one := fx.b.With(sampler.Affine{V: 1})
+		one := fx.b.WithAffine(sampler.Affine{V: 1})
 		for _, g := range []struct {
 			what     string
 			scale    []float64
@@ -283,17 +283,17 @@ func TestGradientsAdd(t *testing.T) {
 	f := logprob.Form{Gaussian: true}
 	rows := len(steps)
 	a, b := make([]float32, fx.b.Len()), make([]float32, fx.b.Len())
-	scale, err := f.Scale(make([]float64, rows), fx.b, []float64{1, 1, 1, 1})
+	scale, err := f.GradScale(make([]float64, rows), fx.b, []float64{1, 1, 1, 1})
 	if err != nil {
 		t.Fatal(err)
 	}
 	sampler.CPU{}.Grad(a, fx.next, fx.x, fx.v, fx.b, scale)
 	both := append([]float32(nil), a...)
-	scale, err = f.ScaleKL(scale, fx.b, 0.1)
+	scale, err = f.GradScaleKL(scale, fx.b, 0.1)
 	if err != nil {
 		t.Fatal(err)
 	}
-	one := fx.b.With(sampler.Affine{V: 1})
+	one := fx.b.WithAffine(sampler.Affine{V: 1})
 	sampler.CPU{}.Grad(b, fx.ref, nil, fx.v, one, scale)
 	sampler.CPU{}.Grad(both, fx.ref, nil, fx.v, one, scale)
 	for i := range both {
@@ -335,13 +335,13 @@ func TestAliasesAndAllocations(t *testing.T) {
 	sq := fx.squares()
 	for _, f := range forms {
 		for name, call := range map[string]func(dst, in []float64) ([]float64, error){
-			"LogProb":    func(dst, in []float64) ([]float64, error) { return f.LogProb(dst, fx.b, in) },
-			"KL":         func(dst, in []float64) ([]float64, error) { return f.KL(dst, fx.b, in) },
-			"VelocityKL": func(dst, in []float64) ([]float64, error) { return f.VelocityKL(dst, fx.b, in) },
-			"Scale":      func(dst, in []float64) ([]float64, error) { return f.Scale(dst, fx.b, in) },
-			"ScaleKL":    func(dst, _ []float64) ([]float64, error) { return f.ScaleKL(dst, fx.b, 2) },
-			"ScaleVelocityKL": func(dst, _ []float64) ([]float64, error) {
-				return f.ScaleVelocityKL(dst, fx.b, 2)
+			"LogProb":     func(dst, in []float64) ([]float64, error) { return f.LogProb(dst, fx.b, in) },
+			"KL":          func(dst, in []float64) ([]float64, error) { return f.KL(dst, fx.b, in) },
+			"VelocityKL":  func(dst, in []float64) ([]float64, error) { return f.VelocityKL(dst, fx.b, in) },
+			"GradScale":   func(dst, in []float64) ([]float64, error) { return f.GradScale(dst, fx.b, in) },
+			"GradScaleKL": func(dst, _ []float64) ([]float64, error) { return f.GradScaleKL(dst, fx.b, 2) },
+			"GradScaleVelocityKL": func(dst, _ []float64) ([]float64, error) {
+				return f.GradScaleVelocityKL(dst, fx.b, 2)
 			},
 		} {
 			dst := make([]float64, len(sq))
@@ -389,9 +389,9 @@ func TestNoDensity(t *testing.T) {
 		dst := make([]float64, 2)
 		for _, f := range forms {
 			_, err1 := f.LogProb(dst, b, one)
-			_, err2 := f.Scale(dst, b, one)
+			_, err2 := f.GradScale(dst, b, one)
 			_, err3 := f.KL(dst, b, one)
-			_, err4 := f.ScaleKL(dst, b, 1)
+			_, err4 := f.GradScaleKL(dst, b, 1)
 			for _, err := range []error{err1, err2, err3, err4} {
 				wantError(t, err, logprob.ErrNoDensity, "logprob: row 1", "sample 99")
 			}
@@ -413,9 +413,9 @@ func TestNoPolicy(t *testing.T) {
 		one, dst := []float64{1, 1}, make([]float64, 2)
 		for _, f := range forms {
 			_, err1 := f.LogProb(dst, b, one)
-			_, err2 := f.Scale(dst, b, one)
+			_, err2 := f.GradScale(dst, b, one)
 			_, err3 := f.KL(dst, b, one)
-			_, err4 := f.ScaleKL(dst, b, 1)
+			_, err4 := f.GradScaleKL(dst, b, 1)
 			for _, err := range []error{err1, err2, err3, err4} {
 				wantError(t, err, logprob.ErrNoPolicy, "logprob: row 1 (sample 99)")
 			}
@@ -437,19 +437,19 @@ func TestNotFinite(t *testing.T) {
 			for _, err := range []error{err1, err2, err3} {
 				wantError(t, err, logprob.ErrNotFinite, "logprob: row 2", text)
 			}
-			_, err := f.Scale(dst, b, sq)
+			_, err := f.GradScale(dst, b, sq)
 			wantError(t, err, logprob.ErrNotFinite, "logprob: row 2", text)
-			_, err = f.ScaleKL(dst, b, bad)
+			_, err = f.GradScaleKL(dst, b, bad)
 			wantError(t, err, logprob.ErrNotFinite, "logprob: row 0")
-			_, err = f.ScaleVelocityKL(dst, b, bad)
+			_, err = f.GradScaleVelocityKL(dst, b, bad)
 			wantError(t, err, logprob.ErrNotFinite, "logprob: row 0")
 		}
 	}
 	// Grad rounds scales to float32, which this one is beyond.
 	b.Rows[1].Eps = 1e-21
-	_, err := logprob.Form{Gaussian: true}.Scale(make([]float64, 3), b, []float64{1, 1, 1})
+	_, err := logprob.Form{Gaussian: true}.GradScale(make([]float64, 3), b, []float64{1, 1, 1})
 	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "scale", "Inf")
-	_, err = logprob.Form{Gaussian: true}.ScaleKL(make([]float64, 3), b, 1)
+	_, err = logprob.Form{Gaussian: true}.GradScaleKL(make([]float64, 3), b, 1)
 	wantError(t, err, logprob.ErrNotFinite, "logprob: row 1", "scale", "Inf")
 }
 
@@ -461,17 +461,17 @@ func TestLengthsPanic(t *testing.T) {
 	d := func(n int) []float64 { return make([]float64, n) }
 	var f logprob.Form
 	for name, call := range map[string]func(){
-		"LogProb dst":     func() { f.LogProb(d(1), b, d(2)) },
-		"LogProb sq":      func() { f.LogProb(d(2), b, d(3)) },
-		"LogProb nil":     func() { f.LogProb(nil, b, d(2)) },
-		"Scale dst":       func() { f.Scale(d(3), b, d(2)) },
-		"Scale grad":      func() { f.Scale(d(2), b, d(1)) },
-		"KL dst":          func() { f.KL(d(1), b, d(2)) },
-		"KL sq":           func() { f.KL(d(2), b, nil) },
-		"ScaleKL":         func() { f.ScaleKL(d(1), b, 1) },
-		"VelocityKL dst":  func() { f.VelocityKL(d(1), b, d(2)) },
-		"VelocityKL sq":   func() { f.VelocityKL(d(2), b, d(1)) },
-		"ScaleVelocityKL": func() { f.ScaleVelocityKL(d(3), b, 1) },
+		"LogProb dst":         func() { f.LogProb(d(1), b, d(2)) },
+		"LogProb sq":          func() { f.LogProb(d(2), b, d(3)) },
+		"LogProb nil":         func() { f.LogProb(nil, b, d(2)) },
+		"GradScale dst":       func() { f.GradScale(d(3), b, d(2)) },
+		"GradScale grad":      func() { f.GradScale(d(2), b, d(1)) },
+		"KL dst":              func() { f.KL(d(1), b, d(2)) },
+		"KL sq":               func() { f.KL(d(2), b, nil) },
+		"GradScaleKL":         func() { f.GradScaleKL(d(1), b, 1) },
+		"VelocityKL dst":      func() { f.VelocityKL(d(1), b, d(2)) },
+		"VelocityKL sq":       func() { f.VelocityKL(d(2), b, d(1)) },
+		"GradScaleVelocityKL": func() { f.GradScaleVelocityKL(d(3), b, 1) },
 	} {
 		func() {
 			defer func() {

@@ -10,7 +10,7 @@ import "cps/sampler"
 // divided by Dim unless Sum (Eq. 6 and 16, with and without denominator). It is exact, for both means share x. The squared
 // distances sq are from
 //
-//	d.Squares(sq, ref, nil, v, b.With(sampler.Affine{V: 1}))
+//	d.SumSquares(sq, ref, nil, v, b.WithAffine(sampler.Affine{V: 1}))
 //
 // while b itself is the batch of the step; nil stands for a buffer that is not read.
 // Flow-GRPO's published KL has no Δ in its denominator, so it is Δ times this one. The
@@ -30,14 +30,14 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 	return dst, nil
 }
 
-// ScaleKL stores in dst, and returns, what makes Device.Grad, called as Squares is for [Form.KL],
+// GradScaleKL stores in dst, and returns, what makes Device.Grad, called as SumSquares is for [Form.KL],
 // add weight·∂KL/∂v:
 //
 //	-weight·V²/Eps²  (Gaussian)  or  -weight·2V²,  divided by Dim unless Sum
 //
 // Where every row has a weight of its own, as in grpo.Guard, multiply the result for
-// weight 1 by them. The errors are those of Scale.
-func (f Form) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+// weight 1 by them. The errors are those of GradScale.
+func (f Form) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
 		std, err := density(r.Affine)
@@ -76,9 +76,9 @@ func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float6
 	return dst, nil
 }
 
-// ScaleVelocityKL is [Form.ScaleKL] for VelocityKL: -2·weight, divided by Dim unless
+// GradScaleVelocityKL is [Form.GradScaleKL] for VelocityKL: -2·weight, divided by Dim unless
 // Sum.
-func (f Form) ScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+func (f Form) GradScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
 		dst[i] = -2 * weight * f.weight(b.Dim)

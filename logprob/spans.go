@@ -125,18 +125,18 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of
 	return nil
 }
 
-// Scale stores in dst, one entry a row, what makes Device.Grad add grad·∂log p/∂v, with one
+// GradScale stores in dst, one entry a row, what makes Device.Grad add grad·∂log p/∂v, with one
 // grad a transition, and returns dst. It is 0 for rows without noise.
-func (s Spans) Scale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
+func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	s.check(b, grad, dst)
 	return dst, s.scales(dst, b, func(k int, r sampler.Row, std, weight float64) float64 {
 		return s.Form.scale(grad[k], r.Affine, std, weight)
 	})
 }
 
-// ScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
-// [Form.ScaleKL] does, and returns dst. It is 0 for rows without noise.
-func (s Spans) ScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+// GradScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
+// [Form.GradScaleKL] does, and returns dst. It is 0 for rows without noise.
+func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	return dst, s.scales(dst, b, func(_ int, r sampler.Row, std, w float64) float64 {
 		return -2 * weight * s.Form.klWeight(r.Affine, std, w)

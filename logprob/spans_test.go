@@ -60,11 +60,11 @@ func TestSpansAreTheWhole(t *testing.T) {
 		got, err = s.KL(make([]float64, n), cut, each)
 		want, err2 = f.KL(make([]float64, n), whole, sq)
 		check("KL", got, want, err, err2)
-		got, err = s.Scale(make([]float64, n*spans), cut, grad)
-		want, err2 = f.Scale(make([]float64, n), whole, grad)
+		got, err = s.GradScale(make([]float64, n*spans), cut, grad)
+		want, err2 = f.GradScale(make([]float64, n), whole, grad)
 		check("Scale", got, want, err, err2)
-		got, err = s.ScaleKL(make([]float64, n*spans), cut, 0.3)
-		want, err2 = f.ScaleKL(make([]float64, n), whole, 0.3)
+		got, err = s.GradScaleKL(make([]float64, n*spans), cut, 0.3)
+		want, err2 = f.GradScaleKL(make([]float64, n), whole, 0.3)
 		check("ScaleKL", got, want, err, err2)
 		for k := range n {
 			if s.Elements(cut, k) != dim {
@@ -96,7 +96,7 @@ func TestSpansThatDiffer(t *testing.T) {
 			v32[i] = float32(v[i])
 		}
 		sq := make([]float64, 4)
-		sampler.CPU{}.Squares(sq, next, x, v32, b)
+		sampler.CPU{}.SumSquares(sq, next, x, v32, b)
 		return sq
 	}
 	for _, f := range forms {
@@ -126,7 +126,7 @@ func TestSpansThatDiffer(t *testing.T) {
 			t.Errorf("%+v: log p %v, want %v", f, got[0], want)
 		}
 
-		scale, err := s.Scale(make([]float64, 4), b, []float64{1})
+		scale, err := s.GradScale(make([]float64, 4), b, []float64{1})
 		if err != nil || scale[1] != 0 || scale[3] != 0 {
 			t.Fatal(scale, err)
 		}
@@ -176,9 +176,9 @@ func TestSpansErrors(t *testing.T) {
 		_, err = s.KL(dst, b, tc.sq)
 		wantError(t, err, tc.want, tc.name)
 		if tc.want == logprob.ErrNoDensity || tc.want == logprob.ErrNoPolicy {
-			_, err = s.Scale(make([]float64, len(tc.rows)), b, make([]float64, len(tc.first)))
+			_, err = s.GradScale(make([]float64, len(tc.rows)), b, make([]float64, len(tc.first)))
 			wantError(t, err, tc.want, tc.name)
-			_, err = s.ScaleKL(make([]float64, len(tc.rows)), b, 1)
+			_, err = s.GradScaleKL(make([]float64, len(tc.rows)), b, 1)
 			wantError(t, err, tc.want, tc.name)
 		}
 	}
@@ -203,8 +203,8 @@ func TestOfRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := s.Batch(6, 1, 3, 4)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
-	run.Squares[1] = nil
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+	run.SumSquares[1] = nil
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(bias(0.1))); err != nil {
 		t.Fatal(err)
@@ -216,8 +216,8 @@ func TestOfRun(t *testing.T) {
 				t.Fatal(err)
 			}
 			moved := s.Batch(6, 1, 3, 4)
-			s.Move(moved, i)
-			want, err := f.LogProb(make([]float64, 2), moved, run.Squares[i])
+			s.SetStep(moved, i)
+			want, err := f.LogProb(make([]float64, 2), moved, run.SumSquares[i])
 			if err != nil || got[0] != want[0] || got[1] != want[1] {
 				t.Errorf("%+v, transition %d: %v, want %v, %v", f, i, got, want, err)
 			}
@@ -227,10 +227,10 @@ func TestOfRun(t *testing.T) {
 		_, err := logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, i)
 		wantError(t, err, want, fmt.Sprint("transition ", i))
 	}
-	run.Squares[2][1] = math.Inf(1)
+	run.SumSquares[2][1] = math.Inf(1)
 	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, 2)
 	wantError(t, err, logprob.ErrNotFinite, "row 1 (sample 4)")
-	if n := testing.AllocsPerRun(10, func() { logprob.OfRun(run.Squares[3], logprob.Form{}, s, b, run, 0) }); n != 0 {
+	if n := testing.AllocsPerRun(10, func() { logprob.OfRun(run.SumSquares[3], logprob.Form{}, s, b, run, 0) }); n != 0 {
 		t.Errorf("%v allocations", n)
 	}
 }

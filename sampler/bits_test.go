@@ -107,7 +107,7 @@ func TestFrozenBits(t *testing.T) {
 				for _, x := range run.Latents {
 					bits{h}.add(x)
 				}
-				for _, sq := range run.Squares {
+				for _, sq := range run.SumSquares {
 					bits{h}.add64(sq)
 				}
 			}
@@ -122,7 +122,7 @@ func TestFrozenBits(t *testing.T) {
 // rollout makes a whole run of the test model.
 func rollout(t testing.TB, s *sampler.Sampler, b sampler.Batch, cpu sampler.CPU) *sampler.Trajectory[[]float32] {
 	t.Helper()
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
@@ -191,7 +191,7 @@ func execute(cpu sampler.CPU, b sampler.Batch) results {
 	}
 	cpu.Step(r.next, r.x, r.v, b, r.sq)
 	cpu.Step(r.nextUnsquared, r.x, r.v, b, nil)
-	cpu.Squares(r.sqAgain, r.next, r.x, r.v, b)
+	cpu.SumSquares(r.sqAgain, r.next, r.x, r.v, b)
 	cpu.Grad(r.grad, r.next, r.x, r.v, b, r.scale)
 	return r
 }
@@ -208,7 +208,7 @@ func TestBitsOfWorkersAndRows(t *testing.T) {
 			b := mixed(dim, rows, storage)
 			want := execute(sampler.CPU{Workers: 1}, b)
 			if !sameBits64(want.sq, want.sqAgain) || !sameBits(want.next, want.nextUnsquared) {
-				t.Errorf("dim %d, %v: Step and Squares differ", dim, storage)
+				t.Errorf("dim %d, %v: Step and SumSquares differ", dim, storage)
 			}
 			for _, workers := range []int{2, 3, 8} {
 				got := execute(sampler.CPU{Workers: workers}, b)
@@ -283,17 +283,17 @@ func TestBitsOfReplay(t *testing.T) {
 			s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: r.rule, Storage: storage})
 			b := s.Batch(1500, 11, 4, 2, 0)
 			run := rollout(t, s, b, sampler.CPU{})
-			old := make([][]float64, len(run.Squares))
+			old := make([][]float64, len(run.SumSquares))
 			for i := range old {
-				old[i] = slices.Clone(run.Squares[i])
-				clear(run.Squares[i])
+				old[i] = slices.Clone(run.SumSquares[i])
+				clear(run.SumSquares[i])
 			}
 			if err := sampler.Replay(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 				t.Fatal(err)
 			}
 			for i := range old {
-				if !sameBits64(old[i], run.Squares[i]) {
-					t.Errorf("%v, %v, step %d: rollout %v, replay %v", r.name, storage, i, old[i], run.Squares[i])
+				if !sameBits64(old[i], run.SumSquares[i]) {
+					t.Errorf("%v, %v, step %d: rollout %v, replay %v", r.name, storage, i, old[i], run.SumSquares[i])
 				}
 			}
 			// through 16-bit words and back
@@ -390,7 +390,7 @@ func TestBitsOfAbsentTerms(t *testing.T) {
 		if got[3] != 2*x[3] || sq[0] != 0 {
 			t.Errorf("x with weight 0 is read: %v, %v", got[3], sq)
 		}
-		sampler.CPU{}.Squares(sq, x, in, in, one(sampler.Affine{}))
+		sampler.CPU{}.SumSquares(sq, x, in, in, one(sampler.Affine{}))
 		if !(sq[0] > 1) {
 			t.Errorf("inputs with weight 0 are read: %v", sq)
 		}
@@ -419,7 +419,7 @@ func TestWith(t *testing.T) {
 	uncond, cond := normal(n, 1), normal(n, 2)
 
 	guided := make([]float32, n)
-	sampler.CPU{}.Step(guided, uncond, cond, b.With(sampler.Affine{X: 1 - w, V: w}), nil)
+	sampler.CPU{}.Step(guided, uncond, cond, b.WithAffine(sampler.Affine{X: 1 - w, V: w}), nil)
 	for i := range guided {
 		// three roundings of numbers below 2⁵
 		if want := float64(uncond[i]) + w*(float64(cond[i])-float64(uncond[i])); math.Abs(float64(guided[i])-want) > 3*0x1p-20 {
@@ -427,7 +427,7 @@ func TestWith(t *testing.T) {
 		}
 	}
 	sq := make([]float64, 5)
-	sampler.CPU{}.Squares(sq, uncond, nil, cond, b.With(sampler.Affine{V: 1}))
+	sampler.CPU{}.SumSquares(sq, uncond, nil, cond, b.WithAffine(sampler.Affine{V: 1}))
 	for i := range sq {
 		var want float64
 		for j := range dim {
@@ -452,9 +452,9 @@ func TestNonFiniteShows(t *testing.T) {
 				in := [3][]float32{normal(6000, 1), normal(6000, 2), normal(6000, 3)}
 				in[input][2000+at] = bad
 				sq := make([]float64, 3)
-				sampler.CPU{}.Squares(sq, in[0], in[1], in[2], b)
+				sampler.CPU{}.SumSquares(sq, in[0], in[1], in[2], b)
 				if finite(sq[1]) || !finite(sq[0]) || !finite(sq[2]) {
-					t.Fatalf("%v in input %d at %d: Squares gives %v", bad, input, at, sq)
+					t.Fatalf("%v in input %d at %d: SumSquares gives %v", bad, input, at, sq)
 				}
 				if input == 0 {
 					continue

@@ -294,7 +294,7 @@ func TestBatchRefuses(t *testing.T) {
 	wantPanic(t, says, func() { s.Batch(math.MinInt, 1) })
 	for _, dim := range []int{0, -5} {
 		wantPanic(t, says, func() { sampler.CPU{}.Step(nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
-		wantPanic(t, says, func() { sampler.CPU{}.Squares(nil, nil, nil, nil, sampler.Batch{Dim: dim}) })
+		wantPanic(t, says, func() { sampler.CPU{}.SumSquares(nil, nil, nil, nil, sampler.Batch{Dim: dim}) })
 		wantPanic(t, says, func() { sampler.CPU{}.Grad(nil, nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
 	}
 	if strconv.IntSize == 64 {
@@ -317,13 +317,13 @@ func TestBatchAndMove(t *testing.T) {
 			t.Errorf("row %d is %+v", i, b.Rows[i])
 		}
 	}
-	s.Move(b, 4)
+	s.SetStep(b, 4)
 	for i, sample := range []uint64{3, 9, 3} {
 		if b.Rows[i] != s.Row(sample, 4) || b.Rows[i].Step != 5 {
 			t.Errorf("row %d moved to %+v", i, b.Rows[i])
 		}
 	}
-	w := b.With(sampler.Affine{X: 0.25, V: 0.75})
+	w := b.WithAffine(sampler.Affine{X: 0.25, V: 0.75})
 	if w.Storage != sampler.Float32 || w.Dim != 5 || w.Key != 77 || len(w.Rows) != 3 || w.Rows[1].Affine != (sampler.Affine{X: 0.25, V: 0.75}) || w.Rows[1].ID != b.Rows[1].ID {
 		t.Errorf("With gives %+v", w)
 	}

@@ -24,8 +24,8 @@ func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
 	run(c.Workers, &job[float32]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
-// Squares implements [Device].
-func (c CPU) Squares(sq []float64, next, x, v []float32, b Batch) {
+// SumSquares implements [Device].
+func (c CPU) SumSquares(sq []float64, next, x, v []float32, b Batch) {
 	checkSquares(b, sq, next, x, v)
 	run(c.Workers, &job[float32]{kind: kernel.SquaresPass, out: next, x: x, v: v, b: b, sq: sq})
 }
@@ -45,7 +45,7 @@ func (CPU) Sync() error { return nil }
 // a gradient after it is added.
 //
 // Type is BFloat16 or Float16. The Storage of a batch is the same, or Float32, which asks
-// for no other rounding, as [Batch.With] has it. Another one panics. Else CPU16 is as CPU.
+// for no other rounding, as [Batch.WithAffine] has it. Another one panics. Else CPU16 is as CPU.
 type CPU16 struct {
 	Type    Storage
 	Workers int
@@ -61,8 +61,8 @@ func (c CPU16) Step(dst, x, v []uint16, b Batch, sq []float64) {
 	run(c.Workers, &job[uint16]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
-// Squares implements [Device].
-func (c CPU16) Squares(sq []float64, next, x, v []uint16, b Batch) {
+// SumSquares implements [Device].
+func (c CPU16) SumSquares(sq []float64, next, x, v []uint16, b Batch) {
 	c.check(b)
 	checkSquares(b, sq, next, x, v)
 	b.Storage = c.Type

@@ -43,11 +43,11 @@ func TestLengthsPanic(t *testing.T) {
 		{v, func() { cpu.Step(f(6), f(6), nil, b, nil) }},
 		{sq, func() { cpu.Step(f(6), f(6), f(6), b, d(1)) }},
 		{sq, func() { cpu.Step(f(6), f(6), f(6), b, []float64{}) }},
-		{out, func() { cpu.Squares(d(2), f(3), f(6), f(6), b) }},
-		{x, func() { cpu.Squares(d(2), f(6), f(3), f(6), b) }},
-		{v, func() { cpu.Squares(d(2), f(6), f(6), f(3), b) }},
-		{sq, func() { cpu.Squares(d(3), f(6), f(6), f(6), b) }},
-		{sq, func() { cpu.Squares(nil, f(6), f(6), f(6), b) }},
+		{out, func() { cpu.SumSquares(d(2), f(3), f(6), f(6), b) }},
+		{x, func() { cpu.SumSquares(d(2), f(6), f(3), f(6), b) }},
+		{v, func() { cpu.SumSquares(d(2), f(6), f(6), f(3), b) }},
+		{sq, func() { cpu.SumSquares(d(3), f(6), f(6), f(6), b) }},
+		{sq, func() { cpu.SumSquares(nil, f(6), f(6), f(6), b) }},
 		{out, func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
 		{x, func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
 		{v, func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
@@ -73,9 +73,9 @@ func TestLengthsPanic(t *testing.T) {
 		{"sampler: clipping limit is negative or NaN", func() {
 			sampler.ApplyClipped(f(3), f(3), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), math.NaN())
 		}},
-		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: -1, End: 2}) }},
-		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: 2, End: 1}) }},
-		{"sampler: window is not within the transitions", func() { sampler.Keep(b, 3, sampler.Window{Start: 2, End: 4}) }},
+		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: -1, End: 2}) }},
+		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 1}) }},
+		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 4}) }},
 		{"sampler: lengths of dst and src differ", func() { sampler.Float16.Pack(make([]uint16, 2), f(3)) }},
 		{"sampler: lengths of dst and src differ", func() { sampler.BFloat16.Unpack(f(3), make([]uint16, 4)) }},
 		{"sampler: only BFloat16 and Float16 have 16-bit words", func() { sampler.Float32.Pack(nil, nil) }},
@@ -90,7 +90,7 @@ func TestLengthsPanic(t *testing.T) {
 	// and what does not panic
 	empty := sampler.Batch{Dim: 3}
 	cpu.Step(nil, nil, nil, empty, []float64{})
-	cpu.Squares(nil, nil, nil, nil, empty)
+	cpu.SumSquares(nil, nil, nil, nil, empty)
 	cpu.Grad(nil, nil, nil, nil, empty, nil)
 	if err := cpu.Sync(); err != nil {
 		t.Error(err)
@@ -178,7 +178,7 @@ func TestConcurrentUse(t *testing.T) {
 	}
 	wait.Wait()
 	for i, run := range runs {
-		if !sameBits(run.Latents[3], runs[0].Latents[3]) || !sameBits64(run.Squares[1], runs[0].Squares[1]) {
+		if !sameBits(run.Latents[3], runs[0].Latents[3]) || !sameBits64(run.SumSquares[1], runs[0].SumSquares[1]) {
 			t.Errorf("run %d differs", i)
 		}
 	}
@@ -193,16 +193,16 @@ func TestNoAllocations(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}, Storage: sampler.BFloat16})
 	for _, shape := range [][2]int{{64, 100}, {64, 1000}, {70000, 2}} {
 		b := s.Batch(shape[0], 1, make([]uint64, shape[1])...)
-		s.Move(b, 1)
+		s.SetStep(b, 1)
 		x, v, next := normal(b.Len(), 1), normal(b.Len(), 2), make([]float32, b.Len())
 		sq, scale := make([]float64, shape[1]), make([]float64, shape[1])
 		for _, workers := range []int{1, 2} {
 			cpu := sampler.CPU{Workers: workers}
 			for name, call := range map[string]func(){
 				"Step":    func() { cpu.Step(next, x, v, b, sq) },
-				"Squares": func() { cpu.Squares(sq, next, x, v, b) },
+				"Squares": func() { cpu.SumSquares(sq, next, x, v, b) },
 				"Grad":    func() { cpu.Grad(v, next, x, v, b, scale) },
-				"Move":    func() { s.Move(b, 2) },
+				"Move":    func() { s.SetStep(b, 2) },
 				"Row":     func() { b.Rows[0] = s.Row(3, 1) },
 				"At":      func() { _ = s.At(3).Stochastic() },
 				"Apply":   func() { sampler.Apply(next, x, v, nil, sampler.Affine{X: 1, V: 2}) },
@@ -243,7 +243,7 @@ func BenchmarkStep(b *testing.B) {
 
 func BenchmarkSquares(b *testing.B) {
 	benchmark(b, func(cpu sampler.CPU, next, x, v []float32, batch sampler.Batch, sums []float64) {
-		cpu.Squares(sums, next, x, v, batch)
+		cpu.SumSquares(sums, next, x, v, batch)
 	})
 }
 

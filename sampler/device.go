@@ -17,12 +17,12 @@ package sampler
 // specification.
 type Device[B any] interface {
 	// Step stores X·x + V·v + Eps·ε, rounded to b.Storage, in dst, which may be x
-	// or v, and in sq, unless nil, what Squares would.
+	// or v, and in sq, unless nil, what SumSquares would.
 	Step(dst, x, v B, b Batch, sq []float64)
 
-	// Squares stores ‖next - X·x - V·v‖² of every row in sq, in the bits of Step.
+	// SumSquares stores ‖next - X·x - V·v‖² of every row in sq, in the bits of Step.
 	// A NaN or an infinity in an input that is read makes its row's sum one.
-	Squares(sq []float64, next, x, v B, b Batch)
+	SumSquares(sq []float64, next, x, v B, b Batch)
 
 	// Grad adds scale·(next - X·x - V·v) to every row of dst, which may be an input,
 	// with one scale a row rounded to float32.

@@ -60,12 +60,12 @@ func (q *queue) Step(dst, x, v *memory, b sampler.Batch, sq []float64) {
 	q.enqueue(func() { sampler.CPU{}.Step(dst.slice(), x.slice(), v.slice(), b, sq) })
 }
 
-func (q *queue) Squares(sq []float64, next, x, v *memory, b sampler.Batch) {
+func (q *queue) SumSquares(sq []float64, next, x, v *memory, b sampler.Batch) {
 	b = copied(b)
 	for i := range sq {
 		sq[i] = math.NaN()
 	}
-	q.enqueue(func() { sampler.CPU{}.Squares(sq, next.slice(), x.slice(), v.slice(), b) })
+	q.enqueue(func() { sampler.CPU{}.SumSquares(sq, next.slice(), x.slice(), v.slice(), b) })
 }
 
 func (q *queue) Grad(dst, next, x, v *memory, b sampler.Batch, scale []float64) {
@@ -104,7 +104,7 @@ func queued(t testing.TB, w sampler.Window) (*queue, *sampler.Sampler, sampler.B
 	s, b, run := start(t, sampler.BFloat16, w)
 	q := &queue{t: t}
 	mirror := map[*float32]*memory{}
-	m := &sampler.Trajectory[*memory]{V: &memory{run.V}, Squares: run.Squares}
+	m := &sampler.Trajectory[*memory]{V: &memory{run.V}, SumSquares: run.SumSquares}
 	for _, x := range run.Latents {
 		if mirror[&x[0]] == nil {
 			mirror[&x[0]] = &memory{x}
@@ -134,8 +134,8 @@ func TestRolloutOnQueue(t *testing.T) {
 				t.Errorf("%v: latents %d differ from the CPU's", w, i)
 			}
 		}
-		for i := range want.Squares {
-			if !sameBits64(want.Squares[i], run.Squares[i]) {
+		for i := range want.SumSquares {
+			if !sameBits64(want.SumSquares[i], run.SumSquares[i]) {
 				t.Errorf("%v: sums %d differ from the CPU's", w, i)
 			}
 		}

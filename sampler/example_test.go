@@ -32,7 +32,7 @@ func Example() {
 	}
 	const dim, seed = 3, 42
 	b := s.Batch(dim, noise.Key(seed), 0, 1, 2, 3)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil) // initial noise
 	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(halfway)); err != nil {
@@ -215,12 +215,12 @@ func ExampleWindow() {
 		log.Fatal(err)
 	}
 	b := s.Batch(4, 1, 0, 1)
-	run := sampler.Keep(b, s.Steps(), window)
+	run := sampler.NewTrajectory(b, s.Steps(), window)
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(halfway)); err != nil {
 		log.Fatal(err)
 	}
-	for i, sq := range run.Squares {
+	for i, sq := range run.SumSquares {
 		fmt.Printf("step %d: stochastic %-5v sums %.3f\n", i, s.At(i).Stochastic(), sq)
 	}
 	fmt.Printf("end %.3f\n", run.Latents[8][:4])
@@ -246,7 +246,7 @@ func ExampleSampler_Row() {
 	const dim = 5
 	cpu := sampler.CPU{}
 	b := s.Batch(dim, 1, 10, 11)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	if err := sampler.Rollout(context.Background(), cpu, s, b, run, sampler.OneTime(halfway)); err != nil {
 		log.Fatal(err)
@@ -265,8 +265,8 @@ func ExampleSampler_Row() {
 		v = append(v, out...)
 	}
 	sq := make([]float64, 3)
-	cpu.Squares(sq, next, x, v, train)
-	fmt.Println(sq[0] == run.Squares[4][0], sq[1] == run.Squares[0][1], sq[2] == run.Squares[2][0])
+	cpu.SumSquares(sq, next, x, v, train)
+	fmt.Println(sq[0] == run.SumSquares[4][0], sq[1] == run.SumSquares[0][1], sq[2] == run.SumSquares[2][0])
 	// Output: true true true
 }
 
@@ -286,16 +286,16 @@ func ExampleApplyClipped() {
 }
 
 // Classifier-free guidance is a step with other weights.
-func ExampleBatch_With() {
+func ExampleBatch_WithAffine() {
 	b := sampler.Batch{Dim: 2, Rows: make([]sampler.Row, 1)}
 	unconditional, conditional := []float32{1, 2}, []float32{1.5, 1}
 	const w = 3
 	v := make([]float32, 2)
-	sampler.CPU{}.Step(v, unconditional, conditional, b.With(sampler.Affine{X: 1 - w, V: w}), nil)
+	sampler.CPU{}.Step(v, unconditional, conditional, b.WithAffine(sampler.Affine{X: 1 - w, V: w}), nil)
 	fmt.Println(v)
 
 	sq := make([]float64, 1)
-	sampler.CPU{}.Squares(sq, unconditional, nil, conditional, b.With(sampler.Affine{V: 1}))
+	sampler.CPU{}.SumSquares(sq, unconditional, nil, conditional, b.WithAffine(sampler.Affine{V: 1}))
 	fmt.Println(sq)
 	// Output:
 	// [2.5 -1]

@@ -293,8 +293,8 @@ func TestRolloutsFollowTheLaw(t *testing.T) {
 		for j, g := range []gauss{{mean: 1.5}, {mean: -1, sd: 0.5}} {
 			s := mustNew(t, sampler.Config{Scheduler: f9, Rule: f.at(0.7)})
 			b := s.Batch(dim, noise.Key(k).Derive(uint64(j)), samples...)
-			run := sampler.Keep(b, s.Steps(), sampler.Window{})
-			start := b.With(sampler.Affine{Eps: math.Sqrt(g.variance(f9.At(0)))})
+			run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+			start := b.WithAffine(sampler.Affine{Eps: math.Sqrt(g.variance(f9.At(0)))})
 			sampler.CPU{}.Step(run.Latents[0], nil, nil, start, nil)
 			m := moments{variance: g.variance(f9.At(0))}
 			err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(g.model(schedule.Level)))

@@ -174,7 +174,7 @@ func TestMixture(t *testing.T) {
 			s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(steps), Rule: r.rule})
 			for key := range noise.Key(keys) {
 				b := s.Batch(2, key, samples...)
-				run := sampler.Keep(b, steps, sampler.Window{Start: 1, End: 1})
+				run := sampler.NewTrajectory(b, steps, sampler.Window{Start: 1, End: 1})
 				sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 				if err := sampler.Rollout(context.Background(), sampler.CPU{}, s, b, run, sampler.OneTime(moons.velocity)); err != nil {
 					t.Fatal(err)

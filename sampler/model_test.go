@@ -21,7 +21,7 @@ func TestCall(t *testing.T) {
 		Clock: sampler.Clock{Scale: 1000, Reversed: true},
 	})
 	b := s.Batch(6, 9, 4, 4, 8)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	type key struct{}
 	ctx := context.WithValue(bg, key{}, "here")
@@ -71,7 +71,7 @@ func TestConventionsAreData(t *testing.T) {
 	c.Prediction, c.Clock = sampler.PredictReversedVelocity, sampler.Clock{Reversed: true, Scale: 1}
 	s := mustNew(t, c)
 	b := s.Batch(30, 5, 1, 2)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		plain := c.Scheduler.At(slices.IndexFunc([]int{0, 1, 2, 3, 4, 5}, func(i int) bool { return 1-c.Scheduler.At(i).Time == time })).Time
@@ -113,7 +113,7 @@ func TestObserve(t *testing.T) {
 			Prediction: p, Start: sampler.FromData,
 		})
 		b := s.Batch(5, 2, 0, 1)
-		run := sampler.Keep(b, s.Steps(), sampler.Window{})
+		run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 		sampler.CPU{}.Step(run.Latents[0], make([]float32, b.Len()), nil, b, nil)
 		seen := 0
 		run.Observe = func(_ context.Context, o sampler.Observation[[]float32]) error {
@@ -121,7 +121,7 @@ func TestObserve(t *testing.T) {
 				t.Errorf("%v: transition %d: %+v", p, seen, o)
 			}
 			preview := make([]float32, b.Len())
-			sampler.CPU{}.Step(preview, o.X, o.V, o.Batch.With(s.PredictedSample(seen)), nil)
+			sampler.CPU{}.Step(preview, o.X, o.V, o.Batch.WithAffine(s.PredictedSample(seen)), nil)
 			a := sampler.Coeffs{X0: 1}.Affine(p, s.At(seen).From)
 			for i, got := range preview {
 				want := a.X*float64(o.X[i]) + a.V*float64(o.V[i])
@@ -161,7 +161,7 @@ func TestInversion(t *testing.T) {
 	run := func(c sampler.Config, x []float32) []float32 {
 		s := mustNew(t, c)
 		b := s.Batch(len(x), 1, 0)
-		run := sampler.Keep(b, s.Steps(), sampler.Window{})
+		run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 		sampler.CPU{}.Step(run.Latents[0], x, nil, b, nil)
 		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(field)); err != nil {
 			t.Fatal(err)
@@ -258,7 +258,7 @@ func TestCheckOnPolicyInOtherBatches(t *testing.T) {
 func TestCheckOnPolicyOfSpans(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(3), Rule: sampler.FlowCPS{Eta: 0.6}})
 	b := s.Batch(12, 9, 8, 3, 5).Spans(4)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	var asked []string
 	model := func(_ context.Context, c sampler.Call[[]float32]) error {
@@ -296,7 +296,7 @@ func TestSpansAreTheWhole(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := s.Batch(dim, 5, 3, 1<<40).Spans(span)
-		run := sampler.Keep(b, s.Steps(), sampler.Window{})
+		run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 		sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 			t.Fatal(err)
@@ -309,10 +309,10 @@ func TestSpansAreTheWhole(t *testing.T) {
 		// Their sums add up to that of the whole: exactly in this sense where spans begin
 		// at multiples of 1024, and within the roundings of float32 sums elsewhere, at
 		// most 15 a block.
-		for i, sq := range whole.Squares {
+		for i, sq := range whole.SumSquares {
 			for row, want := range sq {
 				var got float64
-				for _, x := range run.Squares[i][row*dim/span : (row+1)*dim/span] {
+				for _, x := range run.SumSquares[i][row*dim/span : (row+1)*dim/span] {
 					got += x
 				}
 				tol := 32 * 0x1p-24 * want
@@ -355,7 +355,7 @@ func TestSpansAtDifferentSteps(t *testing.T) {
 	}
 	for i, step := range []int{0, 2} {
 		one := s.Batch(12, 9, 8)
-		s.Move(one, step)
+		s.SetStep(one, step)
 		whole := make([]float32, 12)
 		sampler.CPU{}.Step(whole, x, v, one, nil)
 		if !sameBits(next[4*i:4*i+4], whole[4*i:4*i+4]) {

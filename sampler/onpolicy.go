@@ -30,8 +30,8 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	if err != nil {
 		return err
 	}
-	again := make([][]float64, len(t.Squares))
-	for k, sq := range t.Squares {
+	again := make([][]float64, len(t.SumSquares))
+	for k, sq := range t.SumSquares {
 		if sq != nil {
 			again[k] = make([]float64, len(sq))
 		}
@@ -41,7 +41,7 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	}
 	for k := range again {
 		for row, sq := range again[k] {
-			if was := t.Squares[k][row]; sq != was {
+			if was := t.SumSquares[k][row]; sq != was {
 				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
 					s.steps[t.First+k].Step, row, b.Rows[row].Sample, sq, was)
 			}
@@ -127,8 +127,8 @@ func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err 
 	for i, row := range rows {
 		b.Rows[i] = r.b.Rows[row]
 	}
-	sums := make([][]float64, len(r.t.Squares))
-	for k, was := range r.t.Squares {
+	sums := make([][]float64, len(r.t.SumSquares))
+	for k, was := range r.t.SumSquares {
 		if was == nil {
 			continue
 		}
@@ -138,15 +138,15 @@ func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err 
 		if err := r.ask(ctx, k, rows, x, v); err != nil {
 			return err
 		}
-		r.s.Move(b, r.t.First+k)
-		m.Squares(sums[k], next, x, v, b)
+		r.s.SetStep(b, r.t.First+k)
+		m.SumSquares(sums[k], next, x, v, b)
 	}
 	if err := m.Sync(); err != nil {
 		return fmt.Errorf("sampler: device: %w", err)
 	}
 	for k, sq := range sums {
 		for i, x := range sq {
-			if row, was := rows[i], r.t.Squares[k]; x != was[rows[i]] {
+			if row, was := rows[i], r.t.SumSquares[k]; x != was[rows[i]] {
 				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on its batch, so ratios in training will not be 1",
 					r.s.steps[r.t.First+k].Step, row, b.Rows[i].Sample, n, rows[0], x, len(r.rows), was[row])
 			}

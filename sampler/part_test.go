@@ -19,7 +19,7 @@ func walk(t fataler, c sampler.Config, dim int, x []float32, samples ...uint64) 
 		t.Fatalf("%v", err)
 	}
 	b := s.Batch(dim, 5, samples...)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	sampler.CPU{}.Step(run.Latents[0], x, nil, b, nil)
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatalf("%v", err)
@@ -55,8 +55,8 @@ func TestPartsAreTheWhole(t *testing.T) {
 					t.Fatalf("part [%d, %d): latents %d differ from the whole's", at, end, at+i)
 				}
 			}
-			for i, sq := range run.Squares {
-				if !sameBits64(sq, whole.Squares[at+i]) {
+			for i, sq := range run.SumSquares {
+				if !sameBits64(sq, whole.SumSquares[at+i]) {
 					t.Fatalf("part [%d, %d): sums %d differ from the whole's", at, end, at+i)
 				}
 			}
@@ -96,7 +96,7 @@ func TestPartsDrawTheirOwnNoise(t *testing.T) {
 		}
 		s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(20), Rule: sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}, Part: part, Start: start})
 		b := s.Batch(dim, 1, 0, 1, 2, 3)
-		run := sampler.Keep(b, s.Steps(), sampler.Window{})
+		run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 		sampler.CPU{}.Step(run.Latents[0], x, nil, b, nil)
 		if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(velocity)); err != nil {
 			t.Fatal(err)
@@ -183,7 +183,7 @@ func TestPartCounts(t *testing.T) {
 	// An error names the step of the whole run.
 	nan := func(v, x []float32, time float64) error { v[0] = float32(math.NaN()); return nil }
 	b := s.Batch(4, 1, 0)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nan))
 	wantError(t, err, err, "step 4")
 }

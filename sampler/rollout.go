@@ -57,7 +57,7 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 }
 
 // Replay evaluates a model on the stored latents of t, as training does: for every
-// transition whose entry of t.Squares is not nil it calls the model and stores the
+// transition whose entry of t.SumSquares is not nil it calls the model and stores the
 // sums of squares of the transition there. With the model that made the latents, the
 // sums equal those of [Rollout] bit for bit, and the ratio of probabilities is exactly
 // 1. The latents around such a transition must not be one buffer (ErrTrajectory).
@@ -67,7 +67,7 @@ func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tra
 	if err != nil {
 		return err
 	}
-	return r.replay(ctx, t.Squares)
+	return r.replay(ctx, t.SumSquares)
 }
 
 // A walk is a model on its way along a trajectory.
@@ -102,7 +102,7 @@ func newWalk[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Mo
 
 // rounding returns the batch that rounds latents to the storage type of the run.
 func (r *walk[B]) rounding() Batch {
-	b := r.b.With(Affine{X: 1})
+	b := r.b.WithAffine(Affine{X: 1})
 	b.Storage = r.s.storage
 	return b
 }
@@ -133,7 +133,7 @@ func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int) err
 		if err := r.ask(ctx, k, r.rows, r.t.Latents[k], r.t.V); err != nil {
 			return err
 		}
-		r.s.Move(r.b, r.t.First+k)
+		r.s.SetStep(r.b, r.t.First+k)
 		if err := do(k); err != nil {
 			return err
 		}
@@ -163,7 +163,7 @@ func (r *walk[B]) finish(sums [][]float64, err error) error {
 func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 	t := r.t
 	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
-		return fail(ErrTrajectory, "sampler: Squares asks for no transition")
+		return fail(ErrTrajectory, "sampler: SumSquares asks for no transition")
 	}
 	for k, sq := range sums {
 		if sq != nil && sameBuffer(t.Latents[k], t.Latents[k+1]) {
@@ -171,7 +171,7 @@ func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 		}
 	}
 	return r.finish(sums, r.each(ctx, sums, func(k int) error {
-		r.d.Squares(sums[k], t.Latents[k+1], t.Latents[k], t.V, r.b)
+		r.d.SumSquares(sums[k], t.Latents[k+1], t.Latents[k], t.V, r.b)
 		return nil
 	}))
 }

@@ -23,7 +23,7 @@ func start(t testing.TB, storage sampler.Storage, w sampler.Window) (*sampler.Sa
 	t.Helper()
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.6}, Storage: storage})
 	b := s.Batch(50, 9, startSamples...)
-	run := sampler.Keep(b, s.Steps(), w)
+	run := sampler.NewTrajectory(b, s.Steps(), w)
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
 	return s, b, run
 }
@@ -40,7 +40,7 @@ func TestRolloutKeeps(t *testing.T) {
 		if err := testModel(v, hand[i], s.At(i).From.Time); err != nil {
 			t.Fatal(err)
 		}
-		s.Move(rows, i)
+		s.SetStep(rows, i)
 		sampler.CPU{}.Step(next, hand[i], v, rows, sq)
 		hand, sums = append(hand, next), append(sums, sq)
 	}
@@ -74,7 +74,7 @@ func TestRolloutKeeps(t *testing.T) {
 		if len(distinct) != buffers {
 			t.Errorf("%v: %d buffers, want %d", w, len(distinct), buffers)
 		}
-		for i, sq := range run.Squares {
+		for i, sq := range run.SumSquares {
 			if kept := w.Start <= i && i < w.End; kept != (sq != nil) || kept && !sameBits64(sq, sums[i]) {
 				t.Errorf("%v: sums of step %d are %v, want %v", w, i, sq, sums[i])
 			}
@@ -88,7 +88,7 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	part := sampler.Keep(b, 3, sampler.Window{})
+	part := sampler.NewTrajectory(b, 3, sampler.Window{})
 	part.First = 2
 	copy(part.Latents[0], whole.Latents[2])
 	var times []float64
@@ -107,7 +107,7 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 	if want := []float64{s.At(2).From.Time, s.At(3).From.Time, s.At(4).From.Time}; !slices.Equal(times, want) {
 		t.Errorf("the model is told %v, want %v", times, want)
 	}
-	if !sameBits64(part.Squares[2], whole.Squares[4]) {
+	if !sameBits64(part.SumSquares[2], whole.SumSquares[4]) {
 		t.Error("sums differ")
 	}
 	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel)); err != nil {
@@ -115,19 +115,19 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 	}
 }
 
-// Without Squares a run is the same, and non-finite values are still found.
-func TestRolloutWithoutSquares(t *testing.T) {
+// Without SumSquares a run is the same, and non-finite values are still found.
+func TestRolloutWithoutSums(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
 	_, _, run := start(t, sampler.Float32, sampler.Window{})
-	run.Squares = nil
+	run.SumSquares = nil
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil || !sameBits(run.Latents[6], whole.Latents[6]) {
 		t.Error("the run differs", err)
 	}
 	_, _, run = start(t, sampler.Float32, sampler.Window{})
-	run.Squares = nil
+	run.SumSquares = nil
 	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 4, 120))), 4, 2)
 }
 
@@ -271,11 +271,11 @@ func TestBadTrajectory(t *testing.T) {
 		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
 		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"6 transitions from 1 on", "the 6"}},
 		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"7 transitions from 0"}},
-		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.Squares = t.Squares[:5] }, []string{"Squares has 5 entries for 6"}},
-		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.Squares = append(t.Squares, nil) }, []string{"Squares has 7 entries for 6"}},
+		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = t.SumSquares[:5] }, []string{"SumSquares has 5 entries for 6"}},
+		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = append(t.SumSquares, nil) }, []string{"SumSquares has 7 entries for 6"}},
 		"latents":        {func(t *sampler.Trajectory[[]float32]) { t.Latents[2] = t.Latents[2][1:] }, []string{"Latents[2] has 149 elements for 3 rows of 50"}},
 		"output":         {func(t *sampler.Trajectory[[]float32]) { t.V = nil }, []string{"V has 0 elements for 3 rows of 50"}},
-		"rows":           {func(t *sampler.Trajectory[[]float32]) { t.Squares[3] = make([]float64, 2) }, []string{"Squares[3] has 2 entries for 3 rows"}},
+		"rows":           {func(t *sampler.Trajectory[[]float32]) { t.SumSquares[3] = make([]float64, 2) }, []string{"SumSquares[3] has 2 entries for 3 rows"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, b, run := start(t, sampler.Float32, sampler.Window{})
@@ -287,8 +287,8 @@ func TestBadTrajectory(t *testing.T) {
 	}
 	// a check of nothing is no check
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 2})
-	for _, squares := range [][][]float64{nil, {}, run.Squares} {
-		run.Squares = squares
+	for _, squares := range [][][]float64{nil, {}, run.SumSquares} {
+		run.SumSquares = squares
 		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
 		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
 	}
@@ -321,9 +321,9 @@ func TestReplayOfWindow(t *testing.T) {
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	want := [][]float64{nil, nil, slices.Clone(run.Squares[2]), slices.Clone(run.Squares[3]), nil, nil}
-	clear(run.Squares[2])
-	clear(run.Squares[3])
+	want := [][]float64{nil, nil, slices.Clone(run.SumSquares[2]), slices.Clone(run.SumSquares[3]), nil, nil}
+	clear(run.SumSquares[2])
+	clear(run.SumSquares[3])
 	var times []float64
 	err := sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		times = append(times, time)
@@ -336,8 +336,8 @@ func TestReplayOfWindow(t *testing.T) {
 		t.Errorf("the model is called at %v", times)
 	}
 	for i := range want {
-		if !sameBits64(want[i], run.Squares[i]) {
-			t.Errorf("step %d: %v, want %v", i, run.Squares[i], want[i])
+		if !sameBits64(want[i], run.SumSquares[i]) {
+			t.Errorf("step %d: %v, want %v", i, run.SumSquares[i], want[i])
 		}
 	}
 	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
@@ -355,7 +355,7 @@ func TestCheckOnPolicy(t *testing.T) {
 	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
-	sums := slices.Clone(run.Squares[4])
+	sums := slices.Clone(run.SumSquares[4])
 	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
 		err := testModel(v, x, time)
 		if time == s.At(4).From.Time {
@@ -364,7 +364,7 @@ func TestCheckOnPolicy(t *testing.T) {
 		return err
 	}))
 	wantError(t, err, sampler.ErrOffPolicy, "step 4", "row 2", "policy", show(sums[2]))
-	if !sameBits64(sums, run.Squares[4]) {
+	if !sameBits64(sums, run.SumSquares[4]) {
 		t.Error("CheckOnPolicy changes the sums")
 	}
 	// another rule
@@ -399,14 +399,14 @@ func TestMixedSteps(t *testing.T) {
 		v = append(v, out...)
 	}
 	sq := make([]float64, len(picks))
-	sampler.CPU{}.Squares(sq, next, x, v, mixed)
+	sampler.CPU{}.SumSquares(sq, next, x, v, mixed)
 	again := make([]float32, len(next))
 	sampler.CPU{}.Step(again, x, v, mixed, nil)
 	if !sameBits(again, next) {
 		t.Error("the mixed batch does not repeat the rollout")
 	}
 	for i, p := range picks {
-		if want := run.Squares[p.step][p.row]; sq[i] != want {
+		if want := run.SumSquares[p.step][p.row]; sq[i] != want {
 			t.Errorf("row %d at step %d: %v, want %v", p.row, p.step, sq[i], want)
 		}
 	}
@@ -417,7 +417,7 @@ func TestModelIsToldTheTime(t *testing.T) {
 	points := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.4), schedule.VPLevel(0.2, 0.9)}
 	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV, Start: sampler.FromPart})
 	b := s.Batch(4, 1, 0)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	var times []float64
 	model := func(v, x []float32, time float64) error {
 		times = append(times, time)
@@ -438,12 +438,12 @@ func TestPartOfRun(t *testing.T) {
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	part := &sampler.Trajectory[[]float32]{First: 3, Latents: whole.Latents[3:], V: whole.V, Squares: whole.Squares[3:]}
+	part := &sampler.Trajectory[[]float32]{First: 3, Latents: whole.Latents[3:], V: whole.V, SumSquares: whole.SumSquares[3:]}
 	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel)); err != nil {
 		t.Error(err)
 	}
 	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(nanAt(s, 4, 60))), 4, 1)
-	part.Squares[1][2] = math.Nextafter(part.Squares[1][2], 1e9)
+	part.SumSquares[1][2] = math.Nextafter(part.SumSquares[1][2], 1e9)
 	err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, part, sampler.OneTime(testModel))
 	if err == nil || !strings.Contains(err.Error(), "step 4, row 2 (sample 5)") {
 		t.Errorf("got %v", err)
@@ -460,6 +460,6 @@ func TestStorageOfBatch(t *testing.T) {
 // Latents that share a buffer were lost, and with them what a replay would evaluate.
 func TestReplayOfSharedLatents(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 6, End: 6})
-	run.Squares[4] = make([]float64, len(b.Rows))
+	run.SumSquares[4] = make([]float64, len(b.Rows))
 	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
 }

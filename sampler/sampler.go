@@ -223,7 +223,7 @@ func (s *Sampler) Stochastic() []int {
 // PredictedSample returns the weights of x̂0, the clean sample that the model predicts at
 // transition i, from its latents and its output there:
 //
-//	d.Step(preview, x, v, b.With(s.PredictedSample(i)), nil)
+//	d.Step(preview, x, v, b.WithAffine(s.PredictedSample(i)), nil)
 func (s *Sampler) PredictedSample(i int) Affine {
 	return Coeffs{X0: 1}.Affine(s.prediction, s.steps[i].From).round32()
 }
@@ -253,9 +253,9 @@ func (s *Sampler) Row(sample uint64, i int) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: uint32(t.Step) + 1}}
 }
 
-// Move puts every row of b at transition i. It does not allocate; it writes to
+// SetStep puts every row of b at transition i. It does not allocate; it writes to
 // b.Rows.
-func (s *Sampler) Move(b Batch, i int) {
+func (s *Sampler) SetStep(b Batch, i int) {
 	for k := range b.Rows {
 		r := &b.Rows[k]
 		block := r.Block

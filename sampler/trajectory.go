@@ -6,12 +6,12 @@ import (
 )
 
 // A Trajectory is the memory of a run of len(Latents)-1 transitions, the caller's
-// own. [Keep] makes one of slices.
+// own. [NewTrajectory] makes one of slices.
 type Trajectory[B any] struct {
-	First   int         // transition the run starts with
-	Latents []B         // latents before and after each transition
-	V       B           // the model's output
-	Squares [][]float64 // of each transition, one a row; nil: not wanted
+	First      int         // transition the run starts with
+	Latents    []B         // latents before and after each transition
+	V          B           // the model's output
+	SumSquares [][]float64 // of each transition, one a row; nil: not wanted
 
 	// Observe, unless nil, is called by [Rollout] at every transition after the model
 	// and before the step. Its error ends the run, wrapped with the step.
@@ -28,11 +28,11 @@ type Observation[B any] struct {
 	X, V       B     // the latents before it, and the model's output for them
 }
 
-// Keep returns a trajectory of slices for all n transitions of a run of b that
+// NewTrajectory returns a trajectory of slices for all n transitions of a run of b that
 // keeps the latents and the sums of squares of transitions in w, all for the zero
 // Window. All other points share one buffer. The last latents are
 // valid after a run whatever w is, so the empty Window{n, n} keeps them alone. It panics unless 0 ≤ w.Start ≤ w.End ≤ n.
-func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
+func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
 		w.End = n
 	}
@@ -40,9 +40,9 @@ func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
 		panic("sampler: window is not within the transitions")
 	}
 	t := &Trajectory[[]float32]{
-		Latents: make([][]float32, n+1),
-		V:       make([]float32, b.Len()),
-		Squares: make([][]float64, n),
+		Latents:    make([][]float32, n+1),
+		V:          make([]float32, b.Len()),
+		SumSquares: make([][]float64, n),
 	}
 	var shared []float32
 	for i := range t.Latents {
@@ -56,16 +56,16 @@ func Keep(b Batch, n int, w Window) *Trajectory[[]float32] {
 		t.Latents[i] = shared
 	}
 	for i := w.Start; i < w.End; i++ {
-		t.Squares[i] = make([]float64, len(b.Rows))
+		t.SumSquares[i] = make([]float64, len(b.Rows))
 	}
 	return t
 }
 
-// sums returns t.Squares with memory for the entries that are not wanted, which a
+// sums returns t.SumSquares with memory for the entries that are not wanted, which a
 // rollout needs to find what is not finite.
 func (t *Trajectory[B]) sums(rows int) [][]float64 {
 	all := make([][]float64, len(t.Latents)-1)
-	copy(all, t.Squares)
+	copy(all, t.SumSquares)
 	for k := range all {
 		if all[k] == nil {
 			all[k] = make([]float64, rows)
@@ -92,12 +92,12 @@ func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 		return fail(ErrTrajectory, "sampler: %d latents hold no transition", len(t.Latents))
 	case t.First < 0 || t.First > s.Steps()-n:
 		return fail(ErrTrajectory, "sampler: the %d transitions from %d on are not within the %d of the run", n, t.First, s.Steps())
-	case len(t.Squares) != 0 && len(t.Squares) != n:
-		return fail(ErrTrajectory, "sampler: Squares has %d entries for %d transitions", len(t.Squares), n)
+	case len(t.SumSquares) != 0 && len(t.SumSquares) != n:
+		return fail(ErrTrajectory, "sampler: SumSquares has %d entries for %d transitions", len(t.SumSquares), n)
 	}
-	for k, sq := range t.Squares {
+	for k, sq := range t.SumSquares {
 		if sq != nil && len(sq) != len(b.Rows) {
-			return fail(ErrTrajectory, "sampler: Squares[%d] has %d entries for %d rows", k, len(sq), len(b.Rows))
+			return fail(ErrTrajectory, "sampler: SumSquares[%d] has %d entries for %d rows", k, len(sq), len(b.Rows))
 		}
 	}
 	if n := length(t.V); n >= 0 && n != b.Len() {

@@ -116,7 +116,7 @@ func sample[B any](d place[B], rows, dim int) (*result, error) {
 	}
 	b := s.Batch(dim, noise.Key(2509_05952), names...)
 
-	t := &sampler.Trajectory[B]{Squares: make([][]float64, s.Steps())}
+	t := &sampler.Trajectory[B]{SumSquares: make([][]float64, s.Steps())}
 	x, err := d.make(b.Len())
 	if err != nil {
 		return nil, err
@@ -127,20 +127,20 @@ func sample[B any](d place[B], rows, dim int) (*result, error) {
 	for i := range s.Steps() + 1 {
 		t.Latents = append(t.Latents, x) // the last latents only are kept
 		if i < s.Steps() {
-			t.Squares[i] = make([]float64, rows)
+			t.SumSquares[i] = make([]float64, rows)
 		}
 	}
 	var none B
 	d.Step(x, none, none, b, nil)
 	model := func(v, x B, time float64) error {
-		d.Step(v, x, none, b.With(sampler.Affine{X: velocity(time)}), nil)
+		d.Step(v, x, none, b.WithAffine(sampler.Affine{X: velocity(time)}), nil)
 		return nil
 	}
 	if err := sampler.Rollout(context.Background(), d.Device, s, b, t, sampler.OneTime(model)); err != nil {
 		return nil, err
 	}
 
-	r := &result{samples: make([]float32, b.Len()), squares: t.Squares}
+	r := &result{samples: make([]float32, b.Len()), squares: t.SumSquares}
 	if err := d.read(r.samples, x); err != nil {
 		return nil, err
 	}

@@ -79,7 +79,7 @@ type row struct {
 func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, error) {
 	start := time.Now()
 	b := s.Batch(digits.Dim, l.key, l.samples...)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	velocity := func(v, x []float32, t float64) error {
@@ -150,11 +150,11 @@ func (l *lab) images(class, n int) []float32 {
 // logProbs returns the log-probabilities of all rows at all stochastic steps.
 func (l *lab) logProbs(s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[[]float32]) ([]float64, error) {
 	var all []float64
-	for i, sq := range run.Squares {
+	for i, sq := range run.SumSquares {
 		if !s.At(i).Stochastic() {
 			continue
 		}
-		s.Move(b, i)
+		s.SetStep(b, i)
 		p, err := logprob.Form{Gaussian: true}.LogProb(make([]float64, len(sq)), b, sq)
 		if err != nil {
 			return nil, err

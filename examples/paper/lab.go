@@ -52,7 +52,7 @@ func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampl
 		return nil, err
 	}
 	b := s.Batch(digits.Dim, labKey, l.samples...)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(func(v, x []float32, t float64) error {

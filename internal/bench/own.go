@@ -54,8 +54,8 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	cpu.Step(x, nil, nil, b, nil)
 	copy(v, x)
 	copy(ref, x)
-	run.Move(b, 3)
-	distance := b.With(sampler.Affine{V: 1})
+	run.SetStep(b, 3)
+	distance := b.WithAffine(sampler.Affine{V: 1})
 	sq, scale := make([]float64, s.Rows), make([]float64, s.Rows)
 	for i := range scale {
 		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0, which could be left out one day
@@ -77,11 +77,11 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 				})
 			}
 			add("step", 12, "triad", func() { cpu.Step(next, x, v, b, sq) })
-			add("replay", 12, "read 3", func() { cpu.Squares(sq, next, x, v, b) })
+			add("replay", 12, "read 3", func() { cpu.SumSquares(sq, next, x, v, b) })
 			add("gradient", 20, "", func() { cpu.Grad(ref, next, x, v, b, scale) })
-			add("KL", 8, "read 2", func() { cpu.Squares(sq, ref, nil, v, distance) })
+			add("KL", 8, "read 2", func() { cpu.SumSquares(sq, ref, nil, v, distance) })
 			add("replay and gradient", 32, "", func() {
-				cpu.Squares(sq, next, x, v, b)
+				cpu.SumSquares(sq, next, x, v, b)
 				cpu.Grad(ref, next, x, v, b, scale)
 			})
 			if n == 1 {

@@ -33,7 +33,7 @@ func main() {
 	}
 
 	b := s.Batch(16, noise.Key(1), 0, 1, 2, 3)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu := sampler.CPU{}
 	ctx := context.Background()
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
@@ -44,8 +44,8 @@ func main() {
 		log.Fatal(err)
 	}
 
-	s.Move(b, 0)
-	logp, err := logprob.Form{}.LogProb(make([]float64, 4), b, run.Squares[0])
+	s.SetStep(b, 0)
+	logp, err := logprob.Form{}.LogProb(make([]float64, 4), b, run.SumSquares[0])
 	if err != nil {
 		log.Fatal(err)
 	}

@@ -64,7 +64,7 @@ func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x [
 		}
 	}
 	b := s.Batch(digits.Dim, evaluationKey, samples...)
-	run := sampler.Keep(b, s.Steps(), sampler.Window{Start: s.Steps(), End: s.Steps()})
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{Start: s.Steps(), End: s.Steps()})
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {

@@ -178,7 +178,7 @@ func (t *Trainer) draw(ctx context.Context) (*rollout, error) {
 		r.classes = append(r.classes, c.class(t.iteration, i/c.Group))
 	}
 	r.batch = r.sampler.Batch(digits.Dim, r.key, samples...)
-	r.run = sampler.Keep(r.batch, c.Steps, sampler.Window{Start: r.start, End: r.end})
+	r.run = sampler.NewTrajectory(r.batch, c.Steps, sampler.Window{Start: r.start, End: r.end})
 	r.model = t.model(t.rollout, r.classes, &t.timing.Network)
 
 	began, network := time.Now(), t.timing.Network
@@ -254,8 +254,8 @@ func (t *Trainer) improve(ctx context.Context, r *rollout, it *Iteration) error 
 	c := t.config
 	began := time.Now()
 	for i := r.start; i < r.end; i++ {
-		r.sampler.Move(r.batch, i)
-		old, err := c.Form.LogProb(make([]float64, c.rows()), r.batch, r.run.Squares[i])
+		r.sampler.SetStep(r.batch, i)
+		old, err := c.Form.LogProb(make([]float64, c.rows()), r.batch, r.run.SumSquares[i])
 		if err != nil {
 			return err
 		}
@@ -368,7 +368,7 @@ func (t *Trainer) loss(r *rollout, transitions []grpo.Item) (grpo.Stats, error) 
 	began = t.timing.since(&t.timing.Network, began)
 
 	cpu := sampler.CPU{}
-	cpu.Squares(b.sq, b.next, b.x, b.v, b.Batch)
+	cpu.SumSquares(b.sq, b.next, b.x, b.v, b.Batch)
 	if _, err := t.config.Form.LogProb(b.logp, b.Batch, b.sq); err != nil {
 		return grpo.Stats{}, err
 	}
@@ -378,7 +378,7 @@ func (t *Trainer) loss(r *rollout, transitions []grpo.Item) (grpo.Stats, error) 
 	if err != nil {
 		return s, err
 	}
-	if _, err := t.config.Form.Scale(b.scale, b.Batch, b.grad); err != nil {
+	if _, err := t.config.Form.GradScale(b.scale, b.Batch, b.grad); err != nil {
 		return s, err
 	}
 	clear(b.dv)
@@ -394,13 +394,13 @@ func (t *Trainer) loss(r *rollout, transitions []grpo.Item) (grpo.Stats, error) 
 
 // add adds the penalty to s, and its gradient to b.dv.
 func (d Divergence) add(b *minibatch, s *grpo.Stats) error {
-	measure, scale := logprob.Form.KL, logprob.Form.ScaleKL
+	measure, scale := logprob.Form.KL, logprob.Form.GradScaleKL
 	if d.Velocity {
-		measure, scale = logprob.Form.VelocityKL, logprob.Form.ScaleVelocityKL
+		measure, scale = logprob.Form.VelocityKL, logprob.Form.GradScaleVelocityKL
 	}
-	distance := b.With(sampler.Affine{V: 1})
+	distance := b.WithAffine(sampler.Affine{V: 1})
 	cpu := sampler.CPU{}
-	cpu.Squares(b.kl, b.ref, nil, b.v, distance)
+	cpu.SumSquares(b.kl, b.ref, nil, b.v, distance)
 	if _, err := measure(d.Form, b.kl, b.Batch, b.kl); err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func (c ddimStep) logProb(t tester, tr sampler.Transition, mean []float64) []flo
 		return got
 	}
 	b := sampler.Batch{Dim: n, Rows: slices.Repeat([]sampler.Row{{Affine: tr.Affine}}, len(got))}
-	sampler.CPU{}.Squares(got, float32s(c.DDPOPrev), float32s(c.X), float32s(c.Output), b)
+	sampler.CPU{}.SumSquares(got, float32s(c.DDPOPrev), float32s(c.X), float32s(c.Output), b)
 	if _, err := (logprob.Form{Gaussian: true}).LogProb(got, b, got); err != nil {
 		t.Fatal(err)
 	}

@@ -112,7 +112,7 @@ func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 	}
 
 	form := flowForm(c.Sampler)
-	distance := b.With(sampler.Affine{V: 1})
+	distance := b.WithAffine(sampler.Affine{V: 1})
 	var cpu sampler.CPU
 	must := func(x []float64, err error) []float64 {
 		t.Helper()
@@ -124,7 +124,7 @@ func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 	perRow := func() []float64 { return make([]float64, len(rows)) }
 
 	sq := perRow()
-	cpu.Squares(sq, prev, x, v, b)
+	cpu.SumSquares(sq, prev, x, v, b)
 	for i := range b.Rows {
 		if c.Std[i] != 0 {
 			continue
@@ -133,7 +133,7 @@ func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 		b.Rows[i].Eps = 1 // neither the form without denominator nor kernels here read it
 	}
 	p.logProb = must(form.LogProb(perRow(), b, sq))
-	cpu.Squares(sq, ref, nil, v, distance)
+	cpu.SumSquares(sq, ref, nil, v, distance)
 	p.squares = must(logprob.Form{}.KL(perRow(), b, sq))
 	if c.gaussian() {
 		p.gauss = must(form.KL(perRow(), b, sq))
@@ -141,8 +141,8 @@ func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 
 	p.grad = func(weight, klWeight []float64) []float64 {
 		g := make([]float32, len(v))
-		cpu.Grad(g, prev, x, v, b, must(form.Scale(perRow(), b, weight)))
-		scale := must(form.ScaleKL(perRow(), b, 1))
+		cpu.Grad(g, prev, x, v, b, must(form.GradScale(perRow(), b, weight)))
+		scale := must(form.GradScaleKL(perRow(), b, 1))
 		for i := range scale {
 			scale[i] *= klWeight[i]
 		}

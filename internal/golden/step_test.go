@@ -107,7 +107,7 @@ func (s publishedStep) check32(t tester, w worst) {
 	}
 
 	sq := make([]float64, len(s.rows))
-	sampler.CPU{}.Squares(sq, next, x, v, b)
+	sampler.CPU{}.SumSquares(sq, next, x, v, b)
 	form := flowForm(s.sampler)
 	for i := range s.rows {
 		row, square := b, sq[i]/float64(n)

@@ -45,23 +45,23 @@ func TestLoop(t *testing.T) {
 		Scheduler: schedule.Linear(10).Shift(3),
 		Rule:      sampler.FlowCPS{Eta: 0.9},
 	})
-	b := s.Batch(dim, key, 0, 1, 2, 3)                  // four samples
-	run := sampler.Keep(b, s.Steps(), sampler.Window{}) // memory for all latents
-	cpu.Step(run.Latents[0], nil, nil, b, nil)          // initial noise
+	b := s.Batch(dim, key, 0, 1, 2, 3)                           // four samples
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{}) // memory for all latents
+	cpu.Step(run.Latents[0], nil, nil, b, nil)                   // initial noise
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy))
 
 	for i := range s.Steps() {
 		if !s.At(i).Stochastic() {
 			continue // the last step draws no noise and has no density
 		}
-		s.Move(b, i)
+		s.SetStep(b, i)
 		x, next := run.Latents[i], run.Latents[i+1]
-		err = policy(v, x, s.At(i).From.Time)         // the policy in training
-		cpu.Squares(sq, next, x, v, b)                // one number a row
-		_, err = form.LogProb(old, b, run.Squares[i]) // of the rollout
-		_, err = form.LogProb(logp, b, sq)            // exactly the same on policy
-		_, err = objective.Loss(grad, logp, old, adv) // ∂loss/∂log p
-		_, err = form.Scale(scale, b, grad)
+		err = policy(v, x, s.At(i).From.Time)            // the policy in training
+		cpu.SumSquares(sq, next, x, v, b)                // one number a row
+		_, err = form.LogProb(old, b, run.SumSquares[i]) // of the rollout
+		_, err = form.LogProb(logp, b, sq)               // exactly the same on policy
+		_, err = objective.Loss(grad, logp, old, adv)    // ∂loss/∂log p
+		_, err = form.GradScale(scale, b, grad)
 		clear(dv)
 		cpu.Grad(dv, next, x, v, b, scale) // ∂loss/∂v
 		backward(dv)                       // yours

@@ -24,7 +24,7 @@ func testLongRows[B any](t *testing.T, s Subject[B]) {
 		x, v := hold(&s, random(r, b.Len()), sampler.Float32, 0), hold(&s, random(r, b.Len()), sampler.Float32, 0)
 		next := hold(&s, random(r, b.Len()), sampler.Float32, 0)
 		sq := make([]float64, 2)
-		s.Device.Squares(sq, next.buffer, x.buffer, v.buffer, b)
+		s.Device.SumSquares(sq, next.buffer, x.buffer, v.buffer, b)
 		sync(t, &s)
 		checkSums(t, fmt.Sprint("Dim ", dim), sq, rowSquares(next.want, x.want, v.want, b))
 	}
@@ -45,7 +45,7 @@ func testOrder[B any](t *testing.T, s Subject[B]) {
 		next := hold(&s, values, typ, 0)
 		var none B
 		sq := make([]float64, len(b.Rows))
-		s.Device.Squares(sq, next.buffer, none, none, b)
+		s.Device.SumSquares(sq, next.buffer, none, none, b)
 		sync(t, &s)
 		checkSums(t, typ.String(), sq, rowSquares(next.want, nil, nil, b))
 	}
@@ -128,7 +128,7 @@ func testQueue[B any](t *testing.T, s Subject[B]) {
 				x.want = next
 			case 1:
 				want[k] = rowSquares(x.want, x.want, v.want, b)
-				s.Device.Squares(got[k], x.buffer, x.buffer, v.buffer, b)
+				s.Device.SumSquares(got[k], x.buffer, x.buffer, v.buffer, b)
 			case 2:
 				want[k] = got[k]
 				dv.want = grad(dv.want, x.want, x.want, v.want, b, scale, sampler.Float32)
@@ -180,7 +180,7 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 				sq, again := make([]float64, 2), make([]float64, 2)
 				next, want := step(good.want, good.want, b, sampler.Float32)
 				s.Device.Step(dst.buffer, in[0], in[1], b, sq)
-				s.Device.Squares(again, dst.buffer, in[0], in[1], b)
+				s.Device.SumSquares(again, dst.buffer, in[0], in[1], b)
 				sync(t, &s)
 				dst.want = next
 				dst.check(t, fmt.Sprint(a))
@@ -221,7 +221,7 @@ func testNonFinite[B any](t *testing.T, s Subject[B]) {
 				typ := s.Types[at%len(s.Types)]
 				next, x, v := hold(&s, values[0], typ, 0), hold(&s, values[1], typ, 0), hold(&s, values[2], typ, 0)
 				sq := make([]float64, 3)
-				s.Device.Squares(sq, next.buffer, x.buffer, v.buffer, b)
+				s.Device.SumSquares(sq, next.buffer, x.buffer, v.buffer, b)
 				sync(t, &s)
 				checkSums(t, "Squares", sq, rowSquares(next.want, x.want, v.want, b))
 				for i, sum := range sq {
@@ -369,7 +369,7 @@ func testRollout[B any](t *testing.T, s Subject[B]) {
 			t.Fatal(err)
 		}
 		b := run.Batch(700, 11, 5, 6, 9)
-		want := sampler.Keep(b, run.Steps(), sampler.Window{})
+		want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
 		cpu := sampler.CPU{Workers: 1}
 		cpu.Step(want.Latents[0], nil, nil, b, nil)
 		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(velocity)); err != nil {
@@ -377,12 +377,12 @@ func testRollout[B any](t *testing.T, s Subject[B]) {
 		}
 
 		b = run.Batch(700, 11, 5, 6, 9)
-		got := &sampler.Trajectory[B]{V: s.make(b.Len(), sampler.Float32), Squares: make([][]float64, run.Steps())}
+		got := &sampler.Trajectory[B]{V: s.make(b.Len(), sampler.Float32), SumSquares: make([][]float64, run.Steps())}
 		for range run.Steps() + 1 {
 			got.Latents = append(got.Latents, s.make(b.Len(), typ))
 		}
-		for i := range got.Squares {
-			got.Squares[i] = make([]float64, len(b.Rows))
+		for i := range got.SumSquares {
+			got.SumSquares[i] = make([]float64, len(b.Rows))
 		}
 		var none B
 		s.Device.Step(got.Latents[0], none, none, b, nil)
@@ -406,8 +406,8 @@ func testRollout[B any](t *testing.T, s Subject[B]) {
 				}
 			}
 		}
-		for i := range want.Squares {
-			checkSums(t, fmt.Sprintf("%v, step %d", typ, i), got.Squares[i], want.Squares[i])
+		for i := range want.SumSquares {
+			checkSums(t, fmt.Sprintf("%v, step %d", typ, i), got.SumSquares[i], want.SumSquares[i])
 		}
 		if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
 			t.Errorf("%v: %v", typ, err)
@@ -457,12 +457,12 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Step(f(6), f(6), f(6), zero, nil) },
 		func() { dev.Step(f(6), f(6), f(6), long, nil) },
 		func() { dev.Step(f(6), f(6), f(6), reserved, nil) },
-		func() { dev.Squares(d(2), f(3), f(6), f(6), b) },
-		func() { dev.Squares(d(2), f(6), f(3), f(6), b) },
-		func() { dev.Squares(d(2), f(6), f(6), f(3), b) },
-		func() { dev.Squares(d(3), f(6), f(6), f(6), b) },
-		func() { dev.Squares(nil, f(6), f(6), f(6), b) },
-		func() { dev.Squares(d(2), f(6), f(6), f(6), zero) },
+		func() { dev.SumSquares(d(2), f(3), f(6), f(6), b) },
+		func() { dev.SumSquares(d(2), f(6), f(3), f(6), b) },
+		func() { dev.SumSquares(d(2), f(6), f(6), f(3), b) },
+		func() { dev.SumSquares(d(3), f(6), f(6), f(6), b) },
+		func() { dev.SumSquares(nil, f(6), f(6), f(6), b) },
+		func() { dev.SumSquares(d(2), f(6), f(6), f(6), zero) },
 		func() { dev.Grad(f(6), f(3), f(6), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(3), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(3), b, d(2)) },
@@ -491,7 +491,7 @@ func testEmpty[B any](t *testing.T, s Subject[B]) {
 	b := sampler.Batch{Dim: 3}
 	s.Device.Step(none, none, none, b, []float64{})
 	s.Device.Step(none, none, none, b, nil)
-	s.Device.Squares([]float64{}, none, none, none, b)
+	s.Device.SumSquares([]float64{}, none, none, none, b)
 	s.Device.Grad(none, none, none, none, b, []float64{})
 	sync(t, &s)
 }

@@ -127,7 +127,7 @@ func testSquares[B any](t *testing.T, s Subject[B]) {
 		v := rapid.SampledFrom([]*latent[B]{held(t, &s, b, "v"), x}).Draw(t, "v")
 		next := aliased(t, held(t, &s, b, "next"), x, v)
 		sq := make([]float64, len(b.Rows))
-		s.Device.Squares(sq, next.buffer, x.buffer, v.buffer, b)
+		s.Device.SumSquares(sq, next.buffer, x.buffer, v.buffer, b)
 		sync(t, &s)
 		checkSums(t, "Squares", sq, rowSquares(next.want, x.want, v.want, b))
 		for name, l := range map[string]*latent[B]{"next": next, "x": x, "v": v} {
@@ -177,7 +177,7 @@ func testShapes[B any](t *testing.T, s Subject[B]) {
 						next, want := step(x.want, v.want, b, out)
 						sq, replay := make([]float64, 2), make([]float64, 2)
 						s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
-						s.Device.Squares(replay, dst.buffer, x.buffer, v.buffer, b)
+						s.Device.SumSquares(replay, dst.buffer, x.buffer, v.buffer, b)
 						sync(t, &s)
 						checkSums(t, name, sq, want)
 						checkSums(t, name+", replayed", replay, want)
