@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"reflect"
-	"strings"
 )
 
 // Kinds of errors, for errors.Is. The error itself says what is wrong where.
@@ -38,16 +37,14 @@ func fail(kind error, format string, args ...any) error {
 // typeName names the type of a rule or a diffusion: FlowCPS for one of this
 // package, trainer.MyRule for others.
 func typeName(x any) string {
-	name := fmt.Sprintf("%T", x)
-	if own(x) {
-		name = strings.TrimPrefix(name, "sampler.")
+	switch t := reflect.TypeOf(x); {
+	case t == nil:
+		return "<nil>"
+	case t.PkgPath() == reflect.TypeFor[FlowODE]().PkgPath():
+		return t.Name()
+	default:
+		return t.String()
 	}
-	return name
-}
-
-// own reports whether the type of x is of this package.
-func own(x any) bool {
-	return x != nil && reflect.TypeOf(x).PkgPath() == reflect.TypeFor[FlowODE]().PkgPath()
 }
 
 // isNil reports whether x is nil, or a pointer or a function that is: what has no
