@@ -1,7 +1,7 @@
 package cuda
 
 import (
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 	"fmt"
 	"go/ast"
 	"go/constant"

@@ -9,7 +9,7 @@ import (
 	"sync"
 	"testing"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 	"cps/noise"
 	"cps/sampler"
 )

@@ -4,7 +4,7 @@ import (
 	"regexp"
 	"slices"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 )
 
 // An equivalent is a kind of change that survives because it changes nothing that can

@@ -9,7 +9,7 @@ import (
 	"testing"
 	"unsafe"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 	"cps/sampler"
 	"cps/sampler/devicetest"
 )

@@ -7,7 +7,7 @@ import (
 	"slices"
 	"testing"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 	"cps/noise"
 	"cps/sampler"
 )

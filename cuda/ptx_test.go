@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 	"cps/noise"
 	"cps/sampler"
 )

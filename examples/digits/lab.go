@@ -8,8 +8,8 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"cps/internal/digits"
-	"cps/internal/strips"
+	"cps/examples/internal/digits"
+	"cps/examples/internal/strips"
 	"cps/logprob"
 	"cps/noise"
 	"cps/sampler"

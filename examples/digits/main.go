@@ -20,7 +20,7 @@ import (
 	"os/signal"
 	"path/filepath"
 
-	"cps/internal/strips"
+	"cps/examples/internal/strips"
 	"cps/sampler"
 	"cps/schedule"
 )

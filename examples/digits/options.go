@@ -7,7 +7,7 @@ import (
 	"io"
 	"strings"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 	"cps/internal/rules"
 	"cps/sampler"
 )
@@ -43,7 +43,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.IntVar(&o.class, "class", -1, "sample this `digit` alone, 0 to 9; -1: all")
 	f.IntVar(&o.samples, "samples", 40, "`number` of samples of each class in the table, 2 to 1000")
 	f.StringVar(&o.out, "out", "out", "`folder` for the pictures")
-	f.BoolVar(&o.train, "train", false, "train the networks again, into internal/digits")
+	f.BoolVar(&o.train, "train", false, "train the networks again, into examples/internal/digits")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "Sample a flow model of handwritten digits with several rules.\n\n\tgo run ./examples/digits [flags]\n\n")

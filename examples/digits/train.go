@@ -8,14 +8,14 @@ import (
 	"path/filepath"
 	"time"
 
-	"cps/internal/digits"
-	"cps/internal/progress"
+	"cps/examples/internal/digits"
+	"cps/examples/internal/progress"
 )
 
 // train trains the networks with the committed settings and writes them where the
 // next build embeds them.
 func train(ctx context.Context, w io.Writer) error {
-	dir := filepath.Join("internal", "digits")
+	dir := filepath.Join("examples", "internal", "digits")
 	if _, err := os.Stat(filepath.Join(dir, digits.VelocityFile)); err != nil {
 		return fmt.Errorf("-train writes to %s, so it must run in the root of the module: %w", dir, err)
 	}

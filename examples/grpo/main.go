@@ -23,8 +23,8 @@ import (
 	"path/filepath"
 	"time"
 
-	"cps/internal/finetune"
-	"cps/internal/progress"
+	"cps/examples/internal/finetune"
+	"cps/examples/internal/progress"
 	"cps/sampler"
 )
 

@@ -11,9 +11,9 @@ import (
 	"strconv"
 	"strings"
 
+	"cps/examples/internal/digits"
+	"cps/examples/internal/finetune"
 	"cps/grpo"
-	"cps/internal/digits"
-	"cps/internal/finetune"
 	"cps/internal/rules"
 	"cps/logprob"
 )

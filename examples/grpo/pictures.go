@@ -5,9 +5,9 @@ import (
 	"fmt"
 	"image/color"
 
-	"cps/internal/digits"
-	"cps/internal/finetune"
-	"cps/internal/strips"
+	"cps/examples/internal/digits"
+	"cps/examples/internal/finetune"
+	"cps/examples/internal/strips"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"

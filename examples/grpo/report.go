@@ -7,7 +7,7 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 
 	"gonum.org/v1/gonum/stat"
 )

@@ -5,8 +5,8 @@ import (
 	"image/color"
 	"math"
 
+	"cps/examples/internal/finetune"
 	"cps/grpo"
-	"cps/internal/finetune"
 	"cps/logprob"
 	"cps/sampler"
 )

@@ -7,7 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 )
 
 // A table is what a CSV file and, rounded, the page show.

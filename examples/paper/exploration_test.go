@@ -4,7 +4,7 @@ import (
 	"math"
 	"testing"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 	"cps/noise"
 	"cps/sampler"
 

@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 
-	"cps/internal/finetune"
-	"cps/internal/strips"
+	"cps/examples/internal/finetune"
+	"cps/examples/internal/strips"
 	"cps/sampler"
 	"cps/schedule"
 )

@@ -5,7 +5,7 @@ import (
 	"math"
 	"slices"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 	"cps/noise"
 	"cps/sampler"
 	"cps/schedule"

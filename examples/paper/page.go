@@ -9,7 +9,7 @@ import (
 	"slices"
 	"strings"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 )
 
 // saveRuns writes every training as a row of runs.csv, and the learning rates that were

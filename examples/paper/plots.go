@@ -5,7 +5,7 @@ import (
 	"io"
 	"path/filepath"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/plotter"

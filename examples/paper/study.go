@@ -11,7 +11,7 @@ import (
 	"slices"
 	"sync"
 
-	"cps/internal/progress"
+	"cps/examples/internal/progress"
 )
 
 // heldOut is the last seed for results; those of trials of learning rates are above.

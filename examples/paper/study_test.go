@@ -8,7 +8,7 @@ import (
 	"strings"
 	"testing"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 )
 
 // fake is what a training would find with one evaluation, at the end.

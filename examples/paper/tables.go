@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"slices"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 
 	"gonum.org/v1/plot"
 )

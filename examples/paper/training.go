@@ -10,9 +10,9 @@ import (
 	"os"
 	"path/filepath"
 
+	"cps/examples/internal/digits"
+	"cps/examples/internal/finetune"
 	"cps/grpo"
-	"cps/internal/digits"
-	"cps/internal/finetune"
 	"cps/logprob"
 	"cps/sampler"
 )

@@ -11,8 +11,8 @@ import (
 	"strings"
 	"testing"
 
+	"cps/examples/internal/finetune"
 	"cps/grpo"
-	"cps/internal/finetune"
 	"cps/logprob"
 	"cps/sampler"
 )

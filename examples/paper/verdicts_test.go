@@ -4,7 +4,7 @@ import (
 	"strings"
 	"testing"
 
-	"cps/internal/finetune"
+	"cps/examples/internal/finetune"
 	"cps/sampler"
 )
 

@@ -1,6 +1,6 @@
 package finetune
 
-import "cps/internal/digits"
+import "cps/examples/internal/digits"
 
 // board is the side of an image with a margin of paper all around.
 const board = digits.Side + 2

@@ -6,8 +6,8 @@ import (
 	"slices"
 	"time"
 
+	"cps/examples/internal/digits"
 	"cps/grpo"
-	"cps/internal/digits"
 	"cps/logprob"
 	"cps/noise"
 	"cps/sampler"

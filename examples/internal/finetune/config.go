@@ -9,8 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	"cps/examples/internal/digits"
 	"cps/grpo"
-	"cps/internal/digits"
 	"cps/logprob"
 	"cps/sampler"
 	"cps/schedule"

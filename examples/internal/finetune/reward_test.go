@@ -6,7 +6,7 @@ import (
 	"strings"
 	"testing"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 
 	"pgregory.net/rapid"
 )

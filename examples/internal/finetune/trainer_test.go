@@ -16,8 +16,8 @@ import (
 	"sync"
 	"testing"
 
+	"cps/examples/internal/digits"
 	"cps/grpo"
-	"cps/internal/digits"
 	"cps/logprob"
 	"cps/sampler"
 

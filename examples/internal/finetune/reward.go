@@ -5,7 +5,7 @@ import (
 	"math"
 	"strings"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 )
 
 // A Reward scores images.

@@ -6,8 +6,8 @@ import (
 	"math"
 	"slices"
 
+	"cps/examples/internal/digits"
 	"cps/grpo"
-	"cps/internal/digits"
 	"cps/noise"
 	"cps/sampler"
 )

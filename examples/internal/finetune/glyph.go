@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"image"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 
 	"golang.org/x/image/draw"
 	"golang.org/x/image/font"

@@ -57,7 +57,7 @@ func TestCommittedWeights(t *testing.T) {
 
 func TestTrainReproducesCommittedWeights(t *testing.T) {
 	if !*long {
-		t.Skip("takes minutes: go test -run CommittedWeights -timeout 1h ./internal/digits -long")
+		t.Skip("takes minutes: go test -run CommittedWeights -timeout 1h ./examples/internal/digits -long")
 	}
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the committed weights were trained on amd64")

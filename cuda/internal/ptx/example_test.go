@@ -3,7 +3,7 @@ package ptx_test
 import (
 	"fmt"
 
-	"cps/internal/ptx"
+	"cps/cuda/internal/ptx"
 )
 
 // A kernel that stores the square of each index, launched with one thread too many.

@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"log"
 
-	"cps/internal/digits"
+	"cps/examples/internal/digits"
 	"cps/noise"
 )
 
