@@ -224,18 +224,9 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 	if len(j.v) == len(j.out) {
 		p.V = j.v[lo:hi]
 	}
-	for k := range p.Rows {
-		r := &j.b.Rows[i+k]
-		p.Rows[k] = kernel.Row{
-			Affine: kernel.Affine{X: float32(r.X), V: float32(r.V), Eps: float32(r.Eps)},
-			Sample: r.Sample, Step: r.Step, Block: r.Block + uint32(from/4),
-		}
-	}
+	p.Same = j.fill(p.Rows, i, uint32(from/4))
 	if j.kind == kernel.GradPass {
 		p.Next = j.next[lo:hi]
-		for k := range p.Rows {
-			p.Rows[k].Scale = float32(j.scale[i+k])
-		}
 		kernel.Do(&w.Work, &p)
 		return
 	}
@@ -255,9 +246,47 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 	}
 }
 
+// fill tells a kernel what rows from i on do, from a block of theirs on, and returns whether
+// their weights are the same.
+func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
+	rows := j.b.Rows[i:][:len(to)]
+	a := rows[0].Affine
+	n := 1
+	for n < len(rows) && rows[n].Affine == a {
+		n++
+	}
+	same = n == len(rows)
+	if same {
+		n = 1 // the first stands for all
+	} else {
+		n = len(rows)
+	}
+	for k := range to[:n] {
+		a := &rows[k].Affine
+		to[k].Affine = kernel.Affine{X: float32(a.X), V: float32(a.V), Eps: float32(a.Eps)}
+	}
+	switch j.kind {
+	case kernel.StepPass:
+		for k := range to {
+			to[k].Sample, to[k].Step, to[k].Block = rows[k].Sample, rows[k].Step, rows[k].Block+block
+		}
+	case kernel.GradPass:
+		for k, s := range j.scale[i:][:len(to)] {
+			to[k].Scale = float32(s)
+		}
+	}
+	return same
+}
+
 // fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
 func fold(sq []float64, sums []float32) {
 	blocks := len(sums) / len(sq)
+	if blocks == 1 {
+		for i, s := range sums {
+			sq[i] = float64(s)
+		}
+		return
+	}
 	for i := range sq {
 		var t float64
 		for _, s := range sums[i*blocks:][:blocks] {

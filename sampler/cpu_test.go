@@ -87,6 +87,27 @@ func TestLengthsPanic(t *testing.T) {
 	reserved := b
 	reserved.Rows = []sampler.Row{{ID: noise.ID{Step: math.MaxUint32}}}
 	wantPanic(t, "noise step 1<<32 - 1 is reserved", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
+	reserved.Rows[0].Step = 0
+	reserved.Storage = 3
+	wantPanic(t, "sampler: storage of a batch is unknown", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
+	wantPanic(t, "sampler: storage of a batch is unknown", func() { cpu.SumSquares(d(1), f(3), nil, nil, reserved) })
+	wantPanic(t, "sampler: storage of a batch is unknown", func() { cpu.Grad(f(3), f(3), nil, nil, reserved, d(1)) })
+	h := make([]uint16, 3)
+	for _, tc := range []struct {
+		typ, stored sampler.Storage
+		says        string
+	}{
+		{sampler.Float32, sampler.Float32, "sampler: Type of CPU16 is not BFloat16 or Float16"},
+		{3, sampler.Float32, "sampler: Type of CPU16 is not BFloat16 or Float16"},
+		{sampler.BFloat16, sampler.Float16, "sampler: CPU16 and the batch store different 16-bit types"},
+		{sampler.Float16, 3, "sampler: CPU16 and the batch store different 16-bit types"},
+	} {
+		cpu16, b := sampler.CPU16{Type: tc.typ}, reserved
+		b.Storage = tc.stored
+		wantPanic(t, tc.says, func() { cpu16.Step(h, nil, nil, b, nil) })
+		wantPanic(t, tc.says, func() { cpu16.SumSquares(d(1), h, nil, nil, b) })
+		wantPanic(t, tc.says, func() { cpu16.Grad(h, h, nil, nil, b, d(1)) })
+	}
 	// and what does not panic
 	empty := sampler.Batch{Dim: 3}
 	cpu.Step(nil, nil, nil, empty, []float64{})
@@ -195,13 +216,17 @@ func TestNoAllocations(t *testing.T) {
 		b := s.Batch(shape[0], 1, make([]uint64, shape[1])...)
 		s.SetStep(b, 1)
 		x, v, next := normal(b.Len(), 1), normal(b.Len(), 2), make([]float32, b.Len())
+		words := make([]uint16, b.Len())
 		sq, scale := make([]float64, shape[1]), make([]float64, shape[1])
 		for _, workers := range []int{1, 2} {
-			cpu := sampler.CPU{Workers: workers}
+			cpu, cpu16 := sampler.CPU{Workers: workers}, sampler.CPU16{Type: sampler.BFloat16, Workers: workers}
 			for name, call := range map[string]func(){
 				"Step":    func() { cpu.Step(next, x, v, b, sq) },
 				"Squares": func() { cpu.SumSquares(sq, next, x, v, b) },
 				"Grad":    func() { cpu.Grad(v, next, x, v, b, scale) },
+				"Step16":  func() { cpu16.Step(words, words, words, b, sq) },
+				"Sums16":  func() { cpu16.SumSquares(sq, words, words, words, b) },
+				"Grad16":  func() { cpu16.Grad(words, words, words, words, b, scale) },
 				"Move":    func() { s.SetStep(b, 2) },
 				"Row":     func() { b.Rows[0] = s.Row(3, 1) },
 				"At":      func() { _ = s.At(3).Stochastic() },

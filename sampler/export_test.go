@@ -1,4 +1,4 @@
 package sampler
 
 // Tests share work between goroutines however little there is of it.
-func init() { worthwhile = 0 }
+func init() { worthwhile, worthAwake = 0, 0 }

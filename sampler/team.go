@@ -37,16 +37,20 @@ type team struct {
 	wake    chan struct{}
 	helpers atomic.Int32 // that wait, work, or were started
 	help    func()       // kept, since making it allocates
+
+	patience time.Duration
 }
 
 var (
 	workers = sync.Pool{New: func() any { return new(worker) }}
-	teams   = sync.Pool{New: func() any {
-		t := &team{wake: make(chan struct{}, 1)}
-		t.help = t.helper
-		return t
-	}}
+	teams   = sync.Pool{New: func() any { return newTeam(patience) }}
 )
+
+func newTeam(patience time.Duration) *team {
+	t := &team{wake: make(chan struct{}, 1), patience: patience}
+	t.help = t.helper
+	return t
+}
 
 // helpersFor returns how many helpers at most are worth having for pieces that take one
 // goroutine so many microseconds.
@@ -111,7 +115,7 @@ func (t *team) work(w *worker) {
 // wait returns when so many helpers have left.
 func (t *team) wait(came int32) {
 	for start := time.Now(); t.left.Load() != came; runtime.Gosched() {
-		if time.Since(start) < patience {
+		if time.Since(start) < t.patience {
 			continue
 		}
 		t.await.Store(came)
@@ -138,7 +142,7 @@ func (t *team) helper() {
 // enter takes a place in a call, or reports that none came for a while.
 func (t *team) enter() bool {
 	for start := time.Now(); !t.take(); runtime.Gosched() {
-		if time.Since(start) < patience {
+		if time.Since(start) < t.patience {
 			continue
 		}
 		t.helpers.Add(-1)

@@ -19,6 +19,14 @@ type Row struct {
 	Block  uint32
 }
 
+// weights returns those of row i.
+func (p *Pass[T]) weights(i int) *Affine {
+	if p.Same {
+		i = 0
+	}
+	return &p.Rows[i].Affine
+}
+
 // stream returns the noise of r's sample.
 func (r *Row) stream(key uint64) Stream {
 	return Stream{Key: key, Sample: r.Sample, Step: r.Step}
@@ -35,6 +43,7 @@ type Pass[T Element] struct {
 	Key     uint64
 	Dim     int
 	Rows    []Row // at most MaxRows; one if Dim is more than BlockLen
+	Same    bool  // whether all rows have the weights of the first, whatever is in theirs
 
 	// All have len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
 	// an input.
@@ -97,11 +106,10 @@ func (w *Work) unpacked(p *Pass[uint16]) {
 
 // unpackedPart does n elements, from element lo on, of each of some rows from i on.
 func (w *Work) unpackedPart(p *Pass[uint16], i, rows, lo, n int) {
-	q := Pass[float32]{Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: n, Rows: p.Rows[i:][:rows]}
-	if lo > 0 { // of one row
-		w.row[0] = q.Rows[0]
-		w.row[0].Block += uint32(lo / 4)
-		q.Rows = w.row[:]
+	q := Pass[float32]{Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: n, Rows: w.part[:copy(w.part[:], p.Rows[i:][:rows])]}
+	for k := range q.Rows {
+		q.Rows[k].Affine = *p.weights(i + k)
+		q.Rows[k].Block += uint32(lo / 4)
 	}
 	from, to := i*p.Dim+lo, i*p.Dim+lo+rows*n
 	unpack := func(k int, x []uint16) []float32 {
@@ -137,15 +145,15 @@ func (w *Work) unpackedPart(p *Pass[uint16], i, rows, lo, n int) {
 func doPortable(p *Pass[float32]) {
 	blocks := Blocks(p.Dim)
 	for i := range p.Rows {
-		r, lo, hi := &p.Rows[i], i*p.Dim, (i+1)*p.Dim
-		out, x, v := p.Out[lo:hi], cut(p.X, lo, hi, r.X), cut(p.V, lo, hi, r.V)
+		r, a, lo, hi := &p.Rows[i], p.weights(i), i*p.Dim, (i+1)*p.Dim
+		out, x, v := p.Out[lo:hi], cut(p.X, lo, hi, a.X), cut(p.V, lo, hi, a.V)
 		switch p.Kind {
 		case StepPass:
-			stepPortable(p.Sums[i*blocks:], out, x, v, r.Affine, r.stream(p.Key), 4*uint64(r.Block), p.Storage)
+			stepPortable(p.Sums[i*blocks:], out, x, v, *a, r.stream(p.Key), 4*uint64(r.Block), p.Storage)
 		case SquaresPass:
-			squaresPortable(p.Sums[i*blocks:], out, x, v, r.Affine)
+			squaresPortable(p.Sums[i*blocks:], out, x, v, *a)
 		default:
-			gradPortable(out, p.Next[lo:hi], x, v, r.Affine, r.Scale)
+			gradPortable(out, p.Next[lo:hi], x, v, *a, r.Scale)
 		}
 	}
 }

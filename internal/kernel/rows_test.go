@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"math"
 	"slices"
 	"testing"
 
@@ -52,6 +53,12 @@ func drawPass(t *rapid.T) (d drawnPass) {
 	d.out = data("out")
 	if d.Kind != GradPass {
 		d.sums = fence(make([]float32, rows*Blocks(d.Dim)), 3)
+	}
+	if d.Same = rapid.Bool().Draw(t, "same"); d.Same {
+		nan := float32(math.NaN())
+		for i := range d.Rows[1:] {
+			d.Rows[1+i].Affine = Affine{nan, nan, nan}
+		}
 	}
 	d.alias = rapid.IntRange(0, 3).Draw(t, "alias")
 	d.Out, d.Sums = d.out.part, d.sums.part
@@ -128,7 +135,7 @@ func wordsAgree(t *rapid.T) {
 		d.Storage.Pack(part, x)
 		return part
 	}
-	q := Pass[uint16]{Kind: d.Kind, Storage: d.Storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows,
+	q := Pass[uint16]{Kind: d.Kind, Storage: d.Storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Same: d.Same,
 		Out: packed(d.Out), Next: packed(d.Next), X: packed(d.X), V: packed(d.V), Sums: d.sums.part}
 	want := d.fresh()
 	want.Out, want.Next, want.X, want.V = values(d.Out, q.Out), values(d.Next, q.Next), values(d.X, q.X), values(d.V, q.V)
@@ -239,28 +246,28 @@ func TestWrongLengths(t *testing.T) {
 	type words = Pass[uint16]
 	forEach(t, func(t *testing.T) {
 		for name, p := range map[string]any{
-			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1)},
-			"too long":          floats{SquaresPass, 0, 0, 1025, rows(2), f(2050), nil, f(2050), f(2050), f(4)},
-			"dst":               floats{StepPass, 0, 0, 3, rows(2), f(5), nil, f(6), f(6), f(2)},
-			"step x":            floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(5), f(6), f(2)},
-			"step v":            floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(5), f(2)},
-			"step sums":         floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), f(1)},
-			"no sums":           floats{StepPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), nil},
-			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(5), f(6), f(2)},
-			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(5), f(2)},
-			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), f(6), nil, f(6), f(6), f(3)},
-			"grad next":         floats{GradPass, 0, 0, 3, rows(2), f(6), f(5), f(6), f(6), nil},
-			"grad x":            floats{GradPass, 0, 0, 3, rows(2), f(6), f(6), f(5), f(6), nil},
-			"grad v":            floats{GradPass, 0, 0, 3, rows(2), f(6), f(6), f(6), f(5), nil},
-			"long x":            floats{StepPass, 0, 0, 1500, rows(1), f(1500), nil, f(1499), f(1500), f(2)},
-			"kind":              floats{9, 0, 0, 3, rows(2), f(6), f(6), f(6), f(6), nil},
-			"storage":           floats{StepPass, 3, 0, 3, rows(2), f(6), nil, f(6), f(6), f(2)},
-			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), h(6), nil, h(6), h(6), f(2)},
-			"words of no type":  words{StepPass, 3, 0, 3, rows(2), h(6), nil, h(6), h(6), f(2)},
-			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), h(6), nil, h(5), h(6), f(2)},
-			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), h(6), nil, h(6), h(5), f(2)},
-			"words next":        words{GradPass, Float16, 0, 3, rows(2), h(6), h(5), h(6), h(6), nil},
-			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), h(1500), h(1499), h(1500), h(1500), nil},
+			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), false, f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1)},
+			"too long":          floats{SquaresPass, 0, 0, 1025, rows(2), false, f(2050), nil, f(2050), f(2050), f(4)},
+			"dst":               floats{StepPass, 0, 0, 3, rows(2), false, f(5), nil, f(6), f(6), f(2)},
+			"step x":            floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(5), f(6), f(2)},
+			"step v":            floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(5), f(2)},
+			"step sums":         floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(1)},
+			"no sums":           floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), nil},
+			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(5), f(6), f(2)},
+			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(5), f(2)},
+			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(3)},
+			"grad next":         floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(5), f(6), f(6), nil},
+			"grad x":            floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(6), f(5), f(6), nil},
+			"grad v":            floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(6), f(6), f(5), nil},
+			"long x":            floats{StepPass, 0, 0, 1500, rows(1), false, f(1500), nil, f(1499), f(1500), f(2)},
+			"kind":              floats{9, 0, 0, 3, rows(2), false, f(6), f(6), f(6), f(6), nil},
+			"storage":           floats{StepPass, 3, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(2)},
+			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), false, h(6), nil, h(6), h(6), f(2)},
+			"words of no type":  words{StepPass, 3, 0, 3, rows(2), false, h(6), nil, h(6), h(6), f(2)},
+			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), false, h(6), nil, h(5), h(6), f(2)},
+			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), false, h(6), nil, h(6), h(5), f(2)},
+			"words next":        words{GradPass, Float16, 0, 3, rows(2), false, h(6), h(5), h(6), h(6), nil},
+			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), false, h(1500), h(1499), h(1500), h(1500), nil},
 		} {
 			func() {
 				defer func() {

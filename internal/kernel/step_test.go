@@ -270,8 +270,8 @@ func TestNoAllocation(t *testing.T) {
 					}
 					k := rows * dim
 					sums := sums[:rows*Blocks(dim)]
-					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], dst[:k], dst[:k], x[:k], v[:k], sums})
-					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], words[:k], words[:k], words[:k], words[:k], sums})
+					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], false, dst[:k], dst[:k], x[:k], v[:k], sums})
+					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], false, words[:k], words[:k], words[:k], words[:k], sums})
 				}); got != 0 {
 					t.Errorf("%v allocations", got)
 				}

@@ -116,8 +116,8 @@ var minusZero = math.Float32frombits(1 << 31)
 const maxCall = 1 << 15
 
 // arguments returns those of n elements of p from element i on, in blocks of blockLen,
-// which do what row r does and draw no noise.
-func arguments[T Element](p *Pass[T], r *Row, i, n, blockLen int) passArgs {
+// without noise and without a place for sums or scales.
+func arguments[T Element](p *Pass[T], w *Affine, i, n, blockLen int) passArgs {
 	size := int(unsafe.Sizeof(T(0)))
 	a := passArgs{
 		dst: pointer(p.Out[i:]), n: n, masks: &masks[32], blockLen: blockLen,
@@ -125,17 +125,17 @@ func arguments[T Element](p *Pass[T], r *Row, i, n, blockLen int) passArgs {
 		v: &zeros[0], wv: minusZero, backV: size * blockLen,
 		extra: &zeros[0], we: minusZero, backExtra: 4 * blockLen,
 	}
-	if r.X != 0 {
-		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), r.X, 0
+	if w.X != 0 {
+		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), w.X, 0
 	}
-	if r.V != 0 {
-		a.v, a.wv, a.backV = pointer(p.V[i:][:n]), r.V, 0
+	if w.V != 0 {
+		a.v, a.wv, a.backV = pointer(p.V[i:][:n]), w.V, 0
 	}
-	if r.X == 0 && r.V == 0 {
+	if w.X == 0 && w.V == 0 {
 		a.wx = 0 // no term at all is +0
 	}
 	if p.Kind == GradPass {
-		a.extra, a.sums = pointer(p.Next[i:]), &r.Scale
+		a.extra = pointer(p.Next[i:])
 	}
 	return a
 }
@@ -158,19 +158,20 @@ func vector[T Element](w *Work, p *Pass[T]) {
 	for i := 0; i < len(p.Rows); {
 		end := len(p.Rows)
 		if p.Kind == StepPass {
-			end = i + w.noise(p.Key, p.Rows[i:], groups)
+			end = i + noise(w, p, i, groups)
 		}
 		for made := 0; i < end; {
-			n := 1
-			for i+n < end && p.Rows[i+n].Affine == p.Rows[i].Affine {
-				n++
+			weights, n := p.weights(i), end-i
+			if !p.Same {
+				for n = 1; i+n < end && p.Rows[i+n].Affine == *weights; n++ {
+				}
 			}
-			a := arguments(p, &p.Rows[i], i*p.Dim, n*p.Dim, p.Dim)
+			a := arguments(p, weights, i*p.Dim, n*p.Dim, p.Dim)
 			switch {
 			case p.Kind == GradPass:
-				a.scaleStep = int(unsafe.Sizeof(Row{}))
-			case p.Kind == StepPass && p.Rows[i].Eps != 0:
-				a.extra, a.we = &w.aligned()[made], p.Rows[i].Eps
+				a.sums, a.scaleStep = &p.Rows[i].Scale, int(unsafe.Sizeof(Row{}))
+			case p.Kind == StepPass && weights.Eps != 0:
+				a.extra, a.we = &w.aligned()[made], weights.Eps
 				a.backExtra = 4 * (p.Dim - groups*groupLen)
 				made += n * groups * groupLen
 				fallthrough
@@ -183,36 +184,36 @@ func vector[T Element](w *Work, p *Pass[T]) {
 	}
 }
 
-// noise makes the noise of rows, some groups each, as far as there is room, and returns
-// the number of rows that have theirs or need none.
-func (w *Work) noise(key uint64, rows []Row, groups int) int {
-	w.schedule.setKey(key)
+// noise makes the noise of rows from i on, some groups each, as far as there is room, and
+// returns the number of rows that have theirs or need none.
+func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
+	w.schedule.setKey(p.Key)
 	groupLen := use.groupLen()
-	g, done := w.groups[:0], len(rows)
-	for i := range rows {
-		r := &rows[i]
-		if r.Eps == 0 {
+	room := BlockLen / groupLen
+	g, k := w.groups[:0], i
+	for ; k < len(p.Rows); k++ {
+		if p.weights(k).Eps == 0 {
 			continue
 		}
-		if len(g)+groups > BlockLen/groupLen {
-			done = i
+		if len(g)+groups > room {
 			break
 		}
+		r := &p.Rows[k]
 		first := w.schedule.firstOf(r.Sample, r.Step)
-		for k := range groups {
-			g = append(g, group{first: first, block: r.Block + uint32(k*groupLen/4)})
+		for at := range groups {
+			g = append(g, group{first: first, block: r.Block + uint32(at*groupLen/4)})
 		}
 	}
 	if len(g) > 0 {
 		w.schedule.ofGroups(&w.aligned()[0], g)
 	}
-	return done
+	return k - i
 }
 
 // longRow does row i of a pass in calls of a block, if it draws noise, or of many.
 func longRow[T Element](w *Work, p *Pass[T], i int) {
-	r, lo := &p.Rows[i], i*p.Dim
-	noisy, most := p.Kind == StepPass && r.Eps != 0, maxCall
+	r, weights, lo := &p.Rows[i], p.weights(i), i*p.Dim
+	noisy, most := p.Kind == StepPass && weights.Eps != 0, maxCall
 	if noisy {
 		w.schedule.set(r.stream(p.Key))
 		most = BlockLen
@@ -220,12 +221,14 @@ func longRow[T Element](w *Work, p *Pass[T], i int) {
 	groupLen := use.groupLen()
 	for at := 0; at < p.Dim; at += most {
 		n := min(most, p.Dim-at)
-		a := arguments(p, r, lo+at, n, BlockLen)
+		a := arguments(p, weights, lo+at, n, BlockLen)
 		if noisy {
-			a.extra, a.we = &w.aligned()[0], r.Eps
+			a.extra, a.we = &w.aligned()[0], weights.Eps
 			w.schedule.normals(a.extra, (n+groupLen-1)/groupLen, r.Block+uint32(at/4))
 		}
-		if p.Kind != GradPass {
+		if p.Kind == GradPass {
+			a.sums = &r.Scale
+		} else {
 			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
 		}
 		run(p, &a)

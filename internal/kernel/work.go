@@ -7,7 +7,7 @@ import "unsafe"
 type Work struct {
 	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
 	values [4][BlockLen]float32   // of words, where they are unpacked
-	row    [1]Row                 // part of a row of words
+	part   [MaxRows]Row           // of the rows of a pass over words
 	vectors
 }
 

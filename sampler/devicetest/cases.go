@@ -21,8 +21,8 @@ func testLongRows[B any](t *testing.T, s Subject[B]) {
 			{Affine: sampler.Affine{X: 0.55}, ID: noise.ID{Sample: 1, Step: 2}},
 			{Affine: sampler.Affine{V: 0.7, X: 0.1}, ID: noise.ID{Sample: 2, Step: 2}},
 		}}
-		x, v := hold(&s, random(r, b.Len()), sampler.Float32, 0), hold(&s, random(r, b.Len()), sampler.Float32, 0)
-		next := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+		x, v := hold(&s, random(r, b.Len()), s.plain(), 0), hold(&s, random(r, b.Len()), s.plain(), 0)
+		next := hold(&s, random(r, b.Len()), s.plain(), 0)
 		sq := make([]float64, 2)
 		s.Device.SumSquares(sq, next.buffer, x.buffer, v.buffer, b)
 		sync(t, &s)
@@ -54,26 +54,33 @@ func testOrder[B any](t *testing.T, s Subject[B]) {
 // Values between two of a 16-bit type go to the even one.
 func testTies[B any](t *testing.T, s Subject[B]) {
 	r := generator(10)
-	var none B
-	b := sampler.Batch{Dim: 2000, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
-	for _, tc := range []struct {
-		typ sampler.Storage
-		odd uint32 // half of the last place, as bits of a float32
-	}{{sampler.BFloat16, 1 << 15}, {sampler.Float16, 1 << 12}} {
-		values := random(r, b.Dim)
+	b := sampler.Batch{Dim: 2000, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}}}
+	for _, typ := range s.storages(sampler.BFloat16, sampler.Float16) {
+		half := map[sampler.Storage]uint32{sampler.BFloat16: 1 << 15, sampler.Float16: 1 << 12}[typ] // of the last place
+		values, halves := random(r, b.Dim), make([]float32, b.Dim)
 		for i := range values {
-			values[i] = math.Float32frombits(bits(tc.typ.Round(values[i])) | tc.odd)
+			values[i] = typ.Round(values[i] + float32(math.Copysign(0.1, float64(values[i]))))
+			halves[i] = math.Float32frombits(bits(values[i])|half) - values[i]
 		}
-		x := hold(&s, values, sampler.Float32, 0)
-		dst := hold(&s, values, sampler.Float32, 0)
-		b.Storage = tc.typ
-		next, want := step(x.want, nil, b, tc.typ)
+		x, v := hold(&s, values, s.plain(), 0), hold(&s, halves, s.plain(), 0)
+		dst := hold(&s, values, s.plain(), 0)
+		b.Storage = typ
+		next, want := step(x.want, v.want, b, typ)
+		down := 0
+		for i, y := range next {
+			if y == values[i] {
+				down++
+			}
+		}
+		if down < b.Dim/4 || down > 3*b.Dim/4 {
+			t.Fatalf("%v: %d of %d values go down: they are not ties", typ, down, b.Dim)
+		}
 		sq := make([]float64, 1)
-		s.Device.Step(dst.buffer, x.buffer, none, b, sq)
+		s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
 		sync(t, &s)
 		dst.want = next
-		dst.check(t, tc.typ.String())
-		checkSums(t, tc.typ.String(), sq, want)
+		dst.check(t, typ.String())
+		checkSums(t, typ.String(), sq, want)
 	}
 }
 
@@ -87,12 +94,12 @@ func testManyRows[B any](t *testing.T, s Subject[B]) {
 			ID:     noise.ID{Sample: r.Uint64(), Step: r.Uint32()},
 		}
 	}
-	x, v := hold(&s, random(r, b.Len()), sampler.Float32, 0), hold(&s, random(r, b.Len()), sampler.Float32, 0)
-	dst := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+	x, v := hold(&s, random(r, b.Len()), s.plain(), 0), hold(&s, random(r, b.Len()), s.plain(), 0)
+	dst := hold(&s, random(r, b.Len()), s.plain(), 0)
 	sq := make([]float64, len(b.Rows))
 	s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
 	sync(t, &s)
-	next, want := step(x.want, v.want, b, sampler.Float32)
+	next, want := step(x.want, v.want, b, s.plain())
 	dst.want = next
 	dst.check(t, "dst")
 	checkSums(t, "700 rows", sq, want)
@@ -104,10 +111,10 @@ func testManyRows[B any](t *testing.T, s Subject[B]) {
 func testQueue[B any](t *testing.T, s Subject[B]) {
 	r := generator(5)
 	const rows, dim, calls = 3, 1100, 40
-	b := sampler.Batch{Dim: dim, Key: 3, Storage: sampler.BFloat16, Rows: make([]sampler.Row, rows)}
-	x := hold(&s, random(r, b.Len()), sampler.Float32, 0)
-	v := hold(&s, random(r, b.Len()), sampler.Float32, 0)
-	dv := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
+	b := sampler.Batch{Dim: dim, Key: 3, Storage: s.storages(sampler.BFloat16)[0], Rows: make([]sampler.Row, rows)}
+	x := hold(&s, random(r, b.Len()), s.plain(), 0)
+	v := hold(&s, random(r, b.Len()), s.plain(), 0)
+	dv := hold(&s, make([]float32, b.Len()), s.plain(), 0)
 	scale := make([]float64, rows)
 	var got, want [calls][]float64
 	for round := range 2 {
@@ -131,7 +138,7 @@ func testQueue[B any](t *testing.T, s Subject[B]) {
 				s.Device.SumSquares(got[k], x.buffer, x.buffer, v.buffer, b)
 			case 2:
 				want[k] = got[k]
-				dv.want = grad(dv.want, x.want, x.want, v.want, b, scale, sampler.Float32)
+				dv.want = grad(dv.want, x.want, x.want, v.want, b, scale, s.plain())
 				s.Device.Grad(dv.buffer, x.buffer, x.buffer, v.buffer, b, scale)
 			}
 			clear(b.Rows) // the device has read them
@@ -161,8 +168,8 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 		for i := range nan {
 			nan[i] = float32(math.NaN())
 		}
-		bad := hold(&s, nan, sampler.Float32, 0)
-		good := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+		bad := hold(&s, nan, s.plain(), 0)
+		good := hold(&s, random(r, b.Len()), s.plain(), 0)
 		for _, a := range []sampler.Affine{{}, {X: 0.7}, {V: 0.7}, {Eps: 0.7}, {X: 0.7, Eps: 0.3}, {V: 0.7, Eps: 0.3}} {
 			for i := range b.Rows {
 				b.Rows[i] = sampler.Row{Affine: a, ID: id}
@@ -175,10 +182,10 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 			if a.V != 0 {
 				v, bv = good.buffer, good.buffer
 			}
-			dst := hold(&s, random(r, b.Len()), sampler.Float32, 0)
+			dst := hold(&s, random(r, b.Len()), s.plain(), 0)
 			for _, in := range [][2]B{{x, v}, {bx, bv}} {
 				sq, again := make([]float64, 2), make([]float64, 2)
-				next, want := step(good.want, good.want, b, sampler.Float32)
+				next, want := step(good.want, good.want, b, s.plain())
 				s.Device.Step(dst.buffer, in[0], in[1], b, sq)
 				s.Device.SumSquares(again, dst.buffer, in[0], in[1], b)
 				sync(t, &s)
@@ -187,7 +194,7 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 				checkSums(t, fmt.Sprint("Step with ", a), sq, want)
 				checkSums(t, fmt.Sprint("Squares with ", a), again, want)
 				scale := []float64{0.3, -0.6}
-				dst.want = grad(dst.want, good.want, good.want, good.want, b, scale, sampler.Float32)
+				dst.want = grad(dst.want, good.want, good.want, good.want, b, scale, s.plain())
 				s.Device.Grad(dst.buffer, good.buffer, in[0], in[1], b, scale)
 				sync(t, &s)
 				dst.check(t, fmt.Sprint("Grad with ", a))
@@ -195,9 +202,9 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 		}
 		// One row reads an input and another does not.
 		b.Rows[0].Affine, b.Rows[1].Affine = sampler.Affine{X: 1}, sampler.Affine{Eps: 1}
-		half := hold(&s, append(random(r, dim), nan[:dim]...), sampler.Float32, 0)
-		dst := hold(&s, nan, sampler.Float32, 0)
-		next, _ := step(half.want, nil, b, sampler.Float32)
+		half := hold(&s, append(random(r, dim), nan[:dim]...), s.plain(), 0)
+		dst := hold(&s, nan, s.plain(), 0)
+		next, _ := step(half.want, nil, b, s.plain())
 		s.Device.Step(dst.buffer, half.buffer, none, b, nil)
 		sync(t, &s)
 		dst.want = next
@@ -239,9 +246,14 @@ func testNonFinite[B any](t *testing.T, s Subject[B]) {
 		}
 	}
 	// Results that a 16-bit type cannot hold.
-	for _, round := range []sampler.Storage{sampler.BFloat16, sampler.Float16} {
+	for _, round := range s.storages(sampler.BFloat16, sampler.Float16) {
 		b := sampler.Batch{Dim: 4, Storage: round, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
-		x := hold(&s, []float32{math.MaxFloat32, -math.MaxFloat32, 65519.9, 65520}, sampler.Float32, 0)
+		values := []float32{math.MaxFloat32, -math.MaxFloat32, 65519.9, 65520}
+		if s.plain() != sampler.Float32 {
+			most := map[sampler.Storage]float32{sampler.BFloat16: 0x1.fep127, sampler.Float16: 65504}[round]
+			values, b.Rows[0].X = []float32{most, -most, most / 2, 1}, 1.003
+		}
+		x := hold(&s, values, s.plain(), 0)
 		next, want := step(x.want, nil, b, round)
 		sq := make([]float64, 1)
 		var none B
@@ -260,7 +272,7 @@ func testNonFinite[B any](t *testing.T, s Subject[B]) {
 func testSubnormal[B any](t *testing.T, s Subject[B]) {
 	r := generator(8)
 	b := sampler.Batch{Dim: 64, Key: 6, Rows: []sampler.Row{{Affine: sampler.Affine{X: 0.55, V: 0x1p-20}}}}
-	for _, typ := range []sampler.Storage{sampler.Float32, sampler.BFloat16, sampler.Float16} {
+	for _, typ := range s.storages(sampler.Float32, sampler.BFloat16, sampler.Float16) {
 		b.Storage = typ
 		tiny := float32(0x1p-130)
 		if typ == sampler.Float16 {
@@ -270,8 +282,8 @@ func testSubnormal[B any](t *testing.T, s Subject[B]) {
 		for i := range values {
 			values[i] *= tiny
 		}
-		x, v := hold(&s, values, sampler.Float32, 0), hold(&s, values, sampler.Float32, 0)
-		dst := hold(&s, values, sampler.Float32, 0)
+		x, v := hold(&s, values, s.plain(), 0), hold(&s, values, s.plain(), 0)
+		dst := hold(&s, values, s.plain(), 0)
 		next, _ := step(x.want, v.want, b, typ)
 		s.Device.Step(dst.buffer, x.buffer, v.buffer, b, nil)
 		sync(t, &s)
@@ -299,15 +311,15 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 		for _, id := range ids {
 			b.Rows = append(b.Rows, sampler.Row{Affine: sampler.Affine{Eps: 1}, ID: id})
 		}
-		dst := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
-		dst.want, _ = step(nil, nil, b, sampler.Float32)
+		dst := hold(&s, make([]float32, b.Len()), s.plain(), 0)
+		dst.want, _ = step(nil, nil, b, s.plain())
 		s.Device.Step(dst.buffer, none, none, b, nil)
 		sync(t, &s)
 		dst.check(t, fmt.Sprintf("key %#x", uint64(key)))
 		for i := range ids {
 			one := b
 			one.Rows = b.Rows[i : i+1]
-			d := hold(&s, make([]float32, b.Dim), sampler.Float32, 0)
+			d := hold(&s, make([]float32, b.Dim), s.plain(), 0)
 			d.want = row(dst.want, b, i)
 			s.Device.Step(d.buffer, none, none, one, nil)
 			sync(t, &s)
@@ -319,8 +331,8 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 	for i := range uint64(3) {
 		b.Rows = append(b.Rows, sampler.InitialRow(math.MaxUint64-1+i))
 	}
-	dst := hold(&s, make([]float32, b.Len()), sampler.Float32, 0)
-	dst.want, _ = step(nil, nil, b, sampler.Float32)
+	dst := hold(&s, make([]float32, b.Len()), s.plain(), 0)
+	dst.want, _ = step(nil, nil, b, s.plain())
 	s.Device.Step(dst.buffer, none, none, b, nil)
 	sync(t, &s)
 	dst.check(t, "samples that run over")
@@ -330,7 +342,7 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 // the devices.
 func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	const dim = 2500
-	b := sampler.Batch{Dim: dim, Key: 42, Storage: sampler.Float16, Rows: []sampler.Row{
+	b := sampler.Batch{Dim: dim, Key: 42, Storage: s.storages(sampler.Float16)[0], Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 0.9, V: -0.1, Eps: 0.3}, ID: noise.ID{Sample: 1, Step: 7}},
 		{Affine: sampler.Affine{Eps: 1}, ID: noise.ID{Sample: 1 << 40, Step: 0}},
 	}}
@@ -338,8 +350,8 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	for i := range values {
 		values[i] = float32(i%97)*0.031 - 1.5
 	}
-	x, v := hold(&s, values, sampler.Float32, 0), hold(&s, values, sampler.Float32, 1)
-	dst := hold(&s, values, sampler.Float32, 0)
+	x, v := hold(&s, values, s.plain(), 0), hold(&s, values, s.plain(), 1)
+	dst := hold(&s, values, s.plain(), 0)
 	sq := make([]float64, 2)
 	s.Device.Step(dst.buffer, x.buffer, v.buffer, b, sq)
 	s.Device.Grad(v.buffer, dst.buffer, x.buffer, v.buffer, b, []float64{0.55, -3})
@@ -351,7 +363,11 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 		binary.Write(h, binary.LittleEndian, got)
 	}
 	binary.Write(h, binary.LittleEndian, sq)
-	const want = "1e1c2d6d06e4c20d012fa2e058073dc5d6e8c6d6410cf22f0d44a54ed3686db0"
+	want := map[sampler.Storage]string{
+		sampler.Float32:  "1e1c2d6d06e4c20d012fa2e058073dc5d6e8c6d6410cf22f0d44a54ed3686db0",
+		sampler.BFloat16: "eda6e91d99ef7675a9fbd87bf4dcc532a3745a44f18d8895254b5b85716e6f50",
+		sampler.Float16:  "8b320d31fcfb1997e382630f47178a1cbe64643ff4614a34fdc77ceb65bbf500",
+	}[s.plain()]
 	if got := fmt.Sprintf("%x", h.Sum(nil)); got != want {
 		t.Errorf("sha256 of results is %s, want %s", got, want)
 	}
@@ -372,12 +388,18 @@ func testRollout[B any](t *testing.T, s Subject[B]) {
 		want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
 		cpu := sampler.CPU{Workers: 1}
 		cpu.Step(want.Latents[0], nil, nil, b, nil)
-		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(velocity)); err != nil {
+		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
+			err := velocity(v, x, time)
+			for i := range v {
+				v[i] = s.plain().Round(v[i]) // as the device's buffer has it
+			}
+			return err
+		})); err != nil {
 			t.Fatal(err)
 		}
 
 		b = run.Batch(700, 11, 5, 6, 9)
-		got := &sampler.Trajectory[B]{V: s.make(b.Len(), sampler.Float32), SumSquares: make([][]float64, run.Steps())}
+		got := &sampler.Trajectory[B]{V: s.make(b.Len(), s.plain()), SumSquares: make([][]float64, run.Steps())}
 		for range run.Steps() + 1 {
 			got.Latents = append(got.Latents, s.make(b.Len(), typ))
 		}
@@ -424,14 +446,14 @@ func velocity(v, x []float32, time float64) error {
 	return nil
 }
 
-// Wrong lengths are programming errors, on every device.
+// Wrong lengths and a storage that is none are programming errors, on every device.
 func testPanics[B any](t *testing.T, s Subject[B]) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
 		{Affine: sampler.Affine{V: 1, Eps: 1}},
 	}}
 	var none B
-	f := func(n int) B { return s.make(n, sampler.Float32) }
+	f := func(n int) B { return s.make(n, s.plain()) }
 	d := func(n int) []float64 { return make([]float64, n) }
 	with := func(change func(b *sampler.Batch)) sampler.Batch {
 		c := b
@@ -442,6 +464,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 	zero := with(func(b *sampler.Batch) { b.Dim = 0 })
 	most := uint64(sampler.MaxDim)
 	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // too many either way
+	stored := with(func(b *sampler.Batch) { b.Storage = sampler.Float16 + 1 })
 	reserved := with(func(b *sampler.Batch) { b.Rows[1].Step = math.MaxUint32 })
 	dev := s.Device
 	for i, call := range []func(){
@@ -457,12 +480,14 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Step(f(6), f(6), f(6), zero, nil) },
 		func() { dev.Step(f(6), f(6), f(6), long, nil) },
 		func() { dev.Step(f(6), f(6), f(6), reserved, nil) },
+		func() { dev.Step(f(6), f(6), f(6), stored, nil) },
 		func() { dev.SumSquares(d(2), f(3), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(3), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(3), b) },
 		func() { dev.SumSquares(d(3), f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(nil, f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(6), zero) },
+		func() { dev.SumSquares(d(2), f(6), f(6), f(6), stored) },
 		func() { dev.Grad(f(6), f(3), f(6), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(3), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(3), b, d(2)) },
@@ -471,9 +496,10 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, d(1)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, nil) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), zero, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), stored, d(2)) },
 	} {
 		if message := panics(call); message == nil {
-			t.Errorf("call %d with wrong lengths does not panic", i)
+			t.Errorf("call %d with wrong lengths or a storage that is none does not panic", i)
 		}
 	}
 	sync(t, &s) // nothing was queued that fails

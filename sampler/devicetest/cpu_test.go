@@ -25,3 +25,23 @@ func TestCPU(t *testing.T) {
 		})
 	}
 }
+
+// words is the suite's view of the caller's own slices of 16-bit words.
+func words(typ sampler.Storage, workers int) devicetest.Subject[[]uint16] {
+	return devicetest.Subject[[]uint16]{
+		Device:   sampler.CPU16{Type: typ, Workers: workers},
+		Types:    []sampler.Storage{typ},
+		Upload:   typ.Pack,
+		Download: typ.Unpack,
+	}
+}
+
+func TestCPU16(t *testing.T) {
+	for _, typ := range []sampler.Storage{sampler.BFloat16, sampler.Float16} {
+		for _, workers := range []int{1, 3} {
+			t.Run(fmt.Sprintf("%v/workers=%d", typ, workers), func(t *testing.T) {
+				devicetest.Run(t, func(testing.TB) devicetest.Subject[[]uint16] { return words(typ, workers) })
+			})
+		}
+	}
+}

@@ -11,13 +11,26 @@ import (
 type Subject[B any] struct {
 	Device sampler.Memory[B]
 
-	// Types are the storage types that buffers may have, Float32 among them.
+	// Types are the storage types that buffers may have. The first is that of buffers
+	// where a test needs no other, so that it is Float32 if that is among them.
 	Types []sampler.Storage
 
 	// Upload stores src, whose values are of the buffer's type, in dst. Download
 	// stores the values of src in dst, when all calls before it have run.
 	Upload   func(dst B, src []float32)
 	Download func(dst []float32, src B)
+}
+
+// plain is the type of buffers where a test needs no other.
+func (s *Subject[B]) plain() sampler.Storage { return s.Types[0] }
+
+// storages returns those of some types to which a step into a plain buffer may round: all
+// if it holds float32s, otherwise its own.
+func (s *Subject[B]) storages(of ...sampler.Storage) []sampler.Storage {
+	if s.plain() == sampler.Float32 {
+		return of
+	}
+	return s.Types[:1]
 }
 
 // Run runs the suite. Open returns a new subject, or one that is idle; what it needs to

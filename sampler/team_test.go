@@ -1,0 +1,91 @@
+package sampler
+
+import (
+	"math/rand/v2"
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+// counted counts how often each piece was done, and who is at it.
+type counted struct {
+	done   []atomic.Int32
+	inside atomic.Int32
+}
+
+func (c *counted) do(_ *worker, lo, hi int) {
+	c.inside.Add(1)
+	for i := lo; i < hi; i++ {
+		c.done[i].Add(1)
+		if i%7 == 0 {
+			runtime.Gosched()
+		}
+	}
+	c.inside.Add(-1)
+}
+
+// Every piece is done once and nobody is at it when the call returns, whether helpers
+// wait, end, or come late, and whether the caller waits for them or sleeps.
+func TestTeam(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	for _, patience := range []time.Duration{0, 20 * time.Microsecond, patience} {
+		var wait sync.WaitGroup
+		for g := range 3 { // teams at once
+			wait.Go(func() {
+				r := rand.New(rand.NewPCG(uint64(g), 1))
+				team, w := newTeam(patience), new(worker)
+				for call := range 1500 {
+					c := &counted{done: make([]atomic.Int32, 1+r.IntN(60))}
+					team.job, team.pieces, team.grain = c, int64(len(c.done)), 1+r.Int64N(4)
+					team.do(w, 1+r.IntN(5))
+					if n := c.inside.Load(); n != 0 {
+						t.Errorf("call %d: %d are still at it", call, n)
+					}
+					for i := range c.done {
+						if n := c.done[i].Load(); n != 1 {
+							t.Errorf("call %d: piece %d was done %d times", call, i, n)
+						}
+					}
+					team.forget()
+					if r.IntN(4) == 0 {
+						time.Sleep(time.Duration(r.IntN(200)) * time.Microsecond)
+					}
+				}
+			})
+		}
+		wait.Wait()
+	}
+}
+
+// Helpers end when no call comes.
+func TestHelpersEnd(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	team := newTeam(patience)
+	c := &counted{done: make([]atomic.Int32, 1000)}
+	team.job, team.pieces, team.grain = c, 1000, 1
+	team.do(new(worker), 3)
+	for team.helpers.Load() != 0 { // the test's time limit is this one's
+		time.Sleep(time.Millisecond)
+	}
+}
+
+// No more goroutines than processors, pieces or what was asked for.
+func TestHelpersFor(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	defer func(was float64) { worthAwake = was }(worthAwake)
+	worthAwake = 40
+	for _, tc := range []struct {
+		workers, pieces int
+		us              float64
+		want            int
+	}{
+		{0, 100, 1e3, 3}, {8, 100, 1e3, 3}, {2, 100, 1e3, 1}, {1, 100, 1e3, 0},
+		{0, 2, 1e3, 1}, {0, 1, 1e3, 0}, {0, 0, 1e3, -1}, {0, 100, 10, 0},
+	} {
+		if got := helpersFor(tc.workers, tc.pieces, tc.us); got != tc.want {
+			t.Errorf("%+v: %d helpers", tc, got)
+		}
+	}
+}
