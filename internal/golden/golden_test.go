@@ -84,18 +84,18 @@ func TestGolden(t *testing.T) {
 
 // judgeFolder judges every golden file of dir, or says why not.
 func judgeFolder(t tester, dir string) {
-	any := false
+	judged := false
 	for _, path := range goldenFiles(t, dir) {
 		t.Run(filepath.Base(path), func(t tester) {
 			judge := judges[kindOf(path)]
 			if judge == nil {
 				t.notJudged(whyNot(path))
 			}
-			any = true
+			judged = true
 			judge(t, path)
 		})
 	}
-	if !any {
+	if !judged {
 		t.Errorf("%s has no file that a judge reads", dir)
 	}
 }

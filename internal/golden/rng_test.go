@@ -190,13 +190,5 @@ func (c torchCase) run(t tester) {
 	noise.TorchCUDANormal(x, c.Seed, 4*c.Offset, noise.TorchGPU{})
 	// At these radii, 2.7 at most, the two sines and angles are apart by some 1e-7
 	// each; see noise.TorchCUDANormal.
-	near(t, "values", wide(x), c.Values, 1e-6)
-}
-
-func wide(x []float32) []float64 {
-	y := make([]float64, len(x))
-	for i, v := range x {
-		y[i] = float64(v)
-	}
-	return y
+	near(t, "values", float64s(x), c.Values, 1e-6)
 }

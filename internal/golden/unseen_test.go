@@ -155,10 +155,10 @@ var outputs = map[string][]string{
 // A wrong number is not excused, whatever reason its case meets: one number of upstream
 // changed, by a hundredth or to a number where there was none, fails.
 func TestWrongNumbers(t *testing.T) {
-	mutants := 3
 	if testing.Short() {
-		mutants = 1
+		t.Skip("takes seconds")
 	}
+	const mutants = 3
 	folders := []string{ours, t.TempDir()}
 	writeFresh(live{t}, folders[1], 99, 40)
 	dir := t.TempDir()
@@ -249,6 +249,9 @@ func wrong(x any) any {
 // A library with another eta than upstream's is found: no reason covers it, not even
 // where one of both draws no noise.
 func TestWrongEta(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes a second")
+	}
 	dir := t.TempDir()
 	tried := 0
 	for _, name := range []string{"steps.json", "trajectories.json", "noise_levels.json", "grpo_loss.json"} {
