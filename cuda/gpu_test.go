@@ -32,7 +32,8 @@ type gpu struct {
 	pinned map[*byte]int
 	broken error // what a queued call failed with: CUDA repeats it for ever
 
-	inside bool // between enter and leave
+	mu     sync.Mutex // of all: wait may be called beside other calls
+	inside int        // goroutines between enter and leave
 	closed bool
 
 	failAt int // the call of the driver that fails, from 1; 0: none
@@ -73,9 +74,9 @@ func newGPU(t testing.TB, seed uint64) *gpu {
 	}
 }
 
-// call is the start of every call of the driver.
+// call is the start of every call of the driver, with the lock.
 func (g *gpu) call(name string) error {
-	if g.t != nil && (!g.inside || g.closed) {
+	if g.t != nil && (g.inside == 0 || g.closed) {
 		g.t.Errorf("%s without a context", name)
 	}
 	for !g.idle && len(g.queue) > 0 && g.rand.IntN(4) == 0 {
@@ -98,22 +99,33 @@ func (g *gpu) runOne() {
 }
 
 func (g *gpu) enter() error {
-	if g.inside {
-		g.t.Error("a call within a call")
-	}
-	g.inside = true
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside++
 	if err := g.call("enter"); err != nil {
-		g.inside = false
+		g.inside--
 		return err
 	}
 	return nil
 }
 
-func (g *gpu) leave() { g.inside = false }
+func (g *gpu) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+}
 
 func (g *gpu) resident(kernel) int { return 4 * g.sms }
 
+func (g *gpu) reachable(uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.call("reachable")
+}
+
 func (g *gpu) alloc(bytes int) (uintptr, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("alloc"); err != nil {
 		return 0, err
 	}
@@ -125,10 +137,14 @@ func (g *gpu) alloc(bytes int) (uintptr, error) {
 }
 
 func (g *gpu) free(p uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return errors.Join(g.call("free"), g.mem.Free(uint64(p)))
 }
 
 func (g *gpu) allocHost(bytes int) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("allocHost"); err != nil {
 		return nil, err
 	}
@@ -138,6 +154,8 @@ func (g *gpu) allocHost(bytes int) ([]byte, error) {
 }
 
 func (g *gpu) freeHost(m []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	err := g.call("freeHost")
 	if g.pinned[unsafe.SliceData(m)] != len(m) {
 		return errors.New("not pinned memory")
@@ -150,6 +168,8 @@ func (g *gpu) freeHost(m []byte) error {
 }
 
 func (g *gpu) upload(dst uintptr, src []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("upload"); err != nil {
 		return err
 	}
@@ -158,6 +178,8 @@ func (g *gpu) upload(dst uintptr, src []byte) error {
 }
 
 func (g *gpu) download(dst []byte, src uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("download"); err != nil {
 		return err
 	}
@@ -175,6 +197,8 @@ func (g *gpu) read(dst []byte, src uintptr) error {
 }
 
 func (g *gpu) launch(k kernel, groups int, args []uint64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("launch"); err != nil {
 		return err
 	}
@@ -201,6 +225,8 @@ func (g *gpu) launch(k kernel, groups int, args []uint64) error {
 }
 
 func (g *gpu) newEvent() (event, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("newEvent"); err != nil {
 		return 0, err
 	}
@@ -210,6 +236,8 @@ func (g *gpu) newEvent() (event, error) {
 }
 
 func (g *gpu) record(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("record"); err != nil {
 		return err
 	}
@@ -222,13 +250,30 @@ func (g *gpu) record(e event) error {
 }
 
 func (g *gpu) reached(e event) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("reached"); err != nil {
 		return false, err
 	}
 	return g.events[e], g.broken
 }
 
+func (g *gpu) wait(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.syncs++
+	if err := g.call("wait"); err != nil {
+		return err
+	}
+	for !g.events[e] && g.broken == nil {
+		g.runOne()
+	}
+	return g.broken
+}
+
 func (g *gpu) freeEvent(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	err := g.call("freeEvent")
 	if _, ok := g.events[e]; !ok {
 		return errors.New("no such event")
@@ -238,6 +283,8 @@ func (g *gpu) freeEvent(e event) error {
 }
 
 func (g *gpu) sync() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.syncs++
 	if err := g.call("sync"); err != nil {
 		return err
@@ -249,8 +296,10 @@ func (g *gpu) sync() error {
 }
 
 func (g *gpu) close() error {
+	g.mu.Lock()
 	err := g.call("close")
 	g.closed = true
+	g.mu.Unlock()
 	g.leave()
 	return err
 }
