@@ -639,6 +639,14 @@ func TestOpenCurrentRefuses(t *testing.T) {
 	standinOrSkip(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
+	for { // what other tests left on this thread
+		if now, err := cu.CurrentContext(); err != nil || now == (cu.CUContext{}) {
+			break
+		}
+		if _, err := cu.PopCurrentCtx(); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if d, err := OpenCurrent(0); d != nil || !errors.Is(err, errNoContext) {
 		t.Errorf("without a context: %v, %v", d, err)
 	}
