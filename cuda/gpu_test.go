@@ -43,8 +43,9 @@ type gpu struct {
 
 	stats    ptx.Stats // of all launches
 	launches []kernel
-	limit    uint64 // of instructions of a launch
-	idle     bool   // nothing runs until it is waited for
+	limit    uint64                // of instructions of a launch
+	idle     bool                  // nothing runs until it is waited for
+	counts   [kernelCount][]uint64 // of the instructions of a kernel, unless nil
 	syncs    int
 }
 
@@ -210,7 +211,7 @@ func (g *gpu) launch(k kernel, groups int, args []uint64) error {
 		Grid:  ptx.Dim{X: groups, Y: 1, Z: 1},
 		Block: ptx.Dim{X: warps * warpLen, Y: 1, Z: 1},
 		Seed:  g.rand.Uint64(),
-		Limit: g.limit,
+		Limit: g.limit, Counts: g.counts[k],
 	}
 	g.queue = append(g.queue, func() error {
 		stats, err := g.kernels[k].Launch(&g.mem, config, params)
