@@ -287,6 +287,12 @@ int cuDeviceGetName(char *name, int n, int d) {
   return success;
 }
 
+int cuDeviceTotalMem_v2(size_t *bytes, int) {
+  ENTER("cuDeviceTotalMem");
+  *bytes = (size_t)1 << 30;
+  return success;
+}
+
 int cuDeviceGetAttribute(int *value, int attribute, int) {
   ENTER("cuDeviceGetAttribute");
   if (attribute != 16) return invalid_value; // MULTIPROCESSOR_COUNT

@@ -11,14 +11,28 @@ import (
 	"testing"
 	"unsafe"
 
+	"cps/cuda/standin/control"
 	spec "cps/internal/kernel"
 
 	"gorgonia.org/cu"
-
-	"cps/cuda/standin/control"
 )
 
 var allWords = flag.Bool("words", false, "compare all 2³² words with the processor's digests, not a few")
+
+// TestMachine prints what there is.
+func TestMachine(t *testing.T) {
+	d := gpuOrSkip(t, 0)
+	n := d.drv.(*nvidia)
+	name, err := n.device.Name()
+	if err != nil {
+		t.Fatal(err)
+	}
+	bytes, err := n.device.TotalMem()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("GPU 0: %s, %d MiB, driver for CUDA %d", strings.TrimRight(name, "\x00"), bytes>>20, cu.Version())
+}
 
 // The functions of the noise, and both roundings, have the bits of the processor: of all
 // words on a GPU, whose digests internal/kernel has computed.
