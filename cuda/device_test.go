@@ -126,6 +126,8 @@ func (quiet) launch(kernel, int, []uint64) error { return nil }
 func (quiet) newEvent() (event, error)           { return 1, nil }
 func (quiet) record(event) error                 { return nil }
 func (quiet) reached(event) (bool, error)        { return true, nil }
+func (quiet) reachable(uintptr) error            { return nil }
+func (quiet) wait(event) error                   { return nil }
 func (quiet) sync() error                        { return nil }
 
 func TestNoAllocations(t *testing.T) {
@@ -178,6 +180,8 @@ func play(d *Device) (err error) {
 	d.Step(y, x, x, b, sq)
 	d.SumSquares(sq, y, x, x, b)
 	d.Grad(x, y, x, x, b, []float64{1, 2, 3})
+	part := Buffer{y.Ptr + 4*uintptr(b.Dim), b.Dim, y.Type} // not from Alloc: its address is checked
+	d.SumSquares(make([]float64, 1), part, part, part, mixed(1, b.Dim))
 	if err := d.Sync(); err != nil {
 		for i, s := range sq {
 			if s == s && s != -1 {
@@ -232,7 +236,7 @@ func TestFailures(t *testing.T) {
 		}
 	}
 	t.Logf("%d calls: %v", failAt-1, seen)
-	for _, name := range []string{"enter", "alloc", "free", "allocHost", "freeHost", "upload", "download", "launch", "newEvent", "record", "reached", "freeEvent", "sync", "close"} {
+	for _, name := range []string{"enter", "alloc", "free", "allocHost", "freeHost", "upload", "download", "launch", "newEvent", "record", "reached", "reachable", "wait", "freeEvent", "sync", "close"} {
 		if seen[name] == 0 {
 			t.Errorf("no call of %s failed", name)
 		}

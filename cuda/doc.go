@@ -12,10 +12,13 @@
 // The package compiles everywhere. Without the build tag cuda, Available is false and
 // Open returns [ErrUnavailable]. With it, on Linux and with cgo, it drives the GPU
 // through gorgonia.org/cu, which needs cuda.h and libcuda.so to build, and no other part
-// of CUDA: CGO_CFLAGS=-I… and CGO_LDFLAGS=-L… say where they are if that is not
-// /usr/local/cuda; on Debian headers.sh fetches them. On amd64 and arm64 the program
-// looks for the driver, libcuda.so.1, when it starts, and starts without it: then Open
-// returns an error, as on a machine without a GPU.
+// of CUDA. CUDA 11, 12 and 13 will do; README.md of this folder says how to build with
+// each.
+//
+// On amd64 and arm64 the program looks for the driver, libcuda.so.1, at the first Open,
+// or at the program's own first call through gorgonia.org/cu. So it starts without a
+// driver: then Open returns an error, as on a machine without a GPU. And what main sets in
+// the environment counts, CUDA_VISIBLE_DEVICES say.
 //
 // The kernels are in the program, as PTX for sm_70 and later, which the driver compiles.
 //
@@ -38,7 +41,11 @@
 //
 // With gorgonia.org/cu those are uintptr(unsafe.Pointer(stream.C())) of a cu.Stream and
 // ptr.Uintptr() of a cu.DevicePtr, as the example of [OpenStream] shows. The stream's
-// context may be any; buffers must be of the same. Grad writes ∂loss/∂v where the
+// context may be any; buffers must be of the same, or reachable from it. A trainer with a
+// context of its own and no stream, cu.NoStream, has a device by [OpenCurrent]. Every call
+// asks the driver about addresses that are not from Alloc, and one that the context does
+// not reach is an error of the call, [ErrPointer], where a kernel would end the process.
+// Grad writes ∂loss/∂v where the
 // trainer's backward pass wants it, in the type of that buffer.
 //
 // # Memory traffic
@@ -49,19 +56,13 @@
 // start at multiples of 16 bytes take single elements and are slower, and so are rows
 // much shorter than 1024 elements.
 //
-// What bounds a pass is estimated for an H100, from the instructions of sm_90 that
-// ptxas makes; none of it is measured:
-//
-//	pass                        instructions an element   bound by
-//	step, float32               72                        memory: 47 % of issue slots at 90 % of a copy's speed
-//	step, bfloat16              87                        issue, at 55 to 78 % of a copy
-//	step, float16               82                        issue, the same
-//	initial noise, float32                                issue, at 68 % of a copy or less
-//	initial noise, bfloat16                               issue, at 30 % or less
-//	squares                                               memory
-//
-// So 16-bit types save memory, but less than half of the time of a step: what they save
-// in traffic, the arithmetic of the noise, which is float32, does not.
+// What bounds a pass on an H200 is counted, not measured: ptxas.sh counts the machine
+// instructions of sm_90 that a warp issues, and ptxas.md has the counts. In float32, steps,
+// replays and gradients are bound by memory, which a copy uses at about 4.3 TB/s. Steps in
+// bfloat16 and float16 with sums are bound by the arithmetic of the noise, which is
+// float32, at no more than 50 and 53 % of a copy's speed; initial noise, which reads
+// nothing, at 47 % in float32 and 21 and 23 % in the 16-bit types. So 16-bit types save
+// memory, but less than half of the time of a step.
 //
 // Rows that all do the same for consecutive samples, the usual rollout, are parameters
 // of the launch; other rows are 24 bytes each, copied to the device before it.

@@ -5,16 +5,20 @@ import "fmt"
 // A driver is what a Device needs of CUDA: one stream of one context. Tests run a
 // Device on drivers of their own.
 //
-// All methods are called between enter and leave. Those that say "queued" return
-// before they have run and run in order.
+// All methods are called between enter and leave, and one at a time, but for enter, wait
+// and leave. Those that say "queued" return before they have run and run in order.
 type driver interface {
 	// enter makes the context current on this thread, and keeps the goroutine on it.
+	// Several goroutines may have entered.
 	enter() error
 	leave()
 
 	// resident returns how many groups of 4·32 threads of a kernel the whole GPU runs
 	// at once.
 	resident(k kernel) int
+
+	// reachable returns why kernels cannot use an address, or nil.
+	reachable(p uintptr) error
 
 	alloc(bytes int) (uintptr, error)
 	free(p uintptr) error
@@ -33,6 +37,7 @@ type driver interface {
 	newEvent() (event, error)
 	record(e event) error          // queued
 	reached(e event) (bool, error) // whether all before record has run
+	wait(e event) error            // until all before record has run
 	freeEvent(e event) error
 
 	sync() error // waits for all that is queued

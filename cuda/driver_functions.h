@@ -1,5 +1,5 @@
 // The functions of CUDA's driver that gorgonia.org/cu and this package call, by their
-// names in the library, with cuda.h of CUDA 11 or 12. One that is missing here is linked
+// names in the library, with cuda.h of CUDA 11, 12 or 13 (include/cuda.h). One that is missing here is linked
 // in the usual way: the program then needs libcuda.so.1 to start, which CI looks for.
 // Without this list, nm -D -u prints them.
 
@@ -130,6 +130,7 @@ FUNCTION(cuModuleUnload)
 FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessor)
 FUNCTION(cuOccupancyMaxActiveBlocksPerMultiprocessorWithFlags)
 FUNCTION(cuPointerGetAttribute)
+FUNCTION(cuPointerGetAttributes)
 FUNCTION(cuPointerSetAttribute)
 FUNCTION(cuStreamAttachMemAsync)
 FUNCTION(cuStreamCreate)

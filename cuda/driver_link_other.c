@@ -1,7 +1,9 @@
 //go:build cuda && linux && !amd64 && !arm64
 
-// On other architectures a program needs libcuda.so.1 to start. The hidden cuInit takes
-// the place of the driver's, as in driver_link.c.
+// On other architectures a program needs libcuda.so.1 to start, and the driver starts
+// with it: what main sets in the environment comes too late. The hidden cuInit takes the
+// place of the driver's and keeps the result, which gorgonia.org/cu would end the program
+// for.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 

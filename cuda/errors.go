@@ -10,6 +10,18 @@ var (
 	// The device can still be used.
 	ErrMemory = errors.New("cuda: out of memory")
 
+	// ErrPointer is in the chain of an error of a call with a buffer that kernels in the
+	// device's context cannot reach. The call did nothing, and the device can still be
+	// used.
+	ErrPointer = errors.New("cuda: memory out of reach of the device's context")
+
 	// ErrClosed is what a closed device returns.
 	ErrClosed = errors.New("cuda: device is closed")
 )
+
+// A pointerError says what is wrong with the address of a buffer.
+type pointerError string
+
+func (e pointerError) Error() string { return string(e) }
+
+func (e pointerError) Is(target error) bool { return target == ErrPointer }

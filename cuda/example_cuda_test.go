@@ -3,7 +3,9 @@
 package cuda_test
 
 import (
+	"fmt"
 	"log"
+	"runtime"
 	"unsafe"
 
 	"cps/cuda"
@@ -14,8 +16,10 @@ import (
 	"gorgonia.org/cu"
 )
 
-// A trainer with a stream and memory of its own, here through gorgonia.org/cu. There is
-// no output to compare, since not every machine that runs tests has a GPU.
+// A trainer with a stream and memory of its own, here through gorgonia.org/cu. The stream
+// is one of cu.MakeStream or of a framework; cu.NoStream would be that of the primary
+// context. There is no output to compare, since not every machine that runs tests has a
+// GPU.
 func ExampleOpenStream() {
 	backward := func(logp []float64) []float64 { // ∂loss/∂log p of every row
 		return make([]float64, len(logp))
@@ -51,5 +55,47 @@ func ExampleOpenStream() {
 		d.Grad(dv, y, x, v, b, scale)
 		return d.Sync()
 	}
-	log.Println(train(cu.NoStream, 0, 0, 0, 0, sampler.Batch{Dim: 1, Key: noise.Key(1)}))
+	var stream cu.Stream // what the network's launches go to
+	log.Println(train(stream, 0, 0, 0, 0, sampler.Batch{Dim: 1, Key: noise.Key(1)}))
+}
+
+// A trainer with a context of cu.NewContext that uses no streams: its default stream is
+// another than that of the primary context, and OpenCurrent finds it.
+func ExampleOpenCurrent() {
+	b := sampler.Batch{Dim: 2, Key: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
+	host := make([]float32, b.Len())
+	onGPU := func() error {
+		gpu, err := cu.GetDevice(0)
+		if err != nil {
+			return err // no driver, no GPU
+		}
+		// NewContext leaves its context on this thread too, and then on one of its own.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		ctx := cu.NewContext(gpu, cu.SchedAuto)
+		defer ctx.Close()
+		if _, err := cu.PopCurrentCtx(); err != nil {
+			return err
+		}
+
+		var d *cuda.Device
+		if err := ctx.Do(func() (err error) { d, err = cuda.OpenCurrent(0); return err }); err != nil {
+			return err
+		}
+		defer d.Close() // before the context
+		latents, err := ctx.MemAlloc(int64(4 * b.Len()))
+		if err != nil {
+			return err
+		}
+		defer ctx.MemFree(latents)
+		// From here on any goroutine may call the device.
+		x := cuda.Buffer{Ptr: latents.Uintptr(), Len: b.Len()}
+		d.Step(x, cuda.Buffer{}, cuda.Buffer{}, b, nil)
+		return d.Download(host, x)
+	}
+	if err := onGPU(); err != nil {
+		sampler.CPU{}.Step(host, nil, nil, b, nil)
+	}
+	fmt.Println(host)
+	// Output: [1.0453334 0.55992186]
 }

@@ -32,7 +32,8 @@ type gpu struct {
 	pinned map[*byte]int
 	broken error // what a queued call failed with: CUDA repeats it for ever
 
-	inside bool // between enter and leave
+	mu     sync.Mutex // of all: wait may be called beside other calls
+	inside int        // goroutines between enter and leave
 	closed bool
 
 	failAt int // the call of the driver that fails, from 1; 0: none
@@ -42,8 +43,9 @@ type gpu struct {
 
 	stats    ptx.Stats // of all launches
 	launches []kernel
-	limit    uint64 // of instructions of a launch
-	idle     bool   // nothing runs until it is waited for
+	limit    uint64                // of instructions of a launch
+	idle     bool                  // nothing runs until it is waited for
+	counts   [kernelCount][]uint64 // of the instructions of a kernel, unless nil
 	syncs    int
 }
 
@@ -73,9 +75,9 @@ func newGPU(t testing.TB, seed uint64) *gpu {
 	}
 }
 
-// call is the start of every call of the driver.
+// call is the start of every call of the driver, with the lock.
 func (g *gpu) call(name string) error {
-	if g.t != nil && (!g.inside || g.closed) {
+	if g.t != nil && (g.inside == 0 || g.closed) {
 		g.t.Errorf("%s without a context", name)
 	}
 	for !g.idle && len(g.queue) > 0 && g.rand.IntN(4) == 0 {
@@ -98,22 +100,33 @@ func (g *gpu) runOne() {
 }
 
 func (g *gpu) enter() error {
-	if g.inside {
-		g.t.Error("a call within a call")
-	}
-	g.inside = true
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside++
 	if err := g.call("enter"); err != nil {
-		g.inside = false
+		g.inside--
 		return err
 	}
 	return nil
 }
 
-func (g *gpu) leave() { g.inside = false }
+func (g *gpu) leave() {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.inside--
+}
 
 func (g *gpu) resident(kernel) int { return 4 * g.sms }
 
+func (g *gpu) reachable(uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.call("reachable")
+}
+
 func (g *gpu) alloc(bytes int) (uintptr, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("alloc"); err != nil {
 		return 0, err
 	}
@@ -125,10 +138,14 @@ func (g *gpu) alloc(bytes int) (uintptr, error) {
 }
 
 func (g *gpu) free(p uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	return errors.Join(g.call("free"), g.mem.Free(uint64(p)))
 }
 
 func (g *gpu) allocHost(bytes int) ([]byte, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("allocHost"); err != nil {
 		return nil, err
 	}
@@ -138,6 +155,8 @@ func (g *gpu) allocHost(bytes int) ([]byte, error) {
 }
 
 func (g *gpu) freeHost(m []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	err := g.call("freeHost")
 	if g.pinned[unsafe.SliceData(m)] != len(m) {
 		return errors.New("not pinned memory")
@@ -150,6 +169,8 @@ func (g *gpu) freeHost(m []byte) error {
 }
 
 func (g *gpu) upload(dst uintptr, src []byte) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("upload"); err != nil {
 		return err
 	}
@@ -158,6 +179,8 @@ func (g *gpu) upload(dst uintptr, src []byte) error {
 }
 
 func (g *gpu) download(dst []byte, src uintptr) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("download"); err != nil {
 		return err
 	}
@@ -175,6 +198,8 @@ func (g *gpu) read(dst []byte, src uintptr) error {
 }
 
 func (g *gpu) launch(k kernel, groups int, args []uint64) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("launch"); err != nil {
 		return err
 	}
@@ -186,7 +211,7 @@ func (g *gpu) launch(k kernel, groups int, args []uint64) error {
 		Grid:  ptx.Dim{X: groups, Y: 1, Z: 1},
 		Block: ptx.Dim{X: warps * warpLen, Y: 1, Z: 1},
 		Seed:  g.rand.Uint64(),
-		Limit: g.limit,
+		Limit: g.limit, Counts: g.counts[k],
 	}
 	g.queue = append(g.queue, func() error {
 		stats, err := g.kernels[k].Launch(&g.mem, config, params)
@@ -201,6 +226,8 @@ func (g *gpu) launch(k kernel, groups int, args []uint64) error {
 }
 
 func (g *gpu) newEvent() (event, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("newEvent"); err != nil {
 		return 0, err
 	}
@@ -210,6 +237,8 @@ func (g *gpu) newEvent() (event, error) {
 }
 
 func (g *gpu) record(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("record"); err != nil {
 		return err
 	}
@@ -222,13 +251,30 @@ func (g *gpu) record(e event) error {
 }
 
 func (g *gpu) reached(e event) (bool, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	if err := g.call("reached"); err != nil {
 		return false, err
 	}
 	return g.events[e], g.broken
 }
 
+func (g *gpu) wait(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.syncs++
+	if err := g.call("wait"); err != nil {
+		return err
+	}
+	for !g.events[e] && g.broken == nil {
+		g.runOne()
+	}
+	return g.broken
+}
+
 func (g *gpu) freeEvent(e event) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	err := g.call("freeEvent")
 	if _, ok := g.events[e]; !ok {
 		return errors.New("no such event")
@@ -238,6 +284,8 @@ func (g *gpu) freeEvent(e event) error {
 }
 
 func (g *gpu) sync() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
 	g.syncs++
 	if err := g.call("sync"); err != nil {
 		return err
@@ -249,8 +297,10 @@ func (g *gpu) sync() error {
 }
 
 func (g *gpu) close() error {
+	g.mu.Lock()
 	err := g.call("close")
 	g.closed = true
+	g.mu.Unlock()
 	g.leave()
 	return err
 }

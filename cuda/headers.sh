@@ -7,6 +7,7 @@
 set -eu
 [ $# = 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
 mkdir -p "$1"
+here=$(cd "$(dirname "$0")" && pwd)
 folder=$(cd "$1" && pwd)
 
 if ! [ -e "$folder/cuda.h" ] || ! [ -e "$folder/libcuda.so" ]; then
@@ -36,4 +37,5 @@ if ! [ -e "$folder/cuda.h" ] || ! [ -e "$folder/libcuda.so" ]; then
 	cp -a usr/lib/*/nvidia/current/libcuda.so* "$folder"
 	mv cuda.h "$folder"
 fi
-echo "export CGO_CFLAGS='-I$folder' CGO_LDFLAGS='-L$folder'"
+# The folder of this package first: its cuda.h makes that of CUDA 13 fit gorgonia.org/cu.
+echo "export CGO_CFLAGS='-I$here/include -I$folder' CGO_LDFLAGS='-L$folder'"

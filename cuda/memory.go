@@ -14,7 +14,7 @@ type scratch struct {
 }
 
 // room returns at least so many bytes. Memory that became too small is kept until the
-// calls that use it have run.
+// device waits for the whole queue; all of it is less than what replaced it.
 func (s *scratch) room(d *Device, bytes int) (uintptr, error) {
 	if bytes <= s.size {
 		return s.at, nil
@@ -50,20 +50,10 @@ func roomFor(bytes int) int {
 	return n
 }
 
-// wait waits for the queue and returns the memory that it no longer needs. Sums are on
-// their way before it waits.
-func (d *Device) wait() error {
-	err := d.results.fetch(d.drv)
-	return errors.Join(err, d.settle())
-}
-
-// settle waits for the queue.
+// settle waits for the queue and returns the memory that it no longer needs.
 func (d *Device) settle() error {
 	if err := d.drv.sync(); err != nil {
-		if d.last.name == "" {
-			return err
-		}
-		return fmt.Errorf("queue that ends with %v: %w", d.last, err)
+		return d.last.explain(err)
 	}
 	var errs []error
 	for _, at := range d.retired {
@@ -171,6 +161,9 @@ func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int,
 		return d.failure
 	}
 	err := d.within(func() (err error) {
+		if err := d.reach(use{"the buffer", b, true}); err != nil {
+			return err
+		}
 		if d.staging == nil {
 			if d.staging, err = d.drv.allocHost(stagingLen); err != nil {
 				return fmt.Errorf("%d bytes of pinned memory: %w", stagingLen, err)
@@ -214,6 +207,9 @@ func (d *Device) Close() error {
 	d.failure = nil
 	// Whatever fails, the rest is returned.
 	errs := []error{d.settle()}
+	for d.waiting > 0 { // their events have been reached
+		d.woken.Wait()
+	}
 	for at := range d.owned {
 		errs = append(errs, d.drv.free(at))
 	}
@@ -222,6 +218,9 @@ func (d *Device) Close() error {
 		errs = append(errs, d.drv.free(at))
 	}
 	errs = append(errs, d.sums.release(d.drv), d.rows.release(d.drv), d.results.release(d.drv))
+	for _, r := range d.spare {
+		errs = append(errs, r.release(d.drv))
+	}
 	if d.staging != nil {
 		errs = append(errs, d.drv.freeHost(d.staging))
 	}

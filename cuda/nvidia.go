@@ -3,13 +3,36 @@
 package cuda
 
 // gorgonia.org/cu has all of CUDA's driver that is needed here, but pinned memory, the
-// context of a stream, and the driver's words for an error.
+// context of a stream, all attributes of a pointer at once, and the driver's words for an
+// error.
 
 // #cgo CFLAGS: -I/usr/local/cuda/include
 // #cgo LDFLAGS: -Wl,--as-needed -L/usr/local/cuda/lib64 -lcuda -ldl
 // #include <cuda.h>
 //
 // int cps_cuda_init(const char **why);
+//
+// static void leave(void) {
+//   CUcontext popped;
+//   cuCtxPopCurrent(&popped);
+// }
+//
+// // What an address is. All is 0 for one that CUDA does not know.
+// typedef struct {
+//   CUcontext context;   // it was allocated in; 0 for memory of none
+//   CUdeviceptr address; // at which kernels in the current context reach it, or 0
+//   unsigned type, managed;
+//   int device;
+// } place;
+//
+// static CUresult place_of(CUdeviceptr p, place *at) {
+//   CUpointer_attribute which[] = {CU_POINTER_ATTRIBUTE_CONTEXT, CU_POINTER_ATTRIBUTE_DEVICE_POINTER,
+//                                  CU_POINTER_ATTRIBUTE_MEMORY_TYPE, CU_POINTER_ATTRIBUTE_IS_MANAGED,
+//                                  CU_POINTER_ATTRIBUTE_DEVICE_ORDINAL};
+//   void *values[] = {&at->context, &at->address, &at->type, &at->managed, &at->device};
+//   *at = (place){0};
+//   return cuPointerGetAttributes(5, which, values, p);
+// }
 import "C"
 
 import (
@@ -29,16 +52,13 @@ import (
 // thread that keeps the context, and leaves the contexts of the caller's threads as
 // they were.
 type nvidia struct {
-	device    cu.Device
-	count     int // multiprocessors
-	groups    [kernelCount]int
-	context   C.CUcontext
-	popped    C.CUcontext
-	primary   bool // the context is the primary one, and retained
-	modules   []cu.Module
-	functions [kernelCount]cu.Function
-	stream    cu.Stream
-	owned     bool // the stream is ours
+	device  cu.Device
+	context C.CUcontext
+	primary bool // the context is the primary one, and retained
+	program *program
+	stream  cu.Stream
+	owned   bool // the stream is ours
+	at      C.place
 
 	// Arguments of a launch, as cu takes them: it reads 8 bytes of each.
 	cells    [maxArgs]uint64
@@ -55,8 +75,16 @@ func initialised() error {
 	return check("cuInit", result)
 }
 
-// openNVIDIA returns the driver of a GPU with a stream of its own, unless it is given.
-func openNVIDIA(ordinal int, stream uintptr, given bool) (*nvidia, error) {
+// An opening says what to open.
+type opening struct {
+	ordinal int
+	current bool    // the context that is current on this thread, of whatever GPU
+	stream  uintptr // the caller's
+	given   bool    // there is one
+}
+
+// openNVIDIA returns the driver of a GPU, with a stream of its own unless one is given.
+func openNVIDIA(o opening) (*nvidia, error) {
 	n := new(nvidia)
 	for i := range n.cells {
 		n.pointers[i] = unsafe.Pointer(&n.cells[i])
@@ -64,20 +92,13 @@ func openNVIDIA(ordinal int, stream uintptr, given bool) (*nvidia, error) {
 	if err := initialised(); err != nil {
 		return nil, err
 	}
-	var err error
-	if n.device, err = cu.GetDevice(ordinal); err != nil {
-		return nil, explain("cuDeviceGet", err)
-	}
-	if n.count, err = n.device.Attribute(cu.MultiprocessorCount); err != nil {
-		return nil, explain("cuDeviceGetAttribute", err)
-	}
-	if err := n.findContext(stream); err != nil {
+	if err := n.findContext(o); err != nil {
 		return nil, err
 	}
 	if err := n.enter(); err != nil {
 		return nil, errors.Join(err, n.release())
 	}
-	if err := n.fill(stream, given); err != nil {
+	if err := n.fill(o); err != nil {
 		return nil, errors.Join(err, n.close())
 	}
 	n.leave()
@@ -91,49 +112,69 @@ const (
 	perThreadStream = 2 // CU_STREAM_PER_THREAD
 )
 
-// errPerThread: goroutines move between threads, and calls would lose their order.
-var errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads")
+var (
+	// errPerThread: goroutines move between threads, and calls would lose their order.
+	errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads")
 
-// findContext finds the context of a stream, or retains the primary one.
-func (n *nvidia) findContext(stream uintptr) error {
-	if stream == perThreadStream {
+	errNoContext     = errors.New("no context is current on this thread; call OpenCurrent where the trainer calls CUDA, after runtime.LockOSThread or in Ctx.Do of gorgonia.org/cu")
+	errOtherContext  = errors.New("the stream is of another context than the current one")
+	errOtherThanOpen = pointerError("memory of another context of the same GPU; OpenCurrent, or OpenStream with a stream of that context, opens a device there")
+	errUnknown       = pointerError("not memory that CUDA knows, or freed")
+	errUnreachable   = pointerError("kernels on this GPU cannot reach that memory")
+)
+
+// findContext finds the current context, or that of a stream, or retains the primary one.
+func (n *nvidia) findContext(o opening) (err error) {
+	if o.stream == perThreadStream {
 		return errPerThread
 	}
-	if stream > legacyStream {
-		handle := *(*C.CUstream)(unsafe.Pointer(&stream))
-		return check("cuStreamGetCtx", C.cuStreamGetCtx(handle, &n.context))
+	if o.current {
+		if err := check("cuCtxGetCurrent", C.cuCtxGetCurrent(&n.context)); err != nil {
+			return err
+		}
+		if n.context == nil {
+			return errNoContext
+		}
+	} else if n.device, err = cu.GetDevice(o.ordinal); err != nil {
+		return explain("cuDeviceGet", err)
 	}
-	err := check("cuDevicePrimaryCtxRetain", C.cuDevicePrimaryCtxRetain(&n.context, C.CUdevice(n.device)))
+	if o.stream > legacyStream {
+		var of C.CUcontext
+		handle := *(*C.CUstream)(unsafe.Pointer(&o.stream))
+		if err := check("cuStreamGetCtx", C.cuStreamGetCtx(handle, &of)); err != nil {
+			return err
+		}
+		if o.current && of != n.context {
+			return errOtherContext
+		}
+		n.context = of
+		return nil
+	}
+	if o.current {
+		return nil
+	}
+	err = check("cuDevicePrimaryCtxRetain", C.cuDevicePrimaryCtxRetain(&n.context, C.CUdevice(n.device)))
 	n.primary = err == nil
 	return err
 }
 
 // fill loads the kernels and makes the stream.
-func (n *nvidia) fill(stream uintptr, given bool) error {
+func (n *nvidia) fill(o opening) error {
 	device, err := cu.CurrentDevice()
 	if err != nil {
 		return explain("cuCtxGetDevice", err)
 	}
+	if o.current {
+		n.device = device
+	}
 	if device != n.device {
 		return fmt.Errorf("the stream is on GPU %d", int(device))
 	}
-	for k := range kernelCount {
-		m, err := cu.LoadData(k.source())
-		if err != nil {
-			return fmt.Errorf("kernel %v: %w", k, explain("cuModuleLoadData", err))
-		}
-		n.modules = append(n.modules, m)
-		if n.functions[k], err = m.Function(k.String()); err != nil {
-			return fmt.Errorf("kernel %v: %w", k, explain("cuModuleGetFunction", err))
-		}
-		here, err := n.functions[k].MaxActiveBlocksPerMultiProcessor(warps*warpLen, 0)
-		if err != nil {
-			return fmt.Errorf("kernel %v: %w", k, explain("cuOccupancyMaxActiveBlocksPerMultiprocessor", err))
-		}
-		n.groups[k] = max(here, 1) * n.count
+	if n.program, err = acquire(n.context, device); err != nil {
+		return err
 	}
-	if given {
-		n.stream = *(*cu.Stream)(unsafe.Pointer(&stream)) // a struct of one handle
+	if o.given {
+		n.stream = *(*cu.Stream)(unsafe.Pointer(&o.stream)) // a struct of one handle
 		return nil
 	}
 	n.stream, err = cu.MakeStream(cu.NonBlocking)
@@ -153,11 +194,28 @@ func (n *nvidia) enter() error {
 // leave cannot fail, unless another failure was reported before: the context that it
 // pops is there.
 func (n *nvidia) leave() {
-	C.cuCtxPopCurrent(&n.popped)
+	C.leave()
 	runtime.UnlockOSThread()
 }
 
-func (n *nvidia) resident(k kernel) int { return n.groups[k] }
+func (n *nvidia) resident(k kernel) int { return n.program.groups[k] }
+
+// reachable asks the driver. Memory of another GPU is fine if the trainer lets this one
+// have access, and so is managed memory and memory of no context, of pools say.
+func (n *nvidia) reachable(p uintptr) error {
+	if err := check("cuPointerGetAttributes", C.place_of(C.CUdeviceptr(p), &n.at)); err != nil {
+		return err
+	}
+	switch at := &n.at; {
+	case at._type == 0:
+		return errUnknown
+	case at.context != nil && at.context != n.context && at.device == C.int(n.device) && at.managed == 0 && at._type == C.CU_MEMORYTYPE_DEVICE:
+		return errOtherThanOpen
+	case at.address == 0:
+		return errUnreachable
+	}
+	return nil
+}
 
 func (n *nvidia) alloc(bytes int) (uintptr, error) {
 	p, err := cu.MemAlloc(int64(bytes))
@@ -190,7 +248,7 @@ func (n *nvidia) download(dst []byte, src uintptr) error {
 
 func (n *nvidia) launch(k kernel, groups int, args []uint64) error {
 	copy(n.cells[:], args)
-	err := n.functions[k].Launch(groups, 1, 1, warps*warpLen, 1, 1, 0, n.stream, n.pointers[:len(args)])
+	err := n.program.functions[k].Launch(groups, 1, 1, warps*warpLen, 1, 1, 0, n.stream, n.pointers[:len(args)])
 	return explain("cuLaunchKernel", err)
 }
 
@@ -214,6 +272,8 @@ func (n *nvidia) reached(e event) (bool, error) {
 	return err == nil, explain("cuEventQuery", err)
 }
 
+func (n *nvidia) wait(e event) error { return explain("cuEventSynchronize", cuEvent(e).Synchronize()) }
+
 func (n *nvidia) freeEvent(e event) error {
 	c := cuEvent(e)
 	return explain("cuEventDestroy", cu.DestroyEvent(&c))
@@ -222,10 +282,7 @@ func (n *nvidia) freeEvent(e event) error {
 func (n *nvidia) sync() error { return explain("cuStreamSynchronize", n.stream.Synchronize()) }
 
 func (n *nvidia) close() error {
-	var errs []error
-	for _, m := range n.modules {
-		errs = append(errs, explain("cuModuleUnload", m.Unload()))
-	}
+	errs := []error{n.program.leave()}
 	if n.owned {
 		errs = append(errs, explain("cuStreamDestroy", n.stream.Destroy()))
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -49,6 +50,17 @@ func standinOrSkip(t testing.TB) {
 			t.Errorf("not returned: %v", err)
 		}
 	})
+}
+
+// leaksOrGPU skips a test that needs the stand-in, of which it checks what leaked, or a
+// GPU.
+func leaksOrGPU(t testing.TB) {
+	if err := initialised(); err != nil {
+		t.Skip(err)
+	}
+	if control.Present() {
+		standinOrSkip(t)
+	}
 }
 
 // The device has the bits of the specification.
@@ -212,6 +224,8 @@ func scenario(ordinal int) (err error) {
 		d.SumSquares(again, next, x, x, b)
 		d.Grad(x, next, x, x, b, []float64{0.1, 0.2})
 	}
+	part := Buffer{x.Ptr + 4*1100, 1100, x.Type} // not from Alloc: its address is checked
+	d.SumSquares(again[:1], part, part, part, sampler.Batch{Dim: 1100, Rows: b.Rows[:1]})
 	if err := d.Sync(); err != nil {
 		return err
 	}
@@ -226,10 +240,11 @@ func scenario(ordinal int) (err error) {
 // that start it succeed: leave ignores it.
 var driverCalls = []string{
 	"cuDeviceGet", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease", "cuCtxPushCurrent",
-	"cuCtxPopCurrent", "cuCtxGetDevice", "cuModuleLoadData", "cuModuleGetFunction", "cuModuleUnload",
+	"cuCtxPopCurrent", "cuCtxGetDevice", "cuModuleLoadDataEx", "cuModuleGetFunction", "cuModuleUnload",
 	"cuOccupancyMaxActiveBlocksPerMultiprocessor", "cuStreamCreate",
 	"cuStreamDestroy", "cuStreamSynchronize", "cuMemAlloc", "cuMemFree", "cuMemHostAlloc", "cuMemFreeHost",
-	"cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuEventCreate", "cuEventRecord", "cuEventQuery", "cuEventDestroy",
+	"cuMemcpyHtoDAsync", "cuMemcpyDtoHAsync", "cuEventCreate", "cuEventRecord", "cuEventQuery", "cuEventSynchronize", "cuEventDestroy",
+	"cuPointerGetAttributes",
 	"cuLaunchKernel", "kernel",
 }
 
@@ -280,7 +295,7 @@ func TestDriverErrorText(t *testing.T) {
 	standinOrSkip(t)
 	for _, tc := range []struct{ call, want string }{
 		{"cuLaunchKernel", "cuda: Step on 3 rows of 7: kernel step: cuLaunchKernel: out of memory (error 2)"},
-		{"kernel", "cuda: queue that ends with Step on 3 rows of 7: cuStreamSynchronize: out of memory (error 2)"},
+		{"kernel", "cuda: queue that ends with Step on 3 rows of 7: cuEventSynchronize: out of memory (error 2)"},
 	} {
 		d, err := Open(0)
 		if err != nil {
@@ -404,12 +419,341 @@ func TestDriverCalls(t *testing.T) {
 	if err := d.Sync(); err != nil {
 		t.Fatal(err)
 	}
-	waits, allocs, pinned := control.Calls("cuStreamSynchronize"), control.Calls("cuMemAlloc"), control.Calls("cuMemHostAlloc")
+	wait := func() int { return control.Calls("cuStreamSynchronize") + control.Calls("cuEventSynchronize") }
+	waits, allocs, pinned := wait(), control.Calls("cuMemAlloc"), control.Calls("cuMemHostAlloc")
 	if n := testing.AllocsPerRun(50, call); n != 0 {
 		t.Errorf("%v allocations a call", n)
 	}
-	if w, a, p := control.Calls("cuStreamSynchronize"), control.Calls("cuMemAlloc"), control.Calls("cuMemHostAlloc"); w != waits || a != allocs || p != pinned {
+	if w, a, p := wait(), control.Calls("cuMemAlloc"), control.Calls("cuMemHostAlloc"); w != waits || a != allocs || p != pinned {
 		t.Errorf("%d waits, %d allocations, %d pinned ones in calls", w-waits, a-allocs, p-pinned)
+	}
+}
+
+// What main sets in the environment is there when the driver starts, which is at the
+// first call of it: Open's, or the program's own through gorgonia.org/cu.
+func TestDriverStartsLate(t *testing.T) {
+	if !control.Present() {
+		t.Skip("not the stand-in driver")
+	}
+	if first := os.Getenv("CPS_TEST_FIRST"); first != "" {
+		if n := control.Calls("cuInit"); n != 0 {
+			t.Fatalf("cuInit was called %d times before main", n)
+		}
+		if err := os.Setenv("CUDA_VISIBLE_DEVICES", "1"); err != nil {
+			t.Fatal(err)
+		}
+		if first == "cu" {
+			if n, err := cu.NumDevices(); n != 1 || err != nil {
+				t.Errorf("%d devices, %v", n, err)
+			}
+		}
+		d, err := Open(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		name, err := d.drv.(*nvidia).device.Name()
+		if err != nil || !strings.HasPrefix(name, "stand-in 1") {
+			t.Errorf("GPU 0 is %q, %v", name, err)
+		}
+		if _, err := Open(1); err == nil || !strings.Contains(err.Error(), "invalid device ordinal") {
+			t.Errorf("GPU 1: %v", err)
+		}
+		if n := control.Calls("cuInit"); n != 1 {
+			t.Errorf("cuInit was called %d times", n)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		return
+	}
+	for _, first := range []string{"Open", "cu"} {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestDriverStartsLate$")
+		cmd.Env = append(os.Environ(), "CPS_TEST_FIRST="+first)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%s first: %v\n%s", first, err, out)
+		}
+	}
+}
+
+// The first call may come from many threads, and has arguments that starting keeps.
+func TestFirstCallKeepsArguments(t *testing.T) {
+	if os.Getenv("CPS_TEST_FIRST") == "" {
+		cmd := exec.Command(os.Args[0], "-test.run=^TestFirstCallKeepsArguments$")
+		cmd.Env = append(os.Environ(), "CPS_TEST_FIRST=many")
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("%v\n%s", err, out)
+		}
+		return
+	}
+	var wait sync.WaitGroup
+	for range 8 {
+		wait.Go(func() {
+			d, err := cu.GetDevice(1)
+			if control.Present() && (d != 1 || err != nil) {
+				t.Errorf("GPU %d, %v", d, err)
+			}
+		})
+	}
+	wait.Wait()
+}
+
+// What the driver's compiler says about a kernel is in the error.
+func TestCompilerLog(t *testing.T) {
+	standinOrSkip(t)
+	made := control.Fail("cuModuleLoadDataEx", 3, 218)
+	d, err := Open(0)
+	const want = "cuda: opening GPU 0: kernel grad: cuModuleLoadDataEx: a PTX JIT compilation failed (error 218): line 1; fatal   : the stand-in was told to refuse this"
+	if !made() || d != nil || err == nil || err.Error() != want {
+		t.Errorf("error is %v, want %s", err, want)
+	}
+}
+
+// Devices of a context share its kernels, which are loaded once and unloaded with the
+// last; another context has its own.
+func TestKernelsAreShared(t *testing.T) {
+	standinOrSkip(t)
+	loads := control.Calls("cuModuleLoadDataEx")
+	var devices []*Device
+	var wait sync.WaitGroup
+	var mu sync.Mutex
+	for i := range 8 {
+		wait.Go(func() {
+			d, err := Open(i % 2)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			mu.Lock()
+			devices = append(devices, d)
+			mu.Unlock()
+		})
+	}
+	wait.Wait()
+	if n := control.Calls("cuModuleLoadDataEx") - loads; n != 2*int(kernelCount) {
+		t.Errorf("%d modules were loaded in two contexts, want %d", n, 2*kernelCount)
+	}
+	unloads := control.Calls("cuModuleUnload")
+	for i, d := range devices {
+		if n := control.Calls("cuModuleUnload"); i < 4 && n > unloads { // one context has four
+			t.Errorf("%d modules were unloaded while they are used", n-unloads)
+		}
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+	if n := control.Calls("cuModuleUnload") - unloads; n != 2*int(kernelCount) {
+		t.Errorf("%d modules were unloaded, want %d", n, 2*kernelCount)
+	}
+	if len(programs.of) != 0 {
+		t.Errorf("%d programs are left", len(programs.of))
+	}
+}
+
+// newContext returns a context of gorgonia.org/cu, which is current on a thread of its own.
+func newContext(t *testing.T) *cu.Ctx {
+	device, err := cu.GetDevice(0)
+	if err != nil {
+		t.Skip(err)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	ctx := cu.NewContext(device, cu.SchedAuto)
+	if _, err := cu.PopCurrentCtx(); err != nil { // creating it made it current here too
+		t.Fatal(err)
+	}
+	return ctx
+}
+
+// A trainer with a context of cu.NewContext and no stream: a device there has the right
+// bits, and one in the primary context refuses the trainer's memory and goes on.
+func TestOpenCurrent(t *testing.T) {
+	leaksOrGPU(t)
+	ctx := newContext(t)
+	var d *Device
+	if err := ctx.Do(func() (err error) { d, err = OpenCurrent(0); return err }); err != nil {
+		t.Fatal(err)
+	}
+	p, err := ctx.MemAlloc(4 * 5000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	theirs := Buffer{Ptr: p.Uintptr(), Len: 5000}
+	b := sampler.Batch{Dim: 2500, Key: 1, Rows: []sampler.Row{sampler.InitialRow(3), sampler.InitialRow(4)}}
+	d.Step(theirs, Buffer{}, Buffer{}, b, nil)
+	got, want := make([]float32, 5000), make([]float32, 5000)
+	if err := errors.Join(d.Sync(), d.Download(got, theirs)); err != nil {
+		t.Fatal(err)
+	}
+	noise.Normal(want[:2500], 1, noise.ID{Sample: 3}, 0)
+	noise.Normal(want[2500:], 1, noise.ID{Sample: 4}, 0)
+	if !slices.Equal(got, want) {
+		t.Error("not the bits of the specification")
+	}
+
+	primary, err := OpenStream(0, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	mine, err := primary.Alloc(5000, sampler.Float32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	host := make([]float32, 5000)
+	one := sampler.Batch{Dim: 2500, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}, {Affine: sampler.Affine{X: 1, V: 1}}}}
+	sq := make([]float64, 2)
+	unknown := Buffer{Ptr: uintptr(unsafe.Pointer(&host[0])), Len: 5000}
+	for _, tc := range []struct {
+		says string
+		call func() error
+	}{
+		{"Step on 2 rows of 2500: dst at 0x", func() error { primary.Step(theirs, Buffer{}, Buffer{}, b, sq); return nil }},
+		{"Step on 2 rows of 2500: x at 0x", func() error { primary.Step(mine, theirs, mine, one, nil); return nil }},
+		{"Squares on 2 rows of 2500: v at 0x", func() error { primary.SumSquares(sq, mine, mine, theirs, one); return nil }},
+		{"Grad on 2 rows of 2500: next at 0x", func() error { primary.Grad(mine, theirs, mine, mine, one, sq); return nil }},
+		{"Upload of 5000 elements of Float32: the buffer at 0x", func() error { return primary.Upload(theirs, host) }},
+		{"OpenCurrent", func() error { return primary.Download(host, theirs) }},
+		{"not memory that CUDA knows", func() error { primary.Step(unknown, Buffer{}, Buffer{}, b, nil); return nil }},
+	} {
+		err := tc.call()
+		if err == nil {
+			err = primary.Sync()
+		}
+		if !errors.Is(err, ErrPointer) || !strings.Contains(err.Error(), tc.says) {
+			t.Errorf("%s: %v", tc.says, err)
+		}
+	}
+	primary.Step(mine, mine, mine, one, nil)
+	if err := errors.Join(primary.Sync(), primary.Close()); err != nil {
+		t.Errorf("after what was refused: %v", err)
+	}
+	if n, err := cu.NumDevices(); n > 1 && err == nil {
+		// Memory of another GPU that this one has no access to.
+		other := gpuOrSkip(t, 1)
+		far, err := other.Alloc(5000, sampler.Float32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d.Step(far, Buffer{}, Buffer{}, b, nil)
+		if err := d.Sync(); !errors.Is(err, ErrPointer) || !strings.Contains(err.Error(), "cannot reach") {
+			t.Errorf("memory of GPU 1: %v", err)
+		}
+	}
+	ctx.MemFree(p)
+	if err := errors.Join(d.Close(), ctx.Error(), ctx.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// OpenCurrent needs a context on its thread, and a stream of it.
+func TestOpenCurrentRefuses(t *testing.T) {
+	leaksOrGPU(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	for { // what other tests left on this thread
+		if now, err := cu.CurrentContext(); err != nil || now == (cu.CUContext{}) {
+			break
+		}
+		if _, err := cu.PopCurrentCtx(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if d, err := OpenCurrent(0); d != nil || !errors.Is(err, errNoContext) {
+		t.Errorf("without a context: %v, %v", d, err)
+	}
+	ctx, other := newContext(t), newContext(t)
+	stream, err := other.MakeStream(cu.DefaultStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for stream, want := range map[uintptr]error{uintptr(unsafe.Pointer(stream.C())): errOtherContext, perThreadStream: errPerThread} {
+		err := ctx.Do(func() error { _, err := OpenCurrent(stream); return err })
+		if !errors.Is(err, want) || !strings.HasPrefix(err.Error(), "cuda: opening the current context: ") {
+			t.Errorf("%v, want %v", err, want)
+		}
+	}
+	other.DestroyStream(&stream)
+	if err := errors.Join(other.Error(), other.Close(), ctx.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// Sync waits neither for what the trainer queues after it nor, with the lock, for what
+// is before: other goroutines go on.
+func TestSyncWaitsForItsOwn(t *testing.T) {
+	standinOrSkip(t)
+	ctx := newContext(t)
+	var d *Device
+	if err := ctx.Do(func() (err error) { d, err = OpenCurrent(0); return err }); err != nil {
+		t.Fatal(err)
+	}
+	hold := func() (end func()) {
+		if err := ctx.Do(func() error { end = control.Hold(0); return nil }); err != nil {
+			t.Fatal(err)
+		}
+		return end
+	}
+	b := sampler.Batch{Dim: 100, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2)}}
+	x, err := d.Alloc(b.Len(), sampler.Float32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	network := hold()
+	sq, later := []float64{-1, -1}, []float64{-1, -1}
+	d.Step(x, Buffer{}, Buffer{}, b, sq)
+	waits := control.Calls("cuEventSynchronize")
+	synced := make(chan error)
+	go func() { synced <- d.Sync() }()
+	for control.Calls("cuEventSynchronize") == waits {
+		runtime.Gosched()
+	}
+	d.SumSquares(later, x, Buffer{}, Buffer{}, b) // while Sync waits for the network
+	next := hold()
+	network()
+	if err := <-synced; err != nil { // the stream is still busy with the trainer's next work
+		t.Error(err)
+	}
+	if !(sq[0] > 0 && sq[1] > 0) || later[0] != -1 {
+		t.Errorf("sums %v; %v of a call after Sync", sq, later)
+	}
+	next()
+	if err := d.Sync(); err != nil || later[0] != sq[0] || later[1] != sq[1] {
+		t.Errorf("%v; sums %v, then %v", err, sq, later)
+	}
+	if err := errors.Join(d.Close(), ctx.Close()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A Sync delivers what an earlier one that still waits has fetched, and Close waits for
+// those that wait.
+func TestSyncsTogether(t *testing.T) {
+	standinOrSkip(t)
+	for range 20 {
+		d := gpuOrSkip(t, 0)
+		b := sampler.Batch{Dim: 1100, Rows: []sampler.Row{sampler.InitialRow(1)}}
+		x, err := d.Alloc(b.Len(), sampler.Float32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var wait sync.WaitGroup
+		for range 4 {
+			wait.Go(func() {
+				for range 5 {
+					sq := []float64{-1}
+					d.Step(x, Buffer{}, Buffer{}, b, sq)
+					if err := d.Sync(); errors.Is(err, ErrClosed) {
+						return
+					} else if err != nil || !(sq[0] > 900 && sq[0] < 1300) {
+						t.Errorf("%v, sum %v", err, sq)
+					}
+				}
+			})
+		}
+		runtime.Gosched()
+		if err := d.Close(); err != nil {
+			t.Error(err)
+		}
+		wait.Wait()
 	}
 }
 

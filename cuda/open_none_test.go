@@ -17,4 +17,7 @@ func TestUnavailable(t *testing.T) {
 	if d, err := OpenStream(0, 0); d != nil || !errors.Is(err, ErrUnavailable) {
 		t.Errorf("OpenStream: %v, %v", d, err)
 	}
+	if d, err := OpenCurrent(0); d != nil || !errors.Is(err, ErrUnavailable) {
+		t.Errorf("OpenCurrent: %v, %v", d, err)
+	}
 }

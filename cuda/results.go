@@ -7,12 +7,15 @@ import (
 	"math"
 )
 
-// Results are the sums of squares of calls since the last Sync: on the device, where
-// kernels store them, and promised to slices of the caller.
+// Results are the sums of squares of calls between two Syncs: on the device, where
+// kernels store them, and promised to slices of the caller. Those of a Sync that waits
+// and those of calls meanwhile are apart.
 type results struct {
 	chunks   []chunk
 	current  int
 	promises []promise
+	fetched  event // reached when all sums are in pinned memory; 0 before the first fetch
+	failed   bool  // a call of these failed
 }
 
 // A chunk is memory for sums, with a pinned copy.
@@ -71,8 +74,13 @@ func (r *results) promise(sq []float64) {
 	c.used += len(sq)
 }
 
-// fetch queues the copies of all sums to pinned memory.
-func (r *results) fetch(drv driver) error {
+// fetch queues the copies of all sums to pinned memory, and the event after them.
+func (r *results) fetch(drv driver) (err error) {
+	if r.fetched == 0 {
+		if r.fetched, err = drv.newEvent(); err != nil {
+			return fmt.Errorf("sums: %w", err)
+		}
+	}
 	for _, c := range r.chunks {
 		if c.used == 0 {
 			continue
@@ -80,6 +88,9 @@ func (r *results) fetch(drv driver) error {
 		if err := drv.download(c.host[:8*c.used], c.device); err != nil {
 			return fmt.Errorf("sums: %w", err)
 		}
+	}
+	if err := drv.record(r.fetched); err != nil {
+		return fmt.Errorf("sums: %w", err)
 	}
 	return nil
 }
@@ -100,13 +111,16 @@ func (r *results) deliver(valid bool) {
 	for i := range r.chunks {
 		r.chunks[i].used = 0
 	}
-	r.current = 0
+	r.current, r.failed = 0, false
 }
 
 func (r *results) release(drv driver) error {
 	var errs []error
 	for _, c := range r.chunks {
 		errs = append(errs, drv.free(c.device), drv.freeHost(c.host))
+	}
+	if r.fetched != 0 {
+		errs = append(errs, drv.freeEvent(r.fetched))
 	}
 	*r = results{}
 	return errors.Join(errs...)

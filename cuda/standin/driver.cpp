@@ -44,7 +44,9 @@ enum Result {
   launch_failed = 719,
 };
 
-const int devices = 2;
+const int most_devices = 2;
+int devices;                // that CUDA_VISIBLE_DEVICES shows
+int physical[most_devices]; // their numbers without it
 
 // The failure of queued work, after which the process gets it from every call that
 // uses a GPU, also from those that return something: CUDA does not recover.
@@ -52,6 +54,7 @@ std::atomic<int> fault{success};
 
 struct Context {
   int device;
+  bool destroyed = false; // threads may still have it: it is kept
 };
 
 // A Stream runs its queue on a thread of its own.
@@ -126,8 +129,8 @@ struct Memory {
 
 std::mutex mu; // of all that follows
 bool initialized;
-Context primary[devices];
-int retained[devices];
+Context primary[most_devices];
+int retained[most_devices];
 std::set<Context *> contexts;
 std::map<Stream *, std::shared_ptr<Stream>> streams;
 std::map<Context *, std::shared_ptr<Stream>> default_streams;
@@ -232,6 +235,13 @@ int cuInit(unsigned) {
     if (eq) rule = {std::string(e, eq - e), 1, atoi(eq + 1)};
   }
   if (int failure = fails("cuInit")) return failure;
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES"); // numbers apart by commas
+  devices = 0;
+  for (const char *c = visible ? visible : "0,1"; *c && devices < most_devices; c++) {
+    if (*c != ',' && (*c < '0' || *c >= '0' + most_devices)) break; // CUDA ends there too
+    if (*c != ',') physical[devices++] = *c - '0';
+  }
+  if (devices == 0) return no_device;
   for (int i = 0; i < devices; i++) primary[i].device = i;
   initialized = true;
   return success;
@@ -272,7 +282,14 @@ int cuDeviceGet(int *d, int ordinal) {
 
 int cuDeviceGetName(char *name, int n, int d) {
   ENTER("cuDeviceGetName");
-  strncpy(name, d == 0 ? "stand-in 0" : "stand-in 1", n);
+  if (d < 0 || d >= devices) return invalid_device;
+  strncpy(name, physical[d] == 0 ? "stand-in 0" : "stand-in 1", n);
+  return success;
+}
+
+int cuDeviceTotalMem_v2(size_t *bytes, int) {
+  ENTER("cuDeviceTotalMem");
+  *bytes = (size_t)1 << 30;
   return success;
 }
 
@@ -319,7 +336,7 @@ int cuCtxDestroy_v2(void *c) {
   if (!contexts.erase((Context *)c)) return invalid_context;
   if (current() == c) stack.pop_back();
   default_streams.erase((Context *)c);
-  delete (Context *)c;
+  ((Context *)c)->destroyed = true;
   return failure ? failure : (int)fault;
 }
 
@@ -350,6 +367,13 @@ int cuCtxGetCurrent(void **c) {
   return success;
 }
 
+int cuCtxSetCurrent(void *c) {
+  ENTER("cuCtxSetCurrent");
+  if (!stack.empty()) stack.pop_back();
+  if (c) stack.push_back((Context *)c);
+  return success;
+}
+
 int cuCtxGetDevice(int *d) {
   ENTER("cuCtxGetDevice");
   CURRENT(c);
@@ -357,19 +381,30 @@ int cuCtxGetDevice(int *d) {
   return success;
 }
 
-int cuModuleLoadData(void **m, const void *image) {
-  ENTER("cuModuleLoadData");
+int cuModuleLoadDataEx(void **m, const void *image, unsigned n, const int *options, void **values) {
+  const int error_log = 5, error_log_size = 6;
+  if (int failure = fails("cuModuleLoadDataEx")) {
+    char *log = nullptr;
+    size_t size = 0;
+    for (unsigned i = 0; i < n; i++) {
+      if (options[i] == error_log) log = (char *)values[i];
+      if (options[i] == error_log_size) size = (size_t)values[i];
+    }
+    if (log && failure == invalid_ptx) snprintf(log, size, "line 1; fatal   : the stand-in was told to refuse this\n");
+    return failure;
+  }
+  if (!initialized) return not_initialized;
   SOUND;
   CURRENT(c);
-  std::unique_ptr<Module> n(new Module);
-  n->context = c;
+  std::unique_ptr<Module> module(new Module);
+  module->context = c;
   for (unsigned i = 0; i < kernel_count; i++)
     if (strstr((const char *)image, (std::string(".visible .entry ") + kernels[i].name + "(").c_str()))
-      n->functions[kernels[i].name] = {c, &kernels[i]};
-  if (n->functions.empty()) return invalid_ptx;
+      module->functions[kernels[i].name] = {c, &kernels[i]};
+  if (module->functions.empty()) return invalid_ptx;
   std::lock_guard<std::mutex> l(mu);
-  *m = n.get();
-  modules[n.get()] = std::move(n);
+  *m = module.get();
+  modules[module.get()] = std::move(module);
   return success;
 }
 
@@ -474,6 +509,36 @@ int cuMemFree_v2(uint64_t p) {
   return r ? r : failure ? failure : (int)fault;
 }
 
+int cuPointerGetAttributes(unsigned n, const int *attributes, void **values, uint64_t p) {
+  ENTER("cuPointerGetAttributes");
+  SOUND;
+  CURRENT(now);
+  std::lock_guard<std::mutex> l(mu);
+  const Memory *found = nullptr;
+  bool host = false;
+  for (auto *all : {&memory, &pinned}) {
+    auto it = all->upper_bound(p);
+    if (it == all->begin() || p - std::prev(it)->first >= std::prev(it)->second.size) continue;
+    found = &std::prev(it)->second;
+    host = all == &pinned;
+  }
+  const int context = 1, type = 2, address = 3, managed = 8, ordinal = 9;
+  for (unsigned i = 0; i < n; i++) switch (attributes[i]) {
+    case context: *(void **)values[i] = found ? found->context : nullptr; break;
+    case type: *(unsigned *)values[i] = !found ? 0 : host ? 1 : 2; break;
+    case address: *(uint64_t *)values[i] = found && (host || found->context == now) ? p : 0; break;
+    case managed: *(unsigned *)values[i] = 0; break;
+    case ordinal: *(int *)values[i] = found ? found->context->device : -2; break;
+    default: return invalid_value;
+    }
+  return success;
+}
+
+int cuFuncGetAttribute(int *, int, void *) {
+  ENTER("cuFuncGetAttribute");
+  return 801; // not supported: the stand-in has no registers
+}
+
 int cuMemHostAlloc(void **p, size_t n, unsigned) {
   ENTER("cuMemHostAlloc");
   CURRENT(c);
@@ -573,6 +638,24 @@ int cuEventQuery(void *e) {
   return s->finished >= it->first->after ? success : not_ready;
 }
 
+int cuEventSynchronize(void *e) {
+  ENTER("cuEventSynchronize");
+  std::shared_ptr<Stream> s;
+  uint64_t after;
+  {
+    std::lock_guard<std::mutex> l(mu);
+    auto it = events.find((Event *)e);
+    if (it == events.end()) return invalid_handle;
+    if (!it->first->stream) return success;
+    auto own = streams.find(it->first->stream);
+    s = own != streams.end() ? own->second : default_streams[it->first->context];
+    after = it->first->after;
+  }
+  std::unique_lock<std::mutex> q(s->mutex);
+  s->changed.wait(q, [&] { return s->finished >= after; });
+  return fault;
+}
+
 int cuEventElapsedTime(float *ms, void *start, void *end) {
   ENTER("cuEventElapsedTime");
   SOUND;
@@ -627,6 +710,38 @@ long standin_calls(const char *call) {
   return calls[call];
 }
 
+// standin_hold keeps a stream from what is queued after it until standin_go. A null
+// stream is the default one of a context.
+static std::mutex held_mutex;
+static std::condition_variable held_changed;
+static long held, gone;
+
+int standin_hold(void *handle) {
+  CURRENT(c);
+  Stream *s = find(handle, c);
+  if (!s) return invalid_handle;
+  long mine;
+  {
+    std::lock_guard<std::mutex> l(held_mutex);
+    mine = ++held;
+  }
+  s->add([=] {
+    std::unique_lock<std::mutex> l(held_mutex);
+    held_changed.wait(l, [=] { return gone >= mine; });
+    return (int)success;
+  });
+  return success;
+}
+
+// standin_go ends the hold that was made first.
+void standin_go() {
+  {
+    std::lock_guard<std::mutex> l(held_mutex);
+    gone++;
+  }
+  held_changed.notify_all();
+}
+
 // standin_restart ends a fault, as a new process does.
 void standin_restart() { fault = success; }
 
@@ -646,7 +761,11 @@ long standin_held(const char *kind) {
   if (k == "events") return events.size();
   if (k == "modules") return modules.size();
   if (k == "contexts") return contexts.size() + retained[0] + retained[1];
-  if (k == "pushed") return stack.size();
+  if (k == "pushed") {
+    long n = 0;
+    for (auto *c : stack) n += !c->destroyed;
+    return n;
+  }
   return -1;
 }
 }

@@ -5,6 +5,7 @@
 #include "../kernels/squares.cu"
 #include "../kernels/step.cu"
 #include "../kernels/sum_rows.cu"
+#include "../testdata/words.cu"
 
 #include <tuple>
 #include <utility>
@@ -36,5 +37,5 @@ template <typename... T> std::function<void()> bind_kernel(void (*kernel)(T...),
 #define ENTRY(name) \
   { #name, count(name), 128, [](const std::vector<uint64_t> &args) { return bind_kernel(name, args); } }
 
-const Kernel kernels[] = {ENTRY(step), ENTRY(squares), ENTRY(grad), ENTRY(sum_rows)};
+const Kernel kernels[] = {ENTRY(step), ENTRY(squares), ENTRY(grad), ENTRY(sum_rows), ENTRY(words)};
 const unsigned kernel_count = sizeof kernels / sizeof *kernels;

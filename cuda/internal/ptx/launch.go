@@ -38,6 +38,10 @@ type Config struct {
 	Seed        uint64 // draws the order of blocks, warps and lanes; 0 is ascending order
 	Limit       uint64 // of executed instructions of all threads; 0 is DefaultLimit
 	Racy        bool   // skips the search for data races
+
+	// Counts, unless nil, has an entry for every one of [Kernel.Instructions]: how often
+	// warps executed it is added there. Threads of a warp that are together count once.
+	Counts []uint64
 }
 
 // Stats are the counts of a launch, up to its fault if there was one.
@@ -98,6 +102,8 @@ func (k *Kernel) check(c Config, params []byte) error {
 		return invalid("block %v of a kernel declared for %v", b, k.bound)
 	case c.Shared < 0 || k.SharedBytes()+c.Shared > maxSharedBytes:
 		return invalid("%d bytes of shared memory beside the kernel's own %d", c.Shared, k.SharedBytes())
+	case c.Counts != nil && len(c.Counts) != len(k.code):
+		return invalid("%d counts for %d instructions", len(c.Counts), len(k.code))
 	case len(params) != k.ParamBytes():
 		return invalid("%d bytes of parameters for %d", len(params), k.ParamBytes())
 	}

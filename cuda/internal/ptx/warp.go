@@ -86,6 +86,9 @@ func (w *warp) run() error {
 		p := &w.paths[len(w.paths)-1]
 		pc, in := p.pc, &code[p.pc]
 		b.stats.Instructions += uint64(bits.OnesCount32(p.threads))
+		if b.config.Counts != nil {
+			b.config.Counts[pc]++
+		}
 		if b.stats.Instructions > b.config.Limit {
 			return w.fault(pc, bits.TrailingZeros32(p.threads), 0, fmt.Errorf("%w: %d", ErrLimit, b.config.Limit))
 		}

@@ -8,11 +8,17 @@ package control
 // #include <dlfcn.h>
 // #include <stdlib.h>
 //
-// static void *find(const char *name) { return dlsym(RTLD_DEFAULT, name); }
+// // The driver is there before the program's first call of it, but not started.
+// static void *find(const char *name) {
+//   void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
+//   return library ? dlsym(library, name) : 0;
+// }
 // static void fail(const char *call, long nth, int code) {
 //   ((void (*)(const char *, long, int))find("standin_fail"))(call, nth, code);
 // }
 // static void restart(void) { ((void (*)(void))find("standin_restart"))(); }
+// static int hold(void *stream) { return ((int (*)(void *))find("standin_hold"))(stream); }
+// static void go_on(void) { ((void (*)(void))find("standin_go"))(); }
 // static int pending(void) { return ((int (*)(void))find("standin_pending"))(); }
 // static void limit(size_t bytes) { ((void (*)(size_t))find("standin_limit"))(bytes); }
 // static long count(const char *function, const char *of) {
@@ -57,6 +63,15 @@ func Restart() { C.restart() }
 func Limit(bytes int) (end func()) {
 	C.limit(C.size_t(bytes))
 	return func() { C.limit(C.size_t(1) << 62) }
+}
+
+// Hold keeps a stream of the current context from what is queued after it until the
+// function that it returns is called. Holds end in the order in which they were made.
+func Hold(stream uintptr) (end func()) {
+	if code := C.hold(*(*unsafe.Pointer)(unsafe.Pointer(&stream))); code != 0 {
+		panic(fmt.Sprintf("hold: error %d", code))
+	}
+	return func() { C.go_on() }
 }
 
 // Calls returns how often a function of the driver was called.

@@ -1,0 +1,42 @@
+// CUDA's cuda.h, with the functions of CUDA 11 and 12 that CUDA 13 gave new parameters.
+//
+// gorgonia.org/cu calls them with the old ones. Drivers keep the old functions, under
+// the names below, so a program that is built with the header of CUDA 13 does what it
+// does with an older one. With -I of this folder before that of CUDA, this file is found
+// first; with CUDA 11 and 12 it changes nothing. headers.sh and README.md say how.
+#include_next <cuda.h>
+
+#if CUDA_VERSION >= 13000 && !defined(CPS_CUDA_COMPATIBLE)
+#define CPS_CUDA_COMPATIBLE
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#undef cuCtxCreate
+#define cuCtxCreate cuCtxCreate_v2
+CUresult CUDAAPI cuCtxCreate_v2(CUcontext *context, unsigned int flags, CUdevice device);
+
+#undef cuMemAdvise
+CUresult CUDAAPI cuMemAdvise(CUdeviceptr at, size_t bytes, CUmem_advise advice, CUdevice device);
+
+#undef cuMemPrefetchAsync
+CUresult CUDAAPI cuMemPrefetchAsync(CUdeviceptr at, size_t bytes, CUdevice device, CUstream stream);
+
+#undef cuGraphAddDependencies
+CUresult CUDAAPI cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, const CUgraphNode *to, size_t count);
+
+#undef cuGraphGetEdges
+CUresult CUDAAPI cuGraphGetEdges(CUgraph graph, CUgraphNode *from, CUgraphNode *to, size_t *count);
+
+// These have the parameters that they had, but the new ones are not in older drivers.
+#undef cuEventElapsedTime
+CUresult CUDAAPI cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end);
+
+#undef cuDeviceGetUuid
+CUresult CUDAAPI cuDeviceGetUuid(CUuuid *uuid, CUdevice device);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
