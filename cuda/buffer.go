@@ -7,7 +7,7 @@ import (
 )
 
 // A Buffer is device memory: the caller's own, described by a literal, or from
-// [Device.Alloc]. The zero Buffer stands for an input that no row reads.
+// [Device.Make]. The zero Buffer stands for an input that no row reads.
 type Buffer struct {
 	Ptr  uintptr         // device address, a multiple of the size of an element
 	Len  int             // elements

@@ -27,7 +27,7 @@ func mixed(rows, dim int) sampler.Batch {
 }
 
 func zeros(t testing.TB, d *Device, n int, typ sampler.Storage) Buffer {
-	b, err := d.Alloc(n, typ)
+	b, err := d.Make(n, typ)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -165,11 +165,11 @@ func play(d *Device) (err error) {
 	for i := range host {
 		host[i] = float32(i%100) - 50
 	}
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		return err
 	}
-	y, err := d.Alloc(b.Len(), sampler.Float32)
+	y, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		return err
 	}
@@ -180,7 +180,7 @@ func play(d *Device) (err error) {
 	d.Step(y, x, x, b, sq)
 	d.SumSquares(sq, y, x, x, b)
 	d.Grad(x, y, x, x, b, []float64{1, 2, 3})
-	part := Buffer{y.Ptr + 4*uintptr(b.Dim), b.Dim, y.Type} // not from Alloc: its address is checked
+	part := Buffer{y.Ptr + 4*uintptr(b.Dim), b.Dim, y.Type} // not from Make: its address is checked
 	d.SumSquares(make([]float64, 1), part, part, part, mixed(1, b.Dim))
 	if err := d.Sync(); err != nil {
 		for i, s := range sq {
@@ -307,8 +307,8 @@ func TestOutOfMemory(t *testing.T) {
 	x := zeros(t, d, b.Len(), sampler.Float32)
 	_, bytes := g.mem.InUse()
 	g.mem.Limit = bytes + 100
-	if _, err := d.Alloc(1000, sampler.BFloat16); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "1000 elements of BFloat16") {
-		t.Errorf("Alloc: %v", err)
+	if _, err := d.Make(1000, sampler.BFloat16); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "1000 elements of BFloat16") {
+		t.Errorf("Make: %v", err)
 	}
 	sq := make([]float64, 3)
 	d.SumSquares(sq, x, x, x, b)
@@ -393,9 +393,9 @@ func TestClosed(t *testing.T) {
 	d.Step(x, x, x, b, sq)
 	d.SumSquares(sq, x, x, x, b)
 	d.Grad(x, x, x, x, b, sq)
-	_, alloc := d.Alloc(1, sampler.Float32)
+	_, alloc := d.Make(1, sampler.Float32)
 	for name, err := range map[string]error{
-		"Sync": d.Sync(), "Alloc": alloc, "Free": d.Free(x),
+		"Sync": d.Sync(), "Make": alloc, "Free": d.Free(x),
 		"Upload": d.Upload(x, make([]float32, 20)), "Download": d.Download(make([]float32, 20), x),
 	} {
 		if !errors.Is(err, ErrClosed) {
@@ -410,16 +410,16 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// Free takes what Alloc gave, once.
+// Free takes what Make gave, once.
 func TestFree(t *testing.T) {
 	d, g := open(t, 1)
 	before, _ := g.mem.InUse()
-	b, err := d.Alloc(10, sampler.Float16)
+	b, err := d.Make(10, sampler.Float16)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, wrong := range []Buffer{{Ptr: 64, Len: 10, Type: b.Type}, {Ptr: b.Ptr, Len: 9, Type: b.Type}, {Ptr: b.Ptr + 2, Len: 8, Type: b.Type}} {
-		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "not from Alloc") {
+		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "not from Make") {
 			t.Errorf("Free(%v): %v", wrong, err)
 		}
 	}
@@ -432,9 +432,9 @@ func TestFree(t *testing.T) {
 	if n, _ := g.mem.InUse(); n != before {
 		t.Errorf("%d allocations", n-before)
 	}
-	empty, err := d.Alloc(0, sampler.Float32)
+	empty, err := d.Make(0, sampler.Float32)
 	if err != nil || empty.Ptr != 0 {
-		t.Errorf("Alloc of nothing: %v, %v", empty, err)
+		t.Errorf("Make of nothing: %v, %v", empty, err)
 	}
 	if err := errors.Join(d.Free(empty), d.Upload(empty, nil), d.Download(nil, empty)); err != nil {
 		t.Error(err)
@@ -449,7 +449,7 @@ func TestTransfers(t *testing.T) {
 		src[i] = float32(i)*0.37 - 1000
 	}
 	for _, typ := range allTypes {
-		b, err := d.Alloc(len(src), typ)
+		b, err := d.Make(len(src), typ)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -473,7 +473,7 @@ func TestConcurrentUse(t *testing.T) {
 		for j := range 3 {
 			wait.Go(func() {
 				b := mixed(2, 700)
-				x, err := d.Alloc(b.Len(), sampler.Float32)
+				x, err := d.Make(b.Len(), sampler.Float32)
 				if err != nil {
 					t.Error(err)
 					return
@@ -530,8 +530,8 @@ func TestBufferPanics(t *testing.T) {
 		{partOverlap, func() { d.Grad(at(x, 3, 0), y, y, none, b, []float64{0}) }},
 		{"different 16-bit types", func() { d.Step(at(half, 0, sampler.Float16), y, none, brain, nil) }},
 		{"storage of a batch is unknown", func() { d.Step(y, y, none, unknown, nil) }},
-		{"negative length", func() { d.Alloc(-1, sampler.Float32) }},
-		{"type of a buffer is unknown", func() { d.Alloc(1, 3) }},
+		{"negative length", func() { d.Make(-1, sampler.Float32) }},
+		{"type of a buffer is unknown", func() { d.Make(1, 3) }},
 		{"lengths of a buffer and of a slice differ", func() { d.Upload(y, make([]float32, 3)) }},
 		{"lengths of a buffer and of a slice differ", func() { d.Download(make([]float32, 5), y) }},
 	} {

@@ -1,7 +1,7 @@
 // Package cuda is a [sampler.Device] for NVIDIA GPUs.
 //
 //	d, err := cuda.Open(0)
-//	x, err := d.Alloc(b.Len(), sampler.BFloat16)
+//	x, err := d.Make(b.Len(), sampler.BFloat16)
 //	d.Step(x, cuda.Buffer{}, cuda.Buffer{}, b, nil) // initial noise
 //	err = sampler.Rollout(ctx, d, s, b, &sampler.Trajectory[cuda.Buffer]{…}, model)
 //
@@ -43,7 +43,7 @@
 // ptr.Uintptr() of a cu.DevicePtr, as the example of [OpenStream] shows. The stream's
 // context may be any; buffers must be of the same, or reachable from it. A trainer with a
 // context of its own and no stream, cu.NoStream, has a device by [OpenCurrent]. Every call
-// asks the driver about addresses that are not from Alloc, and one that the context does
+// asks the driver about addresses that are not from Make, and one that the context does
 // not reach is an error of the call, [ErrPointer], where a kernel would end the process.
 // Grad writes ∂loss/∂v where the
 // trainer's backward pass wants it, in the type of that buffer.

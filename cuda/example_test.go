@@ -10,7 +10,7 @@ import (
 
 // noiseOn makes the noise of a batch on a GPU.
 func noiseOn(d *cuda.Device, b sampler.Batch) ([]float32, error) {
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		return nil, err
 	}

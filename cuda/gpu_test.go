@@ -334,6 +334,16 @@ func open(t testing.TB, seed uint64) (*Device, *gpu) {
 
 var allTypes = []sampler.Storage{sampler.Float32, sampler.BFloat16, sampler.Float16}
 
+// made returns a new buffer, or ends the test.
+func made(t testing.TB, d *Device, n int, typ sampler.Storage) Buffer {
+	t.Helper()
+	b, err := d.Make(n, typ)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 // subject is the conformance suite's view of a device.
 func subject(t testing.TB, d *Device) devicetest.Subject[Buffer] {
 	return devicetest.Subject[Buffer]{

@@ -63,10 +63,10 @@ func (d *Device) settle() error {
 	return errors.Join(errs...)
 }
 
-// Alloc returns new memory for n elements, whose contents are undefined. An error
+// Make implements [sampler.Memory]: it returns new memory for n elements, whose contents are undefined. An error
 // leaves the device as it was; errors.Is(err, ErrMemory) tells that memory is
 // exhausted.
-func (d *Device) Alloc(n int, t sampler.Storage) (Buffer, error) {
+func (d *Device) Make(n int, t sampler.Storage) (Buffer, error) {
 	if n < 0 {
 		panic("cuda: negative length of a buffer")
 	}
@@ -87,13 +87,13 @@ func (d *Device) Alloc(n int, t sampler.Storage) (Buffer, error) {
 		return err
 	})
 	if err != nil {
-		return Buffer{}, fmt.Errorf("cuda: Alloc of %d elements of %v: %w", n, t, err)
+		return Buffer{}, fmt.Errorf("cuda: Make of %d elements of %v: %w", n, t, err)
 	}
 	d.owned[b.Ptr] = n
 	return b, nil
 }
 
-// Free returns the memory of a buffer from Alloc, which no call that is queued may
+// Free returns the memory of a buffer from Make, which no call that is queued may
 // use on another stream. CUDA may wait for the queue first.
 func (d *Device) Free(b Buffer) error {
 	d.mu.Lock()
@@ -105,7 +105,7 @@ func (d *Device) Free(b Buffer) error {
 		return nil
 	}
 	if n, ok := d.owned[b.Ptr]; !ok || n != b.Len {
-		return fmt.Errorf("cuda: Free of %d elements at %#x, which are not from Alloc", b.Len, b.Ptr)
+		return fmt.Errorf("cuda: Free of %d elements at %#x, which are not from Make", b.Len, b.Ptr)
 	}
 	err := d.within(func() error {
 		delete(d.owned, b.Ptr)
@@ -184,9 +184,9 @@ func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int,
 	return nil
 }
 
-// Close waits for the queue, returns all memory, that of buffers from Alloc too, and
+// Close waits for the queue, returns all memory, that of buffers from Make too, and
 // leaves the GPU. It returns the first failure since the last Sync. Sums that were not
-// fetched by Sync are NaN. Buffers from Alloc and the device cannot be used any more:
+// fetched by Sync are NaN. Buffers from Make and the device cannot be used any more:
 // calls do nothing and return ErrClosed, or Sync does. Closing twice is no error.
 //
 // Close does not touch the caller's own stream and memory. If the driver does not let it

@@ -111,7 +111,7 @@ func (c *trial) prepare() *trial {
 func (c *trial) right(d *Device) bool {
 	var buffers [4]Buffer
 	for i := range buffers {
-		whole, err := d.Alloc(c.skew[i]+c.b.Len()+2, c.types[i])
+		whole, err := d.Make(c.skew[i]+c.b.Len()+2, c.types[i])
 		if err != nil {
 			return false
 		}

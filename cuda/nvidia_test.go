@@ -137,7 +137,7 @@ func TestOpenDefaultStream(t *testing.T) {
 			t.Skip(err)
 		}
 		s := subject(t, d)
-		b := s.New(3, sampler.Float32)
+		b := made(t, d, 3, sampler.Float32)
 		d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.InitialRow(0)}}, nil)
 		if err := errors.Join(d.Sync(), d.Close()); err != nil {
 			t.Errorf("stream %d: %v", stream, err)
@@ -203,11 +203,11 @@ func scenario(ordinal int) (err error) {
 		{Affine: sampler.Affine{X: 0.5, V: 0.1, Eps: 0.2}, ID: noise.ID{Sample: 8, Step: 3}},
 		{Affine: sampler.Affine{X: 0.7, V: 0.3, Eps: 0.1}, ID: noise.ID{Sample: 1, Step: 9}},
 	}}
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		return err
 	}
-	next, err := d.Alloc(b.Len(), sampler.BFloat16)
+	next, err := d.Make(b.Len(), sampler.BFloat16)
 	if err != nil {
 		return err
 	}
@@ -224,7 +224,7 @@ func scenario(ordinal int) (err error) {
 		d.SumSquares(again, next, x, x, b)
 		d.Grad(x, next, x, x, b, []float64{0.1, 0.2})
 	}
-	part := Buffer{x.Ptr + 4*1100, 1100, x.Type} // not from Alloc: its address is checked
+	part := Buffer{x.Ptr + 4*1100, 1100, x.Type} // not from Make: its address is checked
 	d.SumSquares(again[:1], part, part, part, sampler.Batch{Dim: 1100, Rows: b.Rows[:1]})
 	if err := d.Sync(); err != nil {
 		return err
@@ -302,7 +302,7 @@ func TestDriverErrorText(t *testing.T) {
 			t.Fatal(err)
 		}
 		b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2), sampler.InitialRow(3)}}
-		x, err := d.Alloc(b.Len(), sampler.Float32)
+		x, err := d.Make(b.Len(), sampler.Float32)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -329,7 +329,7 @@ func TestFault(t *testing.T) {
 		t.Fatal(err)
 	}
 	b := sampler.Batch{Dim: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -370,10 +370,10 @@ func TestDriverOutOfMemory(t *testing.T) {
 		}
 	}()
 	defer control.Limit(10000)()
-	if _, err := d.Alloc(3000, sampler.Float32); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "3000 elements of Float32") {
-		t.Errorf("Alloc: %v", err)
+	if _, err := d.Make(3000, sampler.Float32); !errors.Is(err, ErrMemory) || !strings.Contains(err.Error(), "3000 elements of Float32") {
+		t.Errorf("Make: %v", err)
 	}
-	b, err := d.Alloc(100, sampler.BFloat16)
+	b, err := d.Make(100, sampler.BFloat16)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -404,7 +404,7 @@ func TestDriverCalls(t *testing.T) {
 	standinOrSkip(t)
 	d := gpuOrSkip(t, 0)
 	b := sampler.Batch{Dim: 64, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(7)}}
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -594,7 +594,7 @@ func TestOpenCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	mine, err := primary.Alloc(5000, sampler.Float32)
+	mine, err := primary.Make(5000, sampler.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -629,7 +629,7 @@ func TestOpenCurrent(t *testing.T) {
 	if n, err := cu.NumDevices(); n > 1 && err == nil {
 		// Memory of another GPU that this one has no access to.
 		other := gpuOrSkip(t, 1)
-		far, err := other.Alloc(5000, sampler.Float32)
+		far, err := other.Make(5000, sampler.Float32)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -693,7 +693,7 @@ func TestSyncWaitsForItsOwn(t *testing.T) {
 		return end
 	}
 	b := sampler.Batch{Dim: 100, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2)}}
-	x, err := d.Alloc(b.Len(), sampler.Float32)
+	x, err := d.Make(b.Len(), sampler.Float32)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -731,7 +731,7 @@ func TestSyncsTogether(t *testing.T) {
 	for range 20 {
 		d := gpuOrSkip(t, 0)
 		b := sampler.Batch{Dim: 1100, Rows: []sampler.Row{sampler.InitialRow(1)}}
-		x, err := d.Alloc(b.Len(), sampler.Float32)
+		x, err := d.Make(b.Len(), sampler.Float32)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -55,10 +55,7 @@ func TestTraffic(t *testing.T) {
 	initial.Rows = []sampler.Row{sampler.InitialRow(0), sampler.InitialRow(1), sampler.InitialRow(2)}
 	values := make([]float32, b.Len())
 	buffer := func(typ sampler.Storage) Buffer {
-		x, err := d.Alloc(b.Len(), typ)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := made(t, d, b.Len(), typ)
 		if err := d.Upload(x, values); err != nil {
 			t.Fatal(err)
 		}
@@ -126,10 +123,7 @@ func TestWideAccesses(t *testing.T) {
 	d, g := open(t, 1)
 	b := sampler.Batch{Dim: 1024, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}}}
 	for _, typ := range allTypes {
-		x, err := d.Alloc(1030, typ)
-		if err != nil {
-			t.Fatal(err)
-		}
+		x := made(t, d, 1030, typ)
 		if err := d.Upload(x, make([]float32, 1030)); err != nil {
 			t.Fatal(err)
 		}

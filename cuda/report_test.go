@@ -144,11 +144,11 @@ func TestReport(t *testing.T) {
 	for i := range scale {
 		scale[i] = 1e-9 * float64(i)
 	}
-	dv := s.New(b.Len(), sampler.Float32)
+	dv := made(t, d, b.Len(), sampler.Float32)
 	d.Step(dv, Buffer{}, Buffer{}, start, nil)
 	for _, typ := range allTypes {
 		k := size(typ)
-		x, v, next := s.New(b.Len(), typ), s.New(b.Len(), typ), s.New(b.Len(), typ)
+		x, v, next := made(t, d, b.Len(), typ), made(t, d, b.Len(), typ), made(t, d, b.Len(), typ)
 		for _, y := range []Buffer{x, v, next} {
 			d.Step(y, Buffer{}, Buffer{}, start, nil)
 		}
@@ -167,7 +167,7 @@ func TestReport(t *testing.T) {
 				continue // one row is the same as not mixed
 			}
 			copied := pass.bytes * b.Len() / 2 // read, and written again
-			from, to := s.New(copied/4, sampler.Float32), s.New(copied/4, sampler.Float32)
+			from, to := made(t, d, copied/4, sampler.Float32), made(t, d, copied/4, sampler.Float32)
 			copy := func() {
 				w.do(func() error {
 					return cu.MemcpyDtoDAsync(cu.DevicePtr(to.Ptr), cu.DevicePtr(from.Ptr), int64(copied), n.stream)
@@ -232,7 +232,7 @@ func TestHugeRow(t *testing.T) {
 	const end = 5000
 	many := uint64(1 << 32)
 	b := sampler.Batch{Dim: int(many) + end, Key: 3, Rows: []sampler.Row{sampler.InitialRow(5)}}
-	x := subject(t, d).New(b.Dim, sampler.BFloat16)
+	x := made(t, d, b.Dim, sampler.BFloat16)
 	sq := make([]float64, 1)
 	d.Step(x, Buffer{}, Buffer{}, b, sq)
 	got, want := make([]float32, 2*end), make([]float32, 2*end)

@@ -4,11 +4,8 @@ import "cps/sampler"
 
 var _ sampler.Memory[Buffer] = (*Device)(nil)
 
-// Make implements [sampler.Memory]; it is [Device.Alloc].
-func (d *Device) Make(n int, t sampler.Storage) (Buffer, error) { return d.Alloc(n, t) }
-
 // Like implements [sampler.Memory].
-func (d *Device) Like(b Buffer, n int) (Buffer, error) { return d.Alloc(n, b.Type) }
+func (d *Device) Like(b Buffer, n int) (Buffer, error) { return d.Make(n, b.Type) }
 
 // Slice implements [sampler.Memory]. It is a view of the same memory, also of the
 // caller's own, and asks nothing of the GPU.

@@ -5,8 +5,8 @@ import (
 	"os"
 	"testing"
 
-	spec "cps/internal/kernel"
 	"cps/cuda/internal/ptx"
+	spec "cps/internal/kernel"
 )
 
 // wordsSource returns the PTX of a kernel that sums up the functions of one word.

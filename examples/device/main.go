@@ -77,7 +77,7 @@ func host() place[[]float32] {
 func device(d *cuda.Device) place[cuda.Buffer] {
 	return place[cuda.Buffer]{
 		Device: d,
-		make:   func(n int) (cuda.Buffer, error) { return d.Alloc(n, sampler.Float32) },
+		make:   func(n int) (cuda.Buffer, error) { return d.Make(n, sampler.Float32) },
 		read:   d.Download,
 	}
 }
