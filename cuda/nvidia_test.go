@@ -136,7 +136,6 @@ func TestOpenDefaultStream(t *testing.T) {
 			}
 			t.Skip(err)
 		}
-		s := subject(t, d)
 		b := made(t, d, 3, sampler.Float32)
 		d.Step(b, Buffer{}, Buffer{}, sampler.Batch{Dim: 3, Rows: []sampler.Row{sampler.InitialRow(0)}}, nil)
 		if err := errors.Join(d.Sync(), d.Close()); err != nil {

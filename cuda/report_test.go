@@ -139,7 +139,6 @@ func TestReport(t *testing.T) {
 	mixed := b
 	mixed.Rows = slices.Clone(b.Rows)
 	rand.New(rand.NewPCG(1, 1)).Shuffle(len(mixed.Rows), func(i, j int) { mixed.Rows[i], mixed.Rows[j] = mixed.Rows[j], mixed.Rows[i] })
-	s := subject(t, d)
 	sq, scale := make([]float64, len(b.Rows)), make([]float64, len(b.Rows))
 	for i := range scale {
 		scale[i] = 1e-9 * float64(i)
