@@ -66,7 +66,7 @@ func TestNewRefuses(t *testing.T) {
 		"clock backwards":         {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: -1000}}, sampler.ErrConfig, []string{"Scale of Clock", "-1000", "Reversed"}},
 		"clock NaN":               {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: nan}}, sampler.ErrConfig, []string{"Scale of Clock", "NaN"}},
 		"clock infinite":          {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: inf}}, sampler.ErrConfig, []string{"Scale of Clock", "Inf"}},
-		"clock rounds all":        {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Rounding: sampler.Truncate}}, sampler.ErrConfig, []string{"Clock rounds", "0 or 1"}},
+		"clock rounds all":        {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Rounding: sampler.RoundDown}}, sampler.ErrConfig, []string{"Clock rounds", "0 or 1"}},
 		"rounding":                {config{Scheduler: plain, Rule: ode, Clock: sampler.Clock{Scale: 1000, Rounding: 3}}, sampler.ErrConfig, []string{"Rounding(3)"}},
 		"too long":                {config{Scheduler: endless{}, Rule: ode}, schedule.ErrLong, []string{"9223372036854775807"}},
 		"inversion by noise":      {config{Scheduler: schedule.Invert(plain), Rule: sampler.FlowCPS{Eta: 0.5}, Start: sampler.FromData}, sampler.ErrPath, []string{"step 0", "FlowCPS", "inversion"}},
