@@ -28,7 +28,7 @@ const (
 )
 
 const (
-	dstReg      = "R0"
+	drawsReg    = "R0"
 	groupsReg   = "R1"
 	scheduleReg = "R2"
 	blockReg    = "R3" // the next block of one stream
@@ -51,7 +51,7 @@ type noiser struct {
 func normals(from source) *function {
 	n := &noiser{source: from}
 	f := &function{args: 32}
-	f.text("MOVD dst+0(FP), %s", dstReg)
+	f.text("MOVD dst+0(FP), %s", drawsReg)
 	f.text("MOVD groups+8(FP), %s", groupsReg)
 	f.text("MOVD s+24(FP), %s", scheduleReg)
 	f.table()
@@ -75,7 +75,7 @@ func normals(from source) *function {
 	f.label("group")
 	f.stream = append(f.stream, merge(n.philox(stride), n.scalarPhilox(stride), n.boxMuller())...)
 	n.forward(f)
-	f.text("ADD $%d, %s", stride, dstReg)
+	f.text("ADD $%d, %s", stride, drawsReg)
 	f.text("SUBS $1, %s", groupsReg)
 	f.branch("BNE %s", "group")
 	f.label("last")
@@ -156,7 +156,7 @@ func (n *noiser) scalarPhilox(offset int) (s stream) {
 	each("BFI $32, %s, $32, %s", 1, 0)
 	each("BFI $32, %s, $32, %s", 3, 2)
 	for i, c := range blocks {
-		s.text("STP (%s, %s), %d(%s)", c[0], c[2], offset+64+16*i, dstReg)
+		s.text("STP (%s, %s), %d(%s)", c[0], c[2], offset+64+16*i, drawsReg)
 	}
 	return s
 }
@@ -193,8 +193,8 @@ func (n *noiser) philox(offset int) (s stream) {
 		c1 = s.each(xor, c1, key(0))
 		c0, c1, c2, c3 = s.each(xor, h1, c1), l1, s.each(xor, h0, c3), l0
 	}
-	s.storePair(wide{c0[0], c1[0]}, dstReg, offset)
-	s.storePair(wide{c2[0], c3[0]}, dstReg, offset+32)
+	s.storePair(wide{c0[0], c1[0]}, drawsReg, offset)
+	s.storePair(wide{c2[0], c3[0]}, drawsReg, offset+32)
 	return s
 }
 
@@ -204,13 +204,13 @@ func (n *noiser) boxMuller() (s stream) {
 	sin, cos := s.sincos(s.angles(0))
 	sin, cos = s.each(fmul, sin, r[:2]), s.each(fmul, cos, r[:2])
 	low, high := s.each(zip1, sin, cos), s.each(zip2, sin, cos)
-	s.storePair(wide{s.do(zipl, low[0], low[1]), s.do(ziph, low[0], low[1])}, dstReg, 0)
-	s.storePair(wide{s.do(zipl, high[0], high[1]), s.do(ziph, high[0], high[1])}, dstReg, 32)
+	s.storePair(wide{s.do(zip1d, low[0], low[1]), s.do(zip2d, low[0], low[1])}, drawsReg, 0)
+	s.storePair(wide{s.do(zip1d, high[0], high[1]), s.do(zip2d, high[0], high[1])}, drawsReg, 32)
 	sin, cos = s.sincos(s.angles(1))
 	sin, cos = s.each(fmul, sin, r[2:]), s.each(fmul, cos, r[2:])
 	low, high = s.each(zip1, sin, cos), s.each(zip2, sin, cos)
-	s.storePair(wide{low[0], high[0]}, dstReg, 64)
-	s.storePair(wide{low[1], high[1]}, dstReg, 96)
+	s.storePair(wide{low[0], high[0]}, drawsReg, 64)
+	s.storePair(wide{low[1], high[1]}, drawsReg, 96)
 	return s
 }
 
@@ -223,10 +223,10 @@ func (s *stream) angles(half int) wide { return s.halfOf(half, 1, uzp2) }
 
 func (s *stream) halfOf(half, word int, unzip op) (w wide) {
 	if half == 0 {
-		return wide{s.load(dstReg, 16*word, 16), s.load(dstReg, 16*word+32, 16)}
+		return wide{s.load(drawsReg, 16*word, 16), s.load(drawsReg, 16*word+32, 16)}
 	}
 	for i := 64; i < 128; i += 32 { // not in pairs, which two stores made
-		w = append(w, s.do(unzip, s.load(dstReg, i, 16), s.load(dstReg, i+16, 16)))
+		w = append(w, s.do(unzip, s.load(drawsReg, i, 16), s.load(drawsReg, i+16, 16)))
 	}
 	return w
 }
@@ -276,7 +276,7 @@ func (s *stream) sincos(y wide) (sin, cos wide) {
 		s.into(sin[h], bit, q2[h], sign[0])
 	}
 	sin = s.each(fmul, sin, t)
-	a1, b1 := s.each(tst, q, odd), s.each(tst, q, odd)
+	a1, b1 := s.each(cmtst, q, odd), s.each(cmtst, q, odd)
 	for h := range q {
 		s.into(a1[h], bsl, cos[h], sin[h])
 		s.into(b1[h], bsl, sin[h], cos[h])
