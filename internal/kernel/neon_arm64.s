@@ -10,12 +10,10 @@ TEXT ·normalsNEON(SB), NOSPLIT, $0-32
 	MOVD groups+8(FP), R1
 	MOVD s+24(FP), R2
 	MOVD $constants<>(SB), R8
-	MOVD $0xd2511f53, R4
-	VDUP R4, V0.S4
-	MOVD $0xcd9e8d57, R4
-	VDUP R4, V1.S4
 	MOVD $0xd2511f53, R6
 	MOVD $0xcd9e8d57, R7
+	VDUP R6, V0.S4
+	VDUP R7, V1.S4
 	MOVWU block+16(FP), R3
 	ADD $4, R3, R9
 	FMOVQ 640(R2), F2
@@ -1358,12 +1356,10 @@ TEXT ·groupNormalsNEON(SB), NOSPLIT, $0-32
 	MOVD groups+8(FP), R1
 	MOVD s+24(FP), R2
 	MOVD $constants<>(SB), R8
-	MOVD $0xd2511f53, R4
-	VDUP R4, V0.S4
-	MOVD $0xcd9e8d57, R4
-	VDUP R4, V1.S4
 	MOVD $0xd2511f53, R6
 	MOVD $0xcd9e8d57, R7
+	VDUP R6, V0.S4
+	VDUP R7, V1.S4
 	MOVD each+16(FP), R3
 	MOVWU 16(R3), R4
 	FMOVQ 0(R3), F2

@@ -33,7 +33,7 @@ const (
 	scheduleReg = "R2"
 	blockReg    = "R3" // the next block of one stream
 	eachReg     = "R3" // or what each group is, of many
-	m0Reg       = "R6"
+	m0Reg       = "R6" // multipliers
 	m1Reg       = "R7"
 )
 
@@ -43,11 +43,11 @@ type noiser struct {
 	m0, m1 vec
 }
 
-// normals makes the draws of 4·8·groups elements. The words of the next group are made
-// between the draws of this one, so that one works while the other waits. They wait
-// where the draws will be: words 0 of blocks 0 to 3, words 1, 2 and 3 of them, then block
-// by block the words of blocks 4 to 7, which general registers make while the vectors are
-// busy.
+// normals makes the draws of groups of eight blocks, at least one. The words of the next
+// group are made between the draws of this one, so that one works while the other waits.
+// Words wait where the draws will be: those of blocks 0 to 3, which vectors make, word by
+// word, then those of blocks 4 to 7, which general registers make meanwhile, block by
+// block.
 func normals(from source) *function {
 	n := &noiser{source: from}
 	f := &function{args: 32}
@@ -55,12 +55,9 @@ func normals(from source) *function {
 	f.text("MOVD groups+8(FP), %s", groupsReg)
 	f.text("MOVD s+24(FP), %s", scheduleReg)
 	f.table()
-	f.text("MOVD $0xd2511f53, R4")
-	n.m0 = f.fill("R4")
-	f.text("MOVD $0xcd9e8d57, R4")
-	n.m1 = f.fill("R4")
 	f.text("MOVD $0xd2511f53, %s", m0Reg)
 	f.text("MOVD $0xcd9e8d57, %s", m1Reg)
+	n.m0, n.m1 = f.fill(m0Reg), f.fill(m1Reg)
 	if from == oneStream {
 		f.name, f.signature = "normalsNEON", "dst *float32, groups int, block uint32, s *schedule"
 		f.text("MOVWU block+16(FP), %s", blockReg)
@@ -200,13 +197,13 @@ func (n *noiser) philox(offset int) (s stream) {
 
 // boxMuller replaces a group's words by its draws.
 func (n *noiser) boxMuller() (s stream) {
-	r := s.radius(append(s.words(0), s.words(1)...))
-	sin, cos := s.sincos(s.angles(0))
+	r := s.radius(append(s.words(0, 0), s.words(1, 0)...))
+	sin, cos := s.sincos(s.words(0, 1))
 	sin, cos = s.each(fmul, sin, r[:2]), s.each(fmul, cos, r[:2])
 	low, high := s.each(zip1, sin, cos), s.each(zip2, sin, cos)
 	s.storePair(wide{s.do(zip1d, low[0], low[1]), s.do(zip2d, low[0], low[1])}, drawsReg, 0)
 	s.storePair(wide{s.do(zip1d, high[0], high[1]), s.do(zip2d, high[0], high[1])}, drawsReg, 32)
-	sin, cos = s.sincos(s.angles(1))
+	sin, cos = s.sincos(s.words(1, 1))
 	sin, cos = s.each(fmul, sin, r[2:]), s.each(fmul, cos, r[2:])
 	low, high = s.each(zip1, sin, cos), s.each(zip2, sin, cos)
 	s.storePair(wide{low[0], high[0]}, drawsReg, 64)
@@ -214,17 +211,14 @@ func (n *noiser) boxMuller() (s stream) {
 	return s
 }
 
-// words loads the words that radii are made of: of four blocks those of pair 0 and those
-// of pair 1, or both of two blocks and both of the next two.
-func (s *stream) words(half int) wide { return s.halfOf(half, 0, uzp1) }
-
-// angles loads the other words.
-func (s *stream) angles(half int) wide { return s.halfOf(half, 1, uzp2) }
-
-func (s *stream) halfOf(half, word int, unzip op) (w wide) {
+// words loads words of the pairs: word 0, of which radii are made, or 1, of which angles
+// are. Half 0 is pair 0 of blocks 0 to 3, then their pair 1. Half 1 is both pairs of
+// blocks 4 and 5, then of 6 and 7.
+func (s *stream) words(half, word int) (w wide) {
 	if half == 0 {
 		return wide{s.load(drawsReg, 16*word, 16), s.load(drawsReg, 16*word+32, 16)}
 	}
+	unzip := [2]op{uzp1, uzp2}[word]
 	for i := 64; i < 128; i += 32 { // not in pairs, which two stores made
 		w = append(w, s.do(unzip, s.load(drawsReg, i, 16), s.load(drawsReg, i+16, 16)))
 	}
