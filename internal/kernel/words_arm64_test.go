@@ -94,7 +94,7 @@ func (c wordCall) grad() {
 	wordPasses[c.t].grad(p)
 }
 
-// Each wanted result is that of portable code on the values, rounded.
+// want returns what doc.go says of every element, by values of words, rounded.
 func (c wordCall) want() (step []uint16, sums, squares []float32, grad []uint16) {
 	values := func(w []uint16) []float32 {
 		y := make([]float32, len(w))
@@ -103,20 +103,20 @@ func (c wordCall) want() (step []uint16, sums, squares []float32, grad []uint16)
 	}
 	x, v, dst, next := values(c.x), values(c.v), values(c.dst), values(c.next)
 	stepped := make([]float32, len(dst))
-	sums, squares = make([]float32, c.rows*Blocks(c.n)), make([]float32, c.rows*Blocks(c.n))
 	for r := range c.rows {
-		lo, hi := r*c.n, (r+1)*c.n
-		b := Blocks(c.n)
-		squaresPortable(squares[r*b:(r+1)*b], dst[lo:hi], x[lo:hi], v[lo:hi], c.a)
-		// Noise is given here, not drawn: each element is doc.go's.
-		d := make([]float32, c.n)
-		for i := range d {
-			stepped[lo+i], d[i] = element(x[lo+i], v[lo+i], c.noise[r*c.noiseLen+i], c.a, c.t)
+		lo := r * c.n
+		ofStep, ofSquares := make([]float32, c.n), make([]float32, c.n)
+		for i := range c.n {
+			j := lo + i
+			stepped[j], ofStep[i] = element(x[j], v[j], c.noise[r*c.noiseLen+i], c.a, c.t)
+			mean, _ := element(x[j], v[j], 0, Affine{X: c.a.X, V: c.a.V}, Float32)
+			ofSquares[i] = dst[j] - mean
+			dst[j] += float32(c.scales[r] * (next[j] - mean))
 		}
-		for k := range b {
-			sums[r*b+k] = blockSum(d[k*BlockLen : min((k+1)*BlockLen, c.n)])
+		for i := 0; i < c.n; i += BlockLen {
+			end := min(i+BlockLen, c.n)
+			sums, squares = append(sums, blockSum(ofStep[i:end])), append(squares, blockSum(ofSquares[i:end]))
 		}
-		gradPortable(dst[lo:hi], next[lo:hi], x[lo:hi], v[lo:hi], c.a, c.scales[r])
 	}
 	step, grad = make([]uint16, len(dst)), make([]uint16, len(dst))
 	c.t.Pack(step, stepped)
@@ -170,8 +170,8 @@ func fenceWords(w *[]uint16, offset int) (intact func() bool) {
 	}
 }
 
-// Passes over words are the portable code's on their values, for any number of rows of
-// any length, weights, alignment and aliases.
+// Passes over words do the arithmetic of float32s to their values, for any number of rows
+// of any length, weights, alignment and aliases.
 func wordsAgree(t *rapid.T) {
 	rows := rapid.IntRange(1, MaxRows).Draw(t, "rows")
 	n := rapid.OneOf(rapid.IntRange(1, 70), rapid.IntRange(1, BlockLen),
