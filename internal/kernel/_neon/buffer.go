@@ -38,7 +38,7 @@ func (p *passer) prepare() {
 	}
 	if p.kind != squares {
 		p.table()
-		p.one, p.below, p.quiet = p.constant(1), p.constant(0x7fff), p.constant(0x00400000)
+		p.one, p.below = p.constant(1), p.constant(0x7fff)
 	}
 	if p.words {
 		p.zeros = fresh()
@@ -106,9 +106,9 @@ func (p *passer) round(y wide) wide {
 	odd := p.each(and, p.each(ushr(16), y), all(p.one))
 	r := p.each(add, p.each(add, y, all(p.below)), odd)
 	number := p.each(fcmeq, y, y)
-	nan := p.each(or, y, all(p.quiet))
+	// A NaN is cut: it stays one, for it is quiet, being the result of an addition.
 	for h := range number {
-		p.into(number[h], bsl, r[h], nan[h])
+		p.into(number[h], bsl, r[h], y[h])
 	}
 	if p.words {
 		return all(p.do(uzp2h, number[0], number[len(number)-1]))

@@ -28,7 +28,6 @@ var (
 	add   = named("VADD", "S4")
 	sub   = named("VSUB", "S4")
 	and   = named("VAND", "B16")
-	or    = named("VORR", "B16")
 	xor   = named("VEOR", "B16")
 	uzp1  = named("VUZP1", "S4")
 	uzp2  = named("VUZP2", "S4")

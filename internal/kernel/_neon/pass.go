@@ -56,7 +56,7 @@ type passer struct {
 	wx, wv, we vec
 	acc        [8]vec // 32 lanes
 
-	one, below, quiet, upper, zeros vec // constants of bfloat16
+	one, below, upper, zeros vec // constants of bfloat16
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
