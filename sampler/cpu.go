@@ -141,7 +141,10 @@ func (p *pass) ahead(w *kernel.Work, lo, hi int) int {
 		n++
 	}
 	if n > 1 {
-		w.Ahead(streams[:n], p.b.Dim)
+		a := p.b.Rows[lo].weights()
+		from, to := lo*p.b.Dim, i*p.b.Dim
+		next := kernel.PrefetchOf(p.out[from:to], cut(p.x, from, to, a.X), cut(p.v, from, to, a.V))
+		w.Ahead(streams[:n], p.b.Dim, next)
 	}
 	return i
 }

@@ -23,7 +23,7 @@ func aheadAgrees(t *rapid.T) {
 	}
 	other := rapid.IntRange(0, len(streams)).Draw(t, "other")
 	var w Work
-	w.Ahead(streams, n)
+	w.Ahead(streams, n, Prefetch{})
 	check := func(s Stream, m int, off uint64) {
 		a := Affine{Eps: 0.55}
 		got, want := make([]float32, m), make([]float32, m)
@@ -51,7 +51,7 @@ func TestAheadWithoutRoom(t *testing.T) {
 				t.Errorf("room for %d streams of %d elements", room, n)
 			}
 			var w Work
-			w.Ahead([]Stream{{}, {}}, n)
+			w.Ahead([]Stream{{}, {}}, n, Prefetch{})
 			got, want := make([]float32, 5), make([]float32, 5)
 			w.Step(nil, got, nil, nil, Affine{Eps: 1}, Stream{}, 0, Float32)
 			stepPortable(nil, want, nil, nil, Affine{Eps: 1}, Stream{}, 0, Float32)
@@ -82,7 +82,7 @@ func TestAheadIsTaken(t *testing.T) {
 			for i := range streams {
 				streams[i].Sample = uint64(i)
 			}
-			w.Ahead(streams, n)
+			w.Ahead(streams, n, Prefetch{})
 			for _, s := range streams {
 				w.Step(nil, make([]float32, n), nil, nil, Affine{Eps: 1}, s, 0, Float32)
 			}

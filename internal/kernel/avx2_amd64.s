@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func normalsAVX2(dst *float32, groups int, block uint32, s *byte)
-// Requires: AVX, AVX2
-TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
+// func normalsAVX2(dst *float32, groups int, block uint32, s *byte, ask *byte)
+// Requires: AVX, AVX2, MMX+
+TEXT ·normalsAVX2(SB), NOSPLIT, $480-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
@@ -16,6 +16,11 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
+	MOVQ         ask+32(FP), SI
+	MOVQ         (SI), DI
+	MOVQ         8(SI), R8
+	MOVQ         16(SI), R9
+	MOVQ         24(SI), SI
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
@@ -26,6 +31,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        Y5, Y3, Y3
 	VPXOR        Y5, Y4, Y4
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	PREFETCHT0   63(DI)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
 	VPSRLQ       $0x20, Y3, Y5
 	VPSRLQ       $0x20, Y4, Y6
@@ -47,6 +53,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        128(BX), Y6, Y6
 	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y1, Y2
+	PREFETCHT0   63(R8)
 	VPXOR        128(DX), Y2, Y2
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y1, 192(BX)
@@ -68,6 +75,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        192(DX), Y1, Y1
+	PREFETCHT0   63(R9)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
@@ -88,6 +96,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        256(DX), Y2, Y2
+	PREFETCHT0   63(DI)(SI*1)
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
@@ -109,6 +118,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        320(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
+	PREFETCHT0   63(R8)(SI*1)
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        352(DX), Y3, Y3
@@ -130,6 +140,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        384(DX), Y2, Y2
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
+	PREFETCHT0   63(R9)(SI*1)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        416(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -150,6 +161,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        448(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y3, 192(BX)
+	LEAQ         (DI)(SI*2), DI
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        480(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -171,6 +183,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
+	LEAQ         (R8)(SI*2), R8
 	VPXOR        544(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
 	VMOVDQU      Y4, 160(BX)
@@ -192,6 +205,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPSHUFD      $0xa0, Y3, Y3
 	VPBLENDD     $0xaa, Y3, Y1, Y3
 	VMOVDQU      Y3, 32(BX)
+	LEAQ         (R9)(SI*2), R9
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y4, Y3
@@ -224,6 +238,7 @@ group:
 	VPSRLD       $0x10, Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
 	VPSRLD       $0x10, Y4, Y4
+	PREFETCHT0   63(DI)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
 	VPADDD       w8_20000000<>+0(SB), Y5, Y5
 	VPSRLQ       $0x20, Y6, Y10
@@ -260,6 +275,7 @@ group:
 	VMOVDQU      Y3, 128(BX)
 	VMULPS       w8_b8153b1c<>+0(SB), Y9, Y3
 	VPSRLQ       $0x20, Y1, Y12
+	PREFETCHT0   63(R8)
 	VPXOR        128(DX), Y12, Y12
 	VPSRAD       $0x17, Y2, Y13
 	VPXOR        192(BX), Y12, Y12
@@ -296,6 +312,7 @@ group:
 	VPSRLQ       $0x20, Y6, Y7
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
 	VPXOR        192(DX), Y7, Y7
+	PREFETCHT0   63(R9)
 	VADDPS       w8_bf800000<>+0(SB), Y4, Y4
 	VPXOR        192(BX), Y7, Y7
 	VMULPS       Y9, Y1, Y1
@@ -332,6 +349,7 @@ group:
 	VADDPS       w8_3eb0ade7<>+0(SB), Y14, Y14
 	VPXOR        256(DX), Y6, Y6
 	VMULPS       Y9, Y1, Y1
+	PREFETCHT0   63(DI)(SI*1)
 	VPXOR        192(BX), Y6, Y6
 	VMULPS       Y2, Y13, Y13
 	VMOVDQU      Y8, 192(BX)
@@ -368,6 +386,7 @@ group:
 	VPXOR        320(DX), Y7, Y7
 	VADDPS       w8_bf2aad8e<>+0(SB), Y13, Y13
 	VPXOR        192(BX), Y7, Y7
+	PREFETCHT0   63(R8)(SI*1)
 	VMOVDQU      Y8, 192(BX)
 	VADDPS       w8_bf2aad8e<>+0(SB), Y14, Y14
 	VPSRLQ       $0x20, Y9, Y8
@@ -404,6 +423,7 @@ group:
 	VPXOR        192(BX), Y3, Y3
 	VMULPS       Y4, Y14, Y14
 	VMOVDQU      Y6, 192(BX)
+	PREFETCHT0   63(R9)(SI*1)
 	VXORPS       Y9, Y12, Y12
 	VPSRLQ       $0x20, Y8, Y2
 	VADDPS       256(BX), Y13, Y13
@@ -440,6 +460,7 @@ group:
 	VMOVUPS      Y12, 416(BX)
 	VMOVDQU      Y4, 192(BX)
 	VMOVDQU      32(BX), Y2
+	LEAQ         (DI)(SI*2), DI
 	VPSRLQ       $0x20, Y5, Y4
 	VPSLLD       $0x02, Y2, Y7
 	VPXOR        480(DX), Y4, Y4
@@ -476,6 +497,7 @@ group:
 	VMOVDQU      Y5, 192(BX)
 	VMULPS       Y8, Y9, Y9
 	VPSRLQ       $0x20, Y6, Y5
+	LEAQ         (R8)(SI*2), R8
 	VPXOR        544(DX), Y5, Y5
 	VADDPS       w8_3f490fda<>+0(SB), Y3, Y3
 	VPXOR        160(BX), Y5, Y5
@@ -512,6 +534,7 @@ group:
 	VPBLENDD     $0xaa, Y3, Y1, Y3
 	VUNPCKHPS    Y9, Y8, Y8
 	VMOVDQU      Y3, 32(BX)
+	LEAQ         (R9)(SI*2), R9
 	VUNPCKLPD    384(BX), Y2, Y1
 	VPSHUFD      $0xa0, 224(BX), Y3
 	VMOVUPS      Y1, (AX)
@@ -1016,15 +1039,20 @@ DATA w8_40000000<>+24(SB)/4, $0x40000000
 DATA w8_40000000<>+28(SB)/4, $0x40000000
 GLOBL w8_40000000<>(SB), RODATA|NOPTR, $32
 
-// func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte)
-// Requires: AVX, AVX2
-TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
+// func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte, ask *byte)
+// Requires: AVX, AVX2, MMX+
+TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
 	LEAQ         31(SP), BX
 	ANDQ         $-32, BX
 	MOVQ         each+16(FP), SI
+	MOVQ         ask+32(FP), DI
+	MOVQ         (DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R10
+	MOVQ         24(DI), DI
 	VPBROADCASTD 16(SI), Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
@@ -1035,6 +1063,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPBROADCASTD (SI), Y4
 	VPXOR        Y4, Y2, Y2
 	VPXOR        Y4, Y3, Y3
+	PREFETCHT0   63(R8)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
 	VPSRLQ       $0x20, Y2, Y4
@@ -1056,6 +1085,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y0, Y5
 	VPXOR        128(DX), Y5, Y5
 	VPXOR        128(BX), Y5, Y5
+	PREFETCHT0   63(R9)
 	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y1, Y0
 	VPXOR        128(DX), Y0, Y0
@@ -1077,6 +1107,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(DX), Y4, Y4
 	VPXOR        128(BX), Y4, Y4
 	VMOVDQU      Y1, 128(BX)
+	PREFETCHT0   63(R10)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        192(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
@@ -1098,6 +1129,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        128(BX), Y4, Y4
 	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y2, Y0
+	PREFETCHT0   63(R8)(DI*1)
 	VPXOR        256(DX), Y0, Y0
 	VPXOR        192(BX), Y0, Y0
 	VMOVDQU      Y2, 192(BX)
@@ -1119,6 +1151,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        320(DX), Y1, Y1
+	PREFETCHT0   63(R9)(DI*1)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
@@ -1140,6 +1173,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y2, Y0
 	VPXOR        384(DX), Y0, Y0
 	VPXOR        192(BX), Y0, Y0
+	PREFETCHT0   63(R10)(DI*1)
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        416(DX), Y2, Y2
@@ -1161,6 +1195,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        448(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
+	LEAQ         (R8)(DI*2), R8
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        480(DX), Y2, Y2
 	VPXOR        160(BX), Y2, Y2
@@ -1182,6 +1217,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(BX), Y0, Y0
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
+	LEAQ         (R9)(DI*2), R9
 	VPXOR        544(DX), Y2, Y2
 	VPXOR        160(BX), Y2, Y2
 	VMOVDQU      Y3, 160(BX)
@@ -1203,6 +1239,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSHUFD      $0xa0, Y2, Y2
 	VPBLENDD     $0xaa, Y2, Y1, Y2
 	VMOVDQU      Y2, 32(BX)
+	LEAQ         (R10)(DI*2), R10
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y3, Y2
@@ -1235,6 +1272,7 @@ group:
 	VPSRLD       $0x10, Y1, Y1
 	VPXOR        Y10, Y8, Y8
 	VPSRLD       $0x10, Y2, Y2
+	PREFETCHT0   63(R8)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
 	VPADDD       w8_20000000<>+0(SB), Y4, Y4
@@ -1271,6 +1309,7 @@ group:
 	VPXOR        128(DX), Y10, Y10
 	VPXOR        128(BX), Y10, Y10
 	VMULPS       w8_b8153b1c<>+0(SB), Y8, Y11
+	PREFETCHT0   63(R9)
 	VMOVDQU      Y0, 128(BX)
 	VPSRAD       $0x17, Y1, Y0
 	VPSRLQ       $0x20, Y3, Y12
@@ -1308,6 +1347,7 @@ group:
 	VADDPS       w8_bf800000<>+0(SB), Y1, Y1
 	VMOVDQU      Y3, 128(BX)
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
+	PREFETCHT0   63(R10)
 	VPSRLQ       $0x20, Y5, Y3
 	VPXOR        192(DX), Y3, Y3
 	VMULPS       Y8, Y14, Y14
@@ -1344,6 +1384,7 @@ group:
 	VADDPS       w8_3eb0ade7<>+0(SB), Y12, Y12
 	VPSRLQ       $0x20, Y6, Y0
 	VMULPS       Y8, Y14, Y14
+	PREFETCHT0   63(R8)(DI*1)
 	VPXOR        256(DX), Y0, Y0
 	VMULPS       Y1, Y5, Y5
 	VPXOR        192(BX), Y0, Y0
@@ -1380,6 +1421,7 @@ group:
 	VPSRLQ       $0x20, Y6, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y5, Y5
 	VPXOR        320(DX), Y3, Y3
+	PREFETCHT0   63(R9)(DI*1)
 	VPXOR        192(BX), Y3, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y12, Y12
 	VMOVDQU      Y6, 192(BX)
@@ -1416,6 +1458,7 @@ group:
 	VPXOR        384(DX), Y0, Y0
 	VMULPS       Y2, Y12, Y12
 	VPXOR        192(BX), Y0, Y0
+	PREFETCHT0   63(R10)(DI*1)
 	VXORPS       Y9, Y6, Y6
 	VMOVDQU      Y7, 192(BX)
 	VADDPS       256(BX), Y5, Y5
@@ -1452,6 +1495,7 @@ group:
 	VMOVUPS      Y6, 416(BX)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
+	LEAQ         (R8)(DI*2), R8
 	VMOVDQU      32(BX), Y2
 	VPSRLQ       $0x20, Y3, Y5
 	VPSLLD       $0x02, Y2, Y6
@@ -1489,6 +1533,7 @@ group:
 	VMOVDQU      Y3, 192(BX)
 	VMULPS       Y7, Y8, Y8
 	VPSRLQ       $0x20, Y4, Y3
+	LEAQ         (R9)(DI*2), R9
 	VADDPS       w8_3f490fda<>+0(SB), Y0, Y0
 	VPXOR        544(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -1525,6 +1570,7 @@ group:
 	VUNPCKHPS    Y8, Y7, Y7
 	VPBLENDD     $0xaa, Y1, Y0, Y1
 	VMOVDQU      Y1, 32(BX)
+	LEAQ         (R10)(DI*2), R10
 	VUNPCKLPD    384(BX), Y2, Y0
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VMOVUPS      Y0, (AX)

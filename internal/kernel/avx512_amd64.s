@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func normalsAVX512(dst *float32, groups int, block uint32, s *byte)
-// Requires: AVX, AVX512F
-TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
+// func normalsAVX512(dst *float32, groups int, block uint32, s *byte, ask *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·normalsAVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            s+24(FP), DX
@@ -17,10 +17,17 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	MOVL            block+16(FP), BX
 	VPBROADCASTD    BX, Z6
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z6, Z6
+	MOVQ            ask+32(FP), BX
+	MOVQ            (BX), SI
+	MOVQ            8(BX), DI
+	MOVQ            16(BX), R8
+	MOVQ            24(BX), BX
+	LEAQ            (BX)(BX*2), R9
 	VPADDD.BCST     w1_00000004<>+0(SB), Z6, Z2
 	VPMULUDQ        Z0, Z6, Z5
 	VPMULUDQ        Z0, Z2, Z4
 	VPADDD.BCST     w1_00000010<>+0(SB), Z6, Z6
+	PREFETCHT0      63(SI)
 	VPSRLQ          $0x20, Z5, Z3
 	VPXORD.BCST     640(DX), Z3, Z3
 	VPSRLQ          $0x20, Z4, Z2
@@ -29,6 +36,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z1, Z2, Z14
 	VPSRLQ          $0x20, Z3, Z7
 	VPXORD.BCST     644(DX), Z7, Z7
+	PREFETCHT0      63(DI)
 	VPSRLQ          $0x20, Z14, Z2
 	VPXORD.BCST     644(DX), Z2, Z2
 	VPXORD.BCST     648(DX), Z5, Z5
@@ -36,6 +44,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPBROADCASTD    652(DX), Z4
 	VPMULUDQ        Z1, Z5, Z5
 	VPMULUDQ        Z1, Z8, Z9
+	PREFETCHT0      63(R8)
 	VPMULUDQ        Z0, Z7, Z8
 	VPMULUDQ        Z0, Z2, Z2
 	VPSRLQ          $0x20, Z5, Z7
@@ -44,6 +53,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 128(DX), Z14, Z3
 	VPSRLQ          $0x20, Z8, Z15
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z15
+	PREFETCHT0      63(SI)(BX*1)
 	VPSRLQ          $0x20, Z2, Z14
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z14
 	VPMULUDQ        Z1, Z15, Z4
@@ -52,6 +62,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z4, Z7
 	VPTERNLOGD.BCST $0x96, 192(DX), Z5, Z7
+	PREFETCHT0      63(DI)(BX*1)
 	VPSRLQ          $0x20, Z15, Z5
 	VPTERNLOGD.BCST $0x96, 192(DX), Z9, Z5
 	VPSRLQ          $0x20, Z14, Z9
@@ -60,6 +71,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 224(DX), Z2, Z8
 	VPMULUDQ        Z1, Z9, Z2
 	VPMULUDQ        Z1, Z8, Z9
+	PREFETCHT0      63(R8)(BX*1)
 	VPMULUDQ        Z0, Z7, Z7
 	VPMULUDQ        Z0, Z5, Z5
 	VPSRLQ          $0x20, Z2, Z8
@@ -68,6 +80,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 256(DX), Z15, Z4
 	VPSRLQ          $0x20, Z7, Z15
 	VPTERNLOGD.BCST $0x96, 288(DX), Z14, Z15
+	PREFETCHT0      63(SI)(BX*2)
 	VPSRLQ          $0x20, Z5, Z14
 	VPTERNLOGD.BCST $0x96, 288(DX), Z3, Z14
 	VPMULUDQ        Z1, Z15, Z3
@@ -76,6 +89,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z4, Z8
 	VPSRLQ          $0x20, Z3, Z4
 	VPTERNLOGD.BCST $0x96, 320(DX), Z2, Z4
+	PREFETCHT0      63(DI)(BX*2)
 	VPSRLQ          $0x20, Z15, Z2
 	VPTERNLOGD.BCST $0x96, 320(DX), Z9, Z2
 	VPSRLQ          $0x20, Z14, Z9
@@ -84,6 +98,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 352(DX), Z5, Z7
 	VPMULUDQ        Z1, Z9, Z5
 	VPMULUDQ        Z1, Z7, Z9
+	PREFETCHT0      63(R8)(BX*2)
 	VPMULUDQ        Z0, Z4, Z7
 	VPMULUDQ        Z0, Z2, Z2
 	VPSRLQ          $0x20, Z5, Z4
@@ -92,6 +107,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 384(DX), Z15, Z3
 	VPSRLQ          $0x20, Z7, Z15
 	VPTERNLOGD.BCST $0x96, 416(DX), Z14, Z15
+	PREFETCHT0      63(SI)(R9*1)
 	VPSRLQ          $0x20, Z2, Z14
 	VPTERNLOGD.BCST $0x96, 416(DX), Z8, Z14
 	VPMULUDQ        Z1, Z15, Z8
@@ -100,6 +116,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z8, Z4
 	VPTERNLOGD.BCST $0x96, 448(DX), Z5, Z4
+	PREFETCHT0      63(DI)(R9*1)
 	VPSRLQ          $0x20, Z15, Z5
 	VPTERNLOGD.BCST $0x96, 448(DX), Z9, Z5
 	VPSRLQ          $0x20, Z14, Z9
@@ -108,6 +125,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 480(DX), Z2, Z7
 	VPMULUDQ        Z1, Z9, Z2
 	VPMULUDQ        Z1, Z7, Z9
+	PREFETCHT0      63(R8)(R9*1)
 	VPMULUDQ        Z0, Z4, Z4
 	VPMULUDQ        Z0, Z5, Z7
 	VPSRLQ          $0x20, Z2, Z5
@@ -116,6 +134,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 512(DX), Z15, Z8
 	VPSRLQ          $0x20, Z4, Z15
 	VPTERNLOGD.BCST $0x96, 544(DX), Z14, Z15
+	LEAQ            (SI)(BX*4), SI
 	VPSRLQ          $0x20, Z7, Z14
 	VPTERNLOGD.BCST $0x96, 544(DX), Z3, Z14
 	VPMULUDQ        Z1, Z15, Z3
@@ -124,6 +143,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z8, Z8
 	VPSHUFD         $0xa0, Z9, K1, Z2
 	VPSRLQ          $0x20, Z3, Z9
+	LEAQ            (DI)(BX*4), DI
 	VMOVDQA32       Z14, K1, Z9
 	VPTERNLOGD.BCST $0x96, 576(DX), Z2, Z9
 	VPSHUFD         $0xa0, Z14, K1, Z3
@@ -132,6 +152,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPSHUFD         $0xa0, Z7, K1, Z4
 	VPSRLQ          $0x20, Z5, Z7
 	VMOVDQA32       Z8, K1, Z7
+	LEAQ            (R8)(BX*4), R8
 	VPTERNLOGD.BCST $0x96, 608(DX), Z4, Z7
 	VPSHUFD         $0xa0, Z8, K1, Z5
 	VMOVDQA64       Z7, Z4
@@ -148,6 +169,7 @@ group:
 	VCVTUDQ2PS      Z4, Z4
 	VPADDD.BCST     w1_00000010<>+0(SB), Z6, Z6
 	VPADDD.BCST     w1_20000000<>+0(SB), Z3, Z3
+	PREFETCHT0      63(SI)
 	VPSRLQ          $0x20, Z9, Z14
 	VCVTDQ2PS       Z8, Z8
 	VPXORD.BCST     640(DX), Z14, Z14
@@ -164,6 +186,7 @@ group:
 	VPSUBD.BCST     w1_4f3504f3<>+0(SB), Z4, Z4
 	VPXORD.BCST     644(DX), Z17, Z17
 	VMULPS.BCST     w1_b8153b1c<>+0(SB), Z16, Z18
+	PREFETCHT0      63(DI)
 	VPSRLQ          $0x20, Z15, Z19
 	VPSRAD          $0x17, Z2, Z20
 	VPXORD.BCST     644(DX), Z19, Z19
@@ -178,6 +201,7 @@ group:
 	VPMULUDQ        Z1, Z9, Z9
 	VADDPS.BCST     w1_3c81d8c7<>+0(SB), Z22, Z22
 	VPMULUDQ        Z1, Z7, Z7
+	PREFETCHT0      63(R8)
 	VMULPS          Z16, Z18, Z18
 	VPMULUDQ        Z0, Z17, Z17
 	VCVTDQ2PS       Z20, Z20
@@ -194,6 +218,7 @@ group:
 	VPSRLQ          $0x20, Z17, Z15
 	VADDPS.BCST     w1_be9de9d1<>+0(SB), Z22, Z22
 	VPTERNLOGD.BCST $0x96, 160(DX), Z23, Z15
+	PREFETCHT0      63(SI)(BX*1)
 	VMULPS          Z16, Z18, Z18
 	VPSRLQ          $0x20, Z19, Z25
 	VMULPS.BCST     w1_bfb17218<>+0(SB), Z20, Z20
@@ -210,6 +235,7 @@ group:
 	VADDPS.BCST     w1_bf800000<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0x96, 192(DX), Z9, Z24
 	VADDPS.BCST     w1_3f800000<>+0(SB), Z22, Z22
+	PREFETCHT0      63(DI)(BX*1)
 	VPSRLQ          $0x20, Z23, Z9
 	VPTESTMD.BCST   w1_40000000<>+0(SB), Z3, K2
 	VPTERNLOGD.BCST $0x96, 192(DX), Z7, Z9
@@ -226,6 +252,7 @@ group:
 	VBLENDMPS       Z22, Z18, K2, Z10
 	VPMULUDQ        Z1, Z8, Z8
 	VMOVAPS         Z18, K2, Z22
+	PREFETCHT0      63(R8)(BX*1)
 	VPMULUDQ        Z0, Z24, Z18
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z9, Z9
@@ -241,6 +268,7 @@ group:
 	VPSRLQ          $0x20, Z18, Z23
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z3, Z22
 	VPTERNLOGD.BCST $0x96, 288(DX), Z16, Z23
+	PREFETCHT0      63(SI)(BX*2)
 	VPSLLD          $0x02, Z5, Z3
 	VPSRLQ          $0x20, Z9, Z16
 	VMULPS          Z2, Z7, Z7
@@ -257,6 +285,7 @@ group:
 	VPSRLQ          $0x20, Z14, Z23
 	VMULPS.BCST     w1_30000000<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0x96, 320(DX), Z17, Z23
+	PREFETCHT0      63(DI)(BX*2)
 	VPSRLQ          $0x20, Z16, Z17
 	VMULPS          Z3, Z3, Z24
 	VPTERNLOGD.BCST $0x96, 320(DX), Z8, Z17
@@ -273,6 +302,7 @@ group:
 	VMULPS.BCST     w1_b9a75889<>+0(SB), Z24, Z9
 	VPMULUDQ        Z1, Z25, Z25
 	VADDPS.BCST     w1_3b2324b6<>+0(SB), Z18, Z18
+	PREFETCHT0      63(R8)(BX*2)
 	VPMULUDQ        Z0, Z23, Z23
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z17, Z17
@@ -288,6 +318,7 @@ group:
 	VPSRLQ          $0x20, Z23, Z16
 	VMULPS          Z24, Z9, Z9
 	VPTERNLOGD.BCST $0x96, 416(DX), Z19, Z16
+	PREFETCHT0      63(SI)(R9*1)
 	VADDPS.BCST     w1_bda55db4<>+0(SB), Z18, Z18
 	VPSRLQ          $0x20, Z17, Z19
 	VMULPS          Z2, Z7, Z7
@@ -304,6 +335,7 @@ group:
 	VPSRLQ          $0x20, Z15, Z27
 	VMULPS          Z24, Z9, Z9
 	VPTERNLOGD.BCST $0x96, 448(DX), Z8, Z27
+	PREFETCHT0      63(DI)(R9*1)
 	VADDPS.BCST     w1_3f490fda<>+0(SB), Z18, Z18
 	VPSRLQ          $0x20, Z16, Z8
 	VMULPS          Z2, Z7, Z7
@@ -320,6 +352,7 @@ group:
 	VADDPS.BCST     w1_c0000000<>+0(SB), Z26, Z26
 	VPMULUDQ        Z1, Z23, Z23
 	VMULPS          Z3, Z18, Z18
+	PREFETCHT0      63(R8)(R9*1)
 	VPMULUDQ        Z0, Z27, Z24
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z8, Z8
@@ -336,6 +369,7 @@ group:
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z5, Z11
 	VPTERNLOGD.BCST $0x96, 544(DX), Z19, Z4
 	VPADDD.BCST     w1_40000000<>+0(SB), Z5, Z5
+	LEAQ            (SI)(BX*4), SI
 	VPSRLQ          $0x20, Z8, Z15
 	VSQRTPS         Z7, Z7
 	VPTERNLOGD.BCST $0x96, 544(DX), Z14, Z15
@@ -351,6 +385,7 @@ group:
 	VPSHUFD         $0xa0, Z23, K1, Z17
 	VUNPCKHPS       Z22, Z10, Z10
 	VPSRLQ          $0x20, Z4, Z2
+	LEAQ            (DI)(BX*4), DI
 	VMULPS          Z26, Z9, Z9
 	VMOVDQA32       Z5, K1, Z2
 	VMULPS          Z26, Z11, Z11
@@ -367,6 +402,7 @@ group:
 	VPSRLQ          $0x20, Z14, Z5
 	VMOVUPS         Z4, 64(AX)
 	VMOVDQA32       Z7, K1, Z5
+	LEAQ            (R8)(BX*4), R8
 	VUNPCKLPD       Z11, Z10, Z4
 	VPTERNLOGD.BCST $0x96, 608(DX), Z24, Z5
 	VMOVUPS         Z4, 128(AX)
@@ -607,9 +643,9 @@ GLOBL w1_3f80003f<>(SB), RODATA|NOPTR, $4
 DATA w1_c0000000<>+0(SB)/4, $0xc0000000
 GLOBL w1_c0000000<>(SB), RODATA|NOPTR, $4
 
-// func groupNormalsAVX512(dst *float32, groups int, each *byte, s *byte)
-// Requires: AVX, AVX512F
-TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
+// func groupNormalsAVX512(dst *float32, groups int, each *byte, s *byte, ask *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            s+24(FP), DX
@@ -618,10 +654,17 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	MOVL            $0x0000aaaa, BX
 	KMOVW           BX, K1
 	MOVQ            each+16(FP), BX
+	MOVQ            ask+32(FP), SI
+	MOVQ            (SI), DI
+	MOVQ            8(SI), R8
+	MOVQ            16(SI), R9
+	MOVQ            24(SI), SI
+	LEAQ            (SI)(SI*2), R10
 	VPBROADCASTD    16(BX), Z3
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z3, Z3
 	VPADDD.BCST     w1_00000004<>+0(SB), Z3, Z2
 	VPMULUDQ        Z0, Z3, Z5
+	PREFETCHT0      63(DI)
 	VPMULUDQ        Z0, Z2, Z4
 	VPSRLQ          $0x20, Z5, Z3
 	VPXORD.BCST     (BX), Z3, Z3
@@ -630,6 +673,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z1, Z3, Z3
 	VPMULUDQ        Z1, Z2, Z13
 	VPSRLQ          $0x20, Z3, Z6
+	PREFETCHT0      63(R8)
 	VPXORD.BCST     4(BX), Z6, Z6
 	VPSRLQ          $0x20, Z13, Z2
 	VPXORD.BCST     4(BX), Z2, Z2
@@ -637,6 +681,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPXORD.BCST     8(BX), Z4, Z7
 	VPBROADCASTD    12(BX), Z4
 	VPMULUDQ        Z1, Z5, Z5
+	PREFETCHT0      63(R9)
 	VPMULUDQ        Z1, Z7, Z12
 	VPMULUDQ        Z0, Z6, Z7
 	VPMULUDQ        Z0, Z2, Z2
@@ -645,6 +690,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 128(DX), Z3, Z6
 	VPSRLQ          $0x20, Z12, Z3
 	VPTERNLOGD.BCST $0x96, 128(DX), Z13, Z3
+	PREFETCHT0      63(DI)(SI*1)
 	VPSRLQ          $0x20, Z7, Z14
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z14
 	VPSRLQ          $0x20, Z2, Z13
@@ -654,6 +700,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z6, Z13
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z4, Z6
+	PREFETCHT0      63(R8)(SI*1)
 	VPTERNLOGD.BCST $0x96, 192(DX), Z5, Z6
 	VPSRLQ          $0x20, Z14, Z5
 	VPTERNLOGD.BCST $0x96, 192(DX), Z12, Z5
@@ -662,6 +709,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z3, Z7
 	VPTERNLOGD.BCST $0x96, 224(DX), Z2, Z7
 	VPMULUDQ        Z1, Z12, Z2
+	PREFETCHT0      63(R9)(SI*1)
 	VPMULUDQ        Z1, Z7, Z12
 	VPMULUDQ        Z0, Z6, Z6
 	VPMULUDQ        Z0, Z5, Z5
@@ -670,6 +718,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z12, Z4
 	VPTERNLOGD.BCST $0x96, 256(DX), Z14, Z4
 	VPSRLQ          $0x20, Z6, Z14
+	PREFETCHT0      63(DI)(SI*2)
 	VPTERNLOGD.BCST $0x96, 288(DX), Z13, Z14
 	VPSRLQ          $0x20, Z5, Z13
 	VPTERNLOGD.BCST $0x96, 288(DX), Z3, Z13
@@ -678,6 +727,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z7, Z13
 	VPMULUDQ        Z0, Z4, Z7
 	VPSRLQ          $0x20, Z3, Z4
+	PREFETCHT0      63(R8)(SI*2)
 	VPTERNLOGD.BCST $0x96, 320(DX), Z2, Z4
 	VPSRLQ          $0x20, Z14, Z2
 	VPTERNLOGD.BCST $0x96, 320(DX), Z12, Z2
@@ -686,6 +736,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z7, Z6
 	VPTERNLOGD.BCST $0x96, 352(DX), Z5, Z6
 	VPMULUDQ        Z1, Z12, Z5
+	PREFETCHT0      63(R9)(SI*2)
 	VPMULUDQ        Z1, Z6, Z12
 	VPMULUDQ        Z0, Z4, Z6
 	VPMULUDQ        Z0, Z2, Z2
@@ -694,6 +745,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z12, Z3
 	VPTERNLOGD.BCST $0x96, 384(DX), Z14, Z3
 	VPSRLQ          $0x20, Z6, Z14
+	PREFETCHT0      63(DI)(R10*1)
 	VPTERNLOGD.BCST $0x96, 416(DX), Z13, Z14
 	VPSRLQ          $0x20, Z2, Z13
 	VPTERNLOGD.BCST $0x96, 416(DX), Z7, Z13
@@ -702,6 +754,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z4, Z13
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z7, Z4
+	PREFETCHT0      63(R8)(R10*1)
 	VPTERNLOGD.BCST $0x96, 448(DX), Z5, Z4
 	VPSRLQ          $0x20, Z14, Z5
 	VPTERNLOGD.BCST $0x96, 448(DX), Z12, Z5
@@ -711,6 +764,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 480(DX), Z2, Z6
 	VPMULUDQ        Z1, Z12, Z2
 	VPMULUDQ        Z1, Z6, Z12
+	PREFETCHT0      63(R9)(R10*1)
 	VPMULUDQ        Z0, Z4, Z4
 	VPMULUDQ        Z0, Z5, Z6
 	VPSRLQ          $0x20, Z2, Z5
@@ -719,6 +773,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 512(DX), Z14, Z7
 	VPSRLQ          $0x20, Z4, Z14
 	VPTERNLOGD.BCST $0x96, 544(DX), Z13, Z14
+	LEAQ            (DI)(SI*4), DI
 	VPSRLQ          $0x20, Z6, Z13
 	VPTERNLOGD.BCST $0x96, 544(DX), Z3, Z13
 	VPMULUDQ        Z1, Z14, Z3
@@ -727,6 +782,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z7, Z7
 	VPSHUFD         $0xa0, Z12, K1, Z2
 	VPSRLQ          $0x20, Z3, Z12
+	LEAQ            (R8)(SI*4), R8
 	VMOVDQA32       Z13, K1, Z12
 	VPTERNLOGD.BCST $0x96, 576(DX), Z2, Z12
 	VPSHUFD         $0xa0, Z13, K1, Z3
@@ -735,6 +791,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSHUFD         $0xa0, Z6, K1, Z4
 	VPSRLQ          $0x20, Z5, Z6
 	VMOVDQA32       Z7, K1, Z6
+	LEAQ            (R9)(SI*4), R9
 	VPTERNLOGD.BCST $0x96, 608(DX), Z4, Z6
 	VPSHUFD         $0xa0, Z7, K1, Z5
 	VMOVDQA64       Z6, Z4
@@ -751,6 +808,7 @@ group:
 	VCVTUDQ2PS      Z4, Z4
 	VPMULUDQ        Z0, Z6, Z6
 	VPADDD.BCST     w1_20000000<>+0(SB), Z3, Z3
+	PREFETCHT0      63(DI)
 	VPMULUDQ        Z0, Z12, Z12
 	VCVTDQ2PS       Z7, Z7
 	VPSRLQ          $0x20, Z6, Z13
@@ -767,6 +825,7 @@ group:
 	VPSUBD.BCST     w1_4f3504f3<>+0(SB), Z4, Z4
 	VPSRLQ          $0x20, Z13, Z16
 	VMULPS.BCST     w1_b8153b1c<>+0(SB), Z15, Z17
+	PREFETCHT0      63(R8)
 	VPXORD.BCST     4(BX), Z16, Z16
 	VPSRAD          $0x17, Z2, Z18
 	VPSRLQ          $0x20, Z14, Z19
@@ -782,6 +841,7 @@ group:
 	VADDPS.BCST     w1_3c81d8c7<>+0(SB), Z21, Z21
 	VPMULUDQ        Z1, Z6, Z6
 	VPMULUDQ        Z1, Z12, Z12
+	PREFETCHT0      63(R9)
 	VMULPS          Z15, Z17, Z17
 	VPMULUDQ        Z0, Z16, Z16
 	VCVTDQ2PS       Z18, Z18
@@ -798,6 +858,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 128(DX), Z14, Z13
 	VADDPS.BCST     w1_be9de9d1<>+0(SB), Z21, Z21
 	VPSRLQ          $0x20, Z16, Z14
+	PREFETCHT0      63(DI)(SI*1)
 	VMULPS          Z15, Z17, Z17
 	VPTERNLOGD.BCST $0x96, 160(DX), Z22, Z14
 	VMULPS.BCST     w1_bfb17218<>+0(SB), Z18, Z18
@@ -813,6 +874,7 @@ group:
 	VADDPS.BCST     w1_bf800000<>+0(SB), Z4, Z4
 	VPMULUDQ        Z0, Z13, Z13
 	VADDPS.BCST     w1_3f800000<>+0(SB), Z21, Z21
+	PREFETCHT0      63(R8)(SI*1)
 	VPSRLQ          $0x20, Z14, Z23
 	VPTESTMD.BCST   w1_40000000<>+0(SB), Z3, K2
 	VPTERNLOGD.BCST $0x96, 192(DX), Z6, Z23
@@ -829,6 +891,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 224(DX), Z19, Z12
 	VBLENDMPS       Z21, Z17, K2, Z8
 	VPMULUDQ        Z1, Z7, Z7
+	PREFETCHT0      63(R9)(SI*1)
 	VMOVAPS         Z17, K2, Z21
 	VPMULUDQ        Z1, Z12, Z12
 	VMULPS          Z2, Z6, Z6
@@ -845,6 +908,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 256(DX), Z15, Z14
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z3, Z21
 	VPSRLQ          $0x20, Z16, Z3
+	PREFETCHT0      63(DI)(SI*2)
 	VPSLLD          $0x02, Z5, Z15
 	VPTERNLOGD.BCST $0x96, 288(DX), Z22, Z3
 	VMULPS          Z2, Z6, Z6
@@ -861,6 +925,7 @@ group:
 	VPMULUDQ        Z0, Z14, Z14
 	VMULPS.BCST     w1_30000000<>+0(SB), Z15, Z15
 	VPSRLQ          $0x20, Z3, Z22
+	PREFETCHT0      63(R8)(SI*2)
 	VPTERNLOGD.BCST $0x96, 320(DX), Z7, Z22
 	VMULPS          Z15, Z15, Z7
 	VPSRLQ          $0x20, Z13, Z23
@@ -877,6 +942,7 @@ group:
 	VMULPS.BCST     w1_b9a75889<>+0(SB), Z7, Z17
 	VPMULUDQ        Z1, Z12, Z12
 	VADDPS.BCST     w1_3b2324b6<>+0(SB), Z24, Z24
+	PREFETCHT0      63(R9)(SI*2)
 	VPMULUDQ        Z1, Z16, Z16
 	VMULPS          Z2, Z6, Z6
 	VPMULUDQ        Z0, Z22, Z22
@@ -893,6 +959,7 @@ group:
 	VMULPS          Z7, Z17, Z17
 	VPSRLQ          $0x20, Z22, Z13
 	VADDPS.BCST     w1_bda55db4<>+0(SB), Z24, Z24
+	PREFETCHT0      63(DI)(R10*1)
 	VPTERNLOGD.BCST $0x96, 416(DX), Z19, Z13
 	VMULPS          Z2, Z6, Z6
 	VPSRLQ          $0x20, Z23, Z19
@@ -909,6 +976,7 @@ group:
 	VPSRLQ          $0x20, Z13, Z26
 	VMULPS          Z7, Z17, Z17
 	VPTERNLOGD.BCST $0x96, 448(DX), Z12, Z26
+	PREFETCHT0      63(R8)(R10*1)
 	VADDPS.BCST     w1_3f490fda<>+0(SB), Z24, Z24
 	VPSRLQ          $0x20, Z14, Z7
 	VMULPS          Z2, Z6, Z6
@@ -924,6 +992,7 @@ group:
 	VADDPS.BCST     w1_c0000000<>+0(SB), Z25, Z25
 	VPMULUDQ        Z1, Z12, Z12
 	VMULPS          Z15, Z24, Z24
+	PREFETCHT0      63(R9)(R10*1)
 	VPMULUDQ        Z1, Z16, Z15
 	VMULPS          Z2, Z6, Z6
 	VPMULUDQ        Z0, Z26, Z16
@@ -940,6 +1009,7 @@ group:
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z5, Z9
 	VPSRLQ          $0x20, Z16, Z13
 	VPADDD.BCST     w1_40000000<>+0(SB), Z5, Z5
+	LEAQ            (DI)(SI*4), DI
 	VPTERNLOGD.BCST $0x96, 544(DX), Z19, Z13
 	VPSRLQ          $0x20, Z4, Z14
 	VSQRTPS         Z6, Z6
@@ -956,6 +1026,7 @@ group:
 	VPSHUFD         $0xa0, Z15, K1, Z12
 	VUNPCKHPS       Z21, Z8, Z8
 	VPSRLQ          $0x20, Z3, Z2
+	LEAQ            (R8)(SI*4), R8
 	VMULPS          Z25, Z17, Z17
 	VMOVDQA32       Z5, K1, Z2
 	VMULPS          Z25, Z9, Z9
@@ -972,6 +1043,7 @@ group:
 	VPSRLQ          $0x20, Z13, Z5
 	VMOVUPS         Z4, 64(AX)
 	VMOVDQA32       Z6, K1, Z5
+	LEAQ            (R9)(SI*4), R9
 	VUNPCKLPD       Z9, Z8, Z4
 	VPTERNLOGD.BCST $0x96, 608(DX), Z16, Z5
 	VMOVUPS         Z4, 128(AX)

@@ -10,21 +10,23 @@ func (i implementation) groupLen() int { return [...]int{1, 32, 64}[i] }
 
 const maxGroup = 64 // the largest groupLen
 
-// normals stores groups of the draws of the stream from a block on.
-func (c *schedule) normals(dst *float32, groups int, block uint32) {
+// normals stores groups of the draws of the stream from a block on, and asks for the
+// memory of what follows.
+func (c *schedule) normals(dst *float32, groups int, block uint32, ask *prefetch) {
 	if use == avx512 {
-		normalsAVX512(dst, groups, block, c)
+		normalsAVX512(dst, groups, block, c, ask)
 	} else {
-		normalsAVX2(dst, groups, block, c)
+		normalsAVX2(dst, groups, block, c, ask)
 	}
 }
 
-// ofGroups stores the draws of groups of many streams, whose key is that of c.
-func (c *schedule) ofGroups(dst *float32, groups []group) {
+// ofGroups stores the draws of groups of many streams, whose key is that of c, and asks
+// for the memory of what follows.
+func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	if use == avx512 {
-		groupNormalsAVX512(dst, len(groups), &groups[0], c)
+		groupNormalsAVX512(dst, len(groups), &groups[0], c, ask)
 	} else {
-		groupNormalsAVX2(dst, len(groups), &groups[0], c)
+		groupNormalsAVX2(dst, len(groups), &groups[0], c, ask)
 	}
 }
 
@@ -62,10 +64,10 @@ func (p *passArgs) grad() {
 }
 
 //go:noescape
-func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
+func normalsAVX2(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)
 
 //go:noescape
-func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule)
+func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule, ask *prefetch)
 
 //go:noescape
 func stepAVX2(a *passArgs)
@@ -83,10 +85,10 @@ func squaresAVX2(a *passArgs)
 func gradAVX2(a *passArgs)
 
 //go:noescape
-func normalsAVX512(dst *float32, groups int, block uint32, s *schedule)
+func normalsAVX512(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)
 
 //go:noescape
-func groupNormalsAVX512(dst *float32, groups int, each *group, s *schedule)
+func groupNormalsAVX512(dst *float32, groups int, each *group, s *schedule, ask *prefetch)
 
 //go:noescape
 func stepAVX512(a *passArgs)

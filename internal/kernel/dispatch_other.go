@@ -26,7 +26,7 @@ type (
 	madeNoise struct{}
 )
 
-func (w *Work) makeAhead(streams []Stream, n int) {}
+func (w *Work) makeAhead(streams []Stream, n int, next Prefetch) {}
 
 func (w *Work) step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
 	stepPortable(sums, dst, x, v, a, s, off, t)

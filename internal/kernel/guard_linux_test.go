@@ -57,7 +57,7 @@ func TestPagesBeyondSlices(t *testing.T) {
 					streams, each := streams[:rows], each[:rows]
 					for _, a := range []Affine{{0.55, -0.37, 0.21}, {X: 0.55}, {V: 0.55, Eps: 0.1}} {
 						var w Work
-						w.Ahead(streams, n)
+						w.Ahead(streams, n, PrefetchOf(next, x, v))
 						w.StepRows(each, next, x, v, a, streams, BFloat16)
 						SquaresRows(each, next, x, v, a)
 						GradRows(dst, next, x, v, a, each)

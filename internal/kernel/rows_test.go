@@ -41,7 +41,7 @@ func rowsAgree(t *rapid.T) {
 	if rapid.Bool().Draw(t, "partly") {
 		made = rapid.IntRange(0, rows).Draw(t, "made")
 	}
-	w.Ahead(streams[:made], n)
+	w.Ahead(streams[:made], n, PrefetchOf(dst.part, x.part, v.part))
 	wanted := sums.part
 	if rapid.Bool().Draw(t, "without sums") {
 		wanted = nil
@@ -107,7 +107,7 @@ func TestRowsTakeNoise(t *testing.T) {
 				streams[i] = Stream{Key: 1, Sample: uint64(i * i), Step: uint32(n)}
 			}
 			got, want := make([]float32, room*n), make([]float32, room*n)
-			w.Ahead(streams, n)
+			w.Ahead(streams, n, Prefetch{})
 			w.StepRows(nil, got, nil, nil, Affine{Eps: 1}, streams, Float32)
 			if taken := aheadTaken(w); taken != room {
 				t.Fatalf("%d of %d rows of %d elements took their noise", taken, room, n)
@@ -146,10 +146,10 @@ func TestNoiseNotTaken(t *testing.T) {
 			}
 		}
 		var longer, foreign Work
-		longer.Ahead(s, 17)
+		longer.Ahead(s, 17, Prefetch{})
 		step(&longer, s[0], 130)
 		step(&longer, s[1], 17)
-		foreign.Ahead(s, 17)
+		foreign.Ahead(s, 17, Prefetch{})
 		step(&foreign, s[0], 17)
 		step(&foreign, Stream{Sample: 9}, 17)
 		step(&foreign, s[1], 17)

@@ -5,6 +5,7 @@ package kernel
 import (
 	"math"
 	"slices"
+	"unsafe"
 )
 
 //go:generate sh -c "cd _asm && go run . -isa AVX2 -out ../avx2_amd64.s"
@@ -58,6 +59,30 @@ type group struct {
 	_     [3]uint32
 }
 
+// A prefetch is a Prefetch as the kernels that make noise take it. Each group asks for as
+// many lines of dst, x and v as it has lines of noise. Its layout is known to _asm.
+type prefetch struct {
+	dst, x, v unsafe.Pointer // none is nil
+	step      int            // bytes from one such line to the next
+}
+
+// over returns p spread over groups of noise. An absent input stands for dst, and memory
+// in use for no memory at all, for such lines are there already.
+func (p Prefetch) over(groups int, inUse *float32) prefetch {
+	if p.dst == nil {
+		p = Prefetch{dst: unsafe.Pointer(inUse)}
+	}
+	if p.x == nil {
+		p.x = p.dst
+	}
+	if p.v == nil {
+		p.v = p.dst
+	}
+	const line = 64
+	lines := groups * use.groupLen() * 4 / line
+	return prefetch{p.dst, p.x, p.v, min(line, (p.bytes+lines-1)/lines)}
+}
+
 // madeNoise is noise made before the steps that take it.
 type madeNoise struct {
 	streams [MaxAhead]Stream // in order
@@ -68,7 +93,7 @@ type madeNoise struct {
 	groups  [MaxAhead]group
 }
 
-func (w *Work) makeAhead(streams []Stream, n int) {
+func (w *Work) makeAhead(streams []Stream, n int, next Prefetch) {
 	groupLen := use.groupLen()
 	room := BlockLen / groupLen
 	per := (n + groupLen - 1) / groupLen
@@ -90,7 +115,9 @@ func (w *Work) makeAhead(streams []Stream, n int) {
 		a.streams[a.end] = s
 		a.end++
 	}
-	w.schedule.ofGroups(&w.memory[a.start], g)
+	noise := &w.memory[a.start]
+	ask := next.over(len(g), noise)
+	w.schedule.ofGroups(noise, g, &ask)
 }
 
 // take returns the noise of n elements of each of streams, made.n apart, if it is what
@@ -196,7 +223,9 @@ func (w *Work) stepVector(sums, dst, x, v []float32, a Affine, s Stream, off uin
 		if a.Eps != 0 {
 			p.extra, p.we = noise, a.Eps
 			if !made {
-				w.schedule.normals(noise, (p.n+groupLen-1)/groupLen, uint32((off+uint64(i))/4))
+				groups, end := (p.n+groupLen-1)/groupLen, i+p.n
+				ask := PrefetchOf(dst[i:end], cut(x, i, end), cut(v, i, end)).over(groups, noise)
+				w.schedule.normals(noise, groups, uint32((off+uint64(i))/4), &ask)
 			}
 		}
 		if sums != nil {
@@ -284,12 +313,15 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	groupLen := use.groupLen()
 	for len(dst) >= groupLen {
 		n := min(len(dst)/groupLen*groupLen, maxCall)
-		c.normals(&dst[0], n/groupLen, uint32(off/4))
+		groups := n / groupLen
+		ask := Prefetch{}.over(groups, &dst[0])
+		c.normals(&dst[0], groups, uint32(off/4), &ask)
 		dst, off = dst[n:], off+uint64(n)
 	}
 	if len(dst) > 0 {
 		var last [maxGroup]float32
-		c.normals(&last[0], 1, uint32(off/4))
+		ask := Prefetch{}.over(1, &last[0])
+		c.normals(&last[0], 1, uint32(off/4), &ask)
 		copy(dst, last[:])
 	}
 }

@@ -17,8 +17,9 @@ func (w *Work) aligned() int { return int(-uintptr(unsafe.Pointer(&w.memory)) % 
 
 // Ahead makes the first n elements of the noise of streams at once, as far as there is
 // room, which is faster for short rows. A Step whose stream is the next of these takes
-// it; another makes its own noise, and what was made ahead is dropped.
-func (w *Work) Ahead(streams []Stream, n int) { w.makeAhead(streams, n) }
+// it; another makes its own noise, and what was made ahead is dropped. Next is what these
+// steps will use.
+func (w *Work) Ahead(streams []Stream, n int, next Prefetch) { w.makeAhead(streams, n, next) }
 
 // MaxAhead is the largest number of streams for which Ahead has room.
 const MaxAhead = BlockLen / 32
