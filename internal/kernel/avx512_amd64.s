@@ -1905,3 +1905,905 @@ done:
 	JNZ   block
 	VZEROUPPER
 	RET
+
+// func stepBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $512-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	VBROADCASTSS 72(AX), Z2
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	LEAQ    (SP), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXORD  Z3, Z3, Z3
+	VMOVUPS Z3, (SP)
+	VMOVUPS Z3, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z3, 192(SP)
+	VMOVUPS Z3, 256(SP)
+	VMOVUPS Z3, 320(SP)
+	VMOVUPS Z3, 384(SP)
+	VMOVUPS Z3, 448(SP)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VPMOVZXWD   (DX), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z0, Z6, Z6
+	VPMOVZXWD   (BX), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMULPS      (SI), Z2, Z7
+	VADDPS      Z6, Z7, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPANDD.BCST w1_00000001<>+0(SB), Z8, Z8
+	VPADDD.BCST w1_00007fff<>+0(SB), Z8, Z8
+	VCMPPS      $0x03, Z7, Z7, K1
+	VPADDD      Z7, Z8, Z8
+	VPORD.BCST  w1_00400000<>+0(SB), Z7, K1, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPMOVDW     Z8, (CX)
+	VSUBPS      Z6, Z7, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z4, Z4
+	VPMOVZXWD   32(DX), Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z0, Z6, Z6
+	VPMOVZXWD   32(BX), Z7
+	VPSLLD      $0x10, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMULPS      64(SI), Z2, Z7
+	VADDPS      Z6, Z7, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPANDD.BCST w1_00000001<>+0(SB), Z8, Z8
+	VPADDD.BCST w1_00007fff<>+0(SB), Z8, Z8
+	VCMPPS      $0x03, Z7, Z7, K1
+	VPADDD      Z7, Z8, Z8
+	VPORD.BCST  w1_00400000<>+0(SB), Z7, K1, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPMOVDW     Z8, 32(CX)
+	VSUBPS      Z6, Z7, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z5, Z5
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	ADDQ        $0x80, SI
+	SUBQ        $0x20, R11
+	JGE         group
+
+rest:
+	ADDQ        $0x20, R11
+	JZ          done
+	XORL        R12, R12
+	NOTL        R12
+	BZHIL       R11, R12, R12
+	KMOVW       R12, K1
+	SHRL        $0x10, R12
+	KMOVW       R12, K2
+	VPMOVZXWD.Z (DX), K1, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z0, Z6, Z6
+	VPMOVZXWD.Z (BX), K1, Z7
+	VPSLLD      $0x10, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   (SI), K1, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPANDD.BCST w1_00000001<>+0(SB), Z8, Z8
+	VPADDD.BCST w1_00007fff<>+0(SB), Z8, Z8
+	VCMPPS      $0x03, Z7, Z7, K3
+	VPADDD      Z7, Z8, Z8
+	VPORD.BCST  w1_00400000<>+0(SB), Z7, K3, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPMOVDW     Z8, K1, (CX)
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K1, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z4, Z4
+	VPMOVZXWD.Z 32(DX), K2, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z0, Z6, Z6
+	VPMOVZXWD.Z 32(BX), K2, Z7
+	VPSLLD      $0x10, Z7, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   64(SI), K2, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPANDD.BCST w1_00000001<>+0(SB), Z8, Z8
+	VPADDD.BCST w1_00007fff<>+0(SB), Z8, Z8
+	VCMPPS      $0x03, Z7, Z7, K1
+	VPADDD      Z7, Z8, Z8
+	VPORD.BCST  w1_00400000<>+0(SB), Z7, K1, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z7
+	VPSRLD      $0x10, Z7, Z8
+	VPMOVDW     Z8, K2, 32(CX)
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K2, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z5, Z5
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+	LEAQ        (SI)(R11*4), SI
+
+done:
+	LEAQ    (SP), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (SP), Z4
+	VADDPS  128(SP), Z4, Z4
+	VMOVUPS 256(SP), Z5
+	VADDPS  384(SP), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(SP), Z5
+	VADDPS  192(SP), Z5, Z5
+	VMOVUPS 320(SP), Z6
+	VADDPS  448(SP), Z6, Z6
+	VADDPS  Z6, Z5, Z5
+
+fold:
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VMOVHLPS      X4, X4, X6
+	VADDPS        X6, X4, X4
+	VMOVSHDUP     X4, X6
+	VADDSS        X6, X4, X4
+	VMOVSS        X4, (R8)
+	ADDQ          $0x04, R8
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
+	TESTQ         DI, DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func squaresBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $512-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), DI
+
+block:
+	MOVQ    88(AX), R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	SUBQ    R8, SI
+	LEAQ    (SP), R9
+	CMPQ    R8, $0x00000100
+	JLE     quarter
+	VPXORD  Z2, Z2, Z2
+	VMOVUPS Z2, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z2, 128(SP)
+	VMOVUPS Z2, 192(SP)
+	VMOVUPS Z2, 256(SP)
+	VMOVUPS Z2, 320(SP)
+	VMOVUPS Z2, 384(SP)
+	VMOVUPS Z2, 448(SP)
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R8, R10
+	CMOVQLT R8, R10
+	SUBQ    R10, R8
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VPMOVZXWD (DX), Z5
+	VPSLLD    $0x10, Z5, Z5
+	VMULPS    Z0, Z5, Z5
+	VPMOVZXWD (BX), Z6
+	VPSLLD    $0x10, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPMOVZXWD (CX), Z6
+	VPSLLD    $0x10, Z6, Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z3, Z3
+	VPMOVZXWD 32(DX), Z5
+	VPSLLD    $0x10, Z5, Z5
+	VMULPS    Z0, Z5, Z5
+	VPMOVZXWD 32(BX), Z6
+	VPSLLD    $0x10, Z6, Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VPMOVZXWD 32(CX), Z6
+	VPSLLD    $0x10, Z6, Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R10
+	JZ          done
+	XORL        R11, R11
+	NOTL        R11
+	BZHIL       R10, R11, R11
+	KMOVW       R11, K1
+	SHRL        $0x10, R11
+	KMOVW       R11, K2
+	VPMOVZXWD.Z (DX), K1, Z5
+	VPSLLD      $0x10, Z5, Z5
+	VMULPS      Z0, Z5, Z5
+	VPMOVZXWD.Z (BX), K1, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VPMOVZXWD.Z (CX), K1, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K1, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z3, Z3
+	VPMOVZXWD.Z 32(DX), K2, Z5
+	VPSLLD      $0x10, Z5, Z5
+	VMULPS      Z0, Z5, Z5
+	VPMOVZXWD.Z 32(BX), K2, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VPMOVZXWD.Z 32(CX), K2, Z6
+	VPSLLD      $0x10, Z6, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K2, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z4, Z4
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
+
+done:
+	LEAQ    (SP), R10
+	SUBQ    R9, R10
+	ORQ     R8, R10
+	JZ      fold
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	ADDQ    $0x80, R9
+	TESTQ   R8, R8
+	JNZ     quarter
+	VMOVUPS (SP), Z3
+	VADDPS  128(SP), Z3, Z3
+	VMOVUPS 256(SP), Z4
+	VADDPS  384(SP), Z4, Z4
+	VADDPS  Z4, Z3, Z3
+	VMOVUPS 64(SP), Z4
+	VADDPS  192(SP), Z4, Z4
+	VMOVUPS 320(SP), Z5
+	VADDPS  448(SP), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+
+fold:
+	VADDPS        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X5
+	VADDPS        X5, X3, X3
+	VMOVHLPS      X3, X3, X5
+	VADDPS        X5, X3, X3
+	VMOVSHDUP     X3, X5
+	VADDSS        X5, X3, X3
+	VMOVSS        X3, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	TESTQ         SI, SI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func gradBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·gradBFloat16WordsAVX512(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Z2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VPMOVZXWD   (DX), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VMULPS      Z0, Z3, Z3
+	VPMOVZXWD   (BX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VPMOVZXWD   (SI), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VPMOVZXWD   (CX), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z4, Z3, Z3
+	VPSRLD      $0x10, Z3, Z4
+	VPANDD.BCST w1_00000001<>+0(SB), Z4, Z4
+	VPADDD.BCST w1_00007fff<>+0(SB), Z4, Z4
+	VCMPPS      $0x03, Z3, Z3, K1
+	VPADDD      Z3, Z4, Z4
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K1, Z4
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z3
+	VPSRLD      $0x10, Z3, Z3
+	VPMOVDW     Z3, (CX)
+	VPMOVZXWD   32(DX), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VMULPS      Z0, Z3, Z3
+	VPMOVZXWD   32(BX), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VPMOVZXWD   32(SI), Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VPMOVZXWD   32(CX), Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z4, Z3, Z3
+	VPSRLD      $0x10, Z3, Z4
+	VPANDD.BCST w1_00000001<>+0(SB), Z4, Z4
+	VPADDD.BCST w1_00007fff<>+0(SB), Z4, Z4
+	VCMPPS      $0x03, Z3, Z3, K1
+	VPADDD      Z3, Z4, Z4
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K1, Z4
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z3
+	VPSRLD      $0x10, Z3, Z3
+	VPMOVDW     Z3, 32(CX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+	SUBQ        $0x20, R10
+	JGE         group
+
+rest:
+	ADDQ        $0x20, R10
+	JZ          done
+	XORL        R11, R11
+	NOTL        R11
+	BZHIL       R10, R11, R11
+	KMOVW       R11, K1
+	SHRL        $0x10, R11
+	KMOVW       R11, K2
+	VPMOVZXWD.Z (DX), K1, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VMULPS      Z0, Z3, Z3
+	VPMOVZXWD.Z (BX), K1, Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VPMOVZXWD.Z (SI), K1, Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VPMOVZXWD.Z (CX), K1, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z4, Z3, Z3
+	VPSRLD      $0x10, Z3, Z4
+	VPANDD.BCST w1_00000001<>+0(SB), Z4, Z4
+	VPADDD.BCST w1_00007fff<>+0(SB), Z4, Z4
+	VCMPPS      $0x03, Z3, Z3, K3
+	VPADDD      Z3, Z4, Z4
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K3, Z4
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z3
+	VPSRLD      $0x10, Z3, Z3
+	VPMOVDW     Z3, K1, (CX)
+	VPMOVZXWD.Z 32(DX), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VMULPS      Z0, Z3, Z3
+	VPMOVZXWD.Z 32(BX), K2, Z4
+	VPSLLD      $0x10, Z4, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VPMOVZXWD.Z 32(SI), K2, Z4
+	VPSLLD      $0x10, Z4, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VPMOVZXWD.Z 32(CX), K2, Z3
+	VPSLLD      $0x10, Z3, Z3
+	VADDPS      Z4, Z3, Z3
+	VPSRLD      $0x10, Z3, Z4
+	VPANDD.BCST w1_00000001<>+0(SB), Z4, Z4
+	VPADDD.BCST w1_00007fff<>+0(SB), Z4, Z4
+	VCMPPS      $0x03, Z3, Z3, K1
+	VPADDD      Z3, Z4, Z4
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K1, Z4
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z3
+	VPSRLD      $0x10, Z3, Z3
+	VPMOVDW     Z3, K2, 32(CX)
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
+	LEAQ        (SI)(R10*2), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET
+
+// func stepFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $512-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	VBROADCASTSS 72(AX), Z2
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	LEAQ    (SP), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXORD  Z3, Z3, Z3
+	VMOVUPS Z3, (SP)
+	VMOVUPS Z3, 64(SP)
+	VMOVUPS Z3, 128(SP)
+	VMOVUPS Z3, 192(SP)
+	VMOVUPS Z3, 256(SP)
+	VMOVUPS Z3, 320(SP)
+	VMOVUPS Z3, 384(SP)
+	VMOVUPS Z3, 448(SP)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z6
+	VMULPS    Z0, Z6, Z6
+	VCVTPH2PS (BX), Z7
+	VMULPS    Z1, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    (SI), Z2, Z7
+	VADDPS    Z6, Z7, Z7
+	VCVTPS2PH $0x00, Z7, Y7
+	VMOVUPS   Y7, (CX)
+	VCVTPH2PS Y7, Z7
+	VSUBPS    Z6, Z7, Z7
+	VMULPS    Z7, Z7, Z7
+	VADDPS    Z7, Z4, Z4
+	VCVTPH2PS 32(DX), Z6
+	VMULPS    Z0, Z6, Z6
+	VCVTPH2PS 32(BX), Z7
+	VMULPS    Z1, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    64(SI), Z2, Z7
+	VADDPS    Z6, Z7, Z7
+	VCVTPS2PH $0x00, Z7, Y7
+	VMOVUPS   Y7, 32(CX)
+	VCVTPH2PS Y7, Z7
+	VSUBPS    Z6, Z7, Z7
+	VMULPS    Z7, Z7, Z7
+	VADDPS    Z7, Z5, Z5
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x80, SI
+	SUBQ      $0x20, R11
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R11
+	JZ          done
+	XORL        R12, R12
+	NOTL        R12
+	BZHIL       R11, R12, R12
+	KMOVW       R12, K1
+	SHRL        $0x10, R12
+	KMOVW       R12, K2
+	VCVTPH2PS.Z (DX), K1, Z6
+	VMULPS      Z0, Z6, Z6
+	VCVTPH2PS.Z (BX), K1, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   (SI), K1, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VCVTPS2PH   $0x00, Z7, K1, (CX)
+	VCVTPS2PH   $0x00, Z7, Y7
+	VCVTPH2PS   Y7, Z7
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K1, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z4, Z4
+	VCVTPH2PS.Z 32(DX), K2, Z6
+	VMULPS      Z0, Z6, Z6
+	VCVTPH2PS.Z 32(BX), K2, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   64(SI), K2, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VCVTPS2PH   $0x00, Z7, K2, 32(CX)
+	VCVTPS2PH   $0x00, Z7, Y7
+	VCVTPH2PS   Y7, Z7
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K2, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z5, Z5
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+	LEAQ        (SI)(R11*4), SI
+
+done:
+	LEAQ    (SP), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Z4, (R10)
+	VMOVUPS Z5, 64(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (SP), Z4
+	VADDPS  128(SP), Z4, Z4
+	VMOVUPS 256(SP), Z5
+	VADDPS  384(SP), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(SP), Z5
+	VADDPS  192(SP), Z5, Z5
+	VMOVUPS 320(SP), Z6
+	VADDPS  448(SP), Z6, Z6
+	VADDPS  Z6, Z5, Z5
+
+fold:
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VMOVHLPS      X4, X4, X6
+	VADDPS        X6, X4, X4
+	VMOVSHDUP     X4, X6
+	VADDSS        X6, X4, X4
+	VMOVSS        X4, (R8)
+	ADDQ          $0x04, R8
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
+	TESTQ         DI, DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func squaresFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $512-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), DI
+
+block:
+	MOVQ    88(AX), R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	SUBQ    R8, SI
+	LEAQ    (SP), R9
+	CMPQ    R8, $0x00000100
+	JLE     quarter
+	VPXORD  Z2, Z2, Z2
+	VMOVUPS Z2, (SP)
+	VMOVUPS Z2, 64(SP)
+	VMOVUPS Z2, 128(SP)
+	VMOVUPS Z2, 192(SP)
+	VMOVUPS Z2, 256(SP)
+	VMOVUPS Z2, 320(SP)
+	VMOVUPS Z2, 384(SP)
+	VMOVUPS Z2, 448(SP)
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R8, R10
+	CMOVQLT R8, R10
+	SUBQ    R10, R8
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z5
+	VMULPS    Z0, Z5, Z5
+	VCVTPH2PS (BX), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VCVTPH2PS (CX), Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z3, Z3
+	VCVTPH2PS 32(DX), Z5
+	VMULPS    Z0, Z5, Z5
+	VCVTPH2PS 32(BX), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VCVTPH2PS 32(CX), Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R10
+	JZ          done
+	XORL        R11, R11
+	NOTL        R11
+	BZHIL       R10, R11, R11
+	KMOVW       R11, K1
+	SHRL        $0x10, R11
+	KMOVW       R11, K2
+	VCVTPH2PS.Z (DX), K1, Z5
+	VMULPS      Z0, Z5, Z5
+	VCVTPH2PS.Z (BX), K1, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VCVTPH2PS.Z (CX), K1, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K1, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z3, Z3
+	VCVTPH2PS.Z 32(DX), K2, Z5
+	VMULPS      Z0, Z5, Z5
+	VCVTPH2PS.Z 32(BX), K2, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VCVTPH2PS.Z 32(CX), K2, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K2, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z4, Z4
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
+
+done:
+	LEAQ    (SP), R10
+	SUBQ    R9, R10
+	ORQ     R8, R10
+	JZ      fold
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z4, 64(R9)
+	ADDQ    $0x80, R9
+	TESTQ   R8, R8
+	JNZ     quarter
+	VMOVUPS (SP), Z3
+	VADDPS  128(SP), Z3, Z3
+	VMOVUPS 256(SP), Z4
+	VADDPS  384(SP), Z4, Z4
+	VADDPS  Z4, Z3, Z3
+	VMOVUPS 64(SP), Z4
+	VADDPS  192(SP), Z4, Z4
+	VMOVUPS 320(SP), Z5
+	VADDPS  448(SP), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+
+fold:
+	VADDPS        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X5
+	VADDPS        X5, X3, X3
+	VMOVHLPS      X3, X3, X5
+	VADDPS        X5, X3, X3
+	VMOVSHDUP     X3, X5
+	VADDSS        X5, X3, X3
+	VMOVSS        X3, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	TESTQ         SI, SI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func gradFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·gradFloat16WordsAVX512(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Z2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z3
+	VMULPS    Z0, Z3, Z3
+	VCVTPH2PS (BX), Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    Z4, Z3, Z3
+	VCVTPH2PS (SI), Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VCVTPH2PS (CX), Z3
+	VADDPS    Z4, Z3, Z3
+	VCVTPS2PH $0x00, Z3, Y3
+	VMOVUPS   Y3, (CX)
+	VCVTPH2PS 32(DX), Z3
+	VMULPS    Z0, Z3, Z3
+	VCVTPH2PS 32(BX), Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    Z4, Z3, Z3
+	VCVTPH2PS 32(SI), Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VCVTPH2PS 32(CX), Z3
+	VADDPS    Z4, Z3, Z3
+	VCVTPS2PH $0x00, Z3, Y3
+	VMOVUPS   Y3, 32(CX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x40, SI
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R10
+	JZ          done
+	XORL        R11, R11
+	NOTL        R11
+	BZHIL       R10, R11, R11
+	KMOVW       R11, K1
+	SHRL        $0x10, R11
+	KMOVW       R11, K2
+	VCVTPH2PS.Z (DX), K1, Z3
+	VMULPS      Z0, Z3, Z3
+	VCVTPH2PS.Z (BX), K1, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VCVTPH2PS.Z (SI), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VCVTPH2PS.Z (CX), K1, Z3
+	VADDPS      Z4, Z3, Z3
+	VCVTPS2PH   $0x00, Z3, K1, (CX)
+	VCVTPH2PS.Z 32(DX), K2, Z3
+	VMULPS      Z0, Z3, Z3
+	VCVTPH2PS.Z 32(BX), K2, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VCVTPH2PS.Z 32(SI), K2, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VCVTPH2PS.Z 32(CX), K2, Z3
+	VADDPS      Z4, Z3, Z3
+	VCVTPS2PH   $0x00, Z3, K2, 32(CX)
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
+	LEAQ        (SI)(R10*2), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET

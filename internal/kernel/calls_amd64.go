@@ -63,6 +63,47 @@ func (p *passArgs) grad() {
 	}
 }
 
+// Passes over words of a 16-bit type t, to which their results are rounded.
+
+func (p *passArgs) stepWords(t Storage) {
+	switch {
+	case use == avx512 && t == BFloat16:
+		stepBFloat16WordsAVX512(p)
+	case use == avx512:
+		stepFloat16WordsAVX512(p)
+	case t == BFloat16:
+		stepBFloat16WordsAVX2(p)
+	default:
+		stepFloat16WordsAVX2(p)
+	}
+}
+
+func (p *passArgs) squaresWords(t Storage) {
+	switch {
+	case use == avx512 && t == BFloat16:
+		squaresBFloat16WordsAVX512(p)
+	case use == avx512:
+		squaresFloat16WordsAVX512(p)
+	case t == BFloat16:
+		squaresBFloat16WordsAVX2(p)
+	default:
+		squaresFloat16WordsAVX2(p)
+	}
+}
+
+func (p *passArgs) gradWords(t Storage) {
+	switch {
+	case use == avx512 && t == BFloat16:
+		gradBFloat16WordsAVX512(p)
+	case use == avx512:
+		gradFloat16WordsAVX512(p)
+	case t == BFloat16:
+		gradBFloat16WordsAVX2(p)
+	default:
+		gradFloat16WordsAVX2(p)
+	}
+}
+
 //go:noescape
 func normalsAVX2(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)
 
@@ -104,3 +145,39 @@ func squaresAVX512(a *passArgs)
 
 //go:noescape
 func gradAVX512(a *passArgs)
+
+//go:noescape
+func stepBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func squaresBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func gradBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func stepFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func squaresFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func gradFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func stepBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func squaresBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func gradBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func stepFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func squaresFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func gradFloat16WordsAVX512(a *passArgs)

@@ -29,11 +29,17 @@ func (s *avx2) mask(i int) reg.Register {
 	return m
 }
 
-func (*avx2) load(from Mem, m reg.Register) vec {
+func (*avx2) load(t storage, from Mem, m reg.Register) vec {
 	r := YMM()
-	if m != nil {
+	switch {
+	case t == bfloat16s:
+		VPMOVZXWD(from, r)
+		VPSLLD(Imm(16), r, r)
+	case t == float16s:
+		VCVTPH2PS(from, r)
+	case m != nil:
 		VMASKMOVPS(from, m, r)
-	} else {
+	default:
 		VMOVUPS(from, r)
 	}
 	return r
@@ -67,6 +73,28 @@ func (*avx2) round(t storage, y vec) {
 		VPAND(all(0xffff0000), y, y)
 	}
 }
+
+func (a *avx2) pack(t storage, y vec, back bool, _ reg.Register, to Mem) {
+	switch t {
+	case float16s:
+		h := XMM()
+		VCVTPS2PH(Imm(0), y, h)
+		VMOVUPS(h, to)
+		if back {
+			VCVTPH2PS(h, y)
+		}
+	case bfloat16s:
+		a.round(t, y)
+		w, hi := YMM(), XMM()
+		VPSRLD(Imm(16), y, w)
+		VEXTRACTI128(Imm(1), w, hi)
+		VPACKUSDW(hi, w.AsX(), hi)
+		VMOVUPS(hi, to)
+	}
+}
+
+// masksWords: AVX2 masks elements of 32 bits or more.
+func (*avx2) masksWords() bool { return false }
 
 func (*avx2) fold(t []vec) vec {
 	VADDPS(t[2], t[0], t[0])

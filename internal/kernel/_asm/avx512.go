@@ -30,11 +30,23 @@ func (s *avx512) prepare(_ reg.Register, count reg.GPVirtual) {
 
 func (s *avx512) mask(i int) reg.Register { return s.masks[i] }
 
-func (*avx512) load(from Mem, m reg.Register) vec {
+func (*avx512) load(t storage, from Mem, m reg.Register) vec {
 	r := ZMM()
-	if m != nil {
+	switch {
+	case t == bfloat16s:
+		if m != nil {
+			VPMOVZXWD_Z(from, m, r)
+		} else {
+			VPMOVZXWD(from, r)
+		}
+		VPSLLD(Imm(16), r, r)
+	case t == float16s && m != nil:
+		VCVTPH2PS_Z(from, m, r)
+	case t == float16s:
+		VCVTPH2PS(from, r)
+	case m != nil:
 		VMOVUPS_Z(from, m, r)
-	} else {
+	default:
 		VMOVUPS(from, r)
 	}
 	return r
@@ -67,6 +79,36 @@ func (*avx512) round(t storage, y vec) {
 		VPANDD_BCST(one(0xffff0000), r, y)
 	}
 }
+
+func (a *avx512) pack(t storage, y vec, back bool, m reg.Register, to Mem) {
+	switch {
+	case t == float16s && m != nil:
+		VCVTPS2PH(Imm(0), y, m, to)
+		if back {
+			a.round(t, y)
+		}
+	case t == float16s:
+		h := YMM()
+		VCVTPS2PH(Imm(0), y, h)
+		VMOVUPS(h, to)
+		if back {
+			VCVTPH2PS(h, y)
+		}
+	case t == bfloat16s:
+		a.round(t, y)
+		w := ZMM()
+		VPSRLD(Imm(16), y, w)
+		if m != nil {
+			VPMOVDW(w, m, to)
+		} else {
+			VPMOVDW(w, to)
+		}
+	}
+}
+
+// masksWords: AVX-512 F has no masks of words, but its conversions to and from words
+// have masks of elements, and touch no others' memory.
+func (*avx512) masksWords() bool { return true }
 
 func (*avx512) fold(t []vec) vec {
 	VADDPS(t[1], t[0], t[0])

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -46,6 +48,20 @@ const (
 	lanes   = 32
 )
 
+// A row is what a pass moves along: float32s, or words of a 16-bit type.
+type row struct {
+	reg.GPVirtual
+	storage
+}
+
+// size returns the bytes of an element.
+func (r row) size() int {
+	if r.storage == float32s {
+		return 4
+	}
+	return 2
+}
+
 // An isa is what differs between instruction sets. A mask says which elements of a
 // register there are; the nil mask says all.
 type isa interface {
@@ -59,36 +75,50 @@ type isa interface {
 	prepare(args reg.Register, count reg.GPVirtual)
 	mask(i int) reg.Register
 
-	load(from Mem, m reg.Register) vec // 0 where there is no element
+	load(t storage, from Mem, m reg.Register) vec // as float32s, 0 where there is no element
 	store(v vec, m reg.Register, to Mem)
 	keep(v vec, m reg.Register)    // sets to 0 where there is no element
 	round(t storage, y vec)        // to a storage type
 	fold(acc []vec) reg.VecVirtual // the sum of 32 lanes, in element 0
+
+	// pack stores y as words of a 16-bit type. Back says that y must be rounded to it.
+	pack(t storage, y vec, back bool, m reg.Register, to Mem)
+	masksWords() bool // or load and pack take no mask
 }
 
 // A passer generates one pass over rows.
 type passer struct {
 	isa
 	kind
-	storage
-	dst, x, v, extra reg.GPVirtual
+	storage          // of results
+	dst, x, v, extra row
 	wx, wv, we       vec
 	acc              []vec // one group of 32 lanes
 	left, sums       reg.GPVirtual
+	count            reg.GPVirtual         // of elements left in a quarter
+	copies           map[reg.GPVirtual]Mem // of words of a short group, where no mask serves them
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
-// blocks. The last group may be short; its missing elements are read as 0.
-func pass(set isa, k kind, t storage) {
+// blocks. The last group may be short; its missing elements are read as 0. Results are of
+// type t. The rows in memory are words of it, or float32s; noise is float32s always.
+func pass(set isa, k kind, t storage, words bool) {
 	name := map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] +
-		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t] + set.name()
-	TEXT(name, NOSPLIT, "func(a *byte)")
+		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t]
+	memory := float32s
+	if words {
+		name, memory = name+"Words", t
+	}
+	TEXT(name+set.name(), NOSPLIT, "func(a *byte)")
 	a := Load(Param("a"), GP64())
 	p := passer{isa: set, kind: k, storage: t, acc: make([]vec, 4*lanes/set.width())}
 	load := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(at(a, offset), r); return r }
-	p.dst, p.x, p.v = load(offDst), load(offX), load(offV)
-	if k != squares {
-		p.extra = load(offExtra)
+	p.dst, p.x, p.v = row{load(offDst), memory}, row{load(offX), memory}, row{load(offV), memory}
+	switch k {
+	case step:
+		p.extra = row{load(offExtra), float32s}
+	case gradient:
+		p.extra = row{load(offExtra), memory}
 	}
 	n := load(offN)
 	weight := func(from reg.Register, offset int) vec { w := set.vec(); VBROADCASTSS(at(from, offset), w); return w }
@@ -100,6 +130,14 @@ func pass(set isa, k kind, t storage) {
 	var partial Mem // lane sums of the quarters
 	if k != gradient {
 		partial = AllocLocal(4 * 4 * lanes)
+	}
+	if words && !set.masksWords() {
+		p.copies = map[reg.GPVirtual]Mem{}
+		for _, r := range p.rows() {
+			if r.storage != float32s {
+				p.copies[r.GPVirtual] = AllocLocal(2 * lanes)
+			}
+		}
 	}
 	p.left = GP64()
 	Label("block")
@@ -125,6 +163,7 @@ func pass(set isa, k kind, t storage) {
 
 	Label("quarter")
 	count := GP64()
+	p.count = count
 	MOVQ(U32(quarter), count)
 	CMPQ(p.left, count)
 	CMOVQLT(p.left, count)
@@ -140,7 +179,7 @@ func pass(set isa, k kind, t storage) {
 	Label("group")
 	p.group(false)
 	for _, r := range p.rows() {
-		ADDQ(Imm(4*lanes), r)
+		ADDQ(Imm(uint64(lanes*r.size())), r.GPVirtual)
 	}
 	SUBQ(Imm(lanes), count)
 	JGE(LabelRef("group"))
@@ -150,7 +189,7 @@ func pass(set isa, k kind, t storage) {
 	set.prepare(a, count)
 	p.group(true)
 	for _, r := range p.rows() { // a short row may be followed by another
-		LEAQ(Mem{Base: r, Index: count, Scale: 4}, r)
+		LEAQ(Mem{Base: r.GPVirtual, Index: count, Scale: uint8(r.size())}, r.GPVirtual)
 	}
 	Label("done")
 	if k == gradient {
@@ -176,10 +215,10 @@ func pass(set isa, k kind, t storage) {
 		ADDQ(Imm(4), p.sums)
 	}
 	// Inputs that stand for absent terms are one block long.
-	SUBQ(at(a, offBackX), p.x)
-	SUBQ(at(a, offBackV), p.v)
+	SUBQ(at(a, offBackX), p.x.GPVirtual)
+	SUBQ(at(a, offBackV), p.v.GPVirtual)
 	if k == step {
-		SUBQ(at(a, offBackE), p.extra)
+		SUBQ(at(a, offBackE), p.extra.GPVirtual)
 	}
 	TESTQ(n, n)
 	JNZ(LabelRef("block"))
@@ -187,9 +226,9 @@ func pass(set isa, k kind, t storage) {
 	RET()
 }
 
-// rows returns the pointers that the pass moves along.
-func (p *passer) rows() []reg.GPVirtual {
-	rows := []reg.GPVirtual{p.dst, p.x, p.v}
+// rows returns what the pass moves along.
+func (p *passer) rows() []row {
+	rows := []row{p.dst, p.x, p.v}
 	if p.kind != squares {
 		rows = append(rows, p.extra)
 	}
@@ -198,21 +237,46 @@ func (p *passer) rows() []reg.GPVirtual {
 
 // group does 32 elements, or as many as the masks say.
 func (p *passer) group(short bool) {
+	copied := short && p.copies != nil
+	if copied {
+		p.copyWords(true)
+	}
 	for i := range p.acc {
 		var m reg.Register
 		if short {
 			m = p.mask(i)
 		}
-		part := func(of reg.Register) Mem { return at(of, p.width()*i) }
-		mul := func(from reg.Register, weight vec) vec {
-			if short {
-				r := p.load(part(from), m)
-				VMULPS(weight, r, r)
+		// part returns the memory of the i-th elements of a row, and their mask.
+		part := func(of row) (Mem, reg.Register) {
+			offset := p.width() / 4 * of.size() * i
+			if copied && of.storage != float32s {
+				return p.copies[of.GPVirtual].Offset(offset), nil
+			}
+			return at(of.GPVirtual, offset), m
+		}
+		load := func(from row) vec {
+			mem, m := part(from)
+			return p.load(from.storage, mem, m)
+		}
+		mul := func(from row, weight vec) vec {
+			if mem, m := part(from); m == nil && from.storage == float32s {
+				r := p.vec()
+				VMULPS(mem, weight, r)
 				return r
 			}
-			r := p.vec()
-			VMULPS(part(from), weight, r)
+			r := load(from)
+			VMULPS(weight, r, r)
 			return r
+		}
+		// store rounds y and stores it. Back says that y is used afterwards.
+		store := func(y vec, back bool) {
+			to, m := part(p.dst)
+			if p.dst.storage != float32s {
+				p.pack(p.dst.storage, y, back, m, to)
+				return
+			}
+			p.round(p.storage, y)
+			p.store(y, m, to)
 		}
 		mean := mul(p.x, p.wx)
 		VADDPS(mul(p.v, p.wv), mean, mean)
@@ -220,22 +284,76 @@ func (p *passer) group(short bool) {
 		case step:
 			y := mul(p.extra, p.we)
 			VADDPS(mean, y, y)
-			p.round(p.storage, y)
-			p.store(y, m, part(p.dst))
+			store(y, true)
 			VSUBPS(mean, y, y)
 			p.square(i, y, m)
 		case squares:
-			y := p.load(part(p.dst), m)
+			y := load(p.dst)
 			VSUBPS(mean, y, y)
 			p.square(i, y, m)
 		case gradient:
-			y := p.load(part(p.extra), m)
+			y := load(p.extra)
 			VSUBPS(mean, y, y)
 			VMULPS(p.we, y, y)
-			d := p.load(part(p.dst), m)
+			d := load(p.dst)
 			VADDPS(y, d, d)
-			p.store(d, m, part(p.dst))
+			store(d, false)
 		}
+	}
+	if copied && p.kind != squares {
+		p.copyWords(false)
+	}
+}
+
+// copyWords copies the words of a short group to the copies of all rows that are read, or
+// dst's back. What a copy holds beyond them is neither kept nor copied.
+func (p *passer) copyWords(in bool) {
+	rows, name := []row{p.dst}, "out"
+	if in {
+		rows, name = nil, "in"
+		for _, r := range p.rows() {
+			if r.storage != float32s && (r != p.dst || p.kind != step) {
+				rows = append(rows, r)
+			}
+		}
+	}
+	done := GP64() // bytes
+	XORL(done.As32(), done.As32())
+	for words := lanes / 2; words > 0; words /= 2 {
+		skip := fmt.Sprint(name, words)
+		TESTL(U32(uint32(words)), p.count.As32())
+		JZ(LabelRef(skip))
+		for _, r := range rows {
+			from, to := at(r.GPVirtual, 0).Idx(done, 1), p.copies[r.GPVirtual].Idx(done, 1)
+			if !in {
+				from, to = to, from
+			}
+			move(2*words, from, to)
+		}
+		ADDQ(Imm(uint64(2*words)), done)
+		Label(skip)
+	}
+}
+
+// move copies some bytes, a power of two up to 32.
+func move(bytes int, from, to Mem) {
+	switch bytes {
+	case 32, 16:
+		t := map[int]vec{32: YMM(), 16: XMM()}[bytes]
+		VMOVUPS(from, t)
+		VMOVUPS(t, to)
+	case 8:
+		t := GP64()
+		MOVQ(from, t)
+		MOVQ(t, to)
+	case 4:
+		t := GP32()
+		MOVL(from, t)
+		MOVL(t, to)
+	case 2:
+		t := GP32()
+		MOVWLZX(from, t)
+		MOVW(t.As16(), to)
 	}
 }
 
