@@ -138,8 +138,8 @@ func (w *Work) take(n int, streams ...Stream) *float32 {
 //	squares   sums of squares of dst - wx·x - wv·v
 //	grad      dst += scale·(extra - wx·x - wv·v)
 //
-// Of a pass over words, dst, x, v and a gradient's extra point to words, and a gradient
-// is rounded to their type.
+// Of a pass over words, dst, x, v and a gradient's extra point to words, a gradient is
+// rounded to their type, and the noise of a step is there in whole groups.
 //
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.

@@ -64,39 +64,47 @@ func (r row) size() int {
 
 // An isa is what differs between instruction sets. A mask says which elements of a
 // register there are; the nil mask says all.
+//
+// Words of bfloat16 are not put in order one by one, which is slow: of the pairs of words
+// in a register, a shift and an AND make even and odd elements.
 type isa interface {
 	name() string
 	width() int // of a register in bytes
 	vec() vec
 	zero(v vec)
+	begin(paired bool) // sets up a pass
 
 	// prepare makes the masks of a group of 32 elements of which there are the first
 	// count; mask returns the i-th.
 	prepare(args reg.Register, count reg.GPVirtual)
 	mask(i int) reg.Register
 
-	load(t storage, from Mem, m reg.Register) vec // as float32s, 0 where there is no element
+	load(t storage, from Mem, m reg.Register) vec // float32s or halves; 0 where there is no element
 	store(v vec, m reg.Register, to Mem)
-	keep(v vec, m reg.Register)    // sets to 0 where there is no element
-	round(t storage, y vec)        // to a storage type
-	fold(acc []vec) reg.VecVirtual // the sum of 32 lanes, in element 0
+	storeHalves(y vec, back bool, m reg.Register, to Mem) // rounds; back says to round y too
+	masksHalves() bool                                    // or no mask may be given with halves
+	keep(v vec, m reg.Register)                           // sets to 0 where there is no element
+	round(t storage, y vec)                               // to a storage type
+	fold(acc []vec) reg.VecVirtual                        // the sum of 32 lanes, in element 0
 
-	// pack stores y as words of a 16-bit type. Back says that y must be rounded to it.
-	pack(t storage, y vec, back bool, m reg.Register, to Mem)
-	masksWords() bool // or load and pack take no mask
+	loadPairs(from Mem) []vec // even and odd ones of bfloat16s
+	deal(from Mem) []vec      // even and odd ones of float32s
+	storePairs(y []vec, to Mem)
+	foldPairs(acc []vec) reg.VecVirtual // fold, of even and odd ones by turns
 }
 
 // A passer generates one pass over rows.
 type passer struct {
 	isa
 	kind
-	storage          // of results
+	storage               // of results
+	paired           bool // even and odd elements by turns, see isa
 	dst, x, v, extra row
 	wx, wv, we       vec
 	acc              []vec // one group of 32 lanes
 	left, sums       reg.GPVirtual
 	count            reg.GPVirtual         // of elements left in a quarter
-	copies           map[reg.GPVirtual]Mem // of words of a short group, where no mask serves them
+	copies           map[reg.GPVirtual]Mem // of words of a short group, where no mask serves
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
@@ -111,7 +119,8 @@ func pass(set isa, k kind, t storage, words bool) {
 	}
 	TEXT(name+set.name(), NOSPLIT, "func(a *byte)")
 	a := Load(Param("a"), GP64())
-	p := passer{isa: set, kind: k, storage: t, acc: make([]vec, 4*lanes/set.width())}
+	p := passer{isa: set, kind: k, storage: t, paired: memory == bfloat16s, acc: make([]vec, 4*lanes/set.width())}
+	set.begin(p.paired)
 	load := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(at(a, offset), r); return r }
 	p.dst, p.x, p.v = row{load(offDst), memory}, row{load(offX), memory}, row{load(offV), memory}
 	switch k {
@@ -131,7 +140,7 @@ func pass(set isa, k kind, t storage, words bool) {
 	if k != gradient {
 		partial = AllocLocal(4 * 4 * lanes)
 	}
-	if words && !set.masksWords() {
+	if p.paired || words && !set.masksHalves() {
 		p.copies = map[reg.GPVirtual]Mem{}
 		for _, r := range p.rows() {
 			if r.storage != float32s {
@@ -211,7 +220,11 @@ func pass(set isa, k kind, t storage, words bool) {
 		JNZ(LabelRef("quarter"))
 		p.quarters(partial)
 		Label("fold")
-		VMOVSS(set.fold(p.acc).AsX(), at(p.sums, 0))
+		fold := set.fold
+		if p.paired {
+			fold = set.foldPairs
+		}
+		VMOVSS(fold(p.acc).AsX(), at(p.sums, 0))
 		ADDQ(Imm(4), p.sums)
 	}
 	// Inputs that stand for absent terms are one block long.
@@ -241,62 +254,90 @@ func (p *passer) group(short bool) {
 	if copied {
 		p.copyWords(true)
 	}
-	for i := range p.acc {
-		var m reg.Register
-		if short {
-			m = p.mask(i)
+	each := 1 // registers at a time
+	if p.paired {
+		each = 2
+	}
+	for i := 0; i < len(p.acc); i += each {
+		var masks [2]reg.Register
+		for k := range each {
+			if short {
+				masks[k] = p.mask(i + k)
+			}
 		}
-		// part returns the memory of the i-th elements of a row, and their mask.
+		// part returns the memory of the elements from register i on, and their mask.
 		part := func(of row) (Mem, reg.Register) {
 			offset := p.width() / 4 * of.size() * i
 			if copied && of.storage != float32s {
 				return p.copies[of.GPVirtual].Offset(offset), nil
 			}
-			return at(of.GPVirtual, offset), m
+			return at(of.GPVirtual, offset), masks[0]
 		}
-		load := func(from row) vec {
+		load := func(from row) []vec {
 			mem, m := part(from)
-			return p.load(from.storage, mem, m)
+			switch {
+			case !p.paired:
+				return []vec{p.load(from.storage, mem, m)}
+			case from.storage == float32s: // noise, of which there are whole groups
+				return p.deal(mem)
+			}
+			return p.loadPairs(mem)
 		}
-		mul := func(from row, weight vec) vec {
-			if mem, m := part(from); m == nil && from.storage == float32s {
+		mul := func(from row, weight vec) []vec {
+			if mem, m := part(from); m == nil && !p.paired && from.storage == float32s {
 				r := p.vec()
 				VMULPS(mem, weight, r)
-				return r
+				return []vec{r}
 			}
-			r := load(from)
-			VMULPS(weight, r, r)
-			return r
+			v := load(from)
+			for _, r := range v {
+				VMULPS(weight, r, r)
+			}
+			return v
 		}
 		// store rounds y and stores it. Back says that y is used afterwards.
-		store := func(y vec, back bool) {
+		store := func(y []vec, back bool) {
 			to, m := part(p.dst)
-			if p.dst.storage != float32s {
-				p.pack(p.dst.storage, y, back, m, to)
-				return
+			switch {
+			case p.paired:
+				for _, y := range y {
+					p.round(p.storage, y)
+				}
+				p.storePairs(y, to)
+			case p.dst.storage == float16s:
+				p.storeHalves(y[0], back, m, to)
+			default:
+				p.round(p.storage, y[0])
+				p.store(y[0], m, to)
 			}
-			p.round(p.storage, y)
-			p.store(y, m, to)
+		}
+		// do does an instruction of two operands, the second of which it changes.
+		do := func(f func(...Op), a, b []vec) {
+			for k := range a {
+				f(a[k], b[k], b[k])
+			}
 		}
 		mean := mul(p.x, p.wx)
-		VADDPS(mul(p.v, p.wv), mean, mean)
+		do(VADDPS, mul(p.v, p.wv), mean)
 		switch p.kind {
 		case step:
 			y := mul(p.extra, p.we)
-			VADDPS(mean, y, y)
+			do(VADDPS, mean, y)
 			store(y, true)
-			VSUBPS(mean, y, y)
-			p.square(i, y, m)
+			do(VSUBPS, mean, y)
+			p.square(i, y, masks)
 		case squares:
 			y := load(p.dst)
-			VSUBPS(mean, y, y)
-			p.square(i, y, m)
+			do(VSUBPS, mean, y)
+			p.square(i, y, masks)
 		case gradient:
 			y := load(p.extra)
-			VSUBPS(mean, y, y)
-			VMULPS(p.we, y, y)
+			do(VSUBPS, mean, y)
+			for _, y := range y {
+				VMULPS(p.we, y, y)
+			}
 			d := load(p.dst)
-			VADDPS(y, d, d)
+			do(VADDPS, y, d)
 			store(d, false)
 		}
 	}
@@ -357,14 +398,16 @@ func move(bytes int, from, to Mem) {
 	}
 }
 
-// square adds the squares of d, those in a mask if there is one, to the i-th lanes. An
-// infinite weight makes a NaN of the zeros beyond it.
-func (p *passer) square(i int, d vec, m reg.Register) {
-	if m != nil {
-		p.keep(d, m)
+// square adds the squares of d, those in masks if there are any, to the lanes from i on.
+// An infinite weight makes a NaN of the zeros beyond them.
+func (p *passer) square(i int, d []vec, masks [2]reg.Register) {
+	for k, d := range d {
+		if masks[k] != nil {
+			p.keep(d, masks[k])
+		}
+		VMULPS(d, d, d)
+		VADDPS(d, p.acc[i+k], p.acc[i+k])
 	}
-	VMULPS(d, d, d)
-	VADDPS(d, p.acc[i], p.acc[i])
 }
 
 // quarters adds the lanes of four quarters.
