@@ -10,32 +10,46 @@ func (i implementation) groupLen() int { return [...]int{1, 32, 64}[i] }
 
 const maxGroup = 64 // the largest groupLen
 
-// normals stores groups of the draws of the stream from a block on.
-func (c *schedule) normals(dst *float32, groups int, block uint32) {
+// normals stores groups of the draws of the stream from a block on, and asks for the
+// memory of what follows.
+func (c *schedule) normals(dst *float32, groups int, block uint32, ask *prefetch) {
 	if use == avx512 {
-		normalsAVX512(dst, groups, block, c)
+		normalsAVX512(dst, groups, block, c, ask)
 	} else {
-		normalsAVX2(dst, groups, block, c)
+		normalsAVX2(dst, groups, block, c, ask)
 	}
 }
 
-// ofGroups stores the draws of groups of many streams, whose key is that of c.
-func (c *schedule) ofGroups(dst *float32, groups []group) {
+// ofGroups stores the draws of groups of many streams, whose key is that of c, and asks
+// for the memory of what follows.
+func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	if use == avx512 {
-		groupNormalsAVX512(dst, len(groups), &groups[0], c)
+		groupNormalsAVX512(dst, len(groups), &groups[0], c, ask)
 	} else {
-		groupNormalsAVX2(dst, len(groups), &groups[0], c)
+		groupNormalsAVX2(dst, len(groups), &groups[0], c, ask)
 	}
 }
 
 // hasWords reports whether i has passes over 16-bit words.
-func (i implementation) hasWords() bool { return false }
+func (i implementation) hasWords() bool { return i != portable }
 
 // call does a pass, whose results or words are of type t.
 func (p *passArgs) call(k Kind, t Storage, words bool) {
 	switch use {
 	case avx512:
 		switch {
+		case words && k == StepPass && t == BFloat16:
+			stepBFloat16WordsAVX512(p)
+		case words && k == StepPass && t == Float16:
+			stepFloat16WordsAVX512(p)
+		case words && k == SquaresPass && t == BFloat16:
+			squaresBFloat16WordsAVX512(p)
+		case words && k == SquaresPass && t == Float16:
+			squaresFloat16WordsAVX512(p)
+		case words && k == GradPass && t == BFloat16:
+			gradBFloat16WordsAVX512(p)
+		case words && k == GradPass && t == Float16:
+			gradFloat16WordsAVX512(p)
 		case k == SquaresPass:
 			squaresAVX512(p)
 		case k == GradPass:
@@ -49,6 +63,18 @@ func (p *passArgs) call(k Kind, t Storage, words bool) {
 		}
 	case avx2:
 		switch {
+		case words && k == StepPass && t == BFloat16:
+			stepBFloat16WordsAVX2(p)
+		case words && k == StepPass && t == Float16:
+			stepFloat16WordsAVX2(p)
+		case words && k == SquaresPass && t == BFloat16:
+			squaresBFloat16WordsAVX2(p)
+		case words && k == SquaresPass && t == Float16:
+			squaresFloat16WordsAVX2(p)
+		case words && k == GradPass && t == BFloat16:
+			gradBFloat16WordsAVX2(p)
+		case words && k == GradPass && t == Float16:
+			gradFloat16WordsAVX2(p)
 		case k == SquaresPass:
 			squaresAVX2(p)
 		case k == GradPass:
@@ -64,10 +90,10 @@ func (p *passArgs) call(k Kind, t Storage, words bool) {
 }
 
 //go:noescape
-func normalsAVX2(dst *float32, groups int, block uint32, s *schedule)
+func normalsAVX2(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)
 
 //go:noescape
-func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule)
+func groupNormalsAVX2(dst *float32, groups int, each *group, s *schedule, ask *prefetch)
 
 //go:noescape
 func stepAVX2(a *passArgs)
@@ -85,10 +111,10 @@ func squaresAVX2(a *passArgs)
 func gradAVX2(a *passArgs)
 
 //go:noescape
-func normalsAVX512(dst *float32, groups int, block uint32, s *schedule)
+func normalsAVX512(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)
 
 //go:noescape
-func groupNormalsAVX512(dst *float32, groups int, each *group, s *schedule)
+func groupNormalsAVX512(dst *float32, groups int, each *group, s *schedule, ask *prefetch)
 
 //go:noescape
 func stepAVX512(a *passArgs)
@@ -104,3 +130,39 @@ func squaresAVX512(a *passArgs)
 
 //go:noescape
 func gradAVX512(a *passArgs)
+
+//go:noescape
+func stepBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func squaresBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func gradBFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func stepFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func squaresFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func gradFloat16WordsAVX2(a *passArgs)
+
+//go:noescape
+func stepBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func squaresBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func gradBFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func stepFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func squaresFloat16WordsAVX512(a *passArgs)
+
+//go:noescape
+func gradFloat16WordsAVX512(a *passArgs)

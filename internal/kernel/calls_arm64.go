@@ -8,12 +8,12 @@ func (i implementation) groupLen() int { return [...]int{1, 32}[i] }
 const maxGroup = 32 // the largest groupLen
 
 // normals stores groups of the draws of the stream from a block on.
-func (c *schedule) normals(dst *float32, groups int, block uint32) {
+func (c *schedule) normals(dst *float32, groups int, block uint32, _ *prefetch) {
 	normalsNEON(dst, groups, block, c)
 }
 
 // ofGroups stores the draws of groups of many streams, whose key is that of c.
-func (c *schedule) ofGroups(dst *float32, groups []group) {
+func (c *schedule) ofGroups(dst *float32, groups []group, _ *prefetch) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
