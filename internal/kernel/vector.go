@@ -79,8 +79,10 @@ const minGroup = 32
 //
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
-// Of a pass over words, dst, x, v and a gradient's extra point to words. The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
-// Its layout is known to _asm and _neon.
+// The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
+// Of a pass over words, dst, x, v and a gradient's extra point to words, a gradient is
+// rounded to their type, and the noise of a step is there in whole groups. Its layout is
+// known to _asm and _neon.
 type passArgs struct {
 	dst, x, v, extra *float32
 	n                int
@@ -205,7 +207,9 @@ func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
 		}
 	}
 	if len(g) > 0 {
-		w.schedule.ofGroups(&w.aligned()[0], g)
+		a := arguments(p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
+		ask := a.prefetch(int(unsafe.Sizeof(T(0))), len(g))
+		w.schedule.ofGroups(&w.aligned()[0], g, &ask)
 	}
 	return k - i
 }
@@ -224,7 +228,9 @@ func longRow[T Element](w *Work, p *Pass[T], i int) {
 		a := arguments(p, weights, lo+at, n, BlockLen)
 		if noisy {
 			a.extra, a.we = &w.aligned()[0], weights.Eps
-			w.schedule.normals(a.extra, (n+groupLen-1)/groupLen, r.Block+uint32(at/4))
+			groups := (n + groupLen - 1) / groupLen
+			ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
+			w.schedule.normals(a.extra, groups, r.Block+uint32(at/4), &ask)
 		}
 		if p.Kind == GradPass {
 			a.sums = &r.Scale
@@ -264,12 +270,14 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	groupLen := use.groupLen()
 	for len(dst) >= groupLen {
 		n := min(len(dst)/groupLen*groupLen, maxCall)
-		c.normals(&dst[0], n/groupLen, uint32(off/4))
+		ask := noPrefetch(&dst[0])
+		c.normals(&dst[0], n/groupLen, uint32(off/4), &ask)
 		dst, off = dst[n:], off+uint64(n)
 	}
 	if len(dst) > 0 {
 		var last [maxGroup]float32
-		c.normals(&last[0], 1, uint32(off/4))
+		ask := noPrefetch(&last[0])
+		c.normals(&last[0], 1, uint32(off/4), &ask)
 		copy(dst, last[:])
 	}
 }

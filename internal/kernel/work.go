@@ -6,8 +6,7 @@ import "unsafe"
 // keep one, since it costs more to clear than a short row to step.
 type Work struct {
 	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
-	values [4][BlockLen]float32   // of words, where they are unpacked
-	part   [MaxRows]Row           // of the rows of a pass over words
+	values [4][BlockLen]float32   // of words, in portable code
 	vectors
 }
 
