@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"math"
+	"sync/atomic"
 
 	"cps/internal/kernel"
 )
@@ -123,14 +124,15 @@ func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panic("sampler: length of dst or next is not len(Rows)·Dim")
 	}
+	if len(x) == len(out) && len(v) == len(out) {
+		return // a walk over many short rows would cost much beside their pass
+	}
 	for i := range b.Rows {
 		switch r := &b.Rows[i]; {
 		case r.X != 0 && len(x) != len(out):
 			panic("sampler: length of x is not len(Rows)·Dim")
 		case r.V != 0 && len(v) != len(out):
 			panic("sampler: length of v is not len(Rows)·Dim")
-		case r.Step == math.MaxUint32:
-			panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
 		}
 	}
 }
@@ -150,6 +152,8 @@ type job[T kernel.Element] struct {
 
 	rowPieces int       // of each row
 	sums      []float32 // of all blocks of all rows, unless every row is one piece
+
+	reserved uint32 // not 0 when a row was found whose noise no row may draw
 }
 
 // A worker is what one goroutine needs. It is kept, since clearing one costs more than a
@@ -171,6 +175,9 @@ func run[T kernel.Element](most int, j *job[T]) {
 		j.do(w, 0, pieces)
 	}
 	workers.Put(w)
+	if j.reserved != 0 {
+		panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
+	}
 }
 
 // share does j with helpers, or reports that none is awake and that they must be.
@@ -183,13 +190,14 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	if j.rowPieces > 1 && j.sq != nil {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
-	keep(t, j)
+	kept := keep(t, j)
 	// Short rows go many at a time, so that taking them costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
 	if j.sums != nil {
 		fold(j.sq, j.sums)
 	}
+	j.reserved = kept.reserved
 	t.forget()
 	teams.Put(t)
 	return true
@@ -248,16 +256,18 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 // their weights are the same.
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
-	a := rows[0].Affine
-	n := 1
-	for n < len(rows) && rows[n].Affine == a {
-		n++
+	first := rows[0].Affine
+	same, reserved := true, false
+	for k := range rows {
+		same = same && rows[k].Affine == first
+		reserved = reserved || rows[k].Step == math.MaxUint32
 	}
-	same = n == len(rows)
+	if reserved {
+		atomic.StoreUint32(&j.reserved, 1)
+	}
+	n := len(rows)
 	if same {
 		n = 1 // the first stands for all
-	} else {
-		n = len(rows)
 	}
 	for k := range to[:n] {
 		a := &rows[k].Affine
