@@ -54,9 +54,8 @@ type Pass[T Element] struct {
 	Sums []float32 // of Blocks(Dim) blocks a row, unless the pass is a gradient
 }
 
-// MaxRows is the largest number of rows of a pass. No more than that many blocks are one
-// call of assembly, which nothing can interrupt.
-const MaxRows = 64
+// MaxRows is the largest number of rows of a pass.
+const MaxRows = 256
 
 // Do does a pass. Over words it does to their values what it does to float32s; a gradient
 // is rounded to their type too. It does not allocate. Wrong lengths panic.

@@ -23,7 +23,8 @@ func drawPass(t *rapid.T) (d drawnPass) {
 		rapid.SampledFrom([]int{31, 32, 33, 64, 255, 256, 257, 512, 513, 1023, 1024, 1025})).Draw(t, "dim")
 	rows := 1
 	if d.Dim <= BlockLen {
-		rows = rapid.OneOf(rapid.IntRange(1, MaxRows), rapid.Just(MaxRows)).Draw(t, "rows")
+		most := min(MaxRows, 1+8*BlockLen/d.Dim)
+		rows = rapid.OneOf(rapid.IntRange(1, most), rapid.Just(most)).Draw(t, "rows")
 	}
 	inf, nan := float32(math.Inf(1)), float32(math.NaN())
 	weight := rapid.SampledFrom([]float32{0.55, -0.37, 0, minusZeroTest, 1.0000001, 7.1e4, -inf, nan})
@@ -168,10 +169,11 @@ func TestRowsOfEveryLength(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		w := new(Work)
 		for n := 1; n <= BlockLen; n++ {
-			got, want := make([]float32, MaxRows*n), make([]float32, MaxRows*n)
-			sums, wantSums := make([]float32, MaxRows), make([]float32, MaxRows)
+			rows := min(MaxRows, 2+2*BlockLen/n) // more than have their noise made at once
+			got, want := make([]float32, rows*n), make([]float32, rows*n)
+			sums, wantSums := make([]float32, rows), make([]float32, rows)
 			p := Pass[float32]{Storage: Float32, Key: 1, Dim: n, Out: got, Sums: sums}
-			for i := range MaxRows {
+			for i := range rows {
 				p.Rows = append(p.Rows, Row{Affine: Affine{Eps: 1}, Sample: uint64(i * i), Step: uint32(n), Block: uint32(i % 3)})
 			}
 			Do(w, &p)

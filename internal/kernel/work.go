@@ -5,9 +5,9 @@ import "unsafe"
 // A Work is the memory that one goroutine needs for its passes. The zero Work is ready;
 // keep one, since it costs more to clear than a short row to step.
 type Work struct {
+	vectors
 	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
 	values [4][BlockLen]float32   // of words, in portable code
-	vectors
 }
 
 // aligned returns memory for the noise of a block from a multiple of 64 bytes on, as
