@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"math"
+	"sync/atomic"
 
 	"cps/internal/kernel"
 )
@@ -123,16 +124,15 @@ func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panic("sampler: length of dst or next is not len(Rows)·Dim")
 	}
+	if len(x) == len(out) && len(v) == len(out) {
+		return // a walk over many short rows would cost much beside their pass
+	}
 	for i := range b.Rows {
 		switch r := &b.Rows[i]; {
 		case r.X != 0 && len(x) != len(out):
 			panic("sampler: length of x is not len(Rows)·Dim")
 		case r.V != 0 && len(v) != len(out):
 			panic("sampler: length of v is not len(Rows)·Dim")
-		case r.Step == math.MaxUint32:
-			panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
-		case uint64(r.Block) > (MaxDim-uint64(b.Dim))/4:
-			panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
 		}
 	}
 }
@@ -152,7 +152,15 @@ type job[T kernel.Element] struct {
 
 	rowPieces int       // of each row
 	sums      []float32 // of all blocks of all rows, unless every row is one piece
+
+	fault uint32 // of a row, found when its turn came
 }
+
+// Faults of rows.
+const (
+	reservedStep = 1 + iota
+	beyondSample
+)
 
 // A worker is what one goroutine needs. It is kept, since clearing one costs more than a
 // short row.
@@ -173,6 +181,12 @@ func run[T kernel.Element](most int, j *job[T]) {
 		j.do(w, 0, pieces)
 	}
 	workers.Put(w)
+	switch j.fault {
+	case reservedStep:
+		panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
+	case beyondSample:
+		panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
+	}
 }
 
 // share does j with helpers, or reports that none is awake and that they must be.
@@ -185,13 +199,14 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	if j.rowPieces > 1 && j.sq != nil {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
-	keep(t, j)
+	kept := keep(t, j)
 	// Short rows go many at a time, so that taking them costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
 	if j.sums != nil {
 		fold(j.sq, j.sums)
 	}
+	j.fault = kept.fault
 	t.forget()
 	teams.Put(t)
 	return true
@@ -250,16 +265,24 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 // their weights are the same.
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
-	a := rows[0].Affine
-	n := 1
-	for n < len(rows) && rows[n].Affine == a {
-		n++
+	first := rows[0].Affine
+	same, reserved, beyond := true, false, false
+	last := uint32((MaxDim - uint64(j.b.Dim)) / 4)
+	for k := range rows {
+		r := &rows[k]
+		same = same && r.Affine == first
+		reserved = reserved || r.Step == math.MaxUint32
+		beyond = beyond || r.Block > last
 	}
-	same = n == len(rows)
+	switch {
+	case reserved:
+		atomic.StoreUint32(&j.fault, reservedStep)
+	case beyond:
+		atomic.StoreUint32(&j.fault, beyondSample)
+	}
+	n := len(rows)
 	if same {
 		n = 1 // the first stands for all
-	} else {
-		n = len(rows)
 	}
 	for k := range to[:n] {
 		a := &rows[k].Affine

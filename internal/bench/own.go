@@ -61,6 +61,8 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0, which could be left out one day
 	}
 
+	words := []words16{newWords16(sampler.BFloat16, x), newWords16(sampler.Float16, x)}
+
 	var cases []benchCase
 	for _, n := range threads {
 		cpu := sampler.CPU{Workers: n}
@@ -84,12 +86,33 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 				cpu.SumSquares(sq, next, x, v, b)
 				cpu.Grad(ref, next, x, v, b, scale)
 			})
+			for _, w := range words {
+				cpu := sampler.CPU16{Type: w.typ, Workers: n}
+				b := b
+				b.Storage = w.typ
+				name := w.typ.String()
+				add("step, "+name, 6, "", func() { cpu.Step(w.next, w.x, w.v, b, sq) })
+				add("replay, "+name, 6, "", func() { cpu.SumSquares(sq, w.next, w.x, w.v, b) })
+				add("gradient, "+name, 10, "", func() { cpu.Grad(w.ref, w.next, w.x, w.v, b, scale) })
+			}
 			if n == 1 {
 				add("normal", 4, "", func() { noise.Normal(next, 1, noise.ID{}, 0) })
 			}
 		}
 	}
 	return cases, nil
+}
+
+// words16 is buffers of 16-bit words.
+type words16 struct {
+	typ             sampler.Storage
+	x, v, next, ref []uint16
+}
+
+func newWords16(typ sampler.Storage, values []float32) words16 {
+	x := make([]uint16, len(values))
+	typ.Pack(x, values)
+	return words16{typ, x, slices.Clone(x), slices.Clone(x), slices.Clone(x)}
 }
 
 // limits returns gonum's loops over float64s, half as many, so that the bytes are the

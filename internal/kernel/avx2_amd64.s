@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func normalsAVX2(dst *float32, groups int, block uint32, s *byte)
-// Requires: AVX, AVX2
-TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
+// func normalsAVX2(dst *float32, groups int, block uint32, s *byte, ask *byte)
+// Requires: AVX, AVX2, MMX+
+TEXT ·normalsAVX2(SB), NOSPLIT, $480-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
@@ -16,6 +16,11 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVD        SI, X0
 	VPBROADCASTD X0, Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
+	MOVQ         ask+32(FP), SI
+	MOVQ         (SI), DI
+	MOVQ         8(SI), R8
+	MOVQ         16(SI), R9
+	MOVQ         24(SI), SI
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y0, Y2
 	VPMULUDQ     w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y1, Y1
@@ -26,6 +31,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        Y5, Y3, Y3
 	VPXOR        Y5, Y4, Y4
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
+	PREFETCHT0   63(DI)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4, Y4
 	VPSRLQ       $0x20, Y3, Y5
 	VPSRLQ       $0x20, Y4, Y6
@@ -47,6 +53,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        128(BX), Y6, Y6
 	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y1, Y2
+	PREFETCHT0   63(R8)
 	VPXOR        128(DX), Y2, Y2
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y1, 192(BX)
@@ -68,6 +75,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        192(DX), Y1, Y1
+	PREFETCHT0   63(R9)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
@@ -88,6 +96,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y2, 128(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        256(DX), Y2, Y2
+	PREFETCHT0   63(DI)(SI*1)
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
@@ -109,6 +118,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y3, Y1
 	VPXOR        320(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
+	PREFETCHT0   63(R8)(SI*1)
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        352(DX), Y3, Y3
@@ -130,6 +140,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        384(DX), Y2, Y2
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
+	PREFETCHT0   63(R9)(SI*1)
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        416(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -150,6 +161,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        448(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y3, 192(BX)
+	LEAQ         (DI)(SI*2), DI
 	VPSRLQ       $0x20, Y4, Y3
 	VPXOR        480(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -171,6 +183,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(BX), Y2, Y2
 	VMOVDQU      Y3, 192(BX)
 	VPSRLQ       $0x20, Y4, Y3
+	LEAQ         (R8)(SI*2), R8
 	VPXOR        544(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
 	VMOVDQU      Y4, 160(BX)
@@ -192,6 +205,7 @@ TEXT ·normalsAVX2(SB), NOSPLIT, $480-32
 	VPSHUFD      $0xa0, Y3, Y3
 	VPBLENDD     $0xaa, Y3, Y1, Y3
 	VMOVDQU      Y3, 32(BX)
+	LEAQ         (R9)(SI*2), R9
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y4, Y3
@@ -224,6 +238,7 @@ group:
 	VPSRLD       $0x10, Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
 	VPSRLD       $0x10, Y4, Y4
+	PREFETCHT0   63(DI)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
 	VPADDD       w8_20000000<>+0(SB), Y5, Y5
 	VPSRLQ       $0x20, Y6, Y10
@@ -260,6 +275,7 @@ group:
 	VMOVDQU      Y3, 128(BX)
 	VMULPS       w8_b8153b1c<>+0(SB), Y9, Y3
 	VPSRLQ       $0x20, Y1, Y12
+	PREFETCHT0   63(R8)
 	VPXOR        128(DX), Y12, Y12
 	VPSRAD       $0x17, Y2, Y13
 	VPXOR        192(BX), Y12, Y12
@@ -296,6 +312,7 @@ group:
 	VPSRLQ       $0x20, Y6, Y7
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
 	VPXOR        192(DX), Y7, Y7
+	PREFETCHT0   63(R9)
 	VADDPS       w8_bf800000<>+0(SB), Y4, Y4
 	VPXOR        192(BX), Y7, Y7
 	VMULPS       Y9, Y1, Y1
@@ -332,6 +349,7 @@ group:
 	VADDPS       w8_3eb0ade7<>+0(SB), Y14, Y14
 	VPXOR        256(DX), Y6, Y6
 	VMULPS       Y9, Y1, Y1
+	PREFETCHT0   63(DI)(SI*1)
 	VPXOR        192(BX), Y6, Y6
 	VMULPS       Y2, Y13, Y13
 	VMOVDQU      Y8, 192(BX)
@@ -368,6 +386,7 @@ group:
 	VPXOR        320(DX), Y7, Y7
 	VADDPS       w8_bf2aad8e<>+0(SB), Y13, Y13
 	VPXOR        192(BX), Y7, Y7
+	PREFETCHT0   63(R8)(SI*1)
 	VMOVDQU      Y8, 192(BX)
 	VADDPS       w8_bf2aad8e<>+0(SB), Y14, Y14
 	VPSRLQ       $0x20, Y9, Y8
@@ -404,6 +423,7 @@ group:
 	VPXOR        192(BX), Y3, Y3
 	VMULPS       Y4, Y14, Y14
 	VMOVDQU      Y6, 192(BX)
+	PREFETCHT0   63(R9)(SI*1)
 	VXORPS       Y9, Y12, Y12
 	VPSRLQ       $0x20, Y8, Y2
 	VADDPS       256(BX), Y13, Y13
@@ -440,6 +460,7 @@ group:
 	VMOVUPS      Y12, 416(BX)
 	VMOVDQU      Y4, 192(BX)
 	VMOVDQU      32(BX), Y2
+	LEAQ         (DI)(SI*2), DI
 	VPSRLQ       $0x20, Y5, Y4
 	VPSLLD       $0x02, Y2, Y7
 	VPXOR        480(DX), Y4, Y4
@@ -476,6 +497,7 @@ group:
 	VMOVDQU      Y5, 192(BX)
 	VMULPS       Y8, Y9, Y9
 	VPSRLQ       $0x20, Y6, Y5
+	LEAQ         (R8)(SI*2), R8
 	VPXOR        544(DX), Y5, Y5
 	VADDPS       w8_3f490fda<>+0(SB), Y3, Y3
 	VPXOR        160(BX), Y5, Y5
@@ -512,6 +534,7 @@ group:
 	VPBLENDD     $0xaa, Y3, Y1, Y3
 	VUNPCKHPS    Y9, Y8, Y8
 	VMOVDQU      Y3, 32(BX)
+	LEAQ         (R9)(SI*2), R9
 	VUNPCKLPD    384(BX), Y2, Y1
 	VPSHUFD      $0xa0, 224(BX), Y3
 	VMOVUPS      Y1, (AX)
@@ -1016,15 +1039,20 @@ DATA w8_40000000<>+24(SB)/4, $0x40000000
 DATA w8_40000000<>+28(SB)/4, $0x40000000
 GLOBL w8_40000000<>(SB), RODATA|NOPTR, $32
 
-// func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte)
-// Requires: AVX, AVX2
-TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
+// func groupNormalsAVX2(dst *float32, groups int, each *byte, s *byte, ask *byte)
+// Requires: AVX, AVX2, MMX+
+TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-40
 	MOVQ         dst+0(FP), AX
 	MOVQ         groups+8(FP), CX
 	MOVQ         s+24(FP), DX
 	LEAQ         31(SP), BX
 	ANDQ         $-32, BX
 	MOVQ         each+16(FP), SI
+	MOVQ         ask+32(FP), DI
+	MOVQ         (DI), R8
+	MOVQ         8(DI), R9
+	MOVQ         16(DI), R10
+	MOVQ         24(DI), DI
 	VPBROADCASTD 16(SI), Y0
 	VPADDD       w_0_0_4_0_1_0_5_0<>+0(SB), Y0, Y0
 	VPADDD       w_2_0_2_0_2_0_2_0<>+0(SB), Y0, Y1
@@ -1035,6 +1063,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPBROADCASTD (SI), Y4
 	VPXOR        Y4, Y2, Y2
 	VPXOR        Y4, Y3, Y3
+	PREFETCHT0   63(R8)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y2, Y2
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y3, Y3
 	VPSRLQ       $0x20, Y2, Y4
@@ -1056,6 +1085,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y0, Y5
 	VPXOR        128(DX), Y5, Y5
 	VPXOR        128(BX), Y5, Y5
+	PREFETCHT0   63(R9)
 	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y1, Y0
 	VPXOR        128(DX), Y0, Y0
@@ -1077,6 +1107,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(DX), Y4, Y4
 	VPXOR        128(BX), Y4, Y4
 	VMOVDQU      Y1, 128(BX)
+	PREFETCHT0   63(R10)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        192(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
@@ -1098,6 +1129,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        128(BX), Y4, Y4
 	VMOVDQU      Y0, 128(BX)
 	VPSRLQ       $0x20, Y2, Y0
+	PREFETCHT0   63(R8)(DI*1)
 	VPXOR        256(DX), Y0, Y0
 	VPXOR        192(BX), Y0, Y0
 	VMOVDQU      Y2, 192(BX)
@@ -1119,6 +1151,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VMOVDQU      Y1, 128(BX)
 	VPSRLQ       $0x20, Y2, Y1
 	VPXOR        320(DX), Y1, Y1
+	PREFETCHT0   63(R9)(DI*1)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
@@ -1140,6 +1173,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSRLQ       $0x20, Y2, Y0
 	VPXOR        384(DX), Y0, Y0
 	VPXOR        192(BX), Y0, Y0
+	PREFETCHT0   63(R10)(DI*1)
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        416(DX), Y2, Y2
@@ -1161,6 +1195,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        448(DX), Y1, Y1
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
+	LEAQ         (R8)(DI*2), R8
 	VPSRLQ       $0x20, Y3, Y2
 	VPXOR        480(DX), Y2, Y2
 	VPXOR        160(BX), Y2, Y2
@@ -1182,6 +1217,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPXOR        192(BX), Y0, Y0
 	VMOVDQU      Y2, 192(BX)
 	VPSRLQ       $0x20, Y3, Y2
+	LEAQ         (R9)(DI*2), R9
 	VPXOR        544(DX), Y2, Y2
 	VPXOR        160(BX), Y2, Y2
 	VMOVDQU      Y3, 160(BX)
@@ -1203,6 +1239,7 @@ TEXT ·groupNormalsAVX2(SB), NOSPLIT, $480-32
 	VPSHUFD      $0xa0, Y2, Y2
 	VPBLENDD     $0xaa, Y2, Y1, Y2
 	VMOVDQU      Y2, 32(BX)
+	LEAQ         (R10)(DI*2), R10
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VPBLENDD     $0x55, 160(BX), Y1, Y1
 	VPSRLQ       $0x20, Y3, Y2
@@ -1235,6 +1272,7 @@ group:
 	VPSRLD       $0x10, Y1, Y1
 	VPXOR        Y10, Y8, Y8
 	VPSRLD       $0x10, Y2, Y2
+	PREFETCHT0   63(R8)
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y6, Y6
 	VPMULUDQ     w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y8, Y8
 	VPADDD       w8_20000000<>+0(SB), Y4, Y4
@@ -1271,6 +1309,7 @@ group:
 	VPXOR        128(DX), Y10, Y10
 	VPXOR        128(BX), Y10, Y10
 	VMULPS       w8_b8153b1c<>+0(SB), Y8, Y11
+	PREFETCHT0   63(R9)
 	VMOVDQU      Y0, 128(BX)
 	VPSRAD       $0x17, Y1, Y0
 	VPSRLQ       $0x20, Y3, Y12
@@ -1308,6 +1347,7 @@ group:
 	VADDPS       w8_bf800000<>+0(SB), Y1, Y1
 	VMOVDQU      Y3, 128(BX)
 	VADDPS       w8_bf800000<>+0(SB), Y2, Y2
+	PREFETCHT0   63(R10)
 	VPSRLQ       $0x20, Y5, Y3
 	VPXOR        192(DX), Y3, Y3
 	VMULPS       Y8, Y14, Y14
@@ -1344,6 +1384,7 @@ group:
 	VADDPS       w8_3eb0ade7<>+0(SB), Y12, Y12
 	VPSRLQ       $0x20, Y6, Y0
 	VMULPS       Y8, Y14, Y14
+	PREFETCHT0   63(R8)(DI*1)
 	VPXOR        256(DX), Y0, Y0
 	VMULPS       Y1, Y5, Y5
 	VPXOR        192(BX), Y0, Y0
@@ -1380,6 +1421,7 @@ group:
 	VPSRLQ       $0x20, Y6, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y5, Y5
 	VPXOR        320(DX), Y3, Y3
+	PREFETCHT0   63(R9)(DI*1)
 	VPXOR        192(BX), Y3, Y3
 	VADDPS       w8_bf2aad8e<>+0(SB), Y12, Y12
 	VMOVDQU      Y6, 192(BX)
@@ -1416,6 +1458,7 @@ group:
 	VPXOR        384(DX), Y0, Y0
 	VMULPS       Y2, Y12, Y12
 	VPXOR        192(BX), Y0, Y0
+	PREFETCHT0   63(R10)(DI*1)
 	VXORPS       Y9, Y6, Y6
 	VMOVDQU      Y7, 192(BX)
 	VADDPS       256(BX), Y5, Y5
@@ -1452,6 +1495,7 @@ group:
 	VMOVUPS      Y6, 416(BX)
 	VPXOR        192(BX), Y1, Y1
 	VMOVDQU      Y2, 192(BX)
+	LEAQ         (R8)(DI*2), R8
 	VMOVDQU      32(BX), Y2
 	VPSRLQ       $0x20, Y3, Y5
 	VPSLLD       $0x02, Y2, Y6
@@ -1489,6 +1533,7 @@ group:
 	VMOVDQU      Y3, 192(BX)
 	VMULPS       Y7, Y8, Y8
 	VPSRLQ       $0x20, Y4, Y3
+	LEAQ         (R9)(DI*2), R9
 	VADDPS       w8_3f490fda<>+0(SB), Y0, Y0
 	VPXOR        544(DX), Y3, Y3
 	VPXOR        160(BX), Y3, Y3
@@ -1525,6 +1570,7 @@ group:
 	VUNPCKHPS    Y8, Y7, Y7
 	VPBLENDD     $0xaa, Y1, Y0, Y1
 	VMOVDQU      Y1, 32(BX)
+	LEAQ         (R10)(DI*2), R10
 	VUNPCKLPD    384(BX), Y2, Y0
 	VPSHUFD      $0xa0, 224(BX), Y1
 	VMOVUPS      Y0, (AX)
@@ -2784,6 +2830,1880 @@ rest:
 	LEAQ       (DX)(R10*4), DX
 	LEAQ       (BX)(R10*4), BX
 	LEAQ       (SI)(R10*4), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET
+
+// func stepBFloat16WordsAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·stepBFloat16WordsAVX2(SB), NOSPLIT, $704-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	LEAQ    (SP), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXOR   Y3, Y3, Y3
+	VMOVUPS Y3, (SP)
+	VMOVUPS Y3, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y3, 96(SP)
+	VMOVUPS Y3, 128(SP)
+	VMOVUPS Y3, 160(SP)
+	VMOVUPS Y3, 192(SP)
+	VMOVUPS Y3, 224(SP)
+	VMOVUPS Y3, 256(SP)
+	VMOVUPS Y3, 288(SP)
+	VMOVUPS Y3, 320(SP)
+	VMOVUPS Y3, 352(SP)
+	VMOVUPS Y3, 384(SP)
+	VMOVUPS Y3, 416(SP)
+	VMOVUPS Y3, 448(SP)
+	VMOVUPS Y3, 480(SP)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VMOVUPS   (DX), Y8
+	VPSLLD    $0x10, Y8, Y7
+	VPAND     w8_ffff0000<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y7, Y7
+	VMULPS    Y0, Y8, Y8
+	VMOVUPS   (BX), Y10
+	VPSLLD    $0x10, Y10, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VMULPS    Y1, Y9, Y9
+	VMULPS    Y1, Y10, Y10
+	VADDPS    Y9, Y7, Y7
+	VADDPS    Y10, Y8, Y8
+	VMOVUPS   (SI), Y10
+	VSHUFPS   $0x88, 32(SI), Y10, Y9
+	VSHUFPS   $0xdd, 32(SI), Y10, Y10
+	VPERMPD   $0xd8, Y9, Y9
+	VPERMPD   $0xd8, Y10, Y10
+	VMULPS    Y2, Y9, Y9
+	VMULPS    Y2, Y10, Y10
+	VADDPS    Y7, Y9, Y9
+	VADDPS    Y8, Y10, Y10
+	VPSRLD    $0x10, Y9, Y11
+	VPAND     w8_00000001<>+0(SB), Y11, Y11
+	VPADDD    w8_00007fff<>+0(SB), Y9, Y12
+	VPADDD    Y11, Y12, Y12
+	VCMPPS    $0x03, Y9, Y9, Y11
+	VPOR      w8_00400000<>+0(SB), Y9, Y9
+	VBLENDVPS Y11, Y9, Y12, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y9, Y9
+	VPSRLD    $0x10, Y10, Y11
+	VPAND     w8_00000001<>+0(SB), Y11, Y11
+	VPADDD    w8_00007fff<>+0(SB), Y10, Y12
+	VPADDD    Y11, Y12, Y12
+	VCMPPS    $0x03, Y10, Y10, Y11
+	VPOR      w8_00400000<>+0(SB), Y10, Y10
+	VBLENDVPS Y11, Y10, Y12, Y10
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VPSRLD    $0x10, Y9, Y11
+	VPOR      Y10, Y11, Y11
+	VMOVUPS   Y11, (CX)
+	VSUBPS    Y7, Y9, Y9
+	VSUBPS    Y8, Y10, Y10
+	VMULPS    Y9, Y9, Y9
+	VADDPS    Y9, Y3, Y3
+	VMULPS    Y10, Y10, Y10
+	VADDPS    Y10, Y4, Y4
+	VMOVUPS   32(DX), Y8
+	VPSLLD    $0x10, Y8, Y7
+	VPAND     w8_ffff0000<>+0(SB), Y8, Y8
+	VMULPS    Y0, Y7, Y7
+	VMULPS    Y0, Y8, Y8
+	VMOVUPS   32(BX), Y10
+	VPSLLD    $0x10, Y10, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VMULPS    Y1, Y9, Y9
+	VMULPS    Y1, Y10, Y10
+	VADDPS    Y9, Y7, Y7
+	VADDPS    Y10, Y8, Y8
+	VMOVUPS   64(SI), Y10
+	VSHUFPS   $0x88, 96(SI), Y10, Y9
+	VSHUFPS   $0xdd, 96(SI), Y10, Y10
+	VPERMPD   $0xd8, Y9, Y9
+	VPERMPD   $0xd8, Y10, Y10
+	VMULPS    Y2, Y9, Y9
+	VMULPS    Y2, Y10, Y10
+	VADDPS    Y7, Y9, Y9
+	VADDPS    Y8, Y10, Y10
+	VPSRLD    $0x10, Y9, Y11
+	VPAND     w8_00000001<>+0(SB), Y11, Y11
+	VPADDD    w8_00007fff<>+0(SB), Y9, Y12
+	VPADDD    Y11, Y12, Y12
+	VCMPPS    $0x03, Y9, Y9, Y11
+	VPOR      w8_00400000<>+0(SB), Y9, Y9
+	VBLENDVPS Y11, Y9, Y12, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y9, Y9
+	VPSRLD    $0x10, Y10, Y11
+	VPAND     w8_00000001<>+0(SB), Y11, Y11
+	VPADDD    w8_00007fff<>+0(SB), Y10, Y12
+	VPADDD    Y11, Y12, Y12
+	VCMPPS    $0x03, Y10, Y10, Y11
+	VPOR      w8_00400000<>+0(SB), Y10, Y10
+	VBLENDVPS Y11, Y10, Y12, Y10
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VPSRLD    $0x10, Y9, Y11
+	VPOR      Y10, Y11, Y11
+	VMOVUPS   Y11, 32(CX)
+	VSUBPS    Y7, Y9, Y9
+	VSUBPS    Y8, Y10, Y10
+	VMULPS    Y9, Y9, Y9
+	VADDPS    Y9, Y5, Y5
+	VMULPS    Y10, Y10, Y10
+	VADDPS    Y10, Y6, Y6
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x80, SI
+	SUBQ      $0x20, R11
+	JGE       group
+
+rest:
+	ADDQ    $0x20, R11
+	JZ      done
+	LEAQ    1(R11), R12
+	SHRQ    $0x01, R12
+	NEGQ    R12
+	SHLQ    $0x02, R12
+	ADDQ    80(AX), R12
+	LEAQ    (R11), R13
+	SHRQ    $0x01, R13
+	NEGQ    R13
+	SHLQ    $0x02, R13
+	ADDQ    80(AX), R13
+	XORL    R14, R14
+	TESTL   $0x00000010, R11
+	JZ      in16
+	VMOVUPS (DX)(R14*1), Y7
+	VMOVUPS Y7, 576(SP)(R14*1)
+	VMOVUPS (BX)(R14*1), Y7
+	VMOVUPS Y7, 640(SP)(R14*1)
+	ADDQ    $0x20, R14
+
+in16:
+	TESTL   $0x00000008, R11
+	JZ      in8
+	VMOVUPS (DX)(R14*1), X7
+	VMOVUPS X7, 576(SP)(R14*1)
+	VMOVUPS (BX)(R14*1), X7
+	VMOVUPS X7, 640(SP)(R14*1)
+	ADDQ    $0x10, R14
+
+in8:
+	TESTL $0x00000004, R11
+	JZ    in4
+	MOVQ  (DX)(R14*1), R15
+	MOVQ  R15, 576(SP)(R14*1)
+	MOVQ  (BX)(R14*1), R15
+	MOVQ  R15, 640(SP)(R14*1)
+	ADDQ  $0x08, R14
+
+in4:
+	TESTL $0x00000002, R11
+	JZ    in2
+	MOVL  (DX)(R14*1), R15
+	MOVL  R15, 576(SP)(R14*1)
+	MOVL  (BX)(R14*1), R15
+	MOVL  R15, 640(SP)(R14*1)
+	ADDQ  $0x04, R14
+
+in2:
+	TESTL   $0x00000001, R11
+	JZ      in1
+	MOVWLZX (DX)(R14*1), R15
+	MOVW    R15, 576(SP)(R14*1)
+	MOVWLZX (BX)(R14*1), R15
+	MOVW    R15, 640(SP)(R14*1)
+	ADDQ    $0x02, R14
+
+in1:
+	VMOVUPS   (R12), Y7
+	VMOVUPS   (R13), Y8
+	VMOVUPS   576(SP), Y10
+	VPSLLD    $0x10, Y10, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VMULPS    Y0, Y9, Y9
+	VMULPS    Y0, Y10, Y10
+	VMOVUPS   640(SP), Y12
+	VPSLLD    $0x10, Y12, Y11
+	VPAND     w8_ffff0000<>+0(SB), Y12, Y12
+	VMULPS    Y1, Y11, Y11
+	VMULPS    Y1, Y12, Y12
+	VADDPS    Y11, Y9, Y9
+	VADDPS    Y12, Y10, Y10
+	VMOVUPS   (SI), Y12
+	VSHUFPS   $0x88, 32(SI), Y12, Y11
+	VSHUFPS   $0xdd, 32(SI), Y12, Y12
+	VPERMPD   $0xd8, Y11, Y11
+	VPERMPD   $0xd8, Y12, Y12
+	VMULPS    Y2, Y11, Y11
+	VMULPS    Y2, Y12, Y12
+	VADDPS    Y9, Y11, Y11
+	VADDPS    Y10, Y12, Y12
+	VPSRLD    $0x10, Y11, Y13
+	VPAND     w8_00000001<>+0(SB), Y13, Y13
+	VPADDD    w8_00007fff<>+0(SB), Y11, Y14
+	VPADDD    Y13, Y14, Y14
+	VCMPPS    $0x03, Y11, Y11, Y13
+	VPOR      w8_00400000<>+0(SB), Y11, Y11
+	VBLENDVPS Y13, Y11, Y14, Y11
+	VPAND     w8_ffff0000<>+0(SB), Y11, Y11
+	VPSRLD    $0x10, Y12, Y13
+	VPAND     w8_00000001<>+0(SB), Y13, Y13
+	VPADDD    w8_00007fff<>+0(SB), Y12, Y14
+	VPADDD    Y13, Y14, Y14
+	VCMPPS    $0x03, Y12, Y12, Y13
+	VPOR      w8_00400000<>+0(SB), Y12, Y12
+	VBLENDVPS Y13, Y12, Y14, Y12
+	VPAND     w8_ffff0000<>+0(SB), Y12, Y12
+	VPSRLD    $0x10, Y11, Y13
+	VPOR      Y12, Y13, Y13
+	VMOVUPS   Y13, 512(SP)
+	VSUBPS    Y9, Y11, Y11
+	VSUBPS    Y10, Y12, Y12
+	VANDPS    Y7, Y11, Y11
+	VMULPS    Y11, Y11, Y11
+	VADDPS    Y11, Y3, Y3
+	VANDPS    Y8, Y12, Y12
+	VMULPS    Y12, Y12, Y12
+	VADDPS    Y12, Y4, Y4
+	VMOVUPS   32(R12), Y7
+	VMOVUPS   32(R13), Y8
+	VMOVUPS   608(SP), Y10
+	VPSLLD    $0x10, Y10, Y9
+	VPAND     w8_ffff0000<>+0(SB), Y10, Y10
+	VMULPS    Y0, Y9, Y9
+	VMULPS    Y0, Y10, Y10
+	VMOVUPS   672(SP), Y12
+	VPSLLD    $0x10, Y12, Y11
+	VPAND     w8_ffff0000<>+0(SB), Y12, Y12
+	VMULPS    Y1, Y11, Y11
+	VMULPS    Y1, Y12, Y12
+	VADDPS    Y11, Y9, Y9
+	VADDPS    Y12, Y10, Y10
+	VMOVUPS   64(SI), Y12
+	VSHUFPS   $0x88, 96(SI), Y12, Y11
+	VSHUFPS   $0xdd, 96(SI), Y12, Y12
+	VPERMPD   $0xd8, Y11, Y11
+	VPERMPD   $0xd8, Y12, Y12
+	VMULPS    Y2, Y11, Y11
+	VMULPS    Y2, Y12, Y12
+	VADDPS    Y9, Y11, Y11
+	VADDPS    Y10, Y12, Y12
+	VPSRLD    $0x10, Y11, Y13
+	VPAND     w8_00000001<>+0(SB), Y13, Y13
+	VPADDD    w8_00007fff<>+0(SB), Y11, Y14
+	VPADDD    Y13, Y14, Y14
+	VCMPPS    $0x03, Y11, Y11, Y13
+	VPOR      w8_00400000<>+0(SB), Y11, Y11
+	VBLENDVPS Y13, Y11, Y14, Y11
+	VPAND     w8_ffff0000<>+0(SB), Y11, Y11
+	VPSRLD    $0x10, Y12, Y13
+	VPAND     w8_00000001<>+0(SB), Y13, Y13
+	VPADDD    w8_00007fff<>+0(SB), Y12, Y14
+	VPADDD    Y13, Y14, Y14
+	VCMPPS    $0x03, Y12, Y12, Y13
+	VPOR      w8_00400000<>+0(SB), Y12, Y12
+	VBLENDVPS Y13, Y12, Y14, Y12
+	VPAND     w8_ffff0000<>+0(SB), Y12, Y12
+	VPSRLD    $0x10, Y11, Y13
+	VPOR      Y12, Y13, Y13
+	VMOVUPS   Y13, 544(SP)
+	VSUBPS    Y9, Y11, Y11
+	VSUBPS    Y10, Y12, Y12
+	VANDPS    Y7, Y11, Y11
+	VMULPS    Y11, Y11, Y11
+	VADDPS    Y11, Y5, Y5
+	VANDPS    Y8, Y12, Y12
+	VMULPS    Y12, Y12, Y12
+	VADDPS    Y12, Y6, Y6
+	XORL      R12, R12
+	TESTL     $0x00000010, R11
+	JZ        out16
+	VMOVUPS   512(SP)(R12*1), Y7
+	VMOVUPS   Y7, (CX)(R12*1)
+	ADDQ      $0x20, R12
+
+out16:
+	TESTL   $0x00000008, R11
+	JZ      out8
+	VMOVUPS 512(SP)(R12*1), X7
+	VMOVUPS X7, (CX)(R12*1)
+	ADDQ    $0x10, R12
+
+out8:
+	TESTL $0x00000004, R11
+	JZ    out4
+	MOVQ  512(SP)(R12*1), R13
+	MOVQ  R13, (CX)(R12*1)
+	ADDQ  $0x08, R12
+
+out4:
+	TESTL $0x00000002, R11
+	JZ    out2
+	MOVL  512(SP)(R12*1), R13
+	MOVL  R13, (CX)(R12*1)
+	ADDQ  $0x04, R12
+
+out2:
+	TESTL   $0x00000001, R11
+	JZ      out1
+	MOVWLZX 512(SP)(R12*1), R13
+	MOVW    R13, (CX)(R12*1)
+	ADDQ    $0x02, R12
+
+out1:
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
+
+done:
+	LEAQ    (SP), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Y3, (R10)
+	VMOVUPS Y4, 32(R10)
+	VMOVUPS Y5, 64(R10)
+	VMOVUPS Y6, 96(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (SP), Y3
+	VADDPS  128(SP), Y3, Y3
+	VMOVUPS 256(SP), Y4
+	VADDPS  384(SP), Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS 32(SP), Y4
+	VADDPS  160(SP), Y4, Y4
+	VMOVUPS 288(SP), Y5
+	VADDPS  416(SP), Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 64(SP), Y5
+	VADDPS  192(SP), Y5, Y5
+	VMOVUPS 320(SP), Y6
+	VADDPS  448(SP), Y6, Y6
+	VADDPS  Y6, Y5, Y5
+	VMOVUPS 96(SP), Y6
+	VADDPS  224(SP), Y6, Y6
+	VMOVUPS 352(SP), Y7
+	VADDPS  480(SP), Y7, Y7
+	VADDPS  Y7, Y6, Y6
+
+fold:
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y6, Y4, Y4
+	VEXTRACTF128 $0x01, Y3, X5
+	VADDPS       X5, X3, X3
+	VMOVHLPS     X3, X3, X5
+	VADDPS       X5, X3, X3
+	VMOVSHDUP    X3, X5
+	VADDSS       X5, X3, X3
+	VEXTRACTF128 $0x01, Y4, X5
+	VADDPS       X5, X4, X4
+	VMOVHLPS     X4, X4, X5
+	VADDPS       X5, X4, X4
+	VMOVSHDUP    X4, X5
+	VADDSS       X5, X4, X4
+	VADDSS       X4, X3, X3
+	VMOVSS       X3, (R8)
+	ADDQ         $0x04, R8
+	SUBQ         48(AX), DX
+	SUBQ         56(AX), BX
+	SUBQ         96(AX), SI
+	TESTQ        DI, DI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func squaresBFloat16WordsAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·squaresBFloat16WordsAVX2(SB), NOSPLIT, $704-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	MOVQ         40(AX), DI
+
+block:
+	MOVQ    88(AX), R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	SUBQ    R8, SI
+	LEAQ    (SP), R9
+	CMPQ    R8, $0x00000100
+	JLE     quarter
+	VPXOR   Y2, Y2, Y2
+	VMOVUPS Y2, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y2, 64(SP)
+	VMOVUPS Y2, 96(SP)
+	VMOVUPS Y2, 128(SP)
+	VMOVUPS Y2, 160(SP)
+	VMOVUPS Y2, 192(SP)
+	VMOVUPS Y2, 224(SP)
+	VMOVUPS Y2, 256(SP)
+	VMOVUPS Y2, 288(SP)
+	VMOVUPS Y2, 320(SP)
+	VMOVUPS Y2, 352(SP)
+	VMOVUPS Y2, 384(SP)
+	VMOVUPS Y2, 416(SP)
+	VMOVUPS Y2, 448(SP)
+	VMOVUPS Y2, 480(SP)
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R8, R10
+	CMOVQLT R8, R10
+	SUBQ    R10, R8
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VMOVUPS (DX), Y7
+	VPSLLD  $0x10, Y7, Y6
+	VPAND   w8_ffff0000<>+0(SB), Y7, Y7
+	VMULPS  Y0, Y6, Y6
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS (BX), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VMULPS  Y1, Y8, Y8
+	VMULPS  Y1, Y9, Y9
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y9, Y7, Y7
+	VMOVUPS (CX), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VSUBPS  Y6, Y8, Y8
+	VSUBPS  Y7, Y9, Y9
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y2, Y2
+	VMULPS  Y9, Y9, Y9
+	VADDPS  Y9, Y3, Y3
+	VMOVUPS 32(DX), Y7
+	VPSLLD  $0x10, Y7, Y6
+	VPAND   w8_ffff0000<>+0(SB), Y7, Y7
+	VMULPS  Y0, Y6, Y6
+	VMULPS  Y0, Y7, Y7
+	VMOVUPS 32(BX), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VMULPS  Y1, Y8, Y8
+	VMULPS  Y1, Y9, Y9
+	VADDPS  Y8, Y6, Y6
+	VADDPS  Y9, Y7, Y7
+	VMOVUPS 32(CX), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VSUBPS  Y6, Y8, Y8
+	VSUBPS  Y7, Y9, Y9
+	VMULPS  Y8, Y8, Y8
+	VADDPS  Y8, Y4, Y4
+	VMULPS  Y9, Y9, Y9
+	VADDPS  Y9, Y5, Y5
+	ADDQ    $0x40, CX
+	ADDQ    $0x40, DX
+	ADDQ    $0x40, BX
+	SUBQ    $0x20, R10
+	JGE     group
+
+rest:
+	ADDQ    $0x20, R10
+	JZ      done
+	LEAQ    1(R10), R11
+	SHRQ    $0x01, R11
+	NEGQ    R11
+	SHLQ    $0x02, R11
+	ADDQ    80(AX), R11
+	LEAQ    (R10), R12
+	SHRQ    $0x01, R12
+	NEGQ    R12
+	SHLQ    $0x02, R12
+	ADDQ    80(AX), R12
+	XORL    R13, R13
+	TESTL   $0x00000010, R10
+	JZ      in16
+	VMOVUPS (CX)(R13*1), Y6
+	VMOVUPS Y6, 512(SP)(R13*1)
+	VMOVUPS (DX)(R13*1), Y6
+	VMOVUPS Y6, 576(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), Y6
+	VMOVUPS Y6, 640(SP)(R13*1)
+	ADDQ    $0x20, R13
+
+in16:
+	TESTL   $0x00000008, R10
+	JZ      in8
+	VMOVUPS (CX)(R13*1), X6
+	VMOVUPS X6, 512(SP)(R13*1)
+	VMOVUPS (DX)(R13*1), X6
+	VMOVUPS X6, 576(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), X6
+	VMOVUPS X6, 640(SP)(R13*1)
+	ADDQ    $0x10, R13
+
+in8:
+	TESTL $0x00000004, R10
+	JZ    in4
+	MOVQ  (CX)(R13*1), R14
+	MOVQ  R14, 512(SP)(R13*1)
+	MOVQ  (DX)(R13*1), R14
+	MOVQ  R14, 576(SP)(R13*1)
+	MOVQ  (BX)(R13*1), R14
+	MOVQ  R14, 640(SP)(R13*1)
+	ADDQ  $0x08, R13
+
+in4:
+	TESTL $0x00000002, R10
+	JZ    in2
+	MOVL  (CX)(R13*1), R14
+	MOVL  R14, 512(SP)(R13*1)
+	MOVL  (DX)(R13*1), R14
+	MOVL  R14, 576(SP)(R13*1)
+	MOVL  (BX)(R13*1), R14
+	MOVL  R14, 640(SP)(R13*1)
+	ADDQ  $0x04, R13
+
+in2:
+	TESTL   $0x00000001, R10
+	JZ      in1
+	MOVWLZX (CX)(R13*1), R14
+	MOVW    R14, 512(SP)(R13*1)
+	MOVWLZX (DX)(R13*1), R14
+	MOVW    R14, 576(SP)(R13*1)
+	MOVWLZX (BX)(R13*1), R14
+	MOVW    R14, 640(SP)(R13*1)
+	ADDQ    $0x02, R13
+
+in1:
+	VMOVUPS (R11), Y6
+	VMOVUPS (R12), Y7
+	VMOVUPS 576(SP), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VMULPS  Y0, Y8, Y8
+	VMULPS  Y0, Y9, Y9
+	VMOVUPS 640(SP), Y11
+	VPSLLD  $0x10, Y11, Y10
+	VPAND   w8_ffff0000<>+0(SB), Y11, Y11
+	VMULPS  Y1, Y10, Y10
+	VMULPS  Y1, Y11, Y11
+	VADDPS  Y10, Y8, Y8
+	VADDPS  Y11, Y9, Y9
+	VMOVUPS 512(SP), Y11
+	VPSLLD  $0x10, Y11, Y10
+	VPAND   w8_ffff0000<>+0(SB), Y11, Y11
+	VSUBPS  Y8, Y10, Y10
+	VSUBPS  Y9, Y11, Y11
+	VANDPS  Y6, Y10, Y10
+	VMULPS  Y10, Y10, Y10
+	VADDPS  Y10, Y2, Y2
+	VANDPS  Y7, Y11, Y11
+	VMULPS  Y11, Y11, Y11
+	VADDPS  Y11, Y3, Y3
+	VMOVUPS 32(R11), Y6
+	VMOVUPS 32(R12), Y7
+	VMOVUPS 608(SP), Y9
+	VPSLLD  $0x10, Y9, Y8
+	VPAND   w8_ffff0000<>+0(SB), Y9, Y9
+	VMULPS  Y0, Y8, Y8
+	VMULPS  Y0, Y9, Y9
+	VMOVUPS 672(SP), Y11
+	VPSLLD  $0x10, Y11, Y10
+	VPAND   w8_ffff0000<>+0(SB), Y11, Y11
+	VMULPS  Y1, Y10, Y10
+	VMULPS  Y1, Y11, Y11
+	VADDPS  Y10, Y8, Y8
+	VADDPS  Y11, Y9, Y9
+	VMOVUPS 544(SP), Y11
+	VPSLLD  $0x10, Y11, Y10
+	VPAND   w8_ffff0000<>+0(SB), Y11, Y11
+	VSUBPS  Y8, Y10, Y10
+	VSUBPS  Y9, Y11, Y11
+	VANDPS  Y6, Y10, Y10
+	VMULPS  Y10, Y10, Y10
+	VADDPS  Y10, Y4, Y4
+	VANDPS  Y7, Y11, Y11
+	VMULPS  Y11, Y11, Y11
+	VADDPS  Y11, Y5, Y5
+	LEAQ    (CX)(R10*2), CX
+	LEAQ    (DX)(R10*2), DX
+	LEAQ    (BX)(R10*2), BX
+
+done:
+	LEAQ    (SP), R10
+	SUBQ    R9, R10
+	ORQ     R8, R10
+	JZ      fold
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	VMOVUPS Y4, 64(R9)
+	VMOVUPS Y5, 96(R9)
+	ADDQ    $0x80, R9
+	TESTQ   R8, R8
+	JNZ     quarter
+	VMOVUPS (SP), Y2
+	VADDPS  128(SP), Y2, Y2
+	VMOVUPS 256(SP), Y3
+	VADDPS  384(SP), Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS 32(SP), Y3
+	VADDPS  160(SP), Y3, Y3
+	VMOVUPS 288(SP), Y4
+	VADDPS  416(SP), Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS 64(SP), Y4
+	VADDPS  192(SP), Y4, Y4
+	VMOVUPS 320(SP), Y5
+	VADDPS  448(SP), Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 96(SP), Y5
+	VADDPS  224(SP), Y5, Y5
+	VMOVUPS 352(SP), Y6
+	VADDPS  480(SP), Y6, Y6
+	VADDPS  Y6, Y5, Y5
+
+fold:
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VEXTRACTF128 $0x01, Y2, X4
+	VADDPS       X4, X2, X2
+	VMOVHLPS     X2, X2, X4
+	VADDPS       X4, X2, X2
+	VMOVSHDUP    X2, X4
+	VADDSS       X4, X2, X2
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X3
+	VMOVHLPS     X3, X3, X4
+	VADDPS       X4, X3, X3
+	VMOVSHDUP    X3, X4
+	VADDSS       X4, X3, X3
+	VADDSS       X3, X2, X2
+	VMOVSS       X2, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         48(AX), DX
+	SUBQ         56(AX), BX
+	TESTQ        SI, SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func gradBFloat16WordsAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·gradBFloat16WordsAVX2(SB), NOSPLIT, $256-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Y2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VMOVUPS   (DX), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VMULPS    Y0, Y3, Y3
+	VMULPS    Y0, Y4, Y4
+	VMOVUPS   (BX), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VMULPS    Y1, Y5, Y5
+	VMULPS    Y1, Y6, Y6
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VMOVUPS   (SI), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VSUBPS    Y3, Y5, Y5
+	VSUBPS    Y4, Y6, Y6
+	VMULPS    Y2, Y5, Y5
+	VMULPS    Y2, Y6, Y6
+	VMOVUPS   (CX), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VPSRLD    $0x10, Y3, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y3, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y3, Y3, Y5
+	VPOR      w8_00400000<>+0(SB), Y3, Y3
+	VBLENDVPS Y5, Y3, Y6, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y3, Y3
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y4, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y5
+	VPOR      w8_00400000<>+0(SB), Y4, Y4
+	VBLENDVPS Y5, Y4, Y6, Y4
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y4, Y3, Y3
+	VMOVUPS   Y3, (CX)
+	VMOVUPS   32(DX), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VMULPS    Y0, Y3, Y3
+	VMULPS    Y0, Y4, Y4
+	VMOVUPS   32(BX), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VMULPS    Y1, Y5, Y5
+	VMULPS    Y1, Y6, Y6
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VMOVUPS   32(SI), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VSUBPS    Y3, Y5, Y5
+	VSUBPS    Y4, Y6, Y6
+	VMULPS    Y2, Y5, Y5
+	VMULPS    Y2, Y6, Y6
+	VMOVUPS   32(CX), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VPSRLD    $0x10, Y3, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y3, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y3, Y3, Y5
+	VPOR      w8_00400000<>+0(SB), Y3, Y3
+	VBLENDVPS Y5, Y3, Y6, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y3, Y3
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y4, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y5
+	VPOR      w8_00400000<>+0(SB), Y4, Y4
+	VBLENDVPS Y5, Y4, Y6, Y4
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y4, Y3, Y3
+	VMOVUPS   Y3, 32(CX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x40, SI
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ    $0x20, R10
+	JZ      done
+	LEAQ    1(R10), R11
+	SHRQ    $0x01, R11
+	NEGQ    R11
+	SHLQ    $0x02, R11
+	ADDQ    80(AX), R11
+	LEAQ    (R10), R12
+	SHRQ    $0x01, R12
+	NEGQ    R12
+	SHLQ    $0x02, R12
+	ADDQ    80(AX), R12
+	XORL    R13, R13
+	TESTL   $0x00000010, R10
+	JZ      in16
+	VMOVUPS (CX)(R13*1), Y3
+	VMOVUPS Y3, (SP)(R13*1)
+	VMOVUPS (DX)(R13*1), Y3
+	VMOVUPS Y3, 64(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), Y3
+	VMOVUPS Y3, 128(SP)(R13*1)
+	VMOVUPS (SI)(R13*1), Y3
+	VMOVUPS Y3, 192(SP)(R13*1)
+	ADDQ    $0x20, R13
+
+in16:
+	TESTL   $0x00000008, R10
+	JZ      in8
+	VMOVUPS (CX)(R13*1), X3
+	VMOVUPS X3, (SP)(R13*1)
+	VMOVUPS (DX)(R13*1), X3
+	VMOVUPS X3, 64(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), X3
+	VMOVUPS X3, 128(SP)(R13*1)
+	VMOVUPS (SI)(R13*1), X3
+	VMOVUPS X3, 192(SP)(R13*1)
+	ADDQ    $0x10, R13
+
+in8:
+	TESTL $0x00000004, R10
+	JZ    in4
+	MOVQ  (CX)(R13*1), R14
+	MOVQ  R14, (SP)(R13*1)
+	MOVQ  (DX)(R13*1), R14
+	MOVQ  R14, 64(SP)(R13*1)
+	MOVQ  (BX)(R13*1), R14
+	MOVQ  R14, 128(SP)(R13*1)
+	MOVQ  (SI)(R13*1), R14
+	MOVQ  R14, 192(SP)(R13*1)
+	ADDQ  $0x08, R13
+
+in4:
+	TESTL $0x00000002, R10
+	JZ    in2
+	MOVL  (CX)(R13*1), R14
+	MOVL  R14, (SP)(R13*1)
+	MOVL  (DX)(R13*1), R14
+	MOVL  R14, 64(SP)(R13*1)
+	MOVL  (BX)(R13*1), R14
+	MOVL  R14, 128(SP)(R13*1)
+	MOVL  (SI)(R13*1), R14
+	MOVL  R14, 192(SP)(R13*1)
+	ADDQ  $0x04, R13
+
+in2:
+	TESTL   $0x00000001, R10
+	JZ      in1
+	MOVWLZX (CX)(R13*1), R14
+	MOVW    R14, (SP)(R13*1)
+	MOVWLZX (DX)(R13*1), R14
+	MOVW    R14, 64(SP)(R13*1)
+	MOVWLZX (BX)(R13*1), R14
+	MOVW    R14, 128(SP)(R13*1)
+	MOVWLZX (SI)(R13*1), R14
+	MOVW    R14, 192(SP)(R13*1)
+	ADDQ    $0x02, R13
+
+in1:
+	VMOVUPS   (R11), Y3
+	VMOVUPS   (R12), Y3
+	VMOVUPS   64(SP), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VMULPS    Y0, Y3, Y3
+	VMULPS    Y0, Y4, Y4
+	VMOVUPS   128(SP), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VMULPS    Y1, Y5, Y5
+	VMULPS    Y1, Y6, Y6
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VMOVUPS   192(SP), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VSUBPS    Y3, Y5, Y5
+	VSUBPS    Y4, Y6, Y6
+	VMULPS    Y2, Y5, Y5
+	VMULPS    Y2, Y6, Y6
+	VMOVUPS   (SP), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VPSRLD    $0x10, Y3, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y3, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y3, Y3, Y5
+	VPOR      w8_00400000<>+0(SB), Y3, Y3
+	VBLENDVPS Y5, Y3, Y6, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y3, Y3
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y4, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y5
+	VPOR      w8_00400000<>+0(SB), Y4, Y4
+	VBLENDVPS Y5, Y4, Y6, Y4
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y4, Y3, Y3
+	VMOVUPS   Y3, (SP)
+	VMOVUPS   32(R11), Y3
+	VMOVUPS   32(R12), Y3
+	VMOVUPS   96(SP), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VMULPS    Y0, Y3, Y3
+	VMULPS    Y0, Y4, Y4
+	VMOVUPS   160(SP), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VMULPS    Y1, Y5, Y5
+	VMULPS    Y1, Y6, Y6
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VMOVUPS   224(SP), Y6
+	VPSLLD    $0x10, Y6, Y5
+	VPAND     w8_ffff0000<>+0(SB), Y6, Y6
+	VSUBPS    Y3, Y5, Y5
+	VSUBPS    Y4, Y6, Y6
+	VMULPS    Y2, Y5, Y5
+	VMULPS    Y2, Y6, Y6
+	VMOVUPS   32(SP), Y4
+	VPSLLD    $0x10, Y4, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VADDPS    Y5, Y3, Y3
+	VADDPS    Y6, Y4, Y4
+	VPSRLD    $0x10, Y3, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y3, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y3, Y3, Y5
+	VPOR      w8_00400000<>+0(SB), Y3, Y3
+	VBLENDVPS Y5, Y3, Y6, Y3
+	VPAND     w8_ffff0000<>+0(SB), Y3, Y3
+	VPSRLD    $0x10, Y4, Y5
+	VPAND     w8_00000001<>+0(SB), Y5, Y5
+	VPADDD    w8_00007fff<>+0(SB), Y4, Y6
+	VPADDD    Y5, Y6, Y6
+	VCMPPS    $0x03, Y4, Y4, Y5
+	VPOR      w8_00400000<>+0(SB), Y4, Y4
+	VBLENDVPS Y5, Y4, Y6, Y4
+	VPAND     w8_ffff0000<>+0(SB), Y4, Y4
+	VPSRLD    $0x10, Y3, Y3
+	VPOR      Y4, Y3, Y3
+	VMOVUPS   Y3, 32(SP)
+	XORL      R11, R11
+	TESTL     $0x00000010, R10
+	JZ        out16
+	VMOVUPS   (SP)(R11*1), Y3
+	VMOVUPS   Y3, (CX)(R11*1)
+	ADDQ      $0x20, R11
+
+out16:
+	TESTL   $0x00000008, R10
+	JZ      out8
+	VMOVUPS (SP)(R11*1), X3
+	VMOVUPS X3, (CX)(R11*1)
+	ADDQ    $0x10, R11
+
+out8:
+	TESTL $0x00000004, R10
+	JZ    out4
+	MOVQ  (SP)(R11*1), R12
+	MOVQ  R12, (CX)(R11*1)
+	ADDQ  $0x08, R11
+
+out4:
+	TESTL $0x00000002, R10
+	JZ    out2
+	MOVL  (SP)(R11*1), R12
+	MOVL  R12, (CX)(R11*1)
+	ADDQ  $0x04, R11
+
+out2:
+	TESTL   $0x00000001, R10
+	JZ      out1
+	MOVWLZX (SP)(R11*1), R12
+	MOVW    R12, (CX)(R11*1)
+	ADDQ    $0x02, R11
+
+out1:
+	LEAQ (CX)(R10*2), CX
+	LEAQ (DX)(R10*2), DX
+	LEAQ (BX)(R10*2), BX
+	LEAQ (SI)(R10*2), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET
+
+// func stepFloat16WordsAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, F16C
+TEXT ·stepFloat16WordsAVX2(SB), NOSPLIT, $704-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	VBROADCASTSS 72(AX), Y2
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    DI, R9
+	CMOVQLT DI, R9
+	SUBQ    R9, DI
+	LEAQ    (SP), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXOR   Y3, Y3, Y3
+	VMOVUPS Y3, (SP)
+	VMOVUPS Y3, 32(SP)
+	VMOVUPS Y3, 64(SP)
+	VMOVUPS Y3, 96(SP)
+	VMOVUPS Y3, 128(SP)
+	VMOVUPS Y3, 160(SP)
+	VMOVUPS Y3, 192(SP)
+	VMOVUPS Y3, 224(SP)
+	VMOVUPS Y3, 256(SP)
+	VMOVUPS Y3, 288(SP)
+	VMOVUPS Y3, 320(SP)
+	VMOVUPS Y3, 352(SP)
+	VMOVUPS Y3, 384(SP)
+	VMOVUPS Y3, 416(SP)
+	VMOVUPS Y3, 448(SP)
+	VMOVUPS Y3, 480(SP)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	VPXOR   Y6, Y6, Y6
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS (BX), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    (SI), Y2, Y8
+	VADDPS    Y7, Y8, Y8
+	VCVTPS2PH $0x00, Y8, X8
+	VMOVUPS   X8, (CX)
+	VCVTPH2PS X8, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y3, Y3
+	VCVTPH2PS 16(DX), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 16(BX), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    32(SI), Y2, Y8
+	VADDPS    Y7, Y8, Y8
+	VCVTPS2PH $0x00, Y8, X8
+	VMOVUPS   X8, 16(CX)
+	VCVTPH2PS X8, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y4, Y4
+	VCVTPH2PS 32(DX), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 32(BX), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    64(SI), Y2, Y8
+	VADDPS    Y7, Y8, Y8
+	VCVTPS2PH $0x00, Y8, X8
+	VMOVUPS   X8, 32(CX)
+	VCVTPH2PS X8, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y5, Y5
+	VCVTPH2PS 48(DX), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 48(BX), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VMULPS    96(SI), Y2, Y8
+	VADDPS    Y7, Y8, Y8
+	VCVTPS2PH $0x00, Y8, X8
+	VMOVUPS   X8, 48(CX)
+	VCVTPH2PS X8, Y8
+	VSUBPS    Y7, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y6, Y6
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x80, SI
+	SUBQ      $0x20, R11
+	JGE       group
+
+rest:
+	ADDQ    $0x20, R11
+	JZ      done
+	MOVQ    R11, R12
+	NEGQ    R12
+	SHLQ    $0x02, R12
+	ADDQ    80(AX), R12
+	XORL    R13, R13
+	TESTL   $0x00000010, R11
+	JZ      in16
+	VMOVUPS (DX)(R13*1), Y7
+	VMOVUPS Y7, 576(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), Y7
+	VMOVUPS Y7, 640(SP)(R13*1)
+	ADDQ    $0x20, R13
+
+in16:
+	TESTL   $0x00000008, R11
+	JZ      in8
+	VMOVUPS (DX)(R13*1), X7
+	VMOVUPS X7, 576(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), X7
+	VMOVUPS X7, 640(SP)(R13*1)
+	ADDQ    $0x10, R13
+
+in8:
+	TESTL $0x00000004, R11
+	JZ    in4
+	MOVQ  (DX)(R13*1), R14
+	MOVQ  R14, 576(SP)(R13*1)
+	MOVQ  (BX)(R13*1), R14
+	MOVQ  R14, 640(SP)(R13*1)
+	ADDQ  $0x08, R13
+
+in4:
+	TESTL $0x00000002, R11
+	JZ    in2
+	MOVL  (DX)(R13*1), R14
+	MOVL  R14, 576(SP)(R13*1)
+	MOVL  (BX)(R13*1), R14
+	MOVL  R14, 640(SP)(R13*1)
+	ADDQ  $0x04, R13
+
+in2:
+	TESTL   $0x00000001, R11
+	JZ      in1
+	MOVWLZX (DX)(R13*1), R14
+	MOVW    R14, 576(SP)(R13*1)
+	MOVWLZX (BX)(R13*1), R14
+	MOVW    R14, 640(SP)(R13*1)
+	ADDQ    $0x02, R13
+
+in1:
+	VMOVUPS    (R12), Y7
+	VCVTPH2PS  576(SP), Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTPH2PS  640(SP), Y9
+	VMULPS     Y1, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	VMASKMOVPS (SI), Y7, Y9
+	VMULPS     Y2, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VCVTPS2PH  $0x00, Y9, X9
+	VMOVUPS    X9, 512(SP)
+	VCVTPH2PS  X9, Y9
+	VSUBPS     Y8, Y9, Y9
+	VANDPS     Y7, Y9, Y9
+	VMULPS     Y9, Y9, Y9
+	VADDPS     Y9, Y3, Y3
+	VMOVUPS    32(R12), Y7
+	VCVTPH2PS  592(SP), Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTPH2PS  656(SP), Y9
+	VMULPS     Y1, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	VMASKMOVPS 32(SI), Y7, Y9
+	VMULPS     Y2, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VCVTPS2PH  $0x00, Y9, X9
+	VMOVUPS    X9, 528(SP)
+	VCVTPH2PS  X9, Y9
+	VSUBPS     Y8, Y9, Y9
+	VANDPS     Y7, Y9, Y9
+	VMULPS     Y9, Y9, Y9
+	VADDPS     Y9, Y4, Y4
+	VMOVUPS    64(R12), Y7
+	VCVTPH2PS  608(SP), Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTPH2PS  672(SP), Y9
+	VMULPS     Y1, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	VMASKMOVPS 64(SI), Y7, Y9
+	VMULPS     Y2, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VCVTPS2PH  $0x00, Y9, X9
+	VMOVUPS    X9, 544(SP)
+	VCVTPH2PS  X9, Y9
+	VSUBPS     Y8, Y9, Y9
+	VANDPS     Y7, Y9, Y9
+	VMULPS     Y9, Y9, Y9
+	VADDPS     Y9, Y5, Y5
+	VMOVUPS    96(R12), Y7
+	VCVTPH2PS  624(SP), Y8
+	VMULPS     Y0, Y8, Y8
+	VCVTPH2PS  688(SP), Y9
+	VMULPS     Y1, Y9, Y9
+	VADDPS     Y9, Y8, Y8
+	VMASKMOVPS 96(SI), Y7, Y9
+	VMULPS     Y2, Y9, Y9
+	VADDPS     Y8, Y9, Y9
+	VCVTPS2PH  $0x00, Y9, X9
+	VMOVUPS    X9, 560(SP)
+	VCVTPH2PS  X9, Y9
+	VSUBPS     Y8, Y9, Y9
+	VANDPS     Y7, Y9, Y9
+	VMULPS     Y9, Y9, Y9
+	VADDPS     Y9, Y6, Y6
+	XORL       R12, R12
+	TESTL      $0x00000010, R11
+	JZ         out16
+	VMOVUPS    512(SP)(R12*1), Y7
+	VMOVUPS    Y7, (CX)(R12*1)
+	ADDQ       $0x20, R12
+
+out16:
+	TESTL   $0x00000008, R11
+	JZ      out8
+	VMOVUPS 512(SP)(R12*1), X7
+	VMOVUPS X7, (CX)(R12*1)
+	ADDQ    $0x10, R12
+
+out8:
+	TESTL $0x00000004, R11
+	JZ    out4
+	MOVQ  512(SP)(R12*1), R13
+	MOVQ  R13, (CX)(R12*1)
+	ADDQ  $0x08, R12
+
+out4:
+	TESTL $0x00000002, R11
+	JZ    out2
+	MOVL  512(SP)(R12*1), R13
+	MOVL  R13, (CX)(R12*1)
+	ADDQ  $0x04, R12
+
+out2:
+	TESTL   $0x00000001, R11
+	JZ      out1
+	MOVWLZX 512(SP)(R12*1), R13
+	MOVW    R13, (CX)(R12*1)
+	ADDQ    $0x02, R12
+
+out1:
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
+
+done:
+	LEAQ    (SP), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Y3, (R10)
+	VMOVUPS Y4, 32(R10)
+	VMOVUPS Y5, 64(R10)
+	VMOVUPS Y6, 96(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (SP), Y3
+	VADDPS  128(SP), Y3, Y3
+	VMOVUPS 256(SP), Y4
+	VADDPS  384(SP), Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS 32(SP), Y4
+	VADDPS  160(SP), Y4, Y4
+	VMOVUPS 288(SP), Y5
+	VADDPS  416(SP), Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 64(SP), Y5
+	VADDPS  192(SP), Y5, Y5
+	VMOVUPS 320(SP), Y6
+	VADDPS  448(SP), Y6, Y6
+	VADDPS  Y6, Y5, Y5
+	VMOVUPS 96(SP), Y6
+	VADDPS  224(SP), Y6, Y6
+	VMOVUPS 352(SP), Y7
+	VADDPS  480(SP), Y7, Y7
+	VADDPS  Y7, Y6, Y6
+
+fold:
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y6, Y4, Y4
+	VADDPS       Y4, Y3, Y3
+	VEXTRACTF128 $0x01, Y3, X4
+	VADDPS       X4, X3, X3
+	VMOVHLPS     X3, X3, X4
+	VADDPS       X4, X3, X3
+	VMOVSHDUP    X3, X4
+	VADDSS       X4, X3, X3
+	VMOVSS       X3, (R8)
+	ADDQ         $0x04, R8
+	SUBQ         48(AX), DX
+	SUBQ         56(AX), BX
+	SUBQ         96(AX), SI
+	TESTQ        DI, DI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func squaresFloat16WordsAVX2(a *byte)
+// Requires: AVX, AVX2, CMOV, F16C
+TEXT ·squaresFloat16WordsAVX2(SB), NOSPLIT, $704-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	MOVQ         40(AX), DI
+
+block:
+	MOVQ    88(AX), R8
+	CMPQ    SI, R8
+	CMOVQLT SI, R8
+	SUBQ    R8, SI
+	LEAQ    (SP), R9
+	CMPQ    R8, $0x00000100
+	JLE     quarter
+	VPXOR   Y2, Y2, Y2
+	VMOVUPS Y2, (SP)
+	VMOVUPS Y2, 32(SP)
+	VMOVUPS Y2, 64(SP)
+	VMOVUPS Y2, 96(SP)
+	VMOVUPS Y2, 128(SP)
+	VMOVUPS Y2, 160(SP)
+	VMOVUPS Y2, 192(SP)
+	VMOVUPS Y2, 224(SP)
+	VMOVUPS Y2, 256(SP)
+	VMOVUPS Y2, 288(SP)
+	VMOVUPS Y2, 320(SP)
+	VMOVUPS Y2, 352(SP)
+	VMOVUPS Y2, 384(SP)
+	VMOVUPS Y2, 416(SP)
+	VMOVUPS Y2, 448(SP)
+	VMOVUPS Y2, 480(SP)
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R8, R10
+	CMOVQLT R8, R10
+	SUBQ    R10, R8
+	VPXOR   Y2, Y2, Y2
+	VPXOR   Y3, Y3, Y3
+	VPXOR   Y4, Y4, Y4
+	VPXOR   Y5, Y5, Y5
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Y6
+	VMULPS    Y0, Y6, Y6
+	VCVTPH2PS (BX), Y7
+	VMULPS    Y1, Y7, Y7
+	VADDPS    Y7, Y6, Y6
+	VCVTPH2PS (CX), Y7
+	VSUBPS    Y6, Y7, Y7
+	VMULPS    Y7, Y7, Y7
+	VADDPS    Y7, Y2, Y2
+	VCVTPH2PS 16(DX), Y6
+	VMULPS    Y0, Y6, Y6
+	VCVTPH2PS 16(BX), Y7
+	VMULPS    Y1, Y7, Y7
+	VADDPS    Y7, Y6, Y6
+	VCVTPH2PS 16(CX), Y7
+	VSUBPS    Y6, Y7, Y7
+	VMULPS    Y7, Y7, Y7
+	VADDPS    Y7, Y3, Y3
+	VCVTPH2PS 32(DX), Y6
+	VMULPS    Y0, Y6, Y6
+	VCVTPH2PS 32(BX), Y7
+	VMULPS    Y1, Y7, Y7
+	VADDPS    Y7, Y6, Y6
+	VCVTPH2PS 32(CX), Y7
+	VSUBPS    Y6, Y7, Y7
+	VMULPS    Y7, Y7, Y7
+	VADDPS    Y7, Y4, Y4
+	VCVTPH2PS 48(DX), Y6
+	VMULPS    Y0, Y6, Y6
+	VCVTPH2PS 48(BX), Y7
+	VMULPS    Y1, Y7, Y7
+	VADDPS    Y7, Y6, Y6
+	VCVTPH2PS 48(CX), Y7
+	VSUBPS    Y6, Y7, Y7
+	VMULPS    Y7, Y7, Y7
+	VADDPS    Y7, Y5, Y5
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ    $0x20, R10
+	JZ      done
+	MOVQ    R10, R11
+	NEGQ    R11
+	SHLQ    $0x02, R11
+	ADDQ    80(AX), R11
+	XORL    R12, R12
+	TESTL   $0x00000010, R10
+	JZ      in16
+	VMOVUPS (CX)(R12*1), Y6
+	VMOVUPS Y6, 512(SP)(R12*1)
+	VMOVUPS (DX)(R12*1), Y6
+	VMOVUPS Y6, 576(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), Y6
+	VMOVUPS Y6, 640(SP)(R12*1)
+	ADDQ    $0x20, R12
+
+in16:
+	TESTL   $0x00000008, R10
+	JZ      in8
+	VMOVUPS (CX)(R12*1), X6
+	VMOVUPS X6, 512(SP)(R12*1)
+	VMOVUPS (DX)(R12*1), X6
+	VMOVUPS X6, 576(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), X6
+	VMOVUPS X6, 640(SP)(R12*1)
+	ADDQ    $0x10, R12
+
+in8:
+	TESTL $0x00000004, R10
+	JZ    in4
+	MOVQ  (CX)(R12*1), R13
+	MOVQ  R13, 512(SP)(R12*1)
+	MOVQ  (DX)(R12*1), R13
+	MOVQ  R13, 576(SP)(R12*1)
+	MOVQ  (BX)(R12*1), R13
+	MOVQ  R13, 640(SP)(R12*1)
+	ADDQ  $0x08, R12
+
+in4:
+	TESTL $0x00000002, R10
+	JZ    in2
+	MOVL  (CX)(R12*1), R13
+	MOVL  R13, 512(SP)(R12*1)
+	MOVL  (DX)(R12*1), R13
+	MOVL  R13, 576(SP)(R12*1)
+	MOVL  (BX)(R12*1), R13
+	MOVL  R13, 640(SP)(R12*1)
+	ADDQ  $0x04, R12
+
+in2:
+	TESTL   $0x00000001, R10
+	JZ      in1
+	MOVWLZX (CX)(R12*1), R13
+	MOVW    R13, 512(SP)(R12*1)
+	MOVWLZX (DX)(R12*1), R13
+	MOVW    R13, 576(SP)(R12*1)
+	MOVWLZX (BX)(R12*1), R13
+	MOVW    R13, 640(SP)(R12*1)
+	ADDQ    $0x02, R12
+
+in1:
+	VMOVUPS   (R11), Y6
+	VCVTPH2PS 576(SP), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 640(SP), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VCVTPH2PS 512(SP), Y8
+	VSUBPS    Y7, Y8, Y8
+	VANDPS    Y6, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y2, Y2
+	VMOVUPS   32(R11), Y6
+	VCVTPH2PS 592(SP), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 656(SP), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VCVTPH2PS 528(SP), Y8
+	VSUBPS    Y7, Y8, Y8
+	VANDPS    Y6, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y3, Y3
+	VMOVUPS   64(R11), Y6
+	VCVTPH2PS 608(SP), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 672(SP), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VCVTPH2PS 544(SP), Y8
+	VSUBPS    Y7, Y8, Y8
+	VANDPS    Y6, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y4, Y4
+	VMOVUPS   96(R11), Y6
+	VCVTPH2PS 624(SP), Y7
+	VMULPS    Y0, Y7, Y7
+	VCVTPH2PS 688(SP), Y8
+	VMULPS    Y1, Y8, Y8
+	VADDPS    Y8, Y7, Y7
+	VCVTPH2PS 560(SP), Y8
+	VSUBPS    Y7, Y8, Y8
+	VANDPS    Y6, Y8, Y8
+	VMULPS    Y8, Y8, Y8
+	VADDPS    Y8, Y5, Y5
+	LEAQ      (CX)(R10*2), CX
+	LEAQ      (DX)(R10*2), DX
+	LEAQ      (BX)(R10*2), BX
+
+done:
+	LEAQ    (SP), R10
+	SUBQ    R9, R10
+	ORQ     R8, R10
+	JZ      fold
+	VMOVUPS Y2, (R9)
+	VMOVUPS Y3, 32(R9)
+	VMOVUPS Y4, 64(R9)
+	VMOVUPS Y5, 96(R9)
+	ADDQ    $0x80, R9
+	TESTQ   R8, R8
+	JNZ     quarter
+	VMOVUPS (SP), Y2
+	VADDPS  128(SP), Y2, Y2
+	VMOVUPS 256(SP), Y3
+	VADDPS  384(SP), Y3, Y3
+	VADDPS  Y3, Y2, Y2
+	VMOVUPS 32(SP), Y3
+	VADDPS  160(SP), Y3, Y3
+	VMOVUPS 288(SP), Y4
+	VADDPS  416(SP), Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	VMOVUPS 64(SP), Y4
+	VADDPS  192(SP), Y4, Y4
+	VMOVUPS 320(SP), Y5
+	VADDPS  448(SP), Y5, Y5
+	VADDPS  Y5, Y4, Y4
+	VMOVUPS 96(SP), Y5
+	VADDPS  224(SP), Y5, Y5
+	VMOVUPS 352(SP), Y6
+	VADDPS  480(SP), Y6, Y6
+	VADDPS  Y6, Y5, Y5
+
+fold:
+	VADDPS       Y4, Y2, Y2
+	VADDPS       Y5, Y3, Y3
+	VADDPS       Y3, Y2, Y2
+	VEXTRACTF128 $0x01, Y2, X3
+	VADDPS       X3, X2, X2
+	VMOVHLPS     X2, X2, X3
+	VADDPS       X3, X2, X2
+	VMOVSHDUP    X2, X3
+	VADDSS       X3, X2, X2
+	VMOVSS       X2, (DI)
+	ADDQ         $0x04, DI
+	SUBQ         48(AX), DX
+	SUBQ         56(AX), BX
+	TESTQ        SI, SI
+	JNZ          block
+	VZEROUPPER
+	RET
+
+// func gradFloat16WordsAVX2(a *byte)
+// Requires: AVX, CMOV, F16C
+TEXT ·gradFloat16WordsAVX2(SB), NOSPLIT, $256-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Y0
+	VBROADCASTSS 68(AX), Y1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Y2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS (BX), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS (SI), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS (CX), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, (CX)
+	VCVTPH2PS 16(DX), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 16(BX), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 16(SI), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 16(CX), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 16(CX)
+	VCVTPH2PS 32(DX), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 32(BX), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 32(SI), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 32(CX), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 32(CX)
+	VCVTPH2PS 48(DX), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 48(BX), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 48(SI), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 48(CX), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 48(CX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x40, SI
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ    $0x20, R10
+	JZ      done
+	MOVQ    R10, R11
+	NEGQ    R11
+	SHLQ    $0x02, R11
+	ADDQ    80(AX), R11
+	XORL    R12, R12
+	TESTL   $0x00000010, R10
+	JZ      in16
+	VMOVUPS (CX)(R12*1), Y3
+	VMOVUPS Y3, (SP)(R12*1)
+	VMOVUPS (DX)(R12*1), Y3
+	VMOVUPS Y3, 64(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), Y3
+	VMOVUPS Y3, 128(SP)(R12*1)
+	VMOVUPS (SI)(R12*1), Y3
+	VMOVUPS Y3, 192(SP)(R12*1)
+	ADDQ    $0x20, R12
+
+in16:
+	TESTL   $0x00000008, R10
+	JZ      in8
+	VMOVUPS (CX)(R12*1), X3
+	VMOVUPS X3, (SP)(R12*1)
+	VMOVUPS (DX)(R12*1), X3
+	VMOVUPS X3, 64(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), X3
+	VMOVUPS X3, 128(SP)(R12*1)
+	VMOVUPS (SI)(R12*1), X3
+	VMOVUPS X3, 192(SP)(R12*1)
+	ADDQ    $0x10, R12
+
+in8:
+	TESTL $0x00000004, R10
+	JZ    in4
+	MOVQ  (CX)(R12*1), R13
+	MOVQ  R13, (SP)(R12*1)
+	MOVQ  (DX)(R12*1), R13
+	MOVQ  R13, 64(SP)(R12*1)
+	MOVQ  (BX)(R12*1), R13
+	MOVQ  R13, 128(SP)(R12*1)
+	MOVQ  (SI)(R12*1), R13
+	MOVQ  R13, 192(SP)(R12*1)
+	ADDQ  $0x08, R12
+
+in4:
+	TESTL $0x00000002, R10
+	JZ    in2
+	MOVL  (CX)(R12*1), R13
+	MOVL  R13, (SP)(R12*1)
+	MOVL  (DX)(R12*1), R13
+	MOVL  R13, 64(SP)(R12*1)
+	MOVL  (BX)(R12*1), R13
+	MOVL  R13, 128(SP)(R12*1)
+	MOVL  (SI)(R12*1), R13
+	MOVL  R13, 192(SP)(R12*1)
+	ADDQ  $0x04, R12
+
+in2:
+	TESTL   $0x00000001, R10
+	JZ      in1
+	MOVWLZX (CX)(R12*1), R13
+	MOVW    R13, (SP)(R12*1)
+	MOVWLZX (DX)(R12*1), R13
+	MOVW    R13, 64(SP)(R12*1)
+	MOVWLZX (BX)(R12*1), R13
+	MOVW    R13, 128(SP)(R12*1)
+	MOVWLZX (SI)(R12*1), R13
+	MOVW    R13, 192(SP)(R12*1)
+	ADDQ    $0x02, R12
+
+in1:
+	VMOVUPS   (R11), Y3
+	VCVTPH2PS 64(SP), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 128(SP), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 192(SP), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS (SP), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, (SP)
+	VMOVUPS   32(R11), Y3
+	VCVTPH2PS 80(SP), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 144(SP), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 208(SP), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 16(SP), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 16(SP)
+	VMOVUPS   64(R11), Y3
+	VCVTPH2PS 96(SP), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 160(SP), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 224(SP), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 32(SP), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 32(SP)
+	VMOVUPS   96(R11), Y3
+	VCVTPH2PS 112(SP), Y3
+	VMULPS    Y0, Y3, Y3
+	VCVTPH2PS 176(SP), Y4
+	VMULPS    Y1, Y4, Y4
+	VADDPS    Y4, Y3, Y3
+	VCVTPH2PS 240(SP), Y4
+	VSUBPS    Y3, Y4, Y4
+	VMULPS    Y2, Y4, Y4
+	VCVTPH2PS 48(SP), Y3
+	VADDPS    Y4, Y3, Y3
+	VCVTPS2PH $0x00, Y3, X3
+	VMOVUPS   X3, 48(SP)
+	XORL      R11, R11
+	TESTL     $0x00000010, R10
+	JZ        out16
+	VMOVUPS   (SP)(R11*1), Y3
+	VMOVUPS   Y3, (CX)(R11*1)
+	ADDQ      $0x20, R11
+
+out16:
+	TESTL   $0x00000008, R10
+	JZ      out8
+	VMOVUPS (SP)(R11*1), X3
+	VMOVUPS X3, (CX)(R11*1)
+	ADDQ    $0x10, R11
+
+out8:
+	TESTL $0x00000004, R10
+	JZ    out4
+	MOVQ  (SP)(R11*1), R12
+	MOVQ  R12, (CX)(R11*1)
+	ADDQ  $0x08, R11
+
+out4:
+	TESTL $0x00000002, R10
+	JZ    out2
+	MOVL  (SP)(R11*1), R12
+	MOVL  R12, (CX)(R11*1)
+	ADDQ  $0x04, R11
+
+out2:
+	TESTL   $0x00000001, R10
+	JZ      out1
+	MOVWLZX (SP)(R11*1), R12
+	MOVW    R12, (CX)(R11*1)
+	ADDQ    $0x02, R11
+
+out1:
+	LEAQ (CX)(R10*2), CX
+	LEAQ (DX)(R10*2), DX
+	LEAQ (BX)(R10*2), BX
+	LEAQ (SI)(R10*2), SI
 
 done:
 	TESTQ R9, R9

@@ -348,7 +348,7 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	}}
 	values := make([]float32, b.Len())
 	for i := range values {
-		values[i] = float32(i%97)*0.031 - 1.5
+		values[i] = float32(float32(i%97)*0.031) - 1.5 // not fused anywhere
 	}
 	x, v := hold(&s, values, s.plain(), 0), hold(&s, values, s.plain(), 1)
 	dst := hold(&s, values, s.plain(), 0)
