@@ -54,6 +54,7 @@ func Run[B any](t *testing.T, open func(t testing.TB) Subject[B]) {
 		{"Subnormal", testSubnormal[B]},
 		{"Streams", testStreams[B]},
 		{"KnownAnswers", testKnownAnswers[B]},
+		{"Gather", testGather[B]},
 		{"Rollout", testRollout[B]},
 		{"Panics", testPanics[B]},
 		{"Empty", testEmpty[B]},
