@@ -465,6 +465,10 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 	most := uint64(sampler.MaxDim)
 	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // too many either way
 	stored := with(func(b *sampler.Batch) { b.Storage = sampler.Float16 + 1 })
+	beyond := with(func(b *sampler.Batch) {
+		b.Dim, b.Rows = 6, b.Rows[1:]
+		b.Rows[0].Block = math.MaxUint32
+	})
 	reserved := with(func(b *sampler.Batch) { b.Rows[1].Step = math.MaxUint32 })
 	dev := s.Device
 	for i, call := range []func(){
@@ -480,6 +484,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Step(f(6), f(6), f(6), zero, nil) },
 		func() { dev.Step(f(6), f(6), f(6), long, nil) },
 		func() { dev.Step(f(6), f(6), f(6), reserved, nil) },
+		func() { dev.Step(f(6), f(6), f(6), beyond, nil) },
 		func() { dev.Step(f(6), f(6), f(6), stored, nil) },
 		func() { dev.SumSquares(d(2), f(3), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(3), f(6), b) },
@@ -487,6 +492,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.SumSquares(d(3), f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(nil, f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(6), zero) },
+		func() { dev.SumSquares(d(1), f(6), f(6), f(6), beyond) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(6), stored) },
 		func() { dev.Grad(f(6), f(3), f(6), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(3), f(6), b, d(2)) },
@@ -496,6 +502,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, d(1)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, nil) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), zero, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), beyond, d(1)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), stored, d(2)) },
 	} {
 		if message := panics(call); message == nil {

@@ -53,6 +53,8 @@ func Run[B any](t *testing.T, open func(t testing.TB) Subject[B]) {
 		{"NonFinite", testNonFinite[B]},
 		{"Subnormal", testSubnormal[B]},
 		{"Streams", testStreams[B]},
+		{"Spans", testSpans[B]},
+		{"Cuts", testCuts[B]},
 		{"KnownAnswers", testKnownAnswers[B]},
 		{"Gather", testGather[B]},
 		{"Rollout", testRollout[B]},
