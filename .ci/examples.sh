@@ -8,6 +8,7 @@ step "the examples"
 go run ./examples/digits -out "$tools/out"
 ls -l "$tools/out"
 go run ./examples/device -rows 2 -dim 3000
+go run ./examples/scheduler -model z-image -strength 0.6
 go run ./examples/grpo -quick -out "$tools/grpo" 2>/dev/null
 go run ./examples/grpo -quick -resume -out "$tools/grpo" 2>/dev/null
 go run ./examples/paper -quick -out "$tools/paper" >"$tools/paper.txt" 2>&1 || { cat "$tools/paper.txt"; exit 1; }
