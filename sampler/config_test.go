@@ -3,6 +3,7 @@ package sampler_test
 import (
 	"errors"
 	"math"
+	"reflect"
 	"slices"
 	"strconv"
 	"testing"
@@ -240,7 +241,7 @@ func TestWindow(t *testing.T) {
 		}
 		bySet := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Set: set, Outside: tc.outside})
 		for i := range bySet.Steps() {
-			if want := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside}).At(i); bySet.At(i) != want {
+			if want := mustNew(t, sampler.Config{Scheduler: schedule.Linear(5), Rule: cps, Window: tc.window, Outside: tc.outside}).At(i); !reflect.DeepEqual(bySet.At(i), want) {
 				t.Errorf("%v: step %d is %+v by a set, %+v by a window", tc.window, i, bySet.At(i), want)
 			}
 		}

@@ -16,6 +16,7 @@ var (
 	ErrCall       = errors.New("the model does not serve this call")    // as one time for all rows, where they differ
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
+	ErrDensity    = errors.New("the transition has no density")         // from Transition.Density
 	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )

@@ -25,11 +25,12 @@ import (
 // It cannot find a wrong time, sign or scale of the model's output: the rollout made the
 // same mistake. The noise is not drawn again: what it was is in the latents. The other
 // batches stand in memory from m.Like. Other errors are as for Replay.
-func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) error {
+func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) (err error) {
 	r, err := newWalk(Device[B](m), s, b, t, model)
 	if err != nil {
 		return err
 	}
+	defer func() { err = r.close(err) }()
 	again := make([][]float64, len(t.SumSquares))
 	for k, sq := range t.SumSquares {
 		if sq != nil {
@@ -103,19 +104,26 @@ func batches(units []Window, size int) (all [][]int) {
 func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err error) {
 	var none B
 	dim, n := r.b.Dim, len(rows)
-	like := [3]B{r.t.Latents[0], r.t.V, r.t.Latents[0]}
-	var buffers [3]B // latents, output, next latents
-	for i := range buffers {
-		if buffers[i], err = m.Like(like[i], n*dim); err != nil {
-			return fmt.Errorf("sampler: memory for a batch of %d rows: %w", n, err)
-		}
-		defer func() {
-			if e := m.Free(buffers[i]); err == nil && e != nil {
+	like := []B{r.t.Latents[0], r.t.V, r.t.Latents[0]} // latents, output, next latents
+	for range r.scratch {
+		like = append(like, r.t.V)
+	}
+	var buffers []B
+	defer func() {
+		for _, x := range buffers {
+			if e := m.Free(x); err == nil && e != nil {
 				err = fmt.Errorf("sampler: memory of a batch of %d rows: %w", n, e)
 			}
-		}()
+		}
+	}()
+	for _, x := range like {
+		b, err := m.Like(x, n*dim)
+		if err != nil {
+			return fmt.Errorf("sampler: memory for a batch of %d rows: %w", n, err)
+		}
+		buffers = append(buffers, b)
 	}
-	x, v, next := buffers[0], buffers[1], buffers[2]
+	x, v, next, scratch := buffers[0], buffers[1], buffers[2], buffers[3:]
 	one := Batch{Dim: dim, Rows: []Row{{Affine: Affine{X: 1}}}}
 	gather := func(to, from B) {
 		for i, row := range rows {
@@ -128,18 +136,25 @@ func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err 
 		b.Rows[i] = r.b.Rows[row]
 	}
 	sums := make([][]float64, len(r.t.SumSquares))
-	for k, was := range r.t.SumSquares {
-		if was == nil {
+	asked, err := r.evaluations(r.t.SumSquares)
+	if err != nil {
+		return err
+	}
+	for k, ask := range asked {
+		if !ask {
 			continue
 		}
-		sums[k] = make([]float64, n)
 		gather(x, r.t.Latents[k])
-		gather(next, r.t.Latents[k+1])
 		if err := r.ask(ctx, k, rows, x, v); err != nil {
 			return err
 		}
 		r.s.SetStep(b, r.t.First+k)
-		m.SumSquares(sums[k], next, x, v, b)
+		from := r.from(scratch, k, x, v, b)
+		if r.t.SumSquares[k] != nil {
+			sums[k] = make([]float64, n)
+			gather(next, r.t.Latents[k+1])
+			m.SumSquares(sums[k], next, from, v, b)
+		}
 	}
 	if err := m.Sync(); err != nil {
 		return fmt.Errorf("sampler: device: %w", err)
