@@ -85,6 +85,9 @@ func New(c Config) (*Sampler, error) {
 			rule = FlowODE{}
 		}
 		t, err := transition(rule, c.Prediction, points[i], points[i+1])
+		if err == nil {
+			err = t.keepsNoise(c.Storage)
+		}
 		if err != nil {
 			return nil, fmt.Errorf("sampler: step %d (noise %v → %v): %w", i, t.From.Noise, t.To.Noise, err)
 		}
