@@ -92,6 +92,7 @@ func TestPanics(t *testing.T) {
 		{"torch with two minus signs", "noise: TorchGPU must have 256 threads or more, or be zero", func() {
 			noise.TorchCUDANormal(make([]float32, 1), 0, 0, noise.TorchGPU{Multiprocessors: -1, ThreadsPerMultiprocessor: -2048})
 		}},
+		{"torch's zero generator", "noise: a TorchCPU that NewTorchCPU did not make", func() { new(noise.TorchCPU).Uint32() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {

@@ -13,6 +13,7 @@ var (
 	ErrEta        = errors.New("eta is out of range")                   // of a rule, or of a diffusion of this package
 	ErrDiffusion  = errors.New("the diffusion coefficient is unusable") // nil, not a finite number ≥ 0, or not integrable
 	ErrSingular   = errors.New("a step is not finite")                  // in float64, or its weights in float32
+	ErrLost       = errors.New("noise is lost in rounding")             // a step injects less than its latents' storage type tells apart
 	ErrCall       = errors.New("the model does not serve this call")    // as one time for all rows, where they differ
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta

@@ -269,6 +269,8 @@ func TestBadTrajectory(t *testing.T) {
 		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
 		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
 		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
+		"latest":         {func(t *sampler.Trajectory[[]float32]) { t.First = math.MaxInt }, []string{"from " + show(math.MaxInt) + " on"}},
+		"output latents": {func(t *sampler.Trajectory[[]float32]) { t.V = t.Latents[3] }, []string{"Latents[3] and V are one buffer"}},
 		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"6 transitions from 1 on", "the 6"}},
 		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"7 transitions from 0"}},
 		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = t.SumSquares[:5] }, []string{"SumSquares has 5 entries for 6"}},

@@ -128,6 +128,11 @@ func New(c Config) (*Sampler, error) {
 			rule = FlowODE{}
 		}
 		ts, err := plan(rule, c.Prediction, points[i:end+1], i)
+		for k := 0; err == nil && k < len(ts); k++ {
+			if err = ts[k].keepsNoise(c.Storage); err != nil {
+				ts = ts[:k+1]
+			}
+		}
 		if err != nil {
 			t := ts[len(ts)-1]
 			return nil, fmt.Errorf("sampler: step %d (noise %v → %v): %w", t.Step, t.From.Noise, t.To.Noise, err)

@@ -14,6 +14,7 @@ type reason string
 const (
 	noDensity     reason = "no noise: no density"
 	noRoot        reason = "1 - ᾱ' - Eps² rounds below 0 upstream: no root"
+	noiseLost     reason = "the noise of a step is lost beside its latents in float32: no sampler"
 	noExcess      reason = "no noise in excess: upstream takes the root of a sum that rounds below 0"
 	levelsRise    reason = "levels rise: a run from data to noise is an Inversion"
 	levelsTwice   reason = "every level twice: the second is Heun's second evaluation, a step of length 0"
@@ -41,7 +42,7 @@ const (
 
 // allReasons are all of the above: each must meet a case, or it is dead.
 var allReasons = []reason{
-	noDensity, noRoot, noExcess, levelsRise, levelsTwice, oneLevel, goesNowhere, otherNext, spacingOfOne, spacingOfMore,
+	noDensity, noRoot, noiseLost, noExcess, levelsRise, levelsTwice, oneLevel, goesNowhere, otherNext, spacingOfOne, spacingOfMore,
 	clipEdge, aloneSample, equalRewards,
 	severalEvaluations, otherGenerator, noOtherAdvantage, noStepReward, noTrim, noSpacing, notFlow, noTrainingTimes,
 }

@@ -24,7 +24,7 @@ type rngFile struct {
 	Derived  []torchCase  `json:"torch_cuda_randn_derived"`
 	Prompts  []promptSeed `json:"prompt_seed"`
 	NumPy    []struct{}   `json:"numpy_philox"`
-	TorchCPU []struct{}   `json:"torch_cpu"`
+	TorchCPU []torchCPU   `json:"torch_cpu"`
 }
 
 // A kat is a known answer: words in hexadecimal.
@@ -37,6 +37,15 @@ type kat struct {
 type torchCase struct {
 	Seed, Offset uint64
 	Values       arr
+}
+
+// A torchCPU is what torch.randn(N) and torch.rand(4) return after torch.manual_seed.
+type torchCPU struct {
+	Seed  uint64
+	N     int
+	Type  string `json:"dtype"`
+	Randn arr
+	Rand4 arr
 }
 
 type promptSeed struct {
@@ -64,13 +73,12 @@ var generators = map[string]string{
 // otherSections are the sections of rng.json without a counterpart here.
 var otherSections = map[string]string{
 	"numpy_philox": "numpy.random.Philox is Philox4x64-10: 128-bit products, which GPUs and SIMD lack",
-	"torch_cpu":    "torch's CPU generator is the Mersenne Twister, a sequence that cannot be addressed by sample and step",
 }
 
 func judgeRNG(t tester, path string) {
 	var sections map[string]any
 	load(t, path, &sections)
-	ran := []string{"kat", "philox4x32_more", "torch_cuda_randn", "torch_cuda_randn_derived", "prompt_seed"}
+	ran := []string{"kat", "philox4x32_more", "torch_cuda_randn", "torch_cuda_randn_derived", "torch_cpu", "prompt_seed"}
 	for name := range sections {
 		why := otherSections[name]
 		switch {
@@ -84,7 +92,7 @@ func judgeRNG(t tester, path string) {
 
 	var f rngFile
 	load(t, path, &f)
-	if len(f.Kat) == 0 || len(f.More) == 0 || len(f.Torch.Values) == 0 || len(f.Derived) == 0 || len(f.Prompts) == 0 {
+	if len(f.Kat) == 0 || len(f.More) == 0 || len(f.Torch.Values) == 0 || len(f.Derived) == 0 || len(f.TorchCPU) == 0 || len(f.Prompts) == 0 {
 		t.Fatalf("%s: an empty section", path)
 	}
 	t.Run("kat", func(t tester) { runKats(t, f.Kat) })
@@ -92,6 +100,9 @@ func judgeRNG(t tester, path string) {
 	t.Run("torch", f.Torch.run)
 	for _, c := range f.Derived {
 		t.Run(fmt.Sprintf("derived/%d/%d", c.Seed, c.Offset), c.run)
+	}
+	for _, c := range f.TorchCPU {
+		t.Run(fmt.Sprintf("cpu/%s/%d/%d", c.Type, c.Seed, c.N), c.run)
 	}
 	t.judged(len(f.Prompts))
 	for _, c := range f.Prompts {
@@ -191,4 +202,34 @@ func (c torchCase) run(t tester) {
 	// At these radii, 2.7 at most, the two sines and angles are apart by some 1e-7
 	// each; see noise.TorchCUDANormal.
 	near(t, "values", float64s(x), c.Values, 1e-6)
+}
+
+func (c torchCPU) run(t tester) {
+	g := noise.NewTorchCPU(c.Seed)
+	word := func() uint64 { return uint64(g.Uint32()) }
+	var uniforms [4]float64
+	for i := range uniforms {
+		switch c.Type {
+		case "float32":
+			uniforms[i] = float64(word()&(1<<24-1)) / (1 << 24)
+		case "float64":
+			hi := word()
+			uniforms[i] = float64((hi<<32|word())&(1<<53-1)) / (1 << 53)
+		default:
+			t.Fatalf("no judge knows the type %q", c.Type)
+		}
+	}
+	near(t, "rand", uniforms[:], c.Rand4, 0x1p-24) // the file has 8 digits of a float32
+
+	g = noise.NewTorchCPU(c.Seed)
+	if c.Type == "float64" {
+		x := make([]float64, c.N)
+		g.Normal64(x)
+		near(t, "randn", x, c.Randn, 1e-14) // some roundings at a radius of 3
+		return
+	}
+	x := make([]float32, c.N)
+	g.Normal(x)
+	// From 16 on torch computes in float32: an ulp each of root, angle and cosine.
+	near(t, "randn", float64s(x), c.Randn, 5e-7)
 }
