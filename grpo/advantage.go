@@ -15,6 +15,15 @@ const (
 	PerBatch               // mean and standard deviation of all rewards
 )
 
+// An Estimator turns the rewards of groups into advantages. [Norm] is one; trainers take
+// any other in its place, such as one that leaves the own reward out of the mean. Walk the
+// groups by [Groups.All]. Results, aliasing and errors are to be those of [Norm.Advantages].
+type Estimator interface {
+	Advantages(dst, rewards []float64, g Groups) ([]float64, error)
+}
+
+var _ Estimator = Norm{}
+
 // A Norm turns rewards into advantages,
 //
 //	A = (r - mean) / (max(std, Floor) + Eps)

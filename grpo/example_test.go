@@ -178,3 +178,41 @@ func ExampleStrategy() {
 	// grpo.Sliding    [0, 2) [0, 2) [2, 4) [4, 6)
 	// grpo.Random     [5, 7) [5, 7) [1, 3) [0, 2)
 }
+
+// leaveOneOut is the advantage of RLOO: the reward above the mean of the others.
+type leaveOneOut struct{}
+
+func (leaveOneOut) Advantages(dst, rewards []float64, g grpo.Groups) ([]float64, error) {
+	for k, samples := range g.All(len(rewards)) {
+		sum, n := 0.0, 0.0
+		for i := range samples {
+			sum, n = sum+rewards[i], n+1
+		}
+		if n < 2 {
+			return nil, fmt.Errorf("group %d has one sample", k)
+		}
+		for i := range samples {
+			dst[i] = rewards[i] - (sum-rewards[i])/(n-1)
+		}
+	}
+	return dst, nil
+}
+
+// An advantage of one's own walks the groups, and fits wherever a Norm does.
+func ExampleEstimator() {
+	rewards := []float64{1, 2, 6, 5, 5, 8}
+	groups, err := grpo.BySize(len(rewards), 3)
+	if err != nil {
+		log.Fatal(err)
+	}
+	for _, e := range []grpo.Estimator{leaveOneOut{}, grpo.Norm{}} {
+		adv, err := e.Advantages(make([]float64, len(rewards)), rewards, groups)
+		if err != nil {
+			log.Fatal(err)
+		}
+		fmt.Printf("%.2f\n", adv)
+	}
+	// Output:
+	// [-3.00 -1.50 4.50 -1.50 -1.50 3.00]
+	// [-0.93 -0.46 1.39 -0.71 -0.71 1.41]
+}

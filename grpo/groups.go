@@ -1,6 +1,9 @@
 package grpo
 
-import "fmt"
+import (
+	"fmt"
+	"iter"
+)
 
 // Groups says which samples compete with each other: those of one prompt. It is
 // immutable and safe for concurrent use. Make it once per batch; no method of this
@@ -74,6 +77,26 @@ func (g Groups) Len() int {
 	return 1
 }
 
+// All yields the groups of a batch of n samples in their order: the number of a group and
+// the samples in it. It panics if g is of another number of samples. It is what an
+// [Estimator] of the caller's own walks:
+//
+//	for _, samples := range g.All(len(rewards)) {
+//		for i := range samples {
+//			… rewards[i] …
+//		}
+//	}
+func (g Groups) All(n int) iter.Seq2[int, iter.Seq[int]] {
+	g.check(n)
+	return func(yield func(int, iter.Seq[int]) bool) {
+		for k := range g.Len() {
+			if !yield(k, g.at(k, n).samples) {
+				return
+			}
+		}
+	}
+}
+
 // group is one group of a batch: samples first, first+1, … or those of order.
 type group struct {
 	first, n int
@@ -101,6 +124,15 @@ func (g group) sample(j int) int {
 		return g.order[j]
 	}
 	return g.first + j
+}
+
+// samples yields the members of the group.
+func (g group) samples(yield func(i int) bool) {
+	for j := range g.n {
+		if !yield(g.sample(j)) {
+			return
+		}
+	}
 }
 
 func (g Groups) check(n int) {

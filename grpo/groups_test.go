@@ -10,13 +10,11 @@ import (
 // members lists the samples of every group.
 func members(g Groups, n int) [][]int {
 	var out [][]int
-	for k := range g.Len() {
-		m := g.at(k, n)
-		var list []int
-		for j := range m.n {
-			list = append(list, m.sample(j))
+	for k, samples := range g.All(n) {
+		if k != len(out) {
+			panic("groups are not numbered in order")
 		}
-		out = append(out, list)
+		out = append(out, slices.Collect(samples))
 	}
 	return out
 }

@@ -17,6 +17,10 @@ type Item struct{ Row, Step int }
 //	Minibatches{Steps: 1}           all trajectories, one step of each
 //	Minibatches{Rows: 8, Steps: 1}  both: flow_grpo without gradient accumulation
 //
+// Group keeps consecutive trajectories together, as many as it says: with the size of the
+// groups of a batch and Rows a multiple of it, every minibatch holds whole groups. 0 and 1
+// shuffle single trajectories.
+//
 // Trajectories are shuffled at every epoch. So are the steps of every trajectory,
 // each on its own, as in DanceGRPO and ddpo-pytorch, whose minibatches thus hold rows
 // at different steps; InOrder keeps all rows of a minibatch at the same steps, the
@@ -34,6 +38,7 @@ type Item struct{ Row, Step int }
 type Minibatches struct {
 	Rows, Steps int
 	InOrder     bool
+	Group       int // consecutive trajectories that stay together
 	Key         uint64
 }
 
@@ -42,7 +47,7 @@ type Minibatches struct {
 // returns. Every item is in exactly one of them. All minibatches of some trajectories stand together, so that
 // with Steps the gradients of one set of rows can be accumulated before the next.
 //
-// It reports a negative size or epoch, no rows, and steps that are none, negative or not
+// It reports a negative size or epoch, a Group that does not divide the trajectories and Rows, no rows, and steps that are none, negative or not
 // ascending. It allocates the result.
 func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 	switch {
@@ -50,6 +55,10 @@ func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 		return nil, fmt.Errorf("grpo: Minibatches.Rows %d: %w", m.Rows, ErrSetting)
 	case m.Steps < 0:
 		return nil, fmt.Errorf("grpo: Minibatches.Steps %d: %w", m.Steps, ErrSetting)
+	case m.Group < 0:
+		return nil, fmt.Errorf("grpo: Minibatches.Group %d: %w", m.Group, ErrSetting)
+	case m.Group > 1 && (rows%m.Group != 0 || m.Rows%m.Group != 0):
+		return nil, fmt.Errorf("grpo: Minibatches.Group %d does not divide the %d trajectories and Rows %d: %w", m.Group, rows, m.Rows, ErrSize)
 	case epoch < 0:
 		return nil, fmt.Errorf("grpo: minibatches of epoch %d: %w", epoch, ErrSetting)
 	case rows < 1:
@@ -71,7 +80,7 @@ func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 		perStep = n
 	}
 	r := shuffler{key: splitmix(m.Key, uint64(epoch))}
-	order := r.permutation(rows)
+	order := r.groups(rows, max(1, m.Group))
 	walk := make([][]int, rows) // of every row, in the order in which it takes them
 	for i := range walk {
 		if m.InOrder {
@@ -99,6 +108,17 @@ func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 
 // A shuffler draws permutations from one SplitMix64 sequence.
 type shuffler struct{ key, drawn uint64 }
+
+// groups returns 0 to n-1 with runs of size in random order.
+func (s *shuffler) groups(n, size int) []int {
+	order := make([]int, 0, n)
+	for _, g := range s.permutation(n / size) {
+		for i := range size {
+			order = append(order, g*size+i)
+		}
+	}
+	return order
+}
 
 // permutation returns 0 to n-1 in random order, by Fisher and Yates.
 func (s *shuffler) permutation(n int) []int {

@@ -182,3 +182,46 @@ func ExampleMinibatches() {
 	// [{3 1} {2 1}]
 	// [{3 2} {2 2}]
 }
+
+// With Group, consecutive trajectories stay together, and minibatches are of whole groups
+// if Rows is a multiple of it.
+func TestMinibatchesOfGroups(t *testing.T) {
+	const rows, size = 24, 4
+	shuffled := false
+	for epoch := range 3 {
+		all, err := Minibatches{Rows: 8, Steps: 2, Group: size, Key: 3}.Epoch(epoch, rows, []int{1, 2, 5})
+		if err != nil {
+			t.Fatal(err)
+		}
+		seen := map[Item]bool{}
+		for _, b := range all {
+			of := map[int]int{}
+			for _, x := range b {
+				of[x.Row/size]++
+				seen[x] = true
+			}
+			for g, n := range of {
+				if n*8 != len(b)*size {
+					t.Errorf("%d of %d items are of group %d", n, len(b), g)
+				}
+			}
+		}
+		if len(seen) != rows*3 {
+			t.Errorf("%d items, want %d", len(seen), rows*3)
+		}
+		shuffled = shuffled || all[0][0].Row/size != 0
+	}
+	if !shuffled {
+		t.Error("groups are not shuffled")
+	}
+	one, _ := Minibatches{Rows: 5, Group: 1, Key: 3}.Epoch(0, rows, []int{0, 1})
+	none, _ := Minibatches{Rows: 5, Key: 3}.Epoch(0, rows, []int{0, 1})
+	if !slices.EqualFunc(one, none, slices.Equal) {
+		t.Error("Group 1 is another shuffle than Group 0")
+	}
+	for _, m := range []Minibatches{{Group: -1}, {Group: 5}, {Rows: 6, Group: 4}} {
+		if _, err := m.Epoch(0, rows, []int{0}); err == nil {
+			t.Errorf("%+v is no error", m)
+		}
+	}
+}
