@@ -212,13 +212,18 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	return true
 }
 
-// do does pieces lo to hi-1 of all pieces of all rows, as many short rows at a time as
-// kernels take.
+// do does pieces lo to hi-1 of all pieces of all rows, many rows at a time if they are
+// short.
 func (j *job[T]) do(w *worker, lo, hi int) {
+	most := 1
+	switch {
+	case j.b.Dim <= kernel.BlockLen:
+		most = kernel.MaxRows
+	case j.rowPieces == 1:
+		most = pieceLen / j.b.Dim
+	}
 	for n := 1; lo < hi; lo += n {
-		if j.b.Dim <= kernel.BlockLen {
-			n = min(kernel.MaxRows, hi-lo)
-		}
+		n = min(most, hi-lo)
 		j.rows(w, lo/j.rowPieces, n, lo%j.rowPieces*pieceLen)
 	}
 }
@@ -228,10 +233,9 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 	dim := min(pieceLen, j.b.Dim-from)
 	lo := i*j.b.Dim + from
 	hi := lo + n*dim
-	p := kernel.Pass[T]{
-		Kind: j.kind, Storage: kernel.Storage(j.b.Storage), Key: uint64(j.b.Key),
-		Dim: dim, Rows: w.rows[:n], Out: j.out[lo:hi],
-	}
+	var p kernel.Pass[T] // no literal, which is copied and waits for its stores
+	p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
+	p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[lo:hi]
 	// An input that no row reads may have any length.
 	if len(j.x) == len(j.out) {
 		p.X = j.x[lo:hi]
@@ -265,21 +269,22 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 // their weights are the same.
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
-	first := rows[0].Affine
-	same, reserved, beyond := true, false, false
-	last := uint32((MaxDim - uint64(j.b.Dim)) / 4)
-	for k := range rows {
+	first := bitsOf(&rows[0].Affine)
+	var other uint64 // bits that are not the first row's
+	var step, place uint32
+	for k := range rows { // without branches: a call may have many short rows
 		r := &rows[k]
-		same = same && r.Affine == first
-		reserved = reserved || r.Step == math.MaxUint32
-		beyond = beyond || r.Block > last
+		a := bitsOf(&r.Affine)
+		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
+		step, place = max(step, r.Step), max(place, r.Block)
 	}
 	switch {
-	case reserved:
+	case step == math.MaxUint32:
 		atomic.StoreUint32(&j.fault, reservedStep)
-	case beyond:
+	case uint64(place) > (MaxDim-uint64(j.b.Dim))/4:
 		atomic.StoreUint32(&j.fault, beyondSample)
 	}
+	same = other == 0
 	n := len(rows)
 	if same {
 		n = 1 // the first stands for all
@@ -299,6 +304,10 @@ func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 		}
 	}
 	return same
+}
+
+func bitsOf(a *Affine) [3]uint64 {
+	return [3]uint64{math.Float64bits(a.X), math.Float64bits(a.V), math.Float64bits(a.Eps)}
 }
 
 // fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
@@ -325,5 +334,5 @@ func (j *job[T]) microseconds() float64 {
 	if j.kind == kernel.StepPass {
 		rate = kernel.StepRate()
 	}
-	return float64(j.b.Len()) / rate
+	return float64(len(j.out)) / rate
 }

@@ -42,7 +42,7 @@ type Pass[T Element] struct {
 	Storage Storage // of words; of the results of a step
 	Key     uint64
 	Dim     int
-	Rows    []Row // at most MaxRows; one if Dim is more than BlockLen
+	Rows    []Row // at most MaxRows
 	Same    bool  // whether all rows have the weights of the first, whatever is in theirs
 
 	// All have len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
@@ -82,7 +82,7 @@ func (p *Pass[T]) check() bool {
 		return false
 	case p.Kind > GradPass || p.Storage > Float16:
 		panic("kernel: unknown pass or storage")
-	case len(p.Rows) > 1 && (p.Dim > BlockLen || len(p.Rows) > MaxRows):
+	case len(p.Rows) > MaxRows:
 		panic("kernel: too many rows")
 	case len(p.Out) != n || p.Kind == GradPass && len(p.Next) != n:
 		panic("kernel: length of dst or next is not len(Rows)·Dim")

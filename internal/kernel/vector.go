@@ -113,16 +113,15 @@ var minusZero = math.Float32frombits(1 << 31)
 // interrupt: some tens of microseconds. It is a multiple of BlockLen.
 const maxCall = 1 << 15
 
-// arguments returns those of n elements of p from element i on, in blocks of blockLen,
-// without noise and without a place for sums or scales.
-func arguments[T Element](p *Pass[T], w *Affine, i, n, blockLen int) passArgs {
+// arguments sets a to those of n elements of p from element i on, in blocks of blockLen,
+// without noise and without a place for sums or scales. It returns no struct, for to store
+// fields and copy them at once waits for the stores.
+func arguments[T Element](a *passArgs, p *Pass[T], w *Affine, i, n, blockLen int) {
 	size := int(unsafe.Sizeof(T(0)))
-	a := passArgs{
-		dst: pointer(p.Out[i:]), n: n, masks: &masks[32], blockLen: blockLen,
-		x: &zeros[0], wx: minusZero, backX: size * blockLen,
-		v: &zeros[0], wv: minusZero, backV: size * blockLen,
-		extra: &zeros[0], we: minusZero, backExtra: 4 * blockLen,
-	}
+	a.dst, a.n, a.blockLen, a.masks = pointer(p.Out[i:]), n, blockLen, &masks[32]
+	a.x, a.wx, a.backX = &zeros[0], minusZero, size*blockLen
+	a.v, a.wv, a.backV = &zeros[0], minusZero, size*blockLen
+	a.extra, a.we, a.backExtra = &zeros[0], minusZero, 4*blockLen
 	if w.X != 0 {
 		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), w.X, 0
 	}
@@ -135,7 +134,6 @@ func arguments[T Element](p *Pass[T], w *Affine, i, n, blockLen int) passArgs {
 	if p.Kind == GradPass {
 		a.extra = pointer(p.Next[i:])
 	}
-	return a
 }
 
 // pointer returns the first element's address, as assembly takes it.
@@ -151,21 +149,27 @@ func vector[T Element](w *Work, p *Pass[T]) {
 		}
 		return
 	}
-	groupLen := use.groupLen()
-	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	groupLen, groups := use.groupLen(), 0
+	if p.Kind == StepPass {
+		groups = (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	}
+	var a passArgs
 	for i := 0; i < len(p.Rows); {
 		end := len(p.Rows)
 		if p.Kind == StepPass {
 			end = i + noise(w, p, i, groups)
 		}
 		for made := 0; i < end; {
-			weights, n := p.weights(i), min(end-i, maxCall/p.Dim)
+			weights, n := p.weights(i), end-i
+			if n*p.Dim > maxCall {
+				n = maxCall / p.Dim
+			}
 			if !p.Same {
 				most := n
 				for n = 1; n < most && p.Rows[i+n].Affine == *weights; n++ {
 				}
 			}
-			a := arguments(p, weights, i*p.Dim, n*p.Dim, p.Dim)
+			arguments(&a, p, weights, i*p.Dim, n*p.Dim, p.Dim)
 			switch {
 			case p.Kind == GradPass:
 				a.sums, a.scaleStep = &p.Rows[i].Scale, int(unsafe.Sizeof(Row{}))
@@ -207,7 +211,8 @@ func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
 		}
 	}
 	if n > 0 {
-		a := arguments(p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
+		var a passArgs
+		arguments(&a, p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
 		ask := a.prefetch(int(unsafe.Sizeof(T(0))), n)
 		w.schedule.ofGroups(&w.aligned()[0], w.groups[:n], &ask)
 	}
@@ -223,9 +228,10 @@ func longRow[T Element](w *Work, p *Pass[T], i int) {
 		most = BlockLen
 	}
 	groupLen := use.groupLen()
+	var a passArgs
 	for at := 0; at < p.Dim; at += most {
 		n := min(most, p.Dim-at)
-		a := arguments(p, weights, lo+at, n, BlockLen)
+		arguments(&a, p, weights, lo+at, n, BlockLen)
 		if noisy {
 			a.extra, a.we = &w.aligned()[0], weights.Eps
 			groups := (n + groupLen - 1) / groupLen

@@ -22,7 +22,8 @@ func TestRoundingToWords(t *testing.T) {
 				for i := range noise {
 					noise[i] = math.Float32frombits(uint32(i)<<16 | low)
 				}
-				a := arguments(&p, &Affine{Eps: 1}, 0, n, BlockLen)
+				var a passArgs
+				arguments(&a, &p, &Affine{Eps: 1}, 0, n, BlockLen)
 				a.extra, a.we, a.backExtra, a.sums = &noise[0], 1, 0, &sums[0]
 				run(&p, &a)
 				for i := range noise {

@@ -138,7 +138,11 @@ func pass(set isa, k kind, t storage, words bool) {
 	p.sums = load(offSums)
 	var partial Mem // lane sums of the quarters
 	if k != gradient {
-		partial = AllocLocal(4 * 4 * lanes)
+		// On a stack a register's worth would lie in two cache lines.
+		base := GP64()
+		LEAQ(AllocLocal(4*4*lanes+lineLen).Offset(lineLen-1), base)
+		ANDQ(I8(-lineLen), base)
+		partial = at(base, 0)
 	}
 	if p.paired || words && !set.masksHalves() {
 		p.copies = map[reg.GPVirtual]Mem{}
