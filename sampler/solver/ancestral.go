@@ -17,15 +17,22 @@ import (
 //
 // with d the point of the path at which noise and signal stand as q to α', and ρ the scale
 // from there: on the rectified-flow path ρ = α' + q and d = q/ρ, which is RES4LYF's
-// sigma_down and alpha_ratio. So a step preserves coefficients if Inner does, whatever the
-// share, and it has an exact density, of which the mean is ρ times what Inner gives. A
-// step to noise 0 is Inner's.
+// sigma_down and alpha_ratio. So it preserves coefficients, whatever the share, if Inner
+// does and looks back at x̂0 alone, and it has an exact density, whose mean is ρ times what
+// Inner gives. Differences of x̂1, as DPM takes them, do not cancel any more once noise is
+// drawn between. A step to noise 0 is Inner's.
+//
+// The history of Inner is that of a noisy path, and its step goes further than the steps
+// between evaluations. With a share that does not vanish (see [Converger]) ever more steps
+// make that ever worse: an Inner that looks back extrapolates, and the samples diverge.
+// With a share that vanishes, the law is of order 1, whatever Inner is. The SDE of [DPMPlus]
+// is of order 2.
 //
 // Inner is FlowODE, or a multistep solver of one evaluation a step that draws no noise,
 // such as DPMPlus and DPM with Eta 0: others are an error (sampler.ErrConfig). It plans
 // every step to d, with the evaluations at the schedule's points as its history. With
 // FlowODE and the share CPS(eta) this is [sampler.FlowCPS] to the bit; with NoiseOf it is
-// every rule that preserves coefficients and keeps noise, to the bit. With no noise it is
+// any rule of first order that preserves coefficients, to the bit. With no noise it is
 // Inner to the bit.
 //
 // It serves the paths that Inner serves.
@@ -34,17 +41,22 @@ type Ancestral struct {
 	Share Share
 }
 
-// Facts implements [sampler.Describer]. The order is that of the law of the samples: 1 if
-// the noise of a step tends to 0 with its length ([Vanisher]), and else 0.
+// Facts implements [sampler.Describer]. Preserving is that of Inner, unless Inner looks back
+// at predicted noise, or is a solver of your own, of which this is not known. The order is
+// that of the law of the samples, 0 unless Share is a [Converger].
 func (r Ancestral) Facts() sampler.Facts {
-	f := sampler.Facts{Name: "Ancestral", Source: "k-diffusion, RES4LYF", Evaluations: 1, Density: true}
+	f := sampler.Facts{Name: "Ancestral", Source: "k-diffusion's ancestral step; RES4LYF", Evaluations: 1, Density: true}
 	if r.Inner == nil {
 		return f
 	}
 	inner := sampler.FactsOf(r.Inner)
-	f.Path, f.Preserving = inner.Path, inner.Preserving
-	if v, ok := r.Share.(Vanisher); ok && v.Vanishes() {
-		f.Order, f.HistoryOrder = 1, 1
+	f.Path = inner.Path
+	_, solver := r.Inner.(sampler.Solver)
+	_, plus := r.Inner.(DPMPlus)
+	f.Preserving = inner.Preserving && (plus || !solver)
+	if c, ok := r.Share.(Converger); ok {
+		f.Order = c.Order(inner.Order)
+		f.HistoryOrder = f.Order
 	}
 	return f
 }

@@ -51,19 +51,24 @@ func (f Final) String() string {
 // diffusers and MixGRPO have +1/2 for -1/2 in φ₃ of the SDE of order 3, a sign error that
 // leaves it at first order; k-diffusion has not, and neither has this.
 //
+// D₂ is half of the second derivative times h², and the published weight is that of a
+// whole one: as published, order 3 is a better order 2. Taylor doubles w₂, as Lu's
+// solver type taylor does in single steps, and makes it order 3.
+//
 // Order 1 is [sampler.FlowODE] with Eta 0 and [sampler.DPMSDEPlus] with Eta 1. Eta is any
 // finite number ≥ 0. It preserves coefficients: differences of x̂0 add up to 0. It serves
 // every path.
 type DPMPlus struct {
-	Order int // 1, 2 or 3
-	Eta   float64
-	Heun  bool
-	Final Final
+	Order  int // 1, 2 or 3
+	Eta    float64
+	Heun   bool // form of order 2
+	Taylor bool // form of order 3
+	Final  Final
 }
 
 // Facts implements [sampler.Describer].
 func (r DPMPlus) Facts() sampler.Facts {
-	f := facts("DPMPlus", "2211.01095", r.Order, r.Eta)
+	f := facts("DPMPlus", "2211.01095", r.Order, r.Eta, r.Taylor)
 	f.Preserving = true
 	return f
 }
@@ -91,7 +96,7 @@ func (r DPMPlus) Plan(points []schedule.Point) ([]sampler.Move, error) {
 			if order == 2 && !r.Heun {
 				return to.Signal * (-math.Expm1(-H) / 2), 0
 			}
-			return to.Signal * phi2(H), -to.Signal * phi3(H)
+			return to.Signal * phi2(H), -to.Signal * second(r.Taylor, phi3(H))
 		},
 		share: func(w float64) sampler.Past { return sampler.Past{X0: w} },
 	}.plan(points)
@@ -105,22 +110,23 @@ func (r DPMPlus) Plan(points []schedule.Point) ([]sampler.Move, error) {
 //	w₁ = (e^h-1)/h - 1   w₂ = (e^h-1-h)/h² - 1/2
 //
 // with the divided differences of x̂1 in place of x̂0 of [DPMPlus], and w₁ = (e^h-1)/2 in
-// steps of order 2 unless Heun is set.
+// steps of order 2 unless Heun is set. Taylor doubles w₂, as in DPMPlus.
 //
 // Order 1 is [sampler.FlowODE] with Eta 0 and [sampler.DPMSDE] with Eta 1. Eta is any
 // finite number ≥ 0; above 0 a step from signal 0 is not finite, an error
 // (sampler.ErrSingular), and noise remains at noise 0. It preserves coefficients with Eta 0
 // alone. It serves every path.
 type DPM struct {
-	Order int // 1, 2 or 3
-	Eta   float64
-	Heun  bool
-	Final Final
+	Order  int // 1, 2 or 3
+	Eta    float64
+	Heun   bool // form of order 2
+	Taylor bool // form of order 3
+	Final  Final
 }
 
 // Facts implements [sampler.Describer].
 func (r DPM) Facts() sampler.Facts {
-	f := facts("DPM", "2206.00927", r.Order, r.Eta)
+	f := facts("DPM", "2206.00927", r.Order, r.Eta, r.Taylor)
 	f.Preserving = r.Eta == 0
 	return f
 }
@@ -152,8 +158,16 @@ func (r DPM) Plan(points []schedule.Point) ([]sampler.Move, error) {
 			if order == 2 && !r.Heun {
 				return a * (math.Expm1(h) / 2), 0
 			}
-			return -a * phi2(-h), a * phi3(-h) // (e^h-1)/h - 1 and (e^h-1-h)/h² - 1/2
+			return -a * phi2(-h), a * second(r.Taylor, phi3(-h)) // (e^h-1)/h - 1 and (e^h-1-h)/h² - 1/2
 		},
 		share: func(w float64) sampler.Past { return sampler.Past{X1: w} },
 	}.plan(points)
+}
+
+// second returns the weight of the second difference in a step of order 3.
+func second(taylor bool, w float64) float64 {
+	if taylor {
+		return 2 * w
+	}
+	return w
 }

@@ -55,9 +55,9 @@ func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
 		w1, w2 := m.weights(s.h, to, asked)
 		var w []float64 // of the evaluations, newest first
 		if order == 2 {
-			w = second(w1, rises[i-1]/s.h)
+			w = overOne(w1, rises[i-1]/s.h)
 		} else {
-			w = third(w1, w2, rises[i-1]/s.h, rises[i-2]/s.h)
+			w = overTwo(w1, w2, rises[i-1]/s.h, rises[i-2]/s.h)
 		}
 		own := m.share(w[0])
 		moves[i].Coeffs.X0 += own.X0
@@ -83,12 +83,12 @@ func (m multistep) orderOf(i, n int) int {
 	return order
 }
 
-// second returns the weights of w₁D₁ with the difference over one step of r.
-func second(w1, r float64) []float64 { return []float64{w1 / r, -w1 / r} }
+// overOne returns the weights of w₁D₁ with the difference over one step of r.
+func overOne(w1, r float64) []float64 { return []float64{w1 / r, -w1 / r} }
 
-// third returns the weights of w₁D₁ + w₂D₂ with the differences over steps of r and q. The
+// overTwo returns the weights of w₁D₁ + w₂D₂ with the differences over steps of r and q. The
 // first derivative is that at the newest evaluation.
-func third(w1, w2, r, q float64) []float64 {
+func overTwo(w1, w2, r, q float64) []float64 {
 	// D₁ = a + r·D₂, D₂ = (a - b)/(r + q), a = (m - m₁)/r, b = (m₁ - m₂)/q
 	d2 := (w1*r + w2) / (r + q)
 	a, b := w1+d2, -d2
@@ -121,15 +121,15 @@ func newStep(name string, eta float64, from, to schedule.Point) (step, error) {
 	return step{e, rest, -math.Log1p(-rest)}, nil
 }
 
-// facts returns those of a multistep solver.
-func facts(name, source string, order int, eta float64) sampler.Facts {
-	f := sampler.Facts{Name: name, Source: source, Evaluations: 1, Order: 1, HistoryOrder: 1}
-	if eta == 0 {
-		// The first step has no history: its error, of order 2 in its length, stays.
-		f.Order, f.HistoryOrder = min(max(order, 1), 2), max(order, 1)
-		return f
+// facts returns those of a multistep solver. The first step has no history: its error, of
+// order 2 in its length, stays, so that no run that begins with it is of more.
+func facts(name, source string, order int, eta float64, taylor bool) sampler.Facts {
+	f := sampler.Facts{Name: name, Source: source, Evaluations: 1, Density: eta != 0}
+	f.Order = min(max(order, 1), 2)
+	f.HistoryOrder = f.Order
+	if order == 3 && taylor {
+		f.HistoryOrder = 3
 	}
-	f.Density = true
 	return f
 }
 

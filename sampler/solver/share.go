@@ -20,12 +20,13 @@ type Share interface {
 	Split(from, to schedule.Point) (kept, fresh float64, err error)
 }
 
-// A Vanisher is a Share that says whether the noise of a step tends to 0 with the length
-// of the step. Where it does not, ever more steps renew all noise, and the samples' law
-// does not tend to the model's.
-type Vanisher interface {
+// A Converger is a Share whose noise in a step tends to 0 with the length of the step, so
+// that the law of samples tends to the model's. Of other shares ever more steps renew all
+// noise.
+type Converger interface {
 	Share
-	Vanishes() bool
+	// Order returns the order of the law of [Ancestral] with an Inner of that order.
+	Order(inner int) int
 }
 
 // Constant is the share f of every step, RES4LYF's hard. It lies in [0, 1].
@@ -60,8 +61,8 @@ func (eta Exponential) Split(from, to schedule.Point) (kept, fresh float64, err 
 	return math.Exp(fall) * to.Noise, math.Sqrt(-math.Expm1(2*fall)) * to.Noise, nil
 }
 
-// Vanishes implements [Vanisher].
-func (Exponential) Vanishes() bool { return true }
+// Order implements [Converger].
+func (Exponential) Order(inner int) int { return min(inner, 1) }
 
 // Softer is f = 1 - √(1 - η²(t² - s²)/t²), RES4LYF's softer. Eta lies in [0, 1]. In the
 // limit of short steps no noise is left: the run tends to Inner's.
@@ -78,8 +79,8 @@ func (eta Softer) Split(from, to schedule.Point) (kept, fresh float64, err error
 	return part(to, y/(1+root), root)
 }
 
-// Vanishes implements [Vanisher].
-func (Softer) Vanishes() bool { return true }
+// Order implements [Converger].
+func (Softer) Order(inner int) int { return inner }
 
 // Sinusoidal is f = η·sin²(πs), RES4LYF's sinusoidal: most noise in the middle. Eta lies
 // in [0, 1].
@@ -108,8 +109,8 @@ func (eta Eps) Split(from, to schedule.Point) (kept, fresh float64, err error) {
 	return part(to, f, 1-f)
 }
 
-// Vanishes implements [Vanisher].
-func (Eps) Vanishes() bool { return true }
+// Order implements [Converger].
+func (Eps) Order(inner int) int { return min(inner, 1) }
 
 // Lorentzian is f = η/√(1 + s²), RES4LYF's lorentzian: η·√(1 - 1/(s²+1)) is drawn. Eta
 // lies in [0, 1].
@@ -139,8 +140,8 @@ func (eta ER4) Split(from, to schedule.Point) (kept, fresh float64, err error) {
 	return (1 - rest) * to.Noise, math.Sqrt(rest*(2-rest)) * to.Noise, nil
 }
 
-// Vanishes implements [Vanisher].
-func (ER4) Vanishes() bool { return true }
+// Order implements [Converger].
+func (ER4) Order(inner int) int { return min(inner, 1) }
 
 // NoiseOf draws as much noise as a step of another rule does, in its first order. Rules
 // that draw more than the level of the next point are an error (sampler.ErrNoEta).
@@ -166,8 +167,13 @@ func (n NoiseOf) Split(from, to schedule.Point) (kept, fresh float64, err error)
 	}
 }
 
-// Vanishes implements [Vanisher]: it does if the other rule tends to the model's law.
-func (n NoiseOf) Vanishes() bool { return n.Rule != nil && sampler.FactsOf(n.Rule).Order > 0 }
+// Order implements [Converger]. It is that of the other rule at most.
+func (n NoiseOf) Order(inner int) int {
+	if n.Rule == nil {
+		return 0
+	}
+	return min(inner, 1, sampler.FactsOf(n.Rule).Order)
+}
 
 // part splits the noise of a point by a share f, of which less = 1 - f is known better.
 func part(to schedule.Point, f, less float64) (kept, fresh float64, err error) {
