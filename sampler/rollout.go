@@ -307,7 +307,7 @@ func (r *walk[B]) checkHistory(sums [][]float64) error {
 				continue // evaluations says so
 			}
 			if i := identity(r.t.Latents[a]); i != nil && last[i] > a {
-				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d, which looks back at the former, cannot be replayed", a, last[i], r.t.First+k)
+				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d, which needs the former, cannot be replayed", a, last[i], r.t.First+k)
 			}
 		}
 	}

@@ -43,6 +43,7 @@ var judges = map[string]judge{
 	"rng":                judgeRNG,
 	"rollouts_diffusers": judgeRolloutsDiffusers,
 	"schedules":          judgeSchedules,
+	"solvers_multistep":  judgeSolvers,
 	"steps":              judgeSteps,
 	"trajectories":       judgeTrajectories,
 }

@@ -25,12 +25,14 @@ const (
 	spacingOfMore reason = "numpy's arange yields one timestep more, -1"
 	clipEdge      reason = "the ratio is on the edge of the clip: which side it falls on is a rounding"
 	aloneSample   reason = "a group of one under a sample standard deviation: NaN upstream"
+	signOfThird   reason = "SDE of order 3: upstream has +1/2 for -1/2 in the weight of the second difference, which makes it of order 1"
 	equalRewards  reason = "equal rewards: upstream divides the rounding of their mean by eps"
 )
 
 // What the module has nothing to compare with.
 const (
 	severalEvaluations reason = "the step takes several evaluations of the model, or takes earlier ones into account"
+	noSolver           reason = "a multistep solver that the module has no rule for"
 	otherGenerator     reason = "another generator than Philox4x32-10, the one of cuRAND and torch on CUDA"
 	noOtherAdvantage   reason = "an advantage that is not (reward - mean)/std: no Norm computes it"
 	noStepReward       reason = "rewards of single steps, branches and pairs: only what normalises them is here"
@@ -43,8 +45,8 @@ const (
 // allReasons are all of the above: each must meet a case, or it is dead.
 var allReasons = []reason{
 	noDensity, noRoot, noiseLost, noExcess, levelsRise, levelsTwice, oneLevel, goesNowhere, otherNext, spacingOfOne, spacingOfMore,
-	clipEdge, aloneSample, equalRewards,
-	severalEvaluations, otherGenerator, noOtherAdvantage, noStepReward, noTrim, noSpacing, notFlow, noTrainingTimes,
+	clipEdge, aloneSample, signOfThird, equalRewards,
+	severalEvaluations, noSolver, otherGenerator, noOtherAdvantage, noStepReward, noTrim, noSpacing, notFlow, noTrainingTimes,
 }
 
 // otherFiles are the golden files that no judge reads, and why.
@@ -52,9 +54,8 @@ var otherFiles = map[string]string{
 	"correction":        "correction of log-probabilities between engines: the module has none",
 	"matching":          "objectives of the forward process: the module has none",
 	"step_weights":      "weights of steps and schedules of clipping: the module has few of them, in other units",
-	"solvers_exact":     "solvers of several evaluations or with memory: the module's rules are of one",
+	"solvers_exact":     "exact solutions, against which package sampler/solver measures orders",
 	"solvers_multieval": "solvers of several evaluations: the module's rules are of one",
-	"solvers_multistep": "solvers with memory: the module's rules have none",
 	"solvers_corrector": "solvers with a corrector: the module's rules have none",
 }
 

@@ -125,6 +125,7 @@ func TestUnknownSettings(t *testing.T) {
 		"advantages2.json":        func(c map[string]any) { c["kind"] = "median" },
 		"steps.json":              func(c map[string]any) { c["sampler"] = "sage" },
 		"trajectories.json":       func(c map[string]any) { c["precision"] = "f16" },
+		"solvers_multistep.json":  func(c map[string]any) { c["params"].(map[string]any)["thresholding"] = true },
 	} {
 		var f map[string]any
 		readFile(t, filepath.Join(ours, name), &f)
@@ -147,6 +148,7 @@ var outputs = map[string][]string{
 	"schedules":          {"sigmas", "sigmas_f64", "timesteps", "mu", "mu_ollama", "mu_sdcpp"},
 	"ddim":               {"alpha_prod", "alpha_prod_prev", "prev", "pred_x0", "ddpo_prev", "ddpo_log_prob", "prev_timestep"},
 	"rollouts_diffusers": {"x"},
+	"solvers_multistep":  {"x", "d_eps", "d_log_prob", "d_log_prob2", "d_grad"},
 	"advantages":         {"advantages", "avg_group_size", "zero_std_ratio", "mean_group_std"},
 	"grpo_loss": {"log_prob", "mean", "mean_ref", "std", "mean_sq_diff", "kl_exact_gauss", "ratio", "policy_loss", "kl_loss", "loss", "approx_kl",
 		"clipfrac", "clipfrac_gt_one", "clipfrac_lt_one", "grad_v", "grad_mean", "grad_log_prob"},
