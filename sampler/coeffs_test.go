@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var predictions = []sampler.Prediction{sampler.PredictVelocity, sampler.PredictNoise, sampler.PredictSample, sampler.PredictV}
+var predictions = []sampler.Prediction{sampler.PredictVelocity, sampler.PredictNoise, sampler.PredictSample, sampler.PredictV, sampler.PredictReversedVelocity}
 
 // output is what a model of a kind predicts for the latent α·x0 + σ·x1.
 func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
@@ -21,6 +21,8 @@ func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
 		return x1
 	case sampler.PredictSample:
 		return x0
+	case sampler.PredictReversedVelocity:
+		return x0 - x1
 	default:
 		return at.Signal*x1 - at.Noise*x0
 	}

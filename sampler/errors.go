@@ -19,6 +19,9 @@ var (
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
 	ErrDensity    = errors.New("the transition has no density")         // from Transition.Density
 	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
+	ErrConvention = errors.New("the model follows another convention")  // from CheckModel
+	ErrScale      = errors.New("the data are of another scale")         // from CheckModel: than those of the model
+	ErrUndecided  = errors.New("the data do not tell")                  // from CheckModel
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )
 

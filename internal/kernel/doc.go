@@ -20,6 +20,14 @@
 // a fused multiply-add. A product that is added is therefore written
 // float32(a*b) + c: the language forbids fusing across an explicit conversion.
 //
+// # One normal
+//
+// The uniform of the radius is u = float32(float32(x) + ½)·2⁻³² of a word x: the word is
+// rounded, then the sum, as in cuRAND. The scale is a power of two and rounds nothing. The
+// angle is y·2⁻³² of a turn; what is left of it beyond the nearest quarter turn is rounded
+// once, to 24 bits. Logarithm, sine and cosine are the polynomials of normal.go in Horner's
+// form, every product and every sum rounded.
+//
 // # One element
 //
 //	m    = float32(X·x) + float32(V·v)
