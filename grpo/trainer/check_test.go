@@ -275,7 +275,7 @@ func TestFar(t *testing.T) {
 		d := Config[handle]{
 			Key: c.Key, Sampling: c.Sampling, Window: c.Window, Dim: c.Dim, SharedStart: c.SharedStart, Prompts: c.Prompts, Group: c.Group,
 			Tracker: c.Tracker, Limit: c.Limit, Form: c.Form, Objective: c.Objective, KL: c.KL, Stop: c.Stop, Epochs: c.Epochs,
-			Minibatches: c.Minibatches, Shape: c.Shape, Average: c.Average, Follow: c.Follow,
+			Minibatches: c.Minibatches, Guidance: c.Guidance, Shape: c.Shape, Average: c.Average, Follow: c.Follow,
 			Reward: func(ctx context.Context, dst []float64, x handle, prompts []int) error {
 				f.Sync()
 				return c.Reward(ctx, dst, f.of(x), prompts)

@@ -11,6 +11,7 @@ import (
 	"cps/logprob"
 	"cps/noise"
 	"cps/sampler"
+	"cps/sampler/guidance"
 )
 
 // ErrConfig reports a setting that is missing, out of range, or asks for what the policy
@@ -23,11 +24,12 @@ type Config[B any] struct {
 	Key noise.Key // of everything random; every iteration derives one of its own
 
 	// Sampling.
-	Sampling    sampler.Config // of the rollouts; its Window and Set are left alone, unless there is a strategy
-	Window      grpo.Strategy  // the stochastic and trained transitions, of all that can be trained [nil: all]
-	LastStep    bool           // train a step to noise 0 too, if the rule draws noise there [no: as published]
-	Dim         int            // elements of a sample
-	SharedStart bool           // samples of a group share their initial latent
+	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy
+	Window      grpo.Strategy     // the stochastic and trained transitions, of all that can be trained [nil: all]
+	LastStep    bool              // train a step to noise 0 too, if the rule draws noise there [no: as published]
+	Dim         int               // elements of a sample
+	Guidance    guidance.Guidance // of the policy and its reference, in rollouts and training [none]
+	SharedStart bool              // samples of a group share their initial latent
 
 	// Prompts, which are numbers: their meaning is between Prompt, Reward and the policy.
 	Prompts  int  // groups of an iteration, on this rank
@@ -262,6 +264,7 @@ func (c Config[B]) String() string {
 	field("Window", c.Window)
 	field("LastStep", c.LastStep)
 	field("Dim", c.Dim)
+	field("Guidance", c.Guidance)
 	field("SharedStart", c.SharedStart)
 	field("Prompts", c.Prompts)
 	field("Group", c.Group)

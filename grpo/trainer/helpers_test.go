@@ -10,6 +10,7 @@ import (
 
 	"cps/grpo"
 	"cps/sampler"
+	"cps/sampler/guidance"
 	"cps/schedule"
 )
 
@@ -26,6 +27,9 @@ type plain struct {
 }
 
 func (n *plain) condition(row int) float64 {
+	if row < 0 {
+		return .4 // without a condition
+	}
 	g := row / n.group
 	if n.prompt != nil {
 		g = n.prompt[g]
@@ -161,6 +165,7 @@ func everything() Config[[]float32] {
 	c.Epochs = 2
 	c.Minibatches = grpo.Minibatches{Rows: 8, Steps: 1, Group: group}
 	c.Shape = Shape{Rows: 3}
+	c.Guidance = guidance.Guidance{Scale: 1.5, Low: .3, High: .9, Rescale: .5}
 	c.Average = grpo.EMA{Decay: 0.9, Every: 2}
 	c.Follow = grpo.EMA{Decay: 0.95}
 	return c

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"cps/grpo"
+	"cps/internal/room"
 	"cps/sampler"
 )
 
@@ -47,7 +48,7 @@ type Minibatch[B any] struct {
 	dim                    int
 	storage, output, grads sampler.Storage
 
-	x, v, dv, next, reference, past   room[B]
+	x, v, dv, next, reference, past   room.Room[B]
 	distance, zero                    sampler.Batch
 	sq, logp, grad, scale, kl, pastKL []float64
 	scratch                           []float64
@@ -63,11 +64,11 @@ func (t *Trainer[B]) NewMinibatch() *Minibatch[B] {
 // Resize makes room for n evaluations and as many transitions, whose values are undefined.
 func (b *Minibatch[B]) Resize(n int) (err error) {
 	for _, f := range []struct {
-		room *room[B]
+		room *room.Room[B]
 		at   *B
 		t    sampler.Storage
 	}{{&b.x, &b.Call.X, b.storage}, {&b.v, &b.Call.V, b.output}, {&b.dv, &b.DV, b.grads}, {&b.next, &b.Next, b.storage}} {
-		if *f.at, err = f.room.of(b.m, n*b.dim, f.t); err != nil {
+		if *f.at, err = f.room.Of(b.m, n*b.dim, f.t); err != nil {
 			return fmt.Errorf("trainer: minibatch of %d rows: %w", n, err)
 		}
 	}
@@ -86,8 +87,8 @@ func (b *Minibatch[B]) Resize(n int) (err error) {
 // Free gives back the memory of the device.
 func (b *Minibatch[B]) Free() error {
 	var errs []error
-	for _, r := range []*room[B]{&b.x, &b.v, &b.dv, &b.next, &b.reference, &b.past} {
-		errs = append(errs, r.free(b.m))
+	for _, r := range []*room.Room[B]{&b.x, &b.v, &b.dv, &b.next, &b.reference, &b.past} {
+		errs = append(errs, r.Free(b.m))
 	}
 	return errors.Join(errs...)
 }
@@ -110,14 +111,14 @@ func (r *Run[B]) Fill(_ context.Context, b *Minibatch[B], items []grpo.Item) err
 	}
 	for _, f := range []struct {
 		of   []B
-		room *room[B]
+		room *room.Room[B]
 		at   *B
 	}{{r.Reference, &b.reference, &b.Reference}, {r.Past, &b.past, &b.Past}} {
 		if f.of == nil {
 			continue
 		}
 		var err error
-		if *f.at, err = f.room.of(b.m, len(items)*b.dim, b.output); err != nil {
+		if *f.at, err = f.room.Of(b.m, len(items)*b.dim, b.output); err != nil {
 			return fmt.Errorf("trainer: minibatch of %d rows: %w", len(items), err)
 		}
 		for k, it := range items {

@@ -18,8 +18,9 @@ type Policy[B any] interface {
 	Velocity(ctx context.Context, c sampler.Call[B]) error
 
 	// Backward adds to the gradient what dv = ∂loss/∂v gives, with v the output of Velocity
-	// for c at the present parameters, whatever Velocity ran last. c.V still holds it. The
-	// forward pass must be the one of Velocity: no dropout, the same statistics.
+	// for c at the present parameters, whatever Velocity ran last. c.V is memory for it, and
+	// holds it unless there is Guidance. The forward pass must be the one of Velocity: no
+	// dropout, the same statistics.
 	Backward(ctx context.Context, c sampler.Call[B], dv B) error
 
 	// Update takes a step of the optimiser against the gradient and clears it.

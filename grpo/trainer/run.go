@@ -115,7 +115,7 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}
 	var err error
-	if p.V, err = t.output.of(t.m, size, c.Output); err != nil {
+	if p.V, err = t.output.Of(t.m, size, c.Output); err != nil {
 		return nil, err
 	}
 	keep := make([]bool, n+1)

@@ -2,9 +2,11 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 
+	"cps/internal/room"
 	"cps/sampler"
 )
 
@@ -37,7 +39,7 @@ type shaped[B any] struct {
 	Policy[B]
 	Shape
 	m        sampler.Memory[B]
-	x, v, dv room[B]
+	x, v, dv room.Room[B]
 	rows     []int
 	times    []float64
 	copy     copier[B]
@@ -88,7 +90,7 @@ func (s *shaped[B]) Backward(ctx context.Context, c sampler.Call[B], dv B) error
 		if !padded {
 			d = s.m.Slice(dv, lo*c.Dim, hi*c.Dim)
 		} else {
-			if d, err = s.dv.like(s.m, s.Rows*c.Dim, dv); err != nil {
+			if d, err = s.dv.Like(s.m, s.Rows*c.Dim, dv); err != nil {
 				return fmt.Errorf("trainer: %w", err)
 			}
 			var none B
@@ -119,8 +121,8 @@ func (s *shaped[B]) part(c sampler.Call[B], lo, hi int) (part sampler.Call[B], p
 		}, false, nil
 	}
 	part.Dim = c.Dim
-	if part.X, err = s.x.like(s.m, s.Rows*c.Dim, c.X); err == nil {
-		part.V, err = s.v.like(s.m, s.Rows*c.Dim, c.V)
+	if part.X, err = s.x.Like(s.m, s.Rows*c.Dim, c.X); err == nil {
+		part.V, err = s.v.Like(s.m, s.Rows*c.Dim, c.V)
 	}
 	if err != nil {
 		return part, true, fmt.Errorf("trainer: %w", err)
@@ -143,12 +145,11 @@ func (s *shaped[B]) part(c sampler.Call[B], lo, hi int) (part sampler.Call[B], p
 
 // free gives back memory.
 func (s *shaped[B]) free() error {
-	for _, r := range []*room[B]{&s.x, &s.v, &s.dv} {
-		if err := r.free(s.m); err != nil {
-			return err
-		}
+	errs := []error{s.x.Free(s.m), s.v.Free(s.m), s.dv.Free(s.m)}
+	if p, ok := s.Policy.(interface{ free() error }); ok {
+		errs = append(errs, p.free())
 	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // chunks returns items in pieces of at most the shape's rows.

@@ -8,7 +8,9 @@ import (
 	"time"
 
 	"cps/grpo"
+	"cps/internal/room"
 	"cps/sampler"
+	"cps/sampler/guidance"
 )
 
 // A Trainer trains a policy. It serves one goroutine at a time; several trainers may run at
@@ -16,7 +18,7 @@ import (
 type Trainer[B any] struct {
 	m      sampler.Memory[B]
 	config Config[B]
-	policy Policy[B] // of the shape
+	policy Policy[B] // guided, of the shape
 	raw    Policy[B] // the caller's own
 
 	iteration, updates int
@@ -26,7 +28,7 @@ type Trainer[B any] struct {
 	model, reference sampler.Model[B]
 	run              Run[B]
 	latents          rooms[B]
-	output           room[B]
+	output           room.Room[B]
 	references, past rooms[B] // outputs of the reference policy, and of the one that drew the samples
 	batches          []*Minibatch[B]
 }
@@ -67,7 +69,13 @@ func New[B any](m sampler.Memory[B], p Policy[B], c Config[B]) (*Trainer[B], err
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer[B]{m: m, config: c, raw: p, policy: Shaped(m, p, c.Shape)}
+	t := &Trainer[B]{m: m, config: c, raw: p, policy: p}
+	if c.Guidance != (guidance.Guidance{}) {
+		if t.policy, err = Guided(m, p, c.Guidance); err != nil {
+			return nil, fmt.Errorf("trainer: Guidance: %w", err)
+		}
+	}
+	t.policy = Shaped(m, t.policy, c.Shape)
 	t.model = t.timed(t.policy.Velocity)
 	if r, ok := t.policy.(Referrer[B]); ok {
 		t.reference = t.timed(r.Reference)
@@ -264,10 +272,10 @@ func (t *Trainer[B]) Close() error {
 	var errs []error
 	for _, all := range []rooms[B]{t.latents, t.references, t.past, {t.output}} {
 		for i := range all {
-			errs = append(errs, all[i].free(t.m))
+			errs = append(errs, all[i].Free(t.m))
 		}
 	}
-	t.output = room[B]{}
+	t.output = room.Room[B]{}
 	for _, b := range t.batches {
 		errs = append(errs, b.Free())
 	}

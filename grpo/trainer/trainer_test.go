@@ -14,6 +14,7 @@ import (
 	"cps/grpo"
 	"cps/logprob"
 	"cps/sampler"
+	"cps/sampler/guidance"
 	"cps/schedule"
 )
 
@@ -65,7 +66,12 @@ func TestGradient(t *testing.T) {
 		"velocity KL":    func(c *Config[[]float32]) { c.KL = Divergence{Beta: 2, Velocity: true} },
 		"micro-batches":  func(c *Config[[]float32]) { c.Shape.Rows, c.KL.Beta = 5, 2 },
 		"fixed":          func(c *Config[[]float32]) { c.Shape, c.KL.Beta = Shape{Rows: 5, Fixed: true}, 2 },
-		"bfloat16":       func(c *Config[[]float32]) { c.Sampling.Storage = sampler.BFloat16 },
+		"guidance":       func(c *Config[[]float32]) { c.Guidance, c.KL.Beta = guidance.Guidance{Scale: 2.5}, 1 },
+		"guidance in an interval, rescaled": func(c *Config[[]float32]) {
+			c.Guidance = guidance.Guidance{Scale: 2.5, Low: .3, High: .9, Rescale: .7}
+			c.Shape = Shape{Rows: 5, Fixed: true}
+		},
+		"bfloat16": func(c *Config[[]float32]) { c.Sampling.Storage = sampler.BFloat16 },
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := small()
@@ -698,6 +704,7 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise, which leaves nothing to train: its Rule is FlowODE"},
+		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
 		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window, a strategy"},
 		{func(c *config) { c.Window, c.Sampling.Rule = grpo.Fixed{}, gap{} }, "trainer.gap{} draws no noise at step 1"},
 		{func(c *config) { c.Window = grpo.Fixed{Start: 2, End: 9} }, "window [2, 9) of 4 steps"},

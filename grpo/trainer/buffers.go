@@ -1,69 +1,19 @@
 package trainer
 
 import (
-	"fmt"
-
+	"cps/internal/room"
 	"cps/sampler"
 )
 
-// A room is a buffer that grows.
-type room[B any] struct {
-	all  B
-	size int
-}
-
-// of returns n elements of type t, whose contents are undefined if it grew.
-func (r *room[B]) of(m sampler.Memory[B], n int, t sampler.Storage) (B, error) {
-	if n > r.size {
-		if err := r.free(m); err != nil {
-			return r.all, err
-		}
-		all, err := m.Make(n, t)
-		if err != nil {
-			return r.all, fmt.Errorf("memory: %w", err)
-		}
-		r.all, r.size = all, n
-	}
-	return m.Slice(r.all, 0, n), nil
-}
-
-// like is of with the type of b.
-func (r *room[B]) like(m sampler.Memory[B], n int, b B) (B, error) {
-	if n > r.size {
-		if err := r.free(m); err != nil {
-			return r.all, err
-		}
-		all, err := m.Like(b, n)
-		if err != nil {
-			return r.all, fmt.Errorf("memory: %w", err)
-		}
-		r.all, r.size = all, n
-	}
-	return m.Slice(r.all, 0, n), nil
-}
-
-func (r *room[B]) free(m sampler.Memory[B]) error {
-	if r.size == 0 {
-		return nil
-	}
-	var none B
-	all := r.all
-	r.all, r.size = none, 0
-	if err := m.Free(all); err != nil {
-		return fmt.Errorf("memory: %w", err)
-	}
-	return nil
-}
-
 // rooms are buffers of one size and type.
-type rooms[B any] []room[B]
+type rooms[B any] []room.Room[B]
 
 // at returns buffer i.
 func (r *rooms[B]) at(m sampler.Memory[B], i, n int, t sampler.Storage) (B, error) {
 	for len(*r) <= i {
-		*r = append(*r, room[B]{})
+		*r = append(*r, room.Room[B]{})
 	}
-	return (*r)[i].of(m, n, t)
+	return (*r)[i].Of(m, n, t)
 }
 
 // grow returns s with n elements of any value.
