@@ -44,8 +44,8 @@ type Batch struct {
 
 // WithAffine returns a batch of the same shape in which every row takes a and nothing is
 // rounded to a storage type. Affine{X: 1 - w, V: w} in Step is classifier-free
-// guidance of the velocities x (unconditional) and v (conditional), and
-// Affine{V: 1} in SumSquares is the squared distance of next and v. It allocates the
+// guidance of the velocities x (unconditional) and v (conditional), which package
+// guidance does, and Affine{V: 1} in SumSquares is the squared distance of next and v. It allocates the
 // rows; one result serves all steps of a run.
 func (b Batch) WithAffine(a Affine) Batch {
 	rows := make([]Row, len(b.Rows))

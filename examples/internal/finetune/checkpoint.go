@@ -13,6 +13,7 @@ import (
 	"strings"
 
 	"cps/grpo"
+	"cps/grpo/trainer"
 )
 
 // A checkpoint is
@@ -52,19 +53,12 @@ func (t *Trainer) Save(path string) error {
 	return nil
 }
 
-// lists returns all numbers that training changes.
-func (t *Trainer) lists() [5][]float32 {
-	m, v, _ := t.adam.State()
-	return [5][]float32{t.net.Params(), m, v, t.mean.Params(), t.ref.Params()}
-}
-
 func (t *Trainer) write(w io.Writer) error {
-	_, _, updates := t.adam.State()
 	text, err := json.Marshal(state{
 		Config:    t.config.String(),
-		Iteration: t.iteration,
-		Updates:   updates,
-		Weights:   len(t.net.Params()),
+		Iteration: t.loop.Iteration(),
+		Updates:   t.loop.Updates(),
+		Weights:   len(t.policy.net.Params()),
 		Prompts:   t.past.Records(),
 		History:   t.history,
 	})
@@ -74,7 +68,7 @@ func (t *Trainer) write(w io.Writer) error {
 	b := []byte(magic)
 	b = binary.LittleEndian.AppendUint32(b, uint32(len(text)))
 	b = append(b, text...)
-	for _, list := range t.lists() {
+	for _, list := range t.policy.lists() {
 		for _, x := range list {
 			b = binary.LittleEndian.AppendUint32(b, math.Float32bits(x))
 		}
@@ -124,11 +118,12 @@ func (t *Trainer) read(b []byte) error {
 		return err
 	}
 	body = body[length:]
-	lists := t.lists()
+	lists := t.policy.lists()
 	if n := len(lists[0]); s.Weights != n || len(body) != 4*len(lists)*n || s.Iteration < 0 || s.Iteration != len(s.History) || s.Updates < 0 {
 		return ErrCheckpoint
 	}
-	if err := t.past.Restore(s.Prompts); err != nil {
+	err := t.loop.Restore(trainer.State{Config: t.loop.Config().String(), Iteration: s.Iteration, Updates: s.Updates, Prompts: s.Prompts})
+	if err != nil {
 		return fmt.Errorf("%w: %w", ErrCheckpoint, err)
 	}
 	for _, list := range lists {
@@ -137,8 +132,8 @@ func (t *Trainer) read(b []byte) error {
 			body = body[4:]
 		}
 	}
-	t.adam.Restore(lists[1], lists[2], s.Updates)
-	t.iteration, t.history = s.Iteration, s.History
+	t.policy.adam.Restore(lists[1], lists[2], s.Updates)
+	t.history = s.History
 	return nil
 }
 

@@ -64,7 +64,7 @@ func TestKilled(t *testing.T) {
 		t.Skip("takes long under the race detector")
 	}
 	dir := t.TempDir()
-	whole := trainer(t, full(t))
+	whole := newTrainer(t, full(t))
 	if err := whole.Run(t.Context(), childIterations, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -181,7 +181,7 @@ func TestCheckpointOfAnotherRun(t *testing.T) {
 func TestDamagedCheckpoint(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "checkpoint")
-	tr := trainer(t, small(t))
+	tr := newTrainer(t, small(t))
 	if err := tr.Save(file); err != nil {
 		t.Fatal(err)
 	}
@@ -189,10 +189,10 @@ func TestDamagedCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := trainer(t, small(t)).read(good); err != nil {
+	if err := newTrainer(t, small(t)).read(good); err != nil {
 		t.Fatal(err)
 	}
-	target := trainer(t, small(t))
+	target := newTrainer(t, small(t))
 	rapid.Check(t, func(t *rapid.T) {
 		b := bytes.Clone(good)
 		if rapid.Bool().Draw(t, "cut") {
@@ -233,7 +233,7 @@ func sealed(b []byte) []byte {
 
 // Whatever is in a file that has the right checksum, reading it does not panic.
 func FuzzCheckpoint(f *testing.F) {
-	tr := trainer(f, small(f))
+	tr := newTrainer(f, small(f))
 	var good bytes.Buffer
 	if err := tr.write(&good); err != nil {
 		f.Fatal(err)

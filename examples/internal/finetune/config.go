@@ -11,6 +11,7 @@ import (
 
 	"cps/examples/internal/digits"
 	"cps/grpo"
+	"cps/grpo/trainer"
 	"cps/logprob"
 	"cps/sampler"
 	"cps/schedule"
@@ -55,13 +56,9 @@ type Config struct {
 	Samples int // of each digit [20]
 }
 
-// A Divergence is the penalty Beta·mean(KL) on the distance from the reference policy.
-// The zero Divergence is none.
-type Divergence struct {
-	Beta     float64
-	Form     logprob.Form // of the divergence of two steps
-	Velocity bool         // take the distance of velocities instead, which weighs all steps alike
-}
+// A Divergence is the penalty on the distance from the reference policy, as that of package
+// trainer.
+type Divergence trainer.Divergence
 
 // withDefaults returns c with its defaults, checked.
 func (c Config) withDefaults() (Config, error) {
@@ -106,15 +103,13 @@ func (c Config) withDefaults() (Config, error) {
 		return c, errors.New("finetune: Reward is not set")
 	case !(c.Rate > 0 && c.Rate <= math.MaxFloat64):
 		return c, fmt.Errorf("finetune: Rate %v is not positive and finite", c.Rate)
-	case !(c.KL.Beta >= 0 && c.KL.Beta <= math.MaxFloat64):
-		return c, fmt.Errorf("finetune: KL.Beta %v is not a finite number ≥ 0", c.KL.Beta)
 	}
 	return c, c.try()
 }
 
-// try passes c's settings to the packages that know better, before there are samples.
+// try reports a rule that cannot be trained, by its name. Package trainer knows the rest.
 func (c Config) try() error {
-	s, err := c.sampler(sampler.Window{})
+	s, err := c.sampler()
 	if err != nil {
 		return err
 	}
@@ -123,76 +118,15 @@ func (c Config) try() error {
 			return fmt.Errorf("finetune: Rule %s%+v draws no noise at step %d, which leaves nothing to train", sampler.FactsOf(c.Rule).Name, c.Rule, i)
 		}
 	}
-	start, end, err := c.window(0)
-	if err != nil {
-		return err
-	}
-	one, two := []float64{0}, []float64{0, 1}
-	if _, err := c.Objective.Loss(nil, one, one, one); err != nil {
-		return err
-	}
-	if _, err := c.Norm.Advantages(two, two, grpo.Groups{}); err != nil {
-		return err
-	}
-	if c.History > 0 {
-		if _, err := c.tracker().Advantages(two, two, []int{0, 0}); err != nil {
-			return err
-		}
-	}
-	if _, err := grpo.Clamp(one, one, c.Limit); err != nil {
-		return err
-	}
-	if _, err := c.Stop.Reached(grpo.Stats{}); err != nil {
-		return err
-	}
-	if _, err := c.Minibatches.Epoch(0, c.rows(), steps(start, end)); err != nil {
-		return err
-	}
-	for _, e := range []grpo.EMA{c.Average, c.Follow} {
-		if _, err := e.Weight(0); err != nil {
-			return err
-		}
-	}
 	return nil
 }
-
-// rows is the number of samples of an iteration.
-func (c Config) rows() int { return c.Prompts * c.Group }
 
 // class is the digit of prompt p of an iteration.
 func (c Config) class(iteration, p int) int { return (iteration*c.Prompts + p) % digits.Classes }
 
-// sampler returns the sampler with a window of stochastic steps; zero: all.
-func (c Config) sampler(w sampler.Window) (*sampler.Sampler, error) {
-	return sampler.New(sampler.Config{
-		Scheduler: schedule.Linear(c.Steps).Shift(c.Shift),
-		Rule:      c.Rule,
-		Window:    w,
-	})
-}
-
-// window returns the steps that an iteration trains. The last step is not one of them:
-// rules that preserve coefficients draw no noise there, and published trainers leave it
-// out for the others, too.
-func (c Config) window(iteration int) (start, end int, err error) {
-	strategy := c.Window
-	if strategy == nil {
-		strategy = grpo.Fixed{}
-	}
-	return strategy.Window(iteration, c.Steps-1)
-}
-
-// stochastic is the window of the sampler of an iteration that trains [start, end).
-// Without a strategy the last step takes the rule too.
-func (c Config) stochastic(start, end int) sampler.Window {
-	if c.Window == nil {
-		return sampler.Window{}
-	}
-	return sampler.Window{Start: start, End: end}
-}
-
-func (c Config) tracker() *grpo.Tracker[int] {
-	return &grpo.Tracker[int]{Norm: c.Norm, Limit: c.History}
+// sampler returns the sampler whose steps all take the rule.
+func (c Config) sampler() (*sampler.Sampler, error) {
+	return sampler.New(sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule})
 }
 
 // fingerprint tells networks apart.

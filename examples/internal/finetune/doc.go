@@ -1,7 +1,6 @@
 // Package finetune fine-tunes the velocity network of package digits by GRPO, the
-// paper's experiment (arXiv 2509.05952, Section 5) in small: package sampler draws the
-// samples, logprob and grpo turn rewards into the gradient by the velocities, and the
-// network's own backward pass does the rest.
+// paper's experiment (arXiv 2509.05952, Section 5) in small. Package cps/grpo/trainer is
+// the loop; here are the network as its Policy, rewards, evaluation and checkpoints.
 //
 //	reward, err := finetune.NewReward("taste")
 //	t, err := finetune.New(finetune.Config{Rule: sampler.FlowCPS{Eta: 0.9}, Reward: reward})

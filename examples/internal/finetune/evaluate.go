@@ -52,7 +52,7 @@ func (t *Trainer) EvaluateRule(ctx context.Context, rule sampler.Rule) (Evaluati
 func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x []float32, classes []int, err error) {
 	c := t.config
 	c.Rule = rule
-	s, err := c.sampler(sampler.Window{})
+	s, err := c.sampler()
 	if err != nil {
 		return nil, nil, err
 	}
@@ -68,7 +68,7 @@ func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x [
 	cpu := sampler.CPU{}
 	cpu.Step(run.Latents[0], nil, nil, b, nil)
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(func(v, x []float32, time float64) error {
-		t.mean.ForwardParallel(v, x, classes, time)
+		t.policy.mean.ForwardParallel(v, x, classes, time)
 		return nil
 	}))
 	if err != nil {

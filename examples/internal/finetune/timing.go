@@ -36,12 +36,11 @@ func (t Timing) Add(u Timing) Timing {
 	}
 }
 
-// since adds to part the time since a moment, and returns the present one.
-func (t *Timing) since(part *time.Duration, began time.Time) time.Time {
-	now := time.Now()
-	*part += now.Sub(began)
-	return now
-}
-
 // Timing returns where the time went since the trainer was made or loaded.
-func (t *Trainer) Timing() Timing { return t.timing }
+func (t *Trainer) Timing() Timing {
+	l := t.loop.Timing()
+	return Timing{
+		Iterations: l.Iterations, Total: t.total, Evaluation: t.evaluation,
+		Sampling: l.Sampling, LogProb: l.LogProb, Gradients: l.Gradients, Network: l.Policy, Reward: l.Reward,
+	}
+}

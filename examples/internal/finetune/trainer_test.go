@@ -18,6 +18,7 @@ import (
 
 	"cps/examples/internal/digits"
 	"cps/grpo"
+	"cps/grpo/trainer"
 	"cps/logprob"
 	"cps/sampler"
 
@@ -54,7 +55,7 @@ func full(t tb) Config {
 	return c
 }
 
-func trainer(t tb, c Config) *Trainer {
+func newTrainer(t tb, c Config) *Trainer {
 	t.Helper()
 	tr, err := New(c)
 	if err != nil {
@@ -63,9 +64,25 @@ func trainer(t tb, c Config) *Trainer {
 	return tr
 }
 
+// samples returns those of the next iteration, ready to be trained on.
+func samples(t *testing.T, tr *Trainer) *trainer.Run[[]float32] {
+	t.Helper()
+	r, err := tr.loop.Draw(t.Context())
+	if err == nil {
+		err = tr.loop.Judge(t.Context(), r, new(trainer.Iteration))
+	}
+	if err == nil {
+		err = tr.loop.Prepare(t.Context(), r)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 func run(t *testing.T, c Config, iterations int) *Trainer {
 	t.Helper()
-	tr := trainer(t, c)
+	tr := newTrainer(t, c)
 	if err := tr.Run(t.Context(), iterations, nil); err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +92,8 @@ func run(t *testing.T, c Config, iterations int) *Trainer {
 // equal reports how two trainers differ, to the bit.
 func equal(t *testing.T, what string, a, b *Trainer) {
 	t.Helper()
-	for i, list := range a.lists() {
-		if !slices.Equal(list, b.lists()[i]) {
+	for i, list := range a.policy.lists() {
+		if !slices.Equal(list, b.policy.lists()[i]) {
 			t.Errorf("%s: list %d of weights differs", what, i)
 		}
 	}
@@ -91,7 +108,7 @@ func equal(t *testing.T, what string, a, b *Trainer) {
 // Training raises the reward that the ODE's samples get.
 func TestLearns(t *testing.T) {
 	c := Config{Reward: reward(t, "glyph"), Group: 8, Rate: 1e-3, Every: -1}
-	tr := trainer(t, c)
+	tr := newTrainer(t, c)
 	before, err := tr.Evaluate(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -134,34 +151,38 @@ func TestGradient(t *testing.T) {
 			c.KL = Divergence{Beta: 30, Velocity: true}
 			c.Stop = grpo.EarlyStop{}
 		}
-		tr := trainer(t, c)
-		r, err := tr.draw(t.Context())
-		if err == nil {
-			err = tr.judge(r, new(Iteration))
+		tr := newTrainer(t, c)
+		r := samples(t, tr)
+		if err := tr.loop.Train(t.Context(), r, new(trainer.Iteration)); err != nil { // which leaves the policy off policy
+			t.Fatal(err)
 		}
-		if err == nil {
-			err = tr.improve(t.Context(), r, new(Iteration)) // which leaves the policy off policy
-		}
+		m, err := r.Minibatches(0)
 		if err != nil {
 			t.Fatal(err)
 		}
-		m, err := c.Minibatches.Epoch(0, tr.config.rows(), steps(r.start, r.end))
-		if err != nil {
-			t.Fatal(err)
-		}
+		b := tr.loop.NewMinibatch()
 		loss := func() float64 {
-			s, err := tr.loss(r, m[0])
+			err := r.Fill(t.Context(), b, m[0])
+			if err == nil {
+				err = tr.policy.Velocity(t.Context(), b.Call)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := r.Loss(t.Context(), b)
 			if err != nil {
 				t.Fatal(err)
 			}
 			return s.Loss
 		}
 		loss()
-		grad := make([]float32, len(tr.net.Params()))
-		tr.pass.Backward(grad, tr.batch.dv)
+		if err := tr.policy.Backward(t.Context(), b.Call, b.DV); err != nil {
+			t.Fatal(err)
+		}
+		grad := slices.Clone(tr.policy.grad)
 		// Along the gradient itself and random directions of its length.
 		rnd := rand.New(rand.NewPCG(5, 0))
-		start := slices.Clone(tr.net.Params())
+		start := slices.Clone(tr.policy.net.Params())
 		var norm float64
 		for _, g := range grad {
 			norm += float64(g) * float64(g)
@@ -182,11 +203,11 @@ func TestGradient(t *testing.T) {
 			}
 			got := fd.Derivative(func(h float64) float64 {
 				for i := range start {
-					tr.net.Params()[i] = start[i] + float32(h*d[i])
+					tr.policy.net.Params()[i] = start[i] + float32(h*d[i])
 				}
 				return loss()
 			}, 0, &fd.Settings{Formula: fd.Central, Step: 0.02})
-			copy(tr.net.Params(), start)
+			copy(tr.policy.net.Params(), start)
 			// Losses of float32 velocities, about 1e-6 of them exact, over a step of 0.04; and
 			// the central formula's own error. Seen: 1 %.
 			if math.Abs(got-want) > 0.03*norm {
@@ -198,28 +219,21 @@ func TestGradient(t *testing.T) {
 
 // A policy that is not the one that drew the samples does not pass.
 func TestOffPolicyIsFound(t *testing.T) {
-	tr := trainer(t, small(t))
+	tr := newTrainer(t, small(t))
 	if err := tr.CheckOnPolicy(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r, err := tr.draw(t.Context())
-	if err == nil {
-		err = tr.judge(r, new(Iteration))
+	r := samples(t, tr)
+	tr.policy.net.Params()[0] += 1e-3
+	if err := tr.loop.Train(t.Context(), r, new(trainer.Iteration)); !errors.Is(err, sampler.ErrOffPolicy) {
+		t.Errorf("Train: error %v", err)
 	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	tr.net.Params()[0] += 1e-3
-	if err := tr.improve(t.Context(), r, new(Iteration)); !errors.Is(err, sampler.ErrOffPolicy) {
-		t.Errorf("improve: error %v", err)
-	}
-	old := r.model
-	r.model = func(ctx context.Context, c sampler.Call[[]float32]) error {
-		err := old(ctx, c)
+	model := func(ctx context.Context, c sampler.Call[[]float32]) error {
+		err := tr.policy.Velocity(ctx, c)
 		c.V[7] += 1e-6
 		return err
 	}
-	if err := sampler.CheckOnPolicy(t.Context(), sampler.CPU{}, r.sampler, r.batch, r.run, r.model); err == nil {
+	if err := sampler.CheckOnPolicy(t.Context(), sampler.CPU{}, r.Sampler, r.Batch, r.Trajectory, model); err == nil {
 		t.Error("CheckOnPolicy finds nothing")
 	}
 }
@@ -228,7 +242,7 @@ func TestOffPolicyIsFound(t *testing.T) {
 func TestOnPolicy(t *testing.T) {
 	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
 		plain := run(t, c, 3)
-		checked := trainer(t, c)
+		checked := newTrainer(t, c)
 		for checked.Iteration() < 3 {
 			if err := checked.CheckOnPolicy(t.Context()); err != nil {
 				t.Fatal(err)
@@ -277,8 +291,8 @@ func TestPenalty(t *testing.T) {
 			t.Fatal(err)
 		}
 		v, ref := make([]float32, len(x)), make([]float32, len(x))
-		tr.net.Forward(v, x, classes, 0.5)
-		tr.ref.Forward(ref, x, classes, 0.5)
+		tr.policy.net.Forward(v, x, classes, 0.5)
+		tr.policy.ref.Forward(ref, x, classes, 0.5)
 		for i := range v {
 			d := float64(v[i] - ref[i])
 			sum += d * d / float64(len(v))
@@ -309,12 +323,9 @@ func TestWindow(t *testing.T) {
 			t.Errorf("iteration %d trains [%d, %d)", i, it.Start, it.End)
 		}
 	}
-	r, err := tr.draw(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	for i := range r.sampler.Steps() {
-		if got := r.sampler.At(i).Stochastic(); got != (i == r.start) {
+	r := samples(t, tr)
+	for i := range r.Sampler.Steps() {
+		if got := r.Sampler.At(i).Stochastic(); got != (i == r.Steps[0]) {
 			t.Errorf("step %d: stochastic %v", i, got)
 		}
 	}
@@ -325,12 +336,9 @@ func TestSharedStart(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		c := small(t)
 		c.SharedStart = shared
-		tr := trainer(t, c)
-		r, err := tr.draw(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		row := func(step, i int) []float32 { return r.run.Latents[step][i*digits.Dim:][:digits.Dim] }
+		tr := newTrainer(t, c)
+		r := samples(t, tr)
+		row := func(step, i int) []float32 { return r.Trajectory.Latents[step][i*digits.Dim:][:digits.Dim] }
 		if got := slices.Equal(row(0, 0), row(0, 3)); got != shared {
 			t.Errorf("shared %v: one group starts alike: %v", shared, got)
 		}
@@ -347,7 +355,7 @@ func TestSharedStart(t *testing.T) {
 func TestAverages(t *testing.T) {
 	c := small(t)
 	plain := run(t, c, 2)
-	if !slices.Equal(plain.mean.Params(), plain.net.Params()) {
+	if !slices.Equal(plain.policy.mean.Params(), plain.policy.net.Params()) {
 		t.Error("without an average, the policy is not what is evaluated")
 	}
 	c.Average, c.Follow = grpo.EMA{Decay: 0.5}, grpo.EMA{Decay: 0.5}
@@ -356,8 +364,8 @@ func TestAverages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, n := range []*digits.Net{tr.mean, tr.ref} {
-		if slices.Equal(n.Params(), tr.net.Params()) || slices.Equal(n.Params(), start.Params()) {
+	for _, n := range []*digits.Net{tr.policy.mean, tr.policy.ref} {
+		if slices.Equal(n.Params(), tr.policy.net.Params()) || slices.Equal(n.Params(), start.Params()) {
 			t.Error("an average is the policy or its start")
 		}
 	}
@@ -367,25 +375,25 @@ func TestAverages(t *testing.T) {
 	two := run(t, c, 2)
 	want := start.Clone()
 	for step, n := range []*Trainer{one, two} {
-		if err := grpo.Average(want.Params(), n.net.Params(), c.Average, step); err != nil {
+		if err := grpo.Average(want.Params(), n.policy.net.Params(), c.Average, step); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if !slices.Equal(two.mean.Params(), want.Params()) || !slices.Equal(two.ref.Params(), want.Params()) {
+	if !slices.Equal(two.policy.mean.Params(), want.Params()) || !slices.Equal(two.policy.ref.Params(), want.Params()) {
 		t.Error("averages are not those of grpo.Average")
 	}
 	before, err := two.Evaluate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	clear(two.net.Params())
+	clear(two.policy.net.Params())
 	if after, _ := two.Evaluate(t.Context()); after != before {
 		t.Error("the policy is evaluated, not its average")
 	}
-	if !slices.Equal(plain.ref.Params(), start.Params()) {
+	if !slices.Equal(plain.policy.ref.Params(), start.Params()) {
 		t.Error("a reference that does not follow has moved")
 	}
-	if !slices.Equal(plain.net.Params(), tr.net.Params()) {
+	if !slices.Equal(plain.policy.net.Params(), tr.policy.net.Params()) {
 		t.Error("averages change the policy")
 	}
 }
@@ -406,7 +414,7 @@ func TestStartNet(t *testing.T) {
 }
 
 func TestEvaluate(t *testing.T) {
-	tr := trainer(t, small(t))
+	tr := newTrainer(t, small(t))
 	a, err := tr.Evaluate(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -446,7 +454,7 @@ func TestEvaluationError(t *testing.T) {
 			dst[i] = float64(i)
 		}
 	}
-	e, err := trainer(t, c).Evaluate(t.Context())
+	e, err := newTrainer(t, c).Evaluate(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -458,27 +466,20 @@ func TestEvaluationError(t *testing.T) {
 
 // Advantages are limited, and compared with what prompts got before if asked to.
 func TestAdvantages(t *testing.T) {
-	judged := func(c Config, iterations int) (*rollout, *Trainer) {
+	judged := func(c Config, iterations int) (*trainer.Run[[]float32], *Trainer) {
 		tr := run(t, c, iterations)
-		r, err := tr.draw(t.Context())
-		if err == nil {
-			err = tr.judge(r, new(Iteration))
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		return r, tr
+		return samples(t, tr), tr
 	}
 	c := small(t)
 	free, _ := judged(c, 0)
 	c.Limit = 0.5
 	limited, _ := judged(c, 0)
-	for i, a := range free.adv {
-		if want := max(-0.5, min(0.5, a)); limited.adv[i] != want {
-			t.Errorf("advantage %v becomes %v, want %v", a, limited.adv[i], want)
+	for i, a := range free.Advantages {
+		if want := max(-0.5, min(0.5, a)); limited.Advantages[i] != want {
+			t.Errorf("advantage %v becomes %v, want %v", a, limited.Advantages[i], want)
 		}
 	}
-	if slices.Max(free.adv) <= 0.5 {
+	if slices.Max(free.Advantages) <= 0.5 {
 		t.Error("no advantage to limit")
 	}
 	c = small(t)
@@ -494,7 +495,7 @@ func TestAdvantages(t *testing.T) {
 	}
 	with := run(t, c, 2)
 	c.History = 0
-	if without := run(t, c, 2); slices.Equal(with.net.Params(), without.net.Params()) {
+	if without := run(t, c, 2); slices.Equal(with.policy.net.Params(), without.policy.net.Params()) {
 		t.Error("history does not count")
 	}
 }
@@ -511,19 +512,15 @@ func TestIterationsDiffer(t *testing.T) {
 	if want := []int{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}; !slices.Equal(got, want) {
 		t.Errorf("digits %v, want %v", got, want)
 	}
-	tr := trainer(t, small(t))
+	tr := newTrainer(t, small(t))
 	var orders [2][]grpo.Item
 	for i := range orders {
-		r, err := tr.draw(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		m, err := r.minibatches(tr.config, 0)
+		m, err := samples(t, tr).Minibatches(0)
 		if err != nil {
 			t.Fatal(err)
 		}
 		orders[i] = slices.Concat(m...)
-		tr.iteration++
+		tr.loop.Done()
 	}
 	if slices.Equal(orders[0], orders[1]) {
 		t.Error("two iterations have the same shuffle")
@@ -560,7 +557,7 @@ func TestConfigString(t *testing.T) {
 	}
 	fields := reflect.VisibleFields(reflect.TypeFor[Config]())
 	for _, f := range fields {
-		c := trainer(t, small(t)).Config()
+		c := newTrainer(t, small(t)).Config()
 		before := c.String()
 		if changes[f.Name] == nil {
 			t.Errorf("no change for %s", f.Name)
@@ -574,7 +571,7 @@ func TestConfigString(t *testing.T) {
 }
 
 func TestCancel(t *testing.T) {
-	tr := trainer(t, small(t))
+	tr := newTrainer(t, small(t))
 	ctx, cancel := context.WithCancel(t.Context())
 	err := tr.Run(ctx, 5, func(it Iteration) error {
 		if it.Number == 1 {
@@ -637,7 +634,7 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *Config) { c.Shift = nan }, "NaN"},
 		{func(c *Config) { c.KL.Beta = -1 }, "KL.Beta -1"},
 		{func(c *Config) { c.KL.Beta = nan }, "KL.Beta NaN"},
-		{func(c *Config) { c.Limit = -1 }, "advantage limit -1"},
+		{func(c *Config) { c.Limit = -1 }, "Limit -1"},
 		{func(c *Config) { c.Objective.ClipLow = -1 }, "Objective.ClipLow -1"},
 		{func(c *Config) { c.Norm.Eps = -1 }, "Norm.Eps -1"},
 		{func(c *Config) { c.Norm, c.History = grpo.FlowGRPOBatch, 5 }, "PerBatch has no history"},

@@ -1,0 +1,89 @@
+package finetune
+
+import (
+	"context"
+
+	"cps/examples/internal/digits"
+	"cps/grpo"
+	"cps/sampler"
+)
+
+// A policy is what package trainer asks of a framework: a network, its optimiser, and what
+// else a run keeps of weights.
+type policy struct {
+	net  *digits.Net // what is trained
+	mean *digits.Net // what is evaluated
+	ref  *digits.Net // what the divergence is from
+
+	adam  *digits.Adam
+	rate  float64
+	grad  []float32
+	digit func(row int) int // that a row of the run is of
+
+	pass, reference *digits.Pass
+	last            []float32 // output of the pass
+	classes         []int
+}
+
+func newPolicy(net *digits.Net, rate float64) *policy {
+	n := len(net.Params())
+	return &policy{net: net, mean: net.Clone(), ref: net.Clone(), adam: digits.NewAdam(n), rate: rate, grad: make([]float32, n)}
+}
+
+// forward asks a network, in a pass that grows.
+func (p *policy) forward(net *digits.Net, pass **digits.Pass, c sampler.Call[[]float32]) error {
+	if *pass == nil || (*pass).Rows() < len(c.Rows) {
+		*pass = digits.NewPass(net, len(c.Rows))
+	}
+	p.classes = p.classes[:0]
+	for _, row := range c.Rows {
+		p.classes = append(p.classes, p.digit(row))
+	}
+	(*pass).Forward(c.V, c.X, p.classes, c.Times)
+	return nil
+}
+
+// Velocity implements trainer.Policy.
+func (p *policy) Velocity(_ context.Context, c sampler.Call[[]float32]) error {
+	p.last = c.V
+	return p.forward(p.net, &p.pass, c)
+}
+
+// Backward implements trainer.Policy. The pass that it needs is the last one, or done again.
+func (p *policy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
+	if len(p.last) != len(c.V) || &p.last[0] != &c.V[0] {
+		if err := p.Velocity(ctx, c); err != nil {
+			return err
+		}
+	}
+	p.pass.Backward(p.grad, dv)
+	return nil
+}
+
+// Update implements trainer.Policy.
+func (p *policy) Update(context.Context) error {
+	p.adam.Step(p.net.Params(), p.grad, p.rate)
+	p.last = nil
+	return nil
+}
+
+// Reference implements trainer.Referrer.
+func (p *policy) Reference(_ context.Context, c sampler.Call[[]float32]) error {
+	return p.forward(p.ref, &p.reference, c)
+}
+
+// Average implements trainer.Averager.
+func (p *policy) Average(_ context.Context, e grpo.EMA, step int) error {
+	return grpo.Average(p.mean.Params(), p.net.Params(), e, step)
+}
+
+// Follow implements trainer.Follower.
+func (p *policy) Follow(_ context.Context, e grpo.EMA, step int) error {
+	return grpo.Average(p.ref.Params(), p.net.Params(), e, step)
+}
+
+// lists returns all numbers that training changes.
+func (p *policy) lists() [5][]float32 {
+	m, v, _ := p.adam.State()
+	return [5][]float32{p.net.Params(), m, v, p.mean.Params(), p.ref.Params()}
+}

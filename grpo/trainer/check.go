@@ -1,0 +1,104 @@
+package trainer
+
+import (
+	"context"
+	"fmt"
+
+	"cps/grpo"
+	"cps/sampler"
+)
+
+// CheckOnPolicy draws the samples of the next iteration and replays them without training:
+// first in the batch of the rollout, then in the minibatches, cut and padded as training
+// has them. A sum of squares that is not the rollout's to the bit is an error that names
+// the step, the row, and the reason (sampler.ErrOffPolicy): a model that draws random
+// numbers or keeps a state, such as dropout; a model whose output for a row depends on
+// its batch, such as batch normalisation, or a framework that picks its matrix product
+// by size. Where all agree, every ratio of a first minibatch is exactly 1.
+//
+// It changes nothing, and does not count in [Timing]. A trainer calls it once, at start-up.
+func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
+	timing := t.timing
+	defer func() { t.timing = timing }()
+	r, err := t.Draw(ctx)
+	if err != nil {
+		return err
+	}
+	if err := t.checkReplay(ctx, r); err != nil {
+		return err
+	}
+	batches, err := r.Minibatches(0)
+	if err != nil {
+		return t.fail("minibatches", err)
+	}
+	b := t.NewMinibatch()
+	for _, items := range batches {
+		for part := range chunks(t.config.Shape, items) {
+			if err := t.checkMinibatch(ctx, r, b, part); err != nil {
+				b.Free()
+				return err
+			}
+		}
+	}
+	return b.Free()
+}
+
+// checkReplay replays in the batch of the rollout.
+func (t *Trainer[B]) checkReplay(ctx context.Context, r *Run[B]) error {
+	again := *r.Trajectory
+	again.SumSquares = make([][]float64, len(r.Trajectory.SumSquares))
+	for i, sq := range r.Trajectory.SumSquares {
+		if sq != nil {
+			again.SumSquares[i] = make([]float64, len(sq))
+		}
+	}
+	if err := sampler.Replay(ctx, sampler.Device[B](t.m), r.Sampler, r.Batch, &again, t.model); err != nil {
+		return t.fail("replay", err)
+	}
+	for _, i := range r.Steps {
+		for row, sq := range again.SumSquares[i] {
+			if was := r.Trajectory.SumSquares[i][row]; sq != was {
+				return t.fail("replay", fmt.Errorf("step %d, row %d (sample %d): asked again about the batch of the rollout, the sum of squares is %v and was %v: the model draws random numbers or keeps a state (dropout, statistics of training), or changes its input: %w",
+					r.Sampler.At(i).Step, row, r.Batch.Rows[row].Sample, sq, was, sampler.ErrOffPolicy))
+			}
+		}
+	}
+	return nil
+}
+
+// checkMinibatch replays some items as training does.
+func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch[B], items []grpo.Item) error {
+	if err := r.gather(b, items); err != nil {
+		return err
+	}
+	ask := func() error {
+		if err := t.model(ctx, b.Call); err != nil {
+			return t.fail(fmt.Sprintf("Velocity of %d rows", len(items)), err)
+		}
+		t.m.SumSquares(b.sq, b.Next, b.Call.X, b.Call.V, b.Batch)
+		if err := t.m.Sync(); err != nil {
+			return t.fail("device", err)
+		}
+		return nil
+	}
+	if err := ask(); err != nil {
+		return err
+	}
+	off := 0
+	for off < len(items) && b.sq[off] == r.Trajectory.SumSquares[items[off].Step][items[off].Row] {
+		off++
+	}
+	if off == len(items) {
+		return nil
+	}
+	it, sq := items[off], b.sq[off]
+	if err := ask(); err != nil {
+		return err
+	}
+	why := "the model's output for a row depends on its batch (batch normalisation, a matrix product that is chosen by size), or on the order of Call.Rows, or takes one time for all rows"
+	if b.sq[off] != sq {
+		why = "and, asked again, another: the model draws random numbers or keeps a state (dropout, statistics of training)"
+	}
+	return t.fail("replay", fmt.Errorf("step %d, row %d (sample %d): in a minibatch of %d rows the sum of squares is %v, and in the rollout of %d it was %v: %s: %w",
+		r.Sampler.At(it.Step).Step, it.Row, r.Batch.Rows[it.Row].Sample, len(items), sq, len(r.all), r.Trajectory.SumSquares[it.Step][it.Row], why, sampler.ErrOffPolicy))
+}
