@@ -250,7 +250,7 @@ func TestCheckModelOfBlindModel(t *testing.T) {
 		}
 		return nil
 	}
-	for _, clock := range []sampler.Clock{{}, {Reversed: true}, {Scale: 1000, Rounding: sampler.Nearest}} {
+	for _, clock := range []sampler.Clock{{}, {Reversed: true}, {Scale: 1000, Rounding: sampler.RoundNearest}} {
 		c := sampler.Convention{Prediction: sampler.PredictSample, Clock: clock}
 		if _, err := checkModel(t, paths["flow"], c, 200, 1, blind); err != nil {
 			t.Errorf("%v: %v", c, err)
