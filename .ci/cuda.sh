@@ -40,11 +40,14 @@ cache=${XDG_CACHE_HOME:-$HOME/.cache}/cps-cuda
 	cuda/standin/build.sh "$tools/standin"
 	export LD_LIBRARY_PATH=$tools/standin
 	"$tools/device" -rows 2 -dim 3000 | tee "$tools/standin/out"
-	grep -q "^GPU 0: .*$here" "$tools/standin/out"
+	grep -q ' on GPU 0: ' "$tools/standin/out"
+	grep -q "$here" "$tools/standin/out"
 	go test -tags cuda ./cuda/... ./examples/device
 	go test -race -short -tags cuda ./cuda/... ./examples/device
 	GOEXPERIMENT=cgocheck2 go test -short -tags cuda ./cuda
-	LD_LIBRARY_PATH=$tools/standin "$tools/device13" -rows 2 -dim 3000 | grep -q "^GPU 0: .*$here"
+	LD_LIBRARY_PATH=$tools/standin "$tools/device13" -rows 2 -dim 3000 >"$tools/standin/out"
+	grep -q ' on GPU 0: ' "$tools/standin/out"
+	grep -q "$here" "$tools/standin/out"
 
 	step "CUDA: what a machine with a GPU runs, behind the stand-in"
 	cuda/gpucheck/gpucheck.sh build "$tools/gpucheck"

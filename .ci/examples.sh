@@ -13,7 +13,7 @@ go run ./examples/grpo -quick -out "$tools/grpo" 2>/dev/null
 go run ./examples/grpo -quick -resume -out "$tools/grpo" 2>/dev/null
 go run ./examples/paper -quick -out "$tools/paper" >"$tools/paper.txt" 2>&1 || { cat "$tools/paper.txt"; exit 1; }
 [ "$(find "$tools/paper" -maxdepth 1 -name '*.png' | wc -l)" = 19 ]
-grep -q 'on policy every ratio is exactly 1' "$tools/paper/paper.md"
+grep -q 'On policy every ratio is exactly 1' "$tools/paper/paper.md"
 
 step "the benchmark"
 go run ./internal/bench -quick -rounds 1 -json "$tools/bench.json" -plot "$tools/bench.png" >/dev/null

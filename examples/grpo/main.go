@@ -1,15 +1,16 @@
-// Command grpo fine-tunes a flow model of handwritten digits with GRPO, so that what
-// the library is for can be seen in a minute: samplers that explore, exact ratios, and a
-// reward that rises where it counts, in samples of the ODE.
+// Command grpo fine-tunes a flow model of handwritten digits with GRPO. In a minute it shows
+// the purpose of the library: samplers that explore, exact ratios, and a reward that rises in
+// samples of the ODE.
 //
 //	go run ./examples/grpo
 //
-// It first replays a batch and checks that every ratio of probabilities is exactly 1.
-// Then it trains, once for each seed, and writes rewards.png, the reward under the
-// training rule and under the ODE, samples.png, the same initial noise before and after,
-// and a checkpoint a seed. Ctrl-C saves and leaves; -resume goes on with the same bits
-// as a run that was never interrupted, and says from where; without it the checkpoint that
-// is there is kept under another name.
+// It first replays a batch and checks that every ratio of probabilities is exactly 1. Then it
+// trains, once for each seed. It writes a checkpoint for each seed and two pictures.
+// rewards.png plots the reward under the training rule and under the ODE. samples.png shows
+// samples from the same initial noise before and after training.
+//
+// Ctrl-C saves and exits. -resume goes on, with the bits of a run that was never interrupted.
+// Without -resume an earlier checkpoint is renamed, not overwritten.
 package main
 
 import (
@@ -46,15 +47,15 @@ func main() {
 	}
 }
 
-// checkpointEvery is the number of iterations from one checkpoint to the next. What is
-// lost in a crash is computed again, to the bit.
+// checkpointEvery is the number of iterations from one checkpoint to the next. After a crash
+// the iterations since the last one are computed again, with the same bits.
 const checkpointEvery = 10
 
-// run does what o says and reports to w. To be interrupted is no error.
+// run does what the options say and reports to w. An interrupt is not an error.
 func run(ctx context.Context, o options, w io.Writer) error {
 	err := finetuned(ctx, o, w)
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(w, "interrupted; what was done is saved in %s: -resume, with the same flags, goes on\n", o.out)
+		fmt.Fprintf(w, "interrupted; the checkpoints are in %s, and -resume with the same flags goes on\n", o.out)
 		return nil
 	}
 	return err
@@ -62,7 +63,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 
 func finetuned(ctx context.Context, o options, w io.Writer) error {
 	trainers := make([]*finetune.Trainer, o.seeds)
-	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before there is something to lose
+	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before the training, which an error would waste
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return err
 		}
@@ -77,7 +78,7 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 	if err := trainers[0].CheckOnPolicy(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio exactly 1\n", c.Prompts*c.Group)
+	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio is exactly 1\n", c.Prompts*c.Group)
 	fmt.Fprintf(w, "reward %q: %s\n", c.Reward.Name, c.Reward.About)
 
 	before, err := finetune.New(c)
@@ -112,8 +113,8 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 	return nil
 }
 
-// train does the iterations that are left of every run, and saves also when it is
-// interrupted. After another error a trainer is not whole: the last checkpoint stays.
+// train does the remaining iterations of every run. It also saves when it is interrupted.
+// After another error the state of a trainer is incomplete, and the last checkpoint stays.
 func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	done := 0
 	for _, t := range trainers {
@@ -125,7 +126,7 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
 	defer p.End()
 	for k, t := range trainers {
-		fresh := !o.resume // of another run is what is there, until the first is saved
+		fresh := !o.resume // a checkpoint that is there is of another run, until the first save
 		save := func() error {
 			if fresh {
 				if err := o.keep(k); err != nil {
@@ -156,8 +157,8 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	return nil
 }
 
-// trainer returns the trainer of seed number k, as it was left if it is to go on; then
-// it tells w where that is.
+// trainer returns the trainer of seed number k. With -resume it loads the checkpoint, and
+// tells w at which iteration the run goes on.
 func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	c := o.config
 	c.Seed += uint64(k)
@@ -165,13 +166,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		t, err := finetune.Load(c, o.checkpoint(k))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			fmt.Fprintf(w, "seed %d: no checkpoint in %s: starting anew\n", c.Seed, o.out)
+			fmt.Fprintf(w, "seed %d: no checkpoint in %s, so training starts from the beginning\n", c.Seed, o.out)
 		case err != nil:
 			return nil, err
 		case t.Iteration() > o.iterations:
-			return nil, fmt.Errorf("%s has %d iterations already, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
+			return nil, fmt.Errorf("%s already has %d iterations, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
 		case t.Iteration() == o.iterations:
-			fmt.Fprintf(w, "seed %d: all %d iterations are done, nothing is left to train\n", c.Seed, o.iterations)
+			fmt.Fprintf(w, "seed %d: all %d iterations are done\n", c.Seed, o.iterations)
 			return t, nil
 		default:
 			fmt.Fprintf(w, "seed %d: going on after iteration %d of %d\n", c.Seed, t.Iteration(), o.iterations)
@@ -186,13 +187,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		return t, nil
 	}
 	if _, err := os.Stat(o.checkpoint(k)); err == nil {
-		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint that is there is kept as %s\n", c.Seed, o.previous(k))
+		fmt.Fprintf(w, "seed %d: training starts from the beginning; the earlier checkpoint is kept as %s\n", c.Seed, o.previous(k))
 	}
 	return t, nil
 }
 
-// keep renames the checkpoint of seed number k, if there is one: its run may have been meant
-// to go on.
+// keep renames the checkpoint of seed number k, if there is one, so that its run can still go
+// on.
 func (o options) keep(k int) error {
 	err := os.Rename(o.checkpoint(k), o.previous(k))
 	if errors.Is(err, os.ErrNotExist) {
@@ -201,17 +202,17 @@ func (o options) keep(k int) error {
 	return err
 }
 
-// previous is the first name that is free for the checkpoint of an earlier run.
+// previous returns the first free name for the checkpoint of an earlier run.
 func (o options) previous(k int) string {
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("%s.previous-%d", o.checkpoint(k), n)
-		if _, err := os.Lstat(name); err != nil { // not there, or Rename says what is wrong
+		if _, err := os.Lstat(name); err != nil { // the name is free, or Rename will report the error
 			return name
 		}
 	}
 }
 
-// checkpoint is the file of seed number k.
+// checkpoint returns the file of seed number k.
 func (o options) checkpoint(k int) string {
 	return filepath.Join(o.out, fmt.Sprintf("seed-%d.checkpoint", o.config.Seed+uint64(k)))
 }

@@ -17,7 +17,7 @@ import (
 	"cps/sampler"
 )
 
-// small is a budget with a checkpoint on the way.
+// small is a budget with one checkpoint before the end.
 var small = budget{iterations: saveEvery + 3, group: 2, every: 10, samples: 2, rates: []float64{1e-4, 1e-3}, tuningSeeds: 1, images: 2}
 
 func testBench(t *testing.T, b budget) *bench {
@@ -29,8 +29,8 @@ func testBench(t *testing.T, b budget) *bench {
 	return w
 }
 
-// A training that is interrupted and goes on finds what it would have found, to the bit,
-// and that is known from then on.
+// A training that is interrupted and goes on has the finding of an uninterrupted one, bit for
+// bit. Afterwards the finding is known.
 func TestResume(t *testing.T) {
 	job := training{flowCPS.penalised(), "glyph", 1e-3, 3}
 	want, err := testBench(t, small).run(t.Context(), job, func(int) {})
@@ -81,7 +81,7 @@ func sameFinding(t *testing.T, got, want *finding) {
 	}
 }
 
-// What was found with other settings does not count.
+// A finding with other settings does not count.
 func TestOtherSettings(t *testing.T) {
 	b := testBench(t, small)
 	b.iterations = 2
@@ -116,7 +116,7 @@ func TestOtherSettings(t *testing.T) {
 	}
 }
 
-// A training whose numbers outgrow their type is a result, with the evaluation before.
+// A training that diverges is a result, with the evaluation before.
 func TestDiverged(t *testing.T) {
 	b := testBench(t, small)
 	f, err := b.run(t.Context(), training{flowCPS, "glyph", 1e30, 1}, func(int) {})
@@ -155,7 +155,7 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
-// So is one whose last update did it, which only evaluation sees.
+// A training whose last update made it diverge is a result too. Only the evaluation sees it.
 func TestDivergedAtTheEnd(t *testing.T) {
 	b := testBench(t, small)
 	job := training{flowCPS, "glyph", 1e-3, 1}
@@ -190,12 +190,12 @@ func TestDivergedAtTheEnd(t *testing.T) {
 	}
 }
 
-// What cannot be read is an error, and is not written over.
+// A checkpoint that cannot be read is an error, and is not written over.
 func TestUnreadableCheckpoint(t *testing.T) {
 	b := testBench(t, small)
 	job := training{flowCPS, "glyph", 1e-3, 1}
 	checkpoint := filepath.Join(b.dir, job.file()+".checkpoint")
-	if err := os.Mkdir(checkpoint, 0o777); err != nil { // which root cannot read either
+	if err := os.Mkdir(checkpoint, 0o777); err != nil { // not even root can read it as a file
 		t.Fatal(err)
 	}
 	if _, err := b.run(t.Context(), job, func(int) {}); err == nil || !strings.Contains(err.Error(), checkpoint) {
@@ -210,7 +210,7 @@ func TestUnreadableCheckpoint(t *testing.T) {
 	}
 }
 
-// No error but that of numbers is a result.
+// Only an error about numbers that are not finite is a result.
 func TestNotFinite(t *testing.T) {
 	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
 		if !notFinite(fmt.Errorf("x: %w", err)) {
@@ -224,7 +224,7 @@ func TestNotFinite(t *testing.T) {
 	}
 }
 
-// Who is interrupted while the network is judged has lost no iteration.
+// An interrupt while the network is judged loses no iteration.
 func TestInterruptedJudge(t *testing.T) {
 	b := testBench(t, small)
 	b.iterations = 2

@@ -1,5 +1,5 @@
-// Package api lists what the module exports. A change of the listing is a change of the
-// interface: name it in CHANGELOG.md, and write the listing again with
+// Package api has a listing of the names that the module exports. A test compares it with the
+// source. Name every change in CHANGELOG.md, and write the listing again with
 //
 //	go test ./internal/api -update
 package api
@@ -24,7 +24,7 @@ var update = flag.Bool("update", false, "write the listing again")
 
 const listing = "api.txt"
 
-// Every exported name is in the listing as it is declared, and nothing else.
+// The listing has every exported name with its declaration, and nothing else.
 func TestListing(t *testing.T) {
 	packages, err := exported("../..")
 	if err != nil {
@@ -74,7 +74,7 @@ func difference(a, b []string) (lines []string) {
 	return lines
 }
 
-// exported returns the folders of packages that others can import.
+// exported returns the folders of the packages that other modules can import.
 func exported(root string) (dirs []string, err error) {
 	err = filepath.WalkDir(root, func(path string, d os.DirEntry, err error) error {
 		if err != nil || !d.IsDir() {
@@ -100,7 +100,7 @@ func exported(root string) (dirs []string, err error) {
 	return dirs, err
 }
 
-// list returns the exported declarations of a package, a line each.
+// list returns a line for each exported declaration of a package.
 func list(dir, name string) (lines []string, err error) {
 	fset := token.NewFileSet()
 	files, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -156,8 +156,8 @@ func exportedReceiver(x ast.Expr) bool {
 	return false
 }
 
-// listSpec lists a type with its exported fields and methods, or constants and variables
-// by name: their values may change.
+// listSpec lists a type with its exported fields and methods. It lists constants and variables
+// by name and type, without their values, which may change.
 func listSpec(tok token.Token, spec ast.Spec, show func(any) string, add func(string, ...any)) {
 	switch s := spec.(type) {
 	case *ast.ValueSpec:

@@ -55,12 +55,12 @@ func (c noiseLevelsCase) run(t tester, w worst) {
 			squares += a.Level * a.Level
 		}
 	}
-	// Some ten roundings, in terms not above 1, seldom add up to two.
+	// About ten roundings of terms up to 1 rarely add up to two roundings.
 	const u = 0x1p-53
 	w.near(t, c.Sampler, "level", level, c.Level, 4*u)
 	w.near(t, c.Sampler, "ideal", ideal, c.Ideal, 0)
-	// Upstream subtracts squares, of which each is off by up to four roundings, and
-	// takes the root of the sum, NaN if the roundings outweigh it.
+	// Upstream subtracts squares, each of which is off by up to four roundings. Then it
+	// takes the root of the sum, which is NaN if the roundings are larger than the sum.
 	if len(c.Accumulated) != 1 {
 		t.Fatalf("%d accumulated errors, want 1", len(c.Accumulated))
 	}

@@ -7,9 +7,9 @@ import (
 	"cps/schedule"
 )
 
-// A presetCase has the levels of a pipeline of diffusers or of a scheduler of another
-// program. A scheduleCase's Sigmas are float32; where upstream is Python, its text was
-// also run in double precision, which Sigmas64 has.
+// A presetCase has the levels of a diffusers pipeline, or of a scheduler of another program.
+// The Sigmas of its scheduleCase are float32. Python code was also run in double precision:
+// those levels are Sigmas64.
 type presetCase struct {
 	Kind, Name, Port string
 	N                arr // a number; for kind flux2_mu one a call, as Mu and SeqLen
@@ -138,9 +138,9 @@ func (c scheduleCase) preset(t tester) preset {
 	return fixed(c.spacing(t, n))
 }
 
-// spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp
-// have for every model. Their lowest level is that of a table of Levels, shifted;
-// ComfyUI shifts some levels again that were laid out down to it.
+// spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp have for
+// every model. The lowest level is that of a shifted table of Levels. ComfyUI shifts some of the
+// levels above it again.
 func (c scheduleCase) spacing(t tester, n int) schedule.Flow {
 	s := c.Shift
 	switch c.Model {

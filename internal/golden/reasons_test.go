@@ -5,12 +5,12 @@ import (
 	"slices"
 )
 
-// A reason says why a case is not simply compared. A case is never excused by its
-// name: a predicate on its numbers and settings finds the reason, and what the reason
-// promises is judged in place of what it excuses.
+// A reason says why a case is not simply compared. The name of a case never excuses it. A
+// predicate on its numbers and settings finds the reason, and the judge checks what the reason
+// promises instead.
 type reason string
 
-// Where the module differs from upstream on purpose.
+// Reasons for which the module differs from upstream on purpose.
 const (
 	noDensity     reason = "no noise: no density"
 	noRoot        reason = "1 - ᾱ' - Eps² rounds below 0 upstream: no root"
@@ -29,7 +29,7 @@ const (
 	equalRewards  reason = "equal rewards: upstream divides the rounding of their mean by eps"
 )
 
-// What the module has nothing to compare with.
+// Reasons for which the module has nothing to compare with.
 const (
 	severalEvaluations reason = "the step takes several evaluations of the model, or takes earlier ones into account"
 	noSolver           reason = "a multistep solver that the module has no rule for"
@@ -42,14 +42,14 @@ const (
 	noTrainingTimes    reason = "times of training, not of sampling"
 )
 
-// allReasons are all of the above: each must meet a case, or it is dead.
+// allReasons are all reasons. A test checks that each meets a case.
 var allReasons = []reason{
 	noDensity, noRoot, noiseLost, noExcess, levelsRise, levelsTwice, oneLevel, goesNowhere, otherNext, spacingOfOne, spacingOfMore,
 	clipEdge, aloneSample, signOfThird, equalRewards,
 	severalEvaluations, noSolver, otherGenerator, noOtherAdvantage, noStepReward, noTrim, noSpacing, notFlow, noTrainingTimes,
 }
 
-// otherFiles are the golden files that no judge reads, and why.
+// otherFiles are the golden files that no judge reads, with the reasons.
 var otherFiles = map[string]string{
 	"correction":        "correction of log-probabilities between engines: the module has none",
 	"matching":          "objectives of the forward process: the module has none",
@@ -59,7 +59,7 @@ var otherFiles = map[string]string{
 	"solvers_corrector": "solvers with a corrector: the module's rules have none",
 }
 
-// silent reports whether upstream's numbers are no numbers: NaN alone.
+// silent reports whether all of upstream's numbers are NaN.
 func silent(a []float64) bool {
 	return len(a) > 0 && !slices.ContainsFunc(a, func(x float64) bool { return !math.IsNaN(x) })
 }

@@ -15,8 +15,8 @@ import (
 	"cps/noise"
 )
 
-// rngFile is rng.json. It has sections where the other files have cases; a section
-// that no judge knows is refused.
+// rngFile is rng.json. It has sections instead of cases. A section that no judge knows is an
+// error.
 type rngFile struct {
 	Kat      []kat
 	More     []kat        `json:"philox4x32_more"`
@@ -27,7 +27,7 @@ type rngFile struct {
 	TorchCPU []torchCPU   `json:"torch_cpu"`
 }
 
-// A kat is a known answer: words in hexadecimal.
+// A kat is a known-answer test. Its words are hexadecimal.
 type kat struct {
 	Gen           string
 	Rounds        int
@@ -54,9 +54,9 @@ type promptSeed struct {
 	Seed   uint64
 }
 
-// generators are those of the known answers that the module does not have, by name, and
-// why. It has one, Philox4x32 with 10 rounds, since streams must be the same on every
-// device and cheap on each.
+// generators are the generators of known answers that the module does not have, with reasons.
+// It has only Philox4x32 with 10 rounds, since streams must be the same and cheap on every
+// device.
 var generators = map[string]string{
 	"philox2x32":   "half the counter: too short for sample, step and element",
 	"philox4x32":   "another number of rounds; cuRAND and torch use 10",
@@ -144,8 +144,8 @@ func TestRandom123(t *testing.T) {
 
 func (k kat) ours() bool { return k.Gen == "philox4x32" && k.Rounds == 10 }
 
-// runKats runs the known answers of Philox4x32-10, of which there must be some, and
-// checks that all others are named.
+// runKats runs the known answers of Philox4x32-10. There must be some. Every other generator
+// must have a reason.
 func runKats(t tester, kats []kat) {
 	t.Helper()
 	ran := 0

@@ -17,8 +17,8 @@ import (
 	"cps/schedule"
 )
 
-// The loop of the README, on a policy with one parameter: the mean of the data that
-// it believes in. The reward is the mean of a sample.
+// The loop of the README runs on a policy with one parameter, the mean of its data. The reward
+// is the mean of a sample.
 func TestLoop(t *testing.T) {
 	const dim, key = 64, noise.Key(3)
 	ctx := context.Background()
@@ -87,7 +87,7 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// The README shows that code.
+// README.md shows the code of TestLoop.
 func TestSame(t *testing.T) {
 	page, err := os.ReadFile("../../README.md")
 	if err != nil {
