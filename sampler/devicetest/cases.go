@@ -10,6 +10,7 @@ import (
 
 	"cps/noise"
 	"cps/sampler"
+	"cps/sampler/solver"
 	"cps/schedule"
 )
 
@@ -373,67 +374,86 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// A rollout and its replay give what the CPU gives.
+// rounding is the CPU with buffers that hold a type: every result is rounded to it.
+type rounding struct {
+	sampler.CPU
+	typ sampler.Storage
+}
+
+func (r rounding) Step(dst, x, v []float32, b sampler.Batch, sq []float64) {
+	if b.Storage == sampler.Float32 {
+		b.Storage = r.typ
+	}
+	r.CPU.Step(dst, x, v, b, sq)
+}
+
+// A rollout and its replay give what the CPU gives, of a rule that looks back too.
 func testRollout[B any](t *testing.T, s Subject[B]) {
 	for _, typ := range s.Types {
-		run, err := sampler.New(sampler.Config{
-			Scheduler: schedule.Linear(4).Shift(3),
-			Rule:      sampler.FlowCPS{Eta: 0.55},
-			Storage:   typ,
-		})
-		if err != nil {
-			t.Fatal(err)
+		for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: 0.55}, solver.DPMPlus{Order: 3, Eta: 0.7, Heun: true}} {
+			testRolloutOf(t, s, typ, rule)
 		}
-		b := run.Batch(700, 11, 5, 6, 9)
-		want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
-		cpu := sampler.CPU{Workers: 1}
-		cpu.Step(want.Latents[0], nil, nil, b, nil)
-		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
-			err := velocity(v, x, time)
-			for i := range v {
-				v[i] = s.plain().Round(v[i]) // as the device's buffer has it
-			}
-			return err
-		})); err != nil {
-			t.Fatal(err)
-		}
+	}
+}
 
-		b = run.Batch(700, 11, 5, 6, 9)
-		got := &sampler.Trajectory[B]{V: s.make(b.Len(), s.plain()), SumSquares: make([][]float64, run.Steps())}
-		for range run.Steps() + 1 {
-			got.Latents = append(got.Latents, s.make(b.Len(), typ))
+func testRolloutOf[B any](t *testing.T, s Subject[B], typ sampler.Storage, rule sampler.Rule) {
+	run, err := sampler.New(sampler.Config{
+		Scheduler: schedule.Linear(4).Shift(3),
+		Rule:      rule,
+		Storage:   typ,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := run.Batch(700, 11, 5, 6, 9)
+	want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
+	cpu := rounding{sampler.CPU{Workers: 1}, s.plain()}
+	cpu.Step(want.Latents[0], nil, nil, b, nil)
+	if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
+		err := velocity(v, x, time)
+		for i := range v {
+			v[i] = s.plain().Round(v[i]) // as the device's buffer has it
 		}
-		for i := range got.SumSquares {
-			got.SumSquares[i] = make([]float64, len(b.Rows))
-		}
-		var none B
-		s.Device.Step(got.Latents[0], none, none, b, nil)
-		hostX := make([]float32, b.Len())
-		model := func(_ context.Context, c sampler.Call[B]) error {
-			n := len(c.Rows) * c.Dim
-			x, v := make([]float32, n), make([]float32, n)
-			s.Download(x, c.X)
-			velocity(v, x, c.Times[0])
-			s.Upload(c.V, v)
-			return nil
-		}
-		if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
-			t.Fatal(err)
-		}
-		for i := range want.Latents {
-			s.Download(hostX, got.Latents[i])
-			for j := range hostX {
-				if !same(hostX[j], want.Latents[i][j]) {
-					t.Fatalf("%v: element %d of latents %d is %v, want %v", typ, j, i, hostX[j], want.Latents[i][j])
-				}
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+
+	b = run.Batch(700, 11, 5, 6, 9)
+	got := &sampler.Trajectory[B]{V: s.make(b.Len(), s.plain()), SumSquares: make([][]float64, run.Steps())}
+	for range run.Steps() + 1 {
+		got.Latents = append(got.Latents, s.make(b.Len(), typ))
+	}
+	for i := range got.SumSquares {
+		got.SumSquares[i] = make([]float64, len(b.Rows))
+	}
+	var none B
+	s.Device.Step(got.Latents[0], none, none, b, nil)
+	hostX := make([]float32, b.Len())
+	model := func(_ context.Context, c sampler.Call[B]) error {
+		n := len(c.Rows) * c.Dim
+		x, v := make([]float32, n), make([]float32, n)
+		s.Download(x, c.X)
+		velocity(v, x, c.Times[0])
+		s.Upload(c.V, v)
+		return nil
+	}
+	if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Latents {
+		s.Download(hostX, got.Latents[i])
+		for j := range hostX {
+			if !same(hostX[j], want.Latents[i][j]) {
+				t.Fatalf("%v, %T: element %d of latents %d is %v, want %v", typ, rule, j, i, hostX[j], want.Latents[i][j])
 			}
 		}
-		for i := range want.SumSquares {
-			checkSums(t, fmt.Sprintf("%v, step %d", typ, i), got.SumSquares[i], want.SumSquares[i])
-		}
-		if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
-			t.Errorf("%v: %v", typ, err)
-		}
+	}
+	for i := range want.SumSquares {
+		checkSums(t, fmt.Sprintf("%v, %T, step %d", typ, rule, i), got.SumSquares[i], want.SumSquares[i])
+	}
+	if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
+		t.Errorf("%v, %T: %v", typ, rule, err)
 	}
 }
 

@@ -163,7 +163,7 @@ func (n NoiseOf) Split(from, to schedule.Point) (kept, fresh float64, err error)
 		return 0, 0, fmt.Errorf("NoiseOf: %s injects %v into the level %v: %w", f.Name, c.Eps, s, sampler.ErrNoEta)
 	default:
 		fresh = min(c.Eps, s)
-		return math.Sqrt(s-fresh) * math.Sqrt(s+fresh), fresh, nil
+		return min(math.Sqrt(s-fresh)*math.Sqrt(s+fresh), s), fresh, nil
 	}
 }
 
