@@ -57,7 +57,7 @@ type trial struct {
 func newStudy(o options, progress io.Writer) (*study, error) {
 	s := &study{options: o, budget: o.budget(), progress: progress, findings: map[string]*finding{}}
 	var err error
-	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"))
+	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"), progress)
 	return s, err
 }
 
