@@ -134,8 +134,11 @@ func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 		if n := length(x); n >= 0 && n != b.Len() {
 			return fail(ErrTrajectory, "sampler: Latents[%d] has %d elements for %d rows of %d", k, n, len(b.Rows), b.Dim)
 		}
-		if sameBuffer(x, t.V) {
-			return fail(ErrTrajectory, "sampler: Latents[%d] and V are one buffer, so the model's output would overwrite its input", k)
+		switch {
+		case sameBuffer(x, t.V):
+			return fail(ErrTrajectory, "sampler: Latents[%d] and V share memory, so the model's output would overwrite its input", k)
+		case k > 0 && inPart(x, t.Latents[k-1]):
+			return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] overlap in part: make them one buffer or apart", k-1, k)
 		}
 	}
 	return nil
@@ -171,9 +174,24 @@ func length(b any) int {
 	return -1
 }
 
-// sameBuffer reports whether two buffers are one: slices that begin at the same element, or
-// equal values of another type.
+// sameBuffer reports whether two buffers are one: slices that share an element, or equal
+// values of another type.
 func sameBuffer[B any](x, y B) bool {
+<<<<<<< HEAD
 	i := identity(x)
 	return i != nil && i == identity(y)
+=======
+	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
+	if v.Kind() != reflect.Slice {
+		return v.IsValid() && v.Comparable() && w.Comparable() && v.Equal(w)
+	}
+	size := v.Type().Elem().Size()
+	return v.Pointer() < w.Pointer()+uintptr(w.Len())*size && w.Pointer() < v.Pointer()+uintptr(v.Len())*size
+}
+
+// inPart reports whether two slices share some elements and not all.
+func inPart[B any](x, y B) bool {
+	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
+	return v.Kind() == reflect.Slice && v.Pointer() != w.Pointer() && sameBuffer(x, y)
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 }

@@ -33,6 +33,9 @@ func (o options) check() error {
 			return fmt.Errorf("-%s %d is not in [%d, %d]", f.flag, f.value, f.low, f.high)
 		}
 	}
+	if n := uint64(o.seeds - 1); c.Seed > math.MaxUint64-n {
+		return fmt.Errorf("-seed %d: the last of %d seeds is beyond 18446744073709551615: take a smaller one", c.Seed, o.seeds)
+	}
 	for _, f := range []struct {
 		flag  string
 		value float64

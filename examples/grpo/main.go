@@ -53,35 +53,80 @@ const checkpointEvery = 10
 
 // run does what the options say and reports to w. An interrupt is not an error.
 func run(ctx context.Context, o options, w io.Writer) error {
-	err := finetuned(ctx, o, w)
+	trainers, err := o.prepare(ctx, w)
 	if errors.Is(err, context.Canceled) {
+<<<<<<< HEAD
 		fmt.Fprintf(w, "interrupted; the checkpoints are in %s, and -resume with the same flags goes on\n", o.out)
+=======
+		fmt.Fprintf(w, "interrupted before training; %s is as it was\n", o.out)
 		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = finetuned(ctx, o, trainers, w)
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(w, "interrupted; what was done is saved in %s: -resume, with the same flags, goes on\n", o.out)
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
+		return nil
+	case finetune.Diverged(err):
+		return fmt.Errorf("%w: training has diverged: take a smaller -rate than %v, or a -clip closer to 0 than %v", err, o.config.Rate, o.config.Objective.ClipHigh)
 	}
 	return err
 }
 
+<<<<<<< HEAD
 func finetuned(ctx context.Context, o options, w io.Writer) error {
 	trainers := make([]*finetune.Trainer, o.seeds)
 	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before the training, which an error would waste
 		if err := os.MkdirAll(dir, 0o777); err != nil {
 			return err
+=======
+// prepare does all that can fail before there is something to lose.
+func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer, error) {
+	if err := writable(o.out); err != nil {
+		return nil, fmt.Errorf("-out: %w", err)
+	}
+	if o.save != "" {
+		if err := writable(filepath.Dir(o.save)); err != nil {
+			return nil, fmt.Errorf("-save: %w", err)
+		}
+		if f, err := os.Stat(o.save); err == nil && f.IsDir() {
+			return nil, fmt.Errorf("-save: %s is a folder", o.save)
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		}
 	}
+	trainers := make([]*finetune.Trainer, o.seeds)
 	for k := range trainers {
 		var err error
 		if trainers[k], err = o.trainer(k, w); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	c := trainers[0].Config()
 	if err := trainers[0].CheckOnPolicy(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio is exactly 1\n", c.Prompts*c.Group)
 	fmt.Fprintf(w, "reward %q: %s\n", c.Reward.Name, c.Reward.About)
+	return trainers, nil
+}
 
-	before, err := finetune.New(c)
+// writable makes a folder, and tries whether files can be made there.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
+		return err
+	}
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
+
+func finetuned(ctx context.Context, o options, trainers []*finetune.Trainer, w io.Writer) error {
+	before, err := finetune.New(trainers[0].Config())
 	if err != nil {
 		return err
 	}
@@ -123,9 +168,17 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	if done == o.seeds*o.iterations {
 		return nil
 	}
+	if !o.resume { // all that is there is of other runs, with which this one could not go on
+		for k := range trainers {
+			if err := o.keep(k); err != nil {
+				return err
+			}
+		}
+	}
 	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
 	defer p.End()
 	for k, t := range trainers {
+<<<<<<< HEAD
 		fresh := !o.resume // a checkpoint that is there is of another run, until the first save
 		save := func() error {
 			if fresh {
@@ -136,6 +189,9 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 			}
 			return t.Save(o.checkpoint(k))
 		}
+=======
+		save := func() error { return t.Save(o.checkpoint(k)) }
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
 			p.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
 			p.Add(1)

@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"cps/examples/internal/finetune"
 	"cps/grpo"
 	"cps/logprob"
 	"cps/sampler"
@@ -58,6 +60,8 @@ func TestWrongFlags(t *testing.T) {
 		{"-reward beauty", `-reward "beauty" is none of class`},
 		{"-minibatch 3", `-minibatch "3" is not ROWS:STEPS`},
 		{"-seeds 0", "-seeds 0 is not in [1, 1000]"},
+		{"-seed -1", `invalid value "-1" for flag -seed: take a whole number from 0 to 18446744073709551615`},
+		{"-seed 18446744073709551615", "-seed 18446744073709551615: the last of 3 seeds is beyond 18446744073709551615: take a smaller one"},
 		{"-load nowhere", "-load: open nowhere"},
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
@@ -390,10 +394,116 @@ func TestPrevious(t *testing.T) {
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if err := run(stopped, o, io.Discard); err != nil {
+	var said bytes.Buffer
+	if err := run(stopped, o, &said); err != nil {
 		t.Fatal(err)
 	}
 	if read("seed-1.checkpoint") != runs[2] {
 		t.Error("a run that was stopped at once has moved the checkpoint")
+	}
+	if !strings.Contains(said.String(), "interrupted before training") || strings.Contains(said.String(), "-resume") {
+		t.Errorf("said\n%s", &said)
+	}
+}
+
+// A run that is interrupted in its first seed, in the folder of an older one, goes on: no
+// checkpoint of the older one is in its way.
+func TestInterruptedOverAnOlderRun(t *testing.T) {
+	dir := t.TempDir()
+	args := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 3 -iterations 3 -out " + dir)
+	parsed := func(more ...string) options {
+		t.Helper()
+		o, err := parse(append(slices.Clone(args), more...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	if err := run(t.Context(), parsed("-rate", "1e-3"), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	o := parsed()
+	o.config.Reward = cancelling(o.config.Reward, cancel)
+	var said bytes.Buffer
+	if err := run(ctx, o, &said); err != nil || !strings.Contains(said.String(), "-resume, with the same flags, goes on") {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	said.Reset()
+	if err := run(t.Context(), parsed("-resume"), &said); err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	for _, want := range []string{"seed 1: going on after iteration", "seed 2: no checkpoint", "seed 3: no checkpoint"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &said)
+		}
+	}
+	for k := range 3 {
+		if _, err := os.Stat(filepath.Join(dir, fmt.Sprintf("seed-%d.checkpoint.previous-1", k+1))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// cancelling is a reward that cancels the run when it is asked for the second time.
+func cancelling(r finetune.Reward, cancel func()) finetune.Reward {
+	score, calls := r.Score, 0
+	r.Score = func(dst []float64, x []float32, classes []int) {
+		if calls++; calls == 3 {
+			cancel()
+		}
+		score(dst, x, classes)
+	}
+	return r
+}
+
+// A folder that cannot be written to is noticed before training.
+func TestUnwritableFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	readOnly := filepath.Join(dir, "read-only")
+	if err := os.Mkdir(readOnly, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]string{
+		"-out " + file: "-out: ",
+		"-out " + dir + " -save " + filepath.Join(file, "weights"): "-save: ",
+		"-out " + dir + " -save " + dir:                            "-save: " + dir + " is a folder",
+	}
+	if _, err := os.Stat("/proc/self/fd"); err == nil {
+		cases["-out /proc/self/fd"] = "-out: " // where root cannot make files either
+	}
+	if f, err := os.Create(filepath.Join(readOnly, "x")); err != nil {
+		cases["-out "+readOnly] = "-out: "
+	} else {
+		f.Close()
+	}
+	for args, want := range cases {
+		o, err := parse(append(strings.Fields(args), tiny...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		if err := run(t.Context(), o, &said); err == nil || !strings.HasPrefix(err.Error(), want) || said.Len() != 0 {
+			t.Errorf("%s: error %v, said %q", args, err, &said)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A rate at which numbers outgrow their type is named.
+func TestDivergedRate(t *testing.T) {
+	o, err := parse(append([]string{"-out", t.TempDir(), "-rate", "1e30"}, tiny...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "diverged: take a smaller -rate than 1e+30") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -68,7 +68,13 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.Float64Var(&c.Stop.Target, "stop", 0, "approximate `KL` that ends the inner epochs; 0: none")
 	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the average of the weights that is evaluated; 0: none")
 	f.IntVar(&c.Samples, "samples", 20, "`number` of samples of each digit in an evaluation")
-	f.Uint64Var(&c.Seed, "seed", 1, "first `seed`")
+	c.Seed = 1
+	f.Func("seed", "first `seed`, a whole number from 0 (default 1)", func(s string) (err error) {
+		if c.Seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			return errors.New("take a whole number from 0 to 18446744073709551615")
+		}
+		return nil
+	})
 	f.IntVar(&o.seeds, "seeds", 3, "`number` of runs, with a seed each")
 	f.IntVar(&o.iterations, "iterations", 100, "`number` of iterations of a run")
 	f.StringVar(&o.out, "out", "out", "`folder` for pictures and checkpoints")

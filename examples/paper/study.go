@@ -43,7 +43,7 @@ func newStudy(o options, progress io.Writer) (*study, error) {
 	s := &study{progress: progress, findings: map[string]*finding{}}
 	s.options, s.budget = o, o.budget()
 	var err error
-	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"))
+	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"), progress)
 	return s, err
 }
 

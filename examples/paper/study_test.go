@@ -183,7 +183,7 @@ func TestFailure(t *testing.T) {
 	b.iterations = 2
 	s := fakeStudy(b, 1)
 	var err error
-	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+	if s.bench, err = newBench(b, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	bad := training{flowCPS, "glyph", -1, 1} // a rate that is none
@@ -194,7 +194,7 @@ func TestFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s = fakeStudy(b, 1)
-	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+	if s.bench, err = newBench(b, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.do(ctx, "trainings", jobs[:1]); !errors.Is(err, context.Canceled) {
@@ -206,7 +206,7 @@ func TestFailure(t *testing.T) {
 func TestKnown(t *testing.T) {
 	s := fakeStudy(small, 1)
 	var err error
-	if s.bench, err = newBench(small, t.TempDir()); err != nil {
+	if s.bench, err = newBench(small, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	jobs := []training{{flowCPS, "glyph", 1e-3, 1}, {flowSDE, "glyph", 1e-3, 1}}

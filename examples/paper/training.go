@@ -9,12 +9,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"cps/examples/internal/digits"
 	"cps/examples/internal/finetune"
-	"cps/grpo"
-	"cps/logprob"
-	"cps/sampler"
 )
 
 // A training is one run of GRPO: a point of the study's grid.
@@ -97,10 +95,12 @@ type bench struct {
 	dir     string
 	rewards map[string]finetune.Reward
 	data    []float32 // images of the data set
+	notes   io.Writer // for what somebody should know
+	noting  sync.Mutex
 }
 
-func newBench(b budget, dir string) (*bench, error) {
-	w := &bench{budget: b, dir: dir, rewards: map[string]finetune.Reward{}}
+func newBench(b budget, dir string, notes io.Writer) (*bench, error) {
+	w := &bench{budget: b, dir: dir, rewards: map[string]finetune.Reward{}, notes: notes}
 	for _, name := range finetune.RewardNames() {
 		r, err := finetune.NewReward(name)
 		if err != nil {
@@ -140,11 +140,20 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	checkpoint := filepath.Join(b.dir, t.file()+".checkpoint")
 	trainer, err := finetune.Load(c, checkpoint)
 	switch {
+<<<<<<< HEAD
 	case errors.Is(err, os.ErrNotExist) || errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
 		trainer = fresh // no checkpoint is whole and has these settings
+=======
+	case errors.Is(err, os.ErrNotExist):
+		trainer = fresh
+	case errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
+		b.note("%v: starting over", err)
+		trainer = fresh
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 	case err != nil:
 		return nil, err
 	case trainer.Iteration() > b.iterations:
+		b.note("%s has %d iterations, more than the %d of this study: starting over", checkpoint, trainer.Iteration(), b.iterations)
 		trainer = fresh
 	}
 	if trainer.Iteration() == 0 {
@@ -170,7 +179,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 			return nil, err
 		}
 		return nil, err
-	case err != nil && !notFinite(err): // among them sampler.ErrOffPolicy
+	case err != nil && !finetune.Diverged(err): // among them sampler.ErrOffPolicy
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil:
 		f.Diverged = err.Error()
@@ -183,7 +192,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 		if err := trainer.Save(checkpoint); err != nil {
 			return nil, err
 		}
-		if err = b.judge(ctx, trainer, f); err != nil && notFinite(err) {
+		if err = b.judge(ctx, trainer, f); err != nil && finetune.Diverged(err) {
 			f.Diverged = err.Error() // the last update did it
 		}
 	}
@@ -203,10 +212,18 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	return f, nil
 }
 
+<<<<<<< HEAD
 // notFinite reports whether a training ended because a number was not finite.
 func notFinite(err error) bool {
 	var sum *sampler.NonFiniteError
 	return errors.As(err, &sum) || errors.Is(err, logprob.ErrNotFinite) || errors.Is(err, grpo.ErrNotFinite) || errors.Is(err, grpo.ErrOverflow)
+=======
+// note writes a line to notes.
+func (b *bench) note(format string, args ...any) {
+	b.noting.Lock()
+	defer b.noting.Unlock()
+	fmt.Fprintf(b.notes, "\npaper: "+format+"\n", args...)
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 }
 
 // judgeDiverged takes the last evaluation as the final one. If there is none, it evaluates

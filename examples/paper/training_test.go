@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,9 +12,6 @@ import (
 	"testing"
 
 	"cps/examples/internal/finetune"
-	"cps/grpo"
-	"cps/logprob"
-	"cps/sampler"
 )
 
 // small is a budget with one checkpoint before the end.
@@ -22,7 +19,7 @@ var small = budget{iterations: saveEvery + 3, group: 2, every: 10, samples: 2, r
 
 func testBench(t *testing.T, b budget) *bench {
 	t.Helper()
-	w, err := newBench(b, t.TempDir())
+	w, err := newBench(b, t.TempDir(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -202,9 +199,12 @@ func TestUnreadableCheckpoint(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	os.Remove(checkpoint)
-	if err := os.WriteFile(checkpoint, []byte("damaged"), 0o666); err != nil {
+	// One that is damaged, or of other settings, is started over, and that is said.
+	other, err := b.begin(training{flowCPS, "glyph", 2e-3, 1})
+	if err != nil {
 		t.Fatal(err)
 	}
+<<<<<<< HEAD
 	if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
 		t.Errorf("a damaged one: %v", err)
 	}
@@ -215,12 +215,28 @@ func TestNotFinite(t *testing.T) {
 	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
 		if !notFinite(fmt.Errorf("x: %w", err)) {
 			t.Errorf("%v is of numbers", err)
+=======
+	for what, spoil := range map[string]func() error{
+		"damaged":                          func() error { return os.WriteFile(checkpoint, []byte("damaged"), 0o666) },
+		"the checkpoint is of another run": func() error { return other.Save(checkpoint) },
+	} {
+		var said strings.Builder
+		b.notes = &said
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if !strings.Contains(said.String(), checkpoint) || !strings.Contains(said.String(), what) || !strings.Contains(said.String(), "starting over") {
+			t.Errorf("%s: said %q", what, &said)
+>>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		}
 	}
-	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, sampler.ErrOffPolicy} {
-		if notFinite(err) {
-			t.Errorf("%v is not of numbers", err)
-		}
+	var said strings.Builder
+	b.notes = &said
+	if _, err := b.run(t.Context(), job, func(int) {}); err != nil || said.Len() != 0 {
+		t.Errorf("no checkpoint: said %q, %v", &said, err)
 	}
 }
 
