@@ -80,14 +80,9 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 // OfRun stores in dst, and returns, log p of every row of b at transition i of a run, by
 // the sums of squares that the run keeps. Of the rows of b only the samples are read; they
 // need not stand at the transition. It panics if dst has not one entry a row. A
-<<<<<<< HEAD
-// transition that the run does not have, or keeps no sums of, is ErrNoSums, and one that draws
-// noise without a density ([sampler.Transition.Density]) is ErrNoDensity; other errors
-// are those of [Form.LogProb].
-=======
 // transition that the run does not have, or keeps no sums of, is ErrNoSums, and so are a
-// nil sampler and a nil run; other errors are those of [Form.LogProb].
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
+// nil sampler and a nil run. One that draws noise without a density
+// ([sampler.Transition.Density]) is ErrNoDensity; other errors are those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
 	if s == nil || run == nil {

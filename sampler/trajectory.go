@@ -177,10 +177,6 @@ func length(b any) int {
 // sameBuffer reports whether two buffers are one: slices that share an element, or equal
 // values of another type.
 func sameBuffer[B any](x, y B) bool {
-<<<<<<< HEAD
-	i := identity(x)
-	return i != nil && i == identity(y)
-=======
 	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
 	if v.Kind() != reflect.Slice {
 		return v.IsValid() && v.Comparable() && w.Comparable() && v.Equal(w)
@@ -193,5 +189,4 @@ func sameBuffer[B any](x, y B) bool {
 func inPart[B any](x, y B) bool {
 	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
 	return v.Kind() == reflect.Slice && v.Pointer() != w.Pointer() && sameBuffer(x, y)
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 }

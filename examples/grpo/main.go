@@ -1,16 +1,15 @@
-// Command grpo fine-tunes a flow model of handwritten digits with GRPO. In a minute it shows
-// the purpose of the library: samplers that explore, exact ratios, and a reward that rises in
-// samples of the ODE.
+// Command grpo fine-tunes a flow model of handwritten digits with GRPO, so that what
+// the library is for can be seen in a minute: samplers that explore, exact ratios, and a
+// reward that rises where it counts, in samples of the ODE.
 //
 //	go run ./examples/grpo
 //
-// It first replays a batch and checks that every ratio of probabilities is exactly 1. Then it
-// trains, once for each seed. It writes a checkpoint for each seed and two pictures.
-// rewards.png plots the reward under the training rule and under the ODE. samples.png shows
-// samples from the same initial noise before and after training.
-//
-// Ctrl-C saves and exits. -resume goes on, with the bits of a run that was never interrupted.
-// Without -resume an earlier checkpoint is renamed, not overwritten.
+// It first replays a batch and checks that every ratio of probabilities is exactly 1.
+// Then it trains, once for each seed, and writes rewards.png, the reward under the
+// training rule and under the ODE, samples.png, the same initial noise before and after,
+// and a checkpoint a seed. Ctrl-C saves and leaves; -resume goes on with the same bits
+// as a run that was never interrupted, and says from where; without it the checkpoint that
+// is there is kept under another name.
 package main
 
 import (
@@ -55,9 +54,6 @@ const checkpointEvery = 10
 func run(ctx context.Context, o options, w io.Writer) error {
 	trainers, err := o.prepare(ctx, w)
 	if errors.Is(err, context.Canceled) {
-<<<<<<< HEAD
-		fmt.Fprintf(w, "interrupted; the checkpoints are in %s, and -resume with the same flags goes on\n", o.out)
-=======
 		fmt.Fprintf(w, "interrupted before training; %s is as it was\n", o.out)
 		return nil
 	}
@@ -67,8 +63,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	err = finetuned(ctx, o, trainers, w)
 	switch {
 	case errors.Is(err, context.Canceled):
-		fmt.Fprintf(w, "interrupted; what was done is saved in %s: -resume, with the same flags, goes on\n", o.out)
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
+		fmt.Fprintf(w, "interrupted; the checkpoints are in %s, and -resume with the same flags goes on\n", o.out)
 		return nil
 	case finetune.Diverged(err):
 		return fmt.Errorf("%w: training has diverged: take a smaller -rate than %v, or a -clip closer to 0 than %v", err, o.config.Rate, o.config.Objective.ClipHigh)
@@ -76,13 +71,6 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	return err
 }
 
-<<<<<<< HEAD
-func finetuned(ctx context.Context, o options, w io.Writer) error {
-	trainers := make([]*finetune.Trainer, o.seeds)
-	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before the training, which an error would waste
-		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return err
-=======
 // prepare does all that can fail before there is something to lose.
 func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer, error) {
 	if err := writable(o.out); err != nil {
@@ -94,7 +82,6 @@ func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer,
 		}
 		if f, err := os.Stat(o.save); err == nil && f.IsDir() {
 			return nil, fmt.Errorf("-save: %s is a folder", o.save)
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		}
 	}
 	trainers := make([]*finetune.Trainer, o.seeds)
@@ -178,20 +165,7 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
 	defer p.End()
 	for k, t := range trainers {
-<<<<<<< HEAD
-		fresh := !o.resume // a checkpoint that is there is of another run, until the first save
-		save := func() error {
-			if fresh {
-				if err := o.keep(k); err != nil {
-					return err
-				}
-				fresh = false
-			}
-			return t.Save(o.checkpoint(k))
-		}
-=======
 		save := func() error { return t.Save(o.checkpoint(k)) }
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
 			p.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
 			p.Add(1)
@@ -213,8 +187,8 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	return nil
 }
 
-// trainer returns the trainer of seed number k. With -resume it loads the checkpoint, and
-// tells w at which iteration the run goes on.
+// trainer returns the trainer of seed number k, as it was left if it is to go on; then
+// it tells w where that is.
 func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	c := o.config
 	c.Seed += uint64(k)
@@ -222,13 +196,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		t, err := finetune.Load(c, o.checkpoint(k))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			fmt.Fprintf(w, "seed %d: no checkpoint in %s, so training starts from the beginning\n", c.Seed, o.out)
+			fmt.Fprintf(w, "seed %d: no checkpoint in %s: starting anew\n", c.Seed, o.out)
 		case err != nil:
 			return nil, err
 		case t.Iteration() > o.iterations:
-			return nil, fmt.Errorf("%s already has %d iterations, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
+			return nil, fmt.Errorf("%s has %d iterations already, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
 		case t.Iteration() == o.iterations:
-			fmt.Fprintf(w, "seed %d: all %d iterations are done\n", c.Seed, o.iterations)
+			fmt.Fprintf(w, "seed %d: all %d iterations are done, nothing is left to train\n", c.Seed, o.iterations)
 			return t, nil
 		default:
 			fmt.Fprintf(w, "seed %d: going on after iteration %d of %d\n", c.Seed, t.Iteration(), o.iterations)
@@ -243,13 +217,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		return t, nil
 	}
 	if _, err := os.Stat(o.checkpoint(k)); err == nil {
-		fmt.Fprintf(w, "seed %d: training starts from the beginning; the earlier checkpoint is kept as %s\n", c.Seed, o.previous(k))
+		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint that is there is kept as %s\n", c.Seed, o.previous(k))
 	}
 	return t, nil
 }
 
-// keep renames the checkpoint of seed number k, if there is one, so that its run can still go
-// on.
+// keep renames the checkpoint of seed number k, if there is one: its run may have been meant
+// to go on.
 func (o options) keep(k int) error {
 	err := os.Rename(o.checkpoint(k), o.previous(k))
 	if errors.Is(err, os.ErrNotExist) {
@@ -258,17 +232,17 @@ func (o options) keep(k int) error {
 	return err
 }
 
-// previous returns the first free name for the checkpoint of an earlier run.
+// previous is the first name that is free for the checkpoint of an earlier run.
 func (o options) previous(k int) string {
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("%s.previous-%d", o.checkpoint(k), n)
-		if _, err := os.Lstat(name); err != nil { // the name is free, or Rename will report the error
+		if _, err := os.Lstat(name); err != nil { // not there, or Rename says what is wrong
 			return name
 		}
 	}
 }
 
-// checkpoint returns the file of seed number k.
+// checkpoint is the file of seed number k.
 func (o options) checkpoint(k int) string {
 	return filepath.Join(o.out, fmt.Sprintf("seed-%d.checkpoint", o.config.Seed+uint64(k)))
 }

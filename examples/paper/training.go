@@ -140,16 +140,11 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	checkpoint := filepath.Join(b.dir, t.file()+".checkpoint")
 	trainer, err := finetune.Load(c, checkpoint)
 	switch {
-<<<<<<< HEAD
-	case errors.Is(err, os.ErrNotExist) || errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
-		trainer = fresh // no checkpoint is whole and has these settings
-=======
 	case errors.Is(err, os.ErrNotExist):
 		trainer = fresh
 	case errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
 		b.note("%v: starting over", err)
 		trainer = fresh
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 	case err != nil:
 		return nil, err
 	case trainer.Iteration() > b.iterations:
@@ -212,18 +207,11 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	return f, nil
 }
 
-<<<<<<< HEAD
-// notFinite reports whether a training ended because a number was not finite.
-func notFinite(err error) bool {
-	var sum *sampler.NonFiniteError
-	return errors.As(err, &sum) || errors.Is(err, logprob.ErrNotFinite) || errors.Is(err, grpo.ErrNotFinite) || errors.Is(err, grpo.ErrOverflow)
-=======
 // note writes a line to notes.
 func (b *bench) note(format string, args ...any) {
 	b.noting.Lock()
 	defer b.noting.Unlock()
 	fmt.Fprintf(b.notes, "\npaper: "+format+"\n", args...)
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 }
 
 // judgeDiverged takes the last evaluation as the final one. If there is none, it evaluates

@@ -204,18 +204,6 @@ func TestUnreadableCheckpoint(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-<<<<<<< HEAD
-	if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
-		t.Errorf("a damaged one: %v", err)
-	}
-}
-
-// Only an error about numbers that are not finite is a result.
-func TestNotFinite(t *testing.T) {
-	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
-		if !notFinite(fmt.Errorf("x: %w", err)) {
-			t.Errorf("%v is of numbers", err)
-=======
 	for what, spoil := range map[string]func() error{
 		"damaged":                          func() error { return os.WriteFile(checkpoint, []byte("damaged"), 0o666) },
 		"the checkpoint is of another run": func() error { return other.Save(checkpoint) },
@@ -230,7 +218,6 @@ func TestNotFinite(t *testing.T) {
 		}
 		if !strings.Contains(said.String(), checkpoint) || !strings.Contains(said.String(), what) || !strings.Contains(said.String(), "starting over") {
 			t.Errorf("%s: said %q", what, &said)
->>>>>>> 933f8fe78edda020114496d97217892dd507eed7
 		}
 	}
 	var said strings.Builder
