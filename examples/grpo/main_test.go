@@ -426,7 +426,7 @@ func TestInterruptedOverAnOlderRun(t *testing.T) {
 	o := parsed()
 	o.config.Reward = cancelling(o.config.Reward, cancel)
 	var said bytes.Buffer
-	if err := run(ctx, o, &said); err != nil || !strings.Contains(said.String(), "-resume, with the same flags, goes on") {
+	if err := run(ctx, o, &said); err != nil || !strings.Contains(said.String(), "-resume with the same flags goes on") {
 		t.Fatalf("%v\n%s", err, &said)
 	}
 	said.Reset()

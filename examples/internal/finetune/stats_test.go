@@ -23,63 +23,48 @@ func TestReportedStats(t *testing.T) {
 	c.KL = Divergence{Beta: 0.5}
 	it := run(t, c, 1).History()[0]
 
-	twin := trainer(t, c)
+	twin := newTrainer(t, c)
 	c = twin.Config()
-	r, err := twin.draw(t.Context())
-	if err == nil {
-		err = twin.judge(r, new(Iteration))
-	}
-	if err == nil {
-		err = twin.refer(t.Context(), r)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	r := samples(t, twin)
+	policy := twin.policy
 	velocity := func(net *digits.Net, item grpo.Item) []float32 {
 		v := make([]float32, digits.Dim)
-		net.Forward(v, r.run.Latents[item.Step][item.Row*digits.Dim:][:digits.Dim], r.classes[item.Row:][:1], r.sampler.Time(item.Step))
+		net.Forward(v, r.Trajectory.Latents[item.Step][item.Row*digits.Dim:][:digits.Dim], []int{policy.digit(item.Row)}, r.Sampler.Time(item.Step))
 		return v
 	}
 	// logp is -‖next - X·x - V·v‖²/n.
 	logp := func(item grpo.Item, v []float32) (p float64) {
-		a := r.sampler.At(item.Step).Affine
+		a := r.Sampler.At(item.Step).Affine
 		for i, v := range v {
 			at := item.Row*digits.Dim + i
-			d := float64(r.run.Latents[item.Step+1][at]) - a.X*float64(r.run.Latents[item.Step][at]) - a.V*float64(v)
+			d := float64(r.Trajectory.Latents[item.Step+1][at]) - a.X*float64(r.Trajectory.Latents[item.Step][at]) - a.V*float64(v)
 			p -= d * d / digits.Dim
 		}
 		return p
 	}
-	start := twin.net.Clone()
-	for step := r.start; step < r.end; step++ { // the trainer's own
-		r.sampler.SetStep(r.batch, step)
-		old, err := c.Form.LogProb(make([]float64, c.rows()), r.batch, r.run.SumSquares[step])
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.old = append(r.old, old)
-	}
+	start := policy.net.Clone()
+	batch := twin.loop.NewMinibatch()
 	var want Iteration
 	n := 0.0
 	for epoch := range c.Epochs {
-		minibatches, err := r.minibatches(c, epoch)
+		minibatches, err := r.Minibatches(epoch)
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, m := range minibatches {
 			var loss, kl, approx, clipped float64
 			for _, item := range m {
-				v := velocity(twin.net, item)
-				ref := velocity(twin.ref, item)
+				v := velocity(policy.net, item)
+				ref := velocity(policy.ref, item)
 				d := logp(item, v) - logp(item, velocity(start, item))
-				ratio, adv := math.Exp(d), r.adv[item.Row]
+				ratio, adv := math.Exp(d), r.Advantages[item.Row]
 				bounded := min(max(ratio, 1-1e-4), 1+2e-4)
 				if bounded != ratio {
 					clipped++
 				}
 				loss += max(-adv*ratio, -adv*bounded)
 				approx += d * d / 2
-				w := r.sampler.At(item.Step).Affine.V
+				w := r.Sampler.At(item.Step).Affine.V
 				for i := range v {
 					q := w * (float64(v[i]) - float64(ref[i]))
 					kl += q * q / digits.Dim
@@ -92,10 +77,20 @@ func TestReportedStats(t *testing.T) {
 			want.ApproxKL += approx / size
 			want.ClipFraction += clipped / size
 			n++
-			if _, err := twin.loss(r, m); err != nil {
-				t.Fatal(err)
+			err := r.Fill(t.Context(), batch, m)
+			if err == nil {
+				err = policy.Velocity(t.Context(), batch.Call)
 			}
-			if err := twin.update(); err != nil {
+			if err == nil {
+				_, err = r.Loss(t.Context(), batch)
+			}
+			if err == nil {
+				err = policy.Backward(t.Context(), batch.Call, batch.DV)
+			}
+			if err == nil {
+				err = policy.Update(t.Context())
+			}
+			if err != nil {
 				t.Fatal(err)
 			}
 		}
