@@ -15,5 +15,8 @@ go run ./examples/paper -quick -out "$tools/paper" >"$tools/paper.txt" 2>&1 || {
 [ "$(find "$tools/paper" -maxdepth 1 -name '*.png' | wc -l)" = 19 ]
 grep -q 'On policy every ratio is exactly 1' "$tools/paper/paper.md"
 
+step "GoMLX"
+(cd examples/gomlx && go test ./...)
+
 step "the benchmark"
 go run ./internal/bench -quick -rounds 1 -json "$tools/bench.json" -plot "$tools/bench.png" >/dev/null
