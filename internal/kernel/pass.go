@@ -55,7 +55,7 @@ type Pass[T Element] struct {
 }
 
 // MaxRows is the largest number of rows of a pass.
-const MaxRows = 256
+const MaxRows = 128
 
 // Do does a pass. Over words it does to their values what it does to float32s; a gradient
 // is rounded to their type too. It does not allocate. Wrong lengths panic.
