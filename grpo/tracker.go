@@ -45,7 +45,7 @@ type Record[K comparable] struct {
 // anywhere.
 //
 // It reports no rewards, a reward that is not finite, a spread that overflows, a NaN
-// prompt and a bad setting, by sample or field; dst is then unspecified and nothing is
+// prompt, an advantage that overflows and a bad setting, by sample or field; dst is then unspecified and nothing is
 // remembered. It panics if lengths differ. It allocates.
 func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64, error) {
 	if len(dst) != len(rewards) || len(prompts) != len(rewards) {
@@ -90,7 +90,11 @@ func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64,
 		members := groups.at(k, len(rewards))
 		for j := range members.n {
 			i := members.sample(j)
-			dst[i] = t.Norm.advantage(rewards[i], m)
+			a := t.Norm.advantage(rewards[i], m)
+			if !finite(a) { // where the past that is remembered leaves the reward out
+				return nil, fmt.Errorf("grpo: advantage of sample %d, of reward %v beside a standard deviation %v: %w", i, rewards[i], m.std, ErrOverflow)
+			}
+			dst[i] = a
 		}
 	}
 	for _, r := range updated {

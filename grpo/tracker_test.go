@@ -155,6 +155,13 @@ func TestTrackerErrors(t *testing.T) {
 	dance := Tracker[float64]{Norm: DanceGRPO}
 	_, wide := dance.Advantages([]float64{0, 0}, []float64{-1.5e308, 1.5e308}, []float64{7, 8})
 	wantError(t, wide, ErrOverflow, "grpo: batch: spread of rewards from -1.5e+308 to 1.5e+308: overflows float64")
+	// The two rewards that are remembered say nothing of a third so far away.
+	near := Tracker[float64]{Limit: 2}
+	_, far := near.Advantages(make([]float64, 3), []float64{1e308, 0, 1e-9}, []float64{7, 7, 7})
+	wantError(t, far, ErrOverflow, "grpo: advantage of sample 0, of reward 1e+308 beside a standard deviation 5e-10: overflows float64")
+	if len(near.Records()) != 0 {
+		t.Error("an error is remembered")
+	}
 	for _, c := range []struct {
 		tracker Tracker[float64]
 		text    string

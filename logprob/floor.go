@@ -89,6 +89,9 @@ func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip fl
 					}
 				}
 				ratio := (run.SumSquares[i][row] - sums[i][j]) * scale
+				if err := finite("log-ratio", ratio*ratio); err != nil {
+					return fail(fmt.Errorf("transition %d: squared %w", x.Transition, err), b.Rows[row], row)
+				}
 				x.Ratio = max(x.Ratio, math.Abs(ratio))
 				x.Typical += ratio * ratio
 				if math.Abs(math.Expm1(ratio)) > clip {
@@ -107,6 +110,9 @@ func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip fl
 	for k := range floors {
 		x := &floors[k]
 		x.Typical = math.Sqrt(x.Typical / float64(counts))
+		if err := finite("typical log-ratio", x.Typical); err != nil {
+			return nil, fmt.Errorf("logprob: transition %d: %w", x.Transition, err)
+		}
 		x.Clipped /= float64(counts)
 	}
 	for k := range floors {

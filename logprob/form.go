@@ -36,7 +36,7 @@ type Form struct {
 // transition whose sums of squares sq are ([sampler.Sampler.SetStep]): other sums give a
 // plausible number that is wrong. For a run's own transitions, [OfRun] takes care of that.
 // The error names the first row that is at no transition (ErrNoPolicy), whose step draws
-// no noise (ErrNoDensity), whose sum or weights are not finite (ErrNotFinite), or whose
+// no noise (ErrNoDensity), whose sum, weights or log p are not finite (ErrNotFinite), or whose
 // sum or noise is below 0 (ErrNegative). Without denominator a value would exist for the
 // first two, but none to train on.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
@@ -46,10 +46,13 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 		if err == nil {
 			err = sum("sum of squares", sq[i])
 		}
+		if err == nil {
+			dst[i] = f.logProb(std, sq[i], b.Dim) * f.weight(b.Dim)
+			err = finite("log p", dst[i])
+		}
 		if err != nil {
 			return dst, fail(err, r, i)
 		}
-		dst[i] = f.logProb(std, sq[i], b.Dim) * f.weight(b.Dim)
 	}
 	return dst, nil
 }
@@ -103,10 +106,14 @@ func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, ru
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, err)
 	}
 	for row, r := range b.Rows {
-		if err := sum("sum of squares", sq[row]); err != nil {
+		err := sum("sum of squares", sq[row])
+		if err == nil {
+			dst[row] = f.logProb(std, sq[row], b.Dim) * f.weight(b.Dim)
+			err = finite("log p", dst[row])
+		}
+		if err != nil {
 			return dst, fail(err, r, row)
 		}
-		dst[row] = f.logProb(std, sq[row], b.Dim) * f.weight(b.Dim)
 	}
 	return dst, nil
 }

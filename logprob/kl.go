@@ -22,10 +22,13 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 		if err == nil {
 			err = sum("squared distance", sq[i])
 		}
+		if err == nil {
+			dst[i] = f.klWeight(r.Affine, std, f.weight(b.Dim)) * sq[i]
+			err = finite("divergence", dst[i])
+		}
 		if err != nil {
 			return dst, fail(err, r, i)
 		}
-		dst[i] = f.klWeight(r.Affine, std, f.weight(b.Dim)) * sq[i]
 	}
 	return dst, nil
 }

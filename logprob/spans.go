@@ -121,6 +121,9 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of
 			}
 		}
 		dst[k] = total * s.Form.weight(n)
+		if err := finite("the transition's total", dst[k]); err != nil {
+			return fail(err, b.Rows[lo], lo)
+		}
 	}
 	return nil
 }

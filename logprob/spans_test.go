@@ -261,6 +261,19 @@ func TestNonsense(t *testing.T) {
 			wantError(t, err, tc.want, "row 0 (sample 6)")
 		}
 	}
+	// Finite sums whose log p or divergence is not.
+	b := sampler.Batch{Dim: 1, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 2, Eps: 0x1p-30}, ID: noise.ID{Sample: 6}}}}
+	for _, f := range forms {
+		_, err := f.KL([]float64{0}, b, []float64{1e308})
+		wantError(t, err, logprob.ErrNotFinite, "row 0 (sample 6)", "divergence")
+		_, err = logprob.Spans{Form: f, First: []int{0}}.KL([]float64{0}, b, []float64{1e308})
+		wantError(t, err, logprob.ErrNotFinite, "row 0 (sample 6)")
+		if _, err = f.LogProb([]float64{0}, b, []float64{1e300}); f.Gaussian {
+			wantError(t, err, logprob.ErrNotFinite, "row 0 (sample 6)", "log p")
+		} else if err != nil {
+			t.Error(err)
+		}
+	}
 	for _, dim := range []int{0, -3} {
 		func() {
 			defer func() {
