@@ -29,3 +29,11 @@
 // at either, since there h is infinite. A first step without history bounds the order of
 // a run by 2, whatever the solver's is.
 package solver
+
+import "cps/sampler"
+
+var (
+	_ sampler.Solver = DPMPlus{}
+	_ sampler.Solver = DPM{}
+	_ sampler.Solver = Ancestral{}
+)
