@@ -50,6 +50,7 @@ const (
 	dstLength   = "cuda: length of dst is not len(Rows)·Dim"
 	sqLength    = "cuda: length of sq is not the number of rows"
 	scaleLength = "cuda: length of scale is not the number of rows"
+	rowBeyond   = "cuda: a row ends beyond the 2³⁴ elements of its sample"
 	partOverlap = "cuda: dst and an input overlap and are not the same buffer"
 )
 
@@ -65,6 +66,9 @@ func checkInputs(b sampler.Batch, out, x, v Buffer) (readX, readV bool) {
 		readX, readV = readX || r.X != 0, readV || r.V != 0
 		if r.Step == math.MaxUint32 {
 			panic("cuda: noise step 1<<32 - 1 is reserved, see noise.ID")
+		}
+		if uint64(r.Block) > (sampler.MaxDim-uint64(b.Dim))/4 {
+			panic(rowBeyond)
 		}
 	}
 	if readX {

@@ -25,7 +25,7 @@ import (
 //
 // Calls do not allocate, and wait only while the driver's queue is full, once the memory
 // for the largest of them and for all calls between two Syncs exists; until then the
-// driver may wait when it allocates. What that needs is 24 bytes a row, another 16
+// driver may wait when it allocates. What that needs is 32 bytes a row, another 16
 // for sums of squares, and 4 for each 1024 elements, on the device and in part in
 // pinned memory. Close returns it.
 type Device struct {

@@ -77,23 +77,28 @@ func TestCallsDoNotWait(t *testing.T) {
 func TestUniformRows(t *testing.T) {
 	d, g := open(t, 3)
 	x := zeros(t, d, 30, sampler.Float32)
-	row := sampler.Row{Affine: sampler.Affine{X: 0.9, Eps: 0.3}, ID: noise.ID{Sample: 4, Step: 2}}
+	row := sampler.Row{Affine: sampler.Affine{X: 0.9, Eps: 0.3}, ID: noise.ID{Sample: 4, Step: 2}, Block: 7}
 	for _, tc := range []struct {
 		change func(r *sampler.Row)
-		table  bool
+		table  bool // for a step
+		always bool // and where no noise is drawn
 	}{
-		{func(r *sampler.Row) {}, false},
-		{func(r *sampler.Row) { r.Sample++ }, true},
-		{func(r *sampler.Row) { r.Step++ }, true},
-		{func(r *sampler.Row) { r.X = 0.8 }, true},
-		{func(r *sampler.Row) { r.V = 0.8 }, true},
-		{func(r *sampler.Row) { r.Eps = 0.8 }, true},
+		{func(r *sampler.Row) {}, false, false},
+		{func(r *sampler.Row) { r.Sample++ }, true, false},
+		{func(r *sampler.Row) { r.Step++ }, true, false},
+		{func(r *sampler.Row) { r.Block++ }, true, false},
+		{func(r *sampler.Row) { r.X = 0.8 }, true, true},
+		{func(r *sampler.Row) { r.V = 0.8 }, true, true},
+		{func(r *sampler.Row) { r.Eps = 0.8 }, true, true},
 	} {
 		b := sampler.Batch{Dim: 10, Rows: []sampler.Row{row, row, row}}
 		b.Rows[1].Sample, b.Rows[2].Sample = 5, 6
 		tc.change(&b.Rows[2])
-		if got := !uniform(b.Rows, nil); got != tc.table {
+		if got := !uniform(b.Rows, nil, true); got != tc.table {
 			t.Errorf("%v: table %t", b.Rows[2], got)
+		}
+		if got := !uniform(b.Rows, nil, false); got != tc.always {
+			t.Errorf("%v: table %t without noise", b.Rows[2], got)
 		}
 		before, _ := g.mem.InUse()
 		d.Step(x, x, x, b, nil)
@@ -104,11 +109,15 @@ func TestUniformRows(t *testing.T) {
 			t.Errorf("%d allocations for rows without a table", after-before)
 		}
 	}
-	if b := mixed(1, 1); !uniform(b.Rows, []float64{3}) || uniform([]sampler.Row{row, row}, nil) {
+	if b := mixed(1, 1); !uniform(b.Rows, []float64{3}, true) || uniform([]sampler.Row{row, row}, nil, true) {
 		t.Error("one row is uniform, equal samples are not")
 	}
-	if rows := []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2)}; uniform(rows, []float64{1, 2}) || !uniform(rows, []float64{1, 1}) {
+	if rows := []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2)}; uniform(rows, []float64{1, 2}, false) || !uniform(rows, []float64{1, 1}, false) {
 		t.Error("scales count")
+	}
+	still := sampler.Batch{Dim: 12, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}, ID: row.ID}}}.Spans(4)
+	if !uniform(still.Rows, nil, true) {
+		t.Error("spans whose step draws no noise are uniform")
 	}
 }
 
@@ -508,6 +517,9 @@ func TestBufferPanics(t *testing.T) {
 	brain.Storage = sampler.BFloat16
 	unknown := b
 	unknown.Storage = 3
+	last := func(block uint32) sampler.Batch {
+		return sampler.Batch{Dim: 8, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, Eps: 1}, Block: block}}}
+	}
 	none := Buffer{}
 	for _, tc := range []struct {
 		says string
@@ -528,6 +540,9 @@ func TestBufferPanics(t *testing.T) {
 		{partOverlap, func() { d.Step(at(x, 1, 0), y, none, b, nil) }},
 		{partOverlap, func() { d.Step(at(x, 0, sampler.BFloat16), y, none, b, nil) }},
 		{partOverlap, func() { d.Grad(at(x, 3, 0), y, y, none, b, []float64{0}) }},
+		{rowBeyond, func() { d.Step(x, x, none, last(1<<32-1), nil) }},
+		{rowBeyond, func() { d.SumSquares([]float64{0}, x, x, none, last(1<<32-1)) }},
+		{rowBeyond, func() { d.Grad(x, x, x, none, last(1<<32-1), []float64{0}) }},
 		{"different 16-bit types", func() { d.Step(at(half, 0, sampler.Float16), y, none, brain, nil) }},
 		{"storage of a batch is unknown", func() { d.Step(y, y, none, unknown, nil) }},
 		{"negative length", func() { d.Make(-1, sampler.Float32) }},
@@ -548,6 +563,7 @@ func TestBufferPanics(t *testing.T) {
 	d.Step(y, at(x, 4, 0), none, b, nil)                                                 // side by side
 	d.Step(at(x, 1, 0), none, none, sampler.Batch{Dim: 4, Rows: []sampler.Row{{}}}, nil) // x is not read
 	d.Step(at(half, 0, sampler.BFloat16), y, none, brain, nil)
+	d.Step(x, x, none, last(1<<32-2), nil)
 	if err := d.Sync(); err != nil {
 		t.Error(err)
 	}

@@ -65,5 +65,6 @@
 // memory, but less than half of the time of a step.
 //
 // Rows that all do the same for consecutive samples, the usual rollout, are parameters
-// of the launch; other rows are 24 bytes each, copied to the device before it.
+// of the launch, as are all rows of the same weights where no noise is drawn; other rows
+// are 32 bytes each, copied to the device before it.
 package cuda

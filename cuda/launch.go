@@ -8,7 +8,7 @@ import (
 	"cps/sampler"
 )
 
-const maxArgs = 18 // of a kernel
+const maxArgs = 19 // of a kernel
 
 // errTooMany is for batches no GPU has the memory of.
 var errTooMany = errors.New("more than 2³² blocks of 1024 elements")
@@ -45,7 +45,7 @@ func (d *Device) step(dst, x, v Buffer, b sampler.Batch, round sampler.Storage, 
 	if err != nil {
 		return err
 	}
-	rows, err := d.rows.of(d, b.Rows, nil)
+	rows, err := d.rows.of(d, b.Rows, nil, true)
 	if err != nil {
 		return err
 	}
@@ -56,7 +56,7 @@ func (d *Device) step(dst, x, v Buffer, b sampler.Batch, round sampler.Storage, 
 	types := uint64(dst.Type) | uint64(x.Type)<<8 | uint64(v.Type)<<16 | uint64(round)<<24
 	err = d.launch(stepKernel, s.groups,
 		uint64(dst.Ptr), uint64(x.Ptr), uint64(v.Ptr), types,
-		uint64(rows.table), rows.x, rows.v, rows.e, rows.step, rows.sample,
+		uint64(rows.table), rows.x, rows.v, rows.e, rows.step, rows.sample, rows.block,
 		uint64(b.Key), s.dim, s.blocks, s.items, s.byRow, s.byBlock, uint64(sums), uint64(out))
 	if err != nil || sq == nil {
 		return err
@@ -69,7 +69,7 @@ func (d *Device) squares(sq []float64, next, x, v Buffer, b sampler.Batch) error
 	if err != nil {
 		return err
 	}
-	rows, err := d.rows.of(d, b.Rows, nil)
+	rows, err := d.rows.of(d, b.Rows, nil, false)
 	if err != nil {
 		return err
 	}
@@ -93,7 +93,7 @@ func (d *Device) grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) 
 	if err != nil {
 		return err
 	}
-	rows, err := d.rows.of(d, b.Rows, scale)
+	rows, err := d.rows.of(d, b.Rows, scale, false)
 	if err != nil {
 		return err
 	}

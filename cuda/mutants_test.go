@@ -36,9 +36,12 @@ type trial struct {
 	stats ptx.Stats // of the committed kernel
 }
 
-// row returns a row with all bits of an ID in use.
+// row returns a row with all bits of an ID and of a block in use.
 func row(x, v, eps float64) sampler.Row {
-	return sampler.Row{Affine: sampler.Affine{X: x, V: v, Eps: eps}, ID: noise.ID{Sample: 0x89abcdef01234567, Step: 0xfedcba98}}
+	return sampler.Row{
+		Affine: sampler.Affine{X: x, V: v, Eps: eps},
+		ID:     noise.ID{Sample: 0x89abcdef01234567, Step: 0xfedcba98}, Block: 0x9a7b3c5d,
+	}
 }
 
 // prepare makes inputs and results, with the CPU's.
@@ -179,7 +182,7 @@ func trials(k kernel) []*trial {
 	}
 	var float [4]sampler.Storage
 	a, b := row(0.55, -0.7, 0.3), row(-0.37, 0.9, 0.41)
-	b.Sample, b.Step = 0x1122334455667788, 7
+	b.Sample, b.Step, b.Block = 0x1122334455667788, 7, 0x6584c3a2
 	if k == sumRowsKernel {
 		for _, dim := range []int{1025, 33 * 1024, 70*1024 + 3} {
 			add(dim, float, nil, row(1, 0, 0), row(0.5, 0, 0), row(0.25, 0, 0))
@@ -283,7 +286,7 @@ func trials(k kernel) []*trial {
 	if k == stepKernel {
 		low := []sampler.Row{row(0, 0, 1), row(0, 0, 1), row(0, 0, 1), row(0, 0, 1)}
 		for i, sample := range lowWords {
-			low[i].ID = noise.ID{Sample: sample, Step: 1}
+			low[i].ID, low[i].Block = noise.ID{Sample: sample, Step: 1}, 0
 		}
 		add(40, float, nil, low...)
 		add(7000, float, nil, row(0, 0, 1), row(0, 0, 1))

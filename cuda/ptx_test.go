@@ -114,9 +114,10 @@ func TestTraffic(t *testing.T) {
 // unless types are mixed: fewer instructions than one byte off.
 func TestWideAccesses(t *testing.T) {
 	for k, want := range map[kernel][2]int{stepKernel: {2, 1}, squaresKernel: {3, 0}, gradKernel: {4, 1}} { // buffers
+		const row = 1 // the weights of a row, in the table
 		text := k.source()
 		loads, stores := strings.Count(text, "ld.global.v4"), strings.Count(text, "st.global.v4")
-		if loads != 3*want[0] || stores != 3*want[1] { // two of float32, one of eight 16-bit words
+		if loads != 3*want[0]+row || stores != 3*want[1] { // two of float32, one of eight 16-bit words
 			t.Errorf("%v has %d loads and %d stores of 16 bytes", k, loads, stores)
 		}
 	}
@@ -141,5 +142,53 @@ func TestWideAccesses(t *testing.T) {
 			t.Errorf("%v: %d instructions aligned, %d not", typ, instructions[0], instructions[1])
 		}
 		t.Logf("Squares of %v: %d instructions an element, unaligned %d", typ, instructions[0]/1024, instructions[1]/1024)
+	}
+}
+
+// What a table costs a warp for every block of a row: two broadcasts of 16 bytes, of one
+// sector, where noise is drawn, else one; and three instructions of a thread.
+func TestTableTraffic(t *testing.T) {
+	for _, shape := range [][2]int{{64, 64}, {4, 65536}} {
+		rows, dim := shape[0], shape[1]
+		warpsOfBlocks := uint64(rows * ((dim-1)/blockLen + 1))
+		var cost [2][3]ptx.Stats // without and with a table
+		for table := range 2 {
+			d, g := open(t, 1)
+			b := sampler.Batch{Dim: dim, Key: 1}
+			scale := make([]float64, rows)
+			for i := range rows {
+				b.Rows = append(b.Rows, sampler.Row{
+					Affine: sampler.Affine{X: 0.9 + float64(i*table), V: 0.1, Eps: 0.3},
+					ID:     noise.ID{Sample: uint64(i), Step: 2},
+				})
+			}
+			x, y := zeros(t, d, b.Len(), sampler.BFloat16), zeros(t, d, b.Len(), sampler.BFloat16)
+			for i, call := range []func(){
+				func() { d.Step(y, x, x, b, nil) },
+				func() { d.SumSquares(make([]float64, rows), y, x, x, b) },
+				func() { d.Grad(y, x, x, x, b, scale) },
+			} {
+				g.stats = ptx.Stats{}
+				call()
+				if err := d.Sync(); err != nil {
+					t.Fatal(err)
+				}
+				cost[table][i] = g.stats
+			}
+		}
+		for i, accesses := range []uint64{2, 1, 1} {
+			none, table := cost[0][i], cost[1][i]
+			if got, want := table.Loaded-none.Loaded, 16*accesses*warpLen*warpsOfBlocks; got != want {
+				t.Errorf("Dim %d, pass %d: threads read %d bytes of the table, want %d", dim, i, got, want)
+			}
+			if got, want := table.Sectors-none.Sectors, accesses*warpsOfBlocks; got != want {
+				t.Errorf("Dim %d, pass %d: %d sectors of the table are read, want %d", dim, i, got, want)
+			}
+			more := float64(table.Instructions-none.Instructions) / float64(warpLen*warpsOfBlocks)
+			if more != 3 {
+				t.Errorf("Dim %d, pass %d: %v instructions of a thread for the row of a block, want 3", dim, i, more)
+			}
+			t.Logf("Dim %d, pass %d: %.0f instructions a thread and block with a table", dim, i, float64(table.Instructions)/float64(warpLen*warpsOfBlocks))
+		}
 	}
 }

@@ -10,15 +10,17 @@ import (
 )
 
 // rowBytes is the size of a row in kernels/pass.h.
-const rowBytes = 24
+const rowBytes = 32
 
 // A rowsArg says what every row does: a table in device memory, or, if that is 0, what
-// all rows do and the sample of the first, the others' being its successors.
+// all rows do, where in their samples they start, and the sample of the first, the
+// others' being its successors.
 type rowsArg struct {
 	table   uintptr
 	x, v, e uint64
 	step    uint64
 	sample  uint64
+	block   uint64
 }
 
 // A table carries rows to the device. It has one copy there, which the kernels of the
@@ -36,11 +38,11 @@ type slot struct {
 }
 
 // of returns rows for a launch, with the scale of every row in place of the weight of
-// its noise unless scale is nil.
-func (t *table) of(d *Device, rows []sampler.Row, scale []float64) (rowsArg, error) {
-	if uniform(rows, scale) {
+// its noise unless scale is nil. Draws says whether the kernel draws the rows' noise.
+func (t *table) of(d *Device, rows []sampler.Row, scale []float64, draws bool) (rowsArg, error) {
+	if uniform(rows, scale, draws) {
 		r := rows[0]
-		a := rowsArg{x: float(r.X), v: float(r.V), e: float(r.Eps), step: uint64(r.Step), sample: r.Sample}
+		a := rowsArg{x: float(r.X), v: float(r.V), e: float(r.Eps), step: uint64(r.Step), sample: r.Sample, block: uint64(r.Block)}
 		if scale != nil {
 			a.e = float(scale[0])
 		}
@@ -80,13 +82,22 @@ func encodeRow(dst []byte, r *sampler.Row, e float64) {
 	put.PutUint32(dst[8:], math.Float32bits(float32(e)))
 	put.PutUint32(dst[12:], r.Step)
 	put.PutUint64(dst[16:], r.Sample)
+	put.PutUint64(dst[24:], uint64(r.Block)) // and four bytes that are not used
 }
 
-// uniform reports whether all rows do the same for consecutive samples.
-func uniform(rows []sampler.Row, scale []float64) bool {
+// uniform reports whether all rows do the same and, where noise is drawn, for consecutive
+// samples from the same block on. Spans of one sample, of consecutive blocks, are not
+// uniform: they are made to take different steps, and then have different weights. Those
+// that do take the same weights have no table in replays, gradients and steps without noise.
+func uniform(rows []sampler.Row, scale []float64, draws bool) bool {
+	first := &rows[0]
+	draws = draws && first.Eps != 0
 	for i := 1; i < len(rows); i++ {
-		r, first := &rows[i], &rows[0]
-		if r.Affine != first.Affine || r.Step != first.Step || r.Sample != first.Sample+uint64(i) {
+		r := &rows[i]
+		if r.Affine != first.Affine {
+			return false
+		}
+		if draws && (r.Step != first.Step || r.Block != first.Block || r.Sample != first.Sample+uint64(i)) {
 			return false
 		}
 		if scale != nil && float(scale[i]) != float(scale[0]) {

@@ -3,6 +3,7 @@ package grpo
 import (
 	"fmt"
 	"math"
+	"slices"
 )
 
 // A Scope says over which samples a reward is centred and scaled.
@@ -106,8 +107,10 @@ func (c Norm) Advantages(dst, rewards []float64, g Groups) ([]float64, error) {
 //	r = Σ_k weights[k]·rewards[k]
 //
 // and returns dst. rewards[k] holds the k-th reward of every sample; dst must be
-// none of them. It reports no rewards and values that are not finite, the sum
-// included, and panics if lengths differ. It does not allocate.
+// none of them. The sum is computed with the roundings of its products and sums added
+// (Ogita, Rump and Oishi, 2005), so that samples whose exact sums are equal get equal
+// ones, and [Norm] sees that they are. It reports no rewards and values that are not
+// finite, the sum included, and panics if lengths differ. It does not allocate.
 //
 // On advantages instead of rewards it is MixGRPO's multi_reward_mix
 // "advantage_aggr".
@@ -115,17 +118,20 @@ func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error)
 	if err := checkRewards(dst, weights, rewards); err != nil {
 		return nil, wrap(err)
 	}
-	clear(dst)
-	for k, w := range weights {
-		for i, r := range rewards[k] {
+	for i := range dst {
+		var sum, rest float64 // the weighted reward is their sum
+		for k, w := range weights {
+			r := rewards[k][i]
 			if !finite(r) {
 				return nil, fmt.Errorf("grpo: reward %d of sample %d is %v: %w", k, i, r, ErrNotFinite)
 			}
-			dst[i] += float64(w * r)
+			product := float64(w * r)
+			total := sum + product
+			back := total - sum
+			rest += math.FMA(w, r, -product) + ((sum - (total - back)) + (product - back))
+			sum = total
 		}
-	}
-	for i, r := range dst {
-		if !finite(r) {
+		if dst[i] = sum + rest; !finite(dst[i]) {
 			return nil, fmt.Errorf("grpo: weighted reward of sample %d: %w", i, ErrOverflow)
 		}
 	}
@@ -141,6 +147,10 @@ func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error)
 // A_k are c's advantages of reward k in the groups g (arXiv 2601.05242; Flow-Factory's
 // aggregation "gdpo"). Arguments, errors and panics are those of [WeightedSum] and
 // [Norm.Advantages]. It does not allocate.
+//
+// Where the A_k cancel, rounding is left, which a standard deviation as small would turn
+// into full advantages. So all sums S of n samples are equal, and A exactly 0, if they lie
+// within n·2⁻⁵²·Σ_k |weights[k]|·max|A_k| of each other: a deviation from published code.
 func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]float64, error) {
 	if err := checkRewards(dst, weights, rewards); err != nil {
 		return nil, wrap(err)
@@ -149,11 +159,21 @@ func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]flo
 		return nil, wrap(err)
 	}
 	clear(dst)
+	size := 0.0
 	for k, w := range weights {
-		err := c.eachGroup(rewards[k], g, func(i int, a float64) { dst[i] += float64(w * a) })
+		most := 0.0
+		err := c.eachGroup(rewards[k], g, func(i int, a float64) {
+			dst[i] += float64(w * a)
+			most = max(most, math.Abs(a))
+		})
 		if err != nil {
 			return nil, fmt.Errorf("grpo: reward %d: %w", k, err)
 		}
+		size += float64(math.Abs(w) * most)
+	}
+	if finite(size) && slices.Max(dst)-slices.Min(dst) <= float64(len(dst))*0x1p-52*size {
+		clear(dst)
+		return dst, nil
 	}
 	return c.Advantages(dst, dst, Groups{})
 }
@@ -249,14 +269,22 @@ func (c Norm) eachGroup(rewards []float64, g Groups, put func(i int, a float64))
 		}
 		for j := range members.n {
 			i := members.sample(j)
-			a := 0.0
-			if m.std != 0 {
-				a = (rewards[i] - m.mean) / (max(m.std, c.Floor) + c.Eps)
-			}
-			put(i, a)
+			put(i, c.advantage(rewards[i], m))
 		}
 	}
 	return nil
+}
+
+// advantage returns that of a reward among others.
+func (c Norm) advantage(reward float64, m moments) float64 {
+	if m.std == 0 {
+		return 0
+	}
+	d, std := reward-m.mean, max(m.std, c.Floor)+c.Eps
+	if finite(d) && finite(std) {
+		return d / std
+	}
+	return (reward/2 - m.mean/2) / (max(m.std, c.Floor)/2 + c.Eps/2)
 }
 
 // moments of a group. std 0 means that its rewards are equal.
@@ -279,6 +307,9 @@ func measure(rewards []float64, g group, sample bool) (moments, error) {
 		rest += (rewards[g.sample(j)] - sum) / n
 	}
 	mean := sum + rest
+	if !finite(mean) { // rewards at both ends of float64: the first pass must do
+		mean = sum
+	}
 	var squares float64
 	for j := range g.n {
 		d := rewards[g.sample(j)] - mean
@@ -288,13 +319,21 @@ func measure(rewards []float64, g group, sample bool) (moments, error) {
 		n--
 	}
 	std := math.Sqrt(squares / n)
-	if squares < 1e-280 { // their squares vanish: take them in units of the spread
+	if !finite(squares) || squares < 1e-280 { // out of range: take them in units of the spread
+		half := hi/2 - lo/2
+		if half == 0 { // two subnormal neighbours
+			half = hi - lo
+		}
 		squares = 0
 		for j := range g.n {
-			d := (rewards[g.sample(j)] - mean) / (hi - lo)
+			r := rewards[g.sample(j)]
+			d := (r - mean) / half
+			if !finite(d) {
+				d = r/half - mean/half
+			}
 			squares += float64(d * d)
 		}
-		std = max((hi-lo)*math.Sqrt(squares/n), math.SmallestNonzeroFloat64)
+		std = max(half*math.Sqrt(squares/n), math.SmallestNonzeroFloat64)
 	}
 	if !finite(std) {
 		return moments{}, fmt.Errorf("spread of rewards from %v to %v: %w", lo, hi, ErrOverflow)

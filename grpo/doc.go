@@ -10,7 +10,7 @@
 // log-probability of each stochastic step, Old below, when the step is drawn.
 //
 //	start, end, err := grpo.MixGRPO.Window(iteration, steps-1) // the last step draws no noise
-//	window := sampler.Window{Start: start, End: end}           // for its Config and Keep
+//	window := sampler.Window{Start: start, End: end}           // for its Config and NewTrajectory
 //	… roll out, keep latents and old log p, compute rewards …
 //	groups, err := grpo.ByID(prompts)
 //	adv, err := grpo.FlowGRPO.Advantages(adv, rewards, groups)
@@ -20,12 +20,17 @@
 //		… evaluate the model, recompute log p of the stored step …
 //		stats, err := o.Loss(grad, logp, old, adv)
 //		weight, err := stats.Penalize(0.04, kl)   // optional
-//		… logprob's Scale turns grad, and ScaleKL weight, into ∂loss/∂v …
+//		… logprob's GradScale turns grad, and GradScaleKL weight, into ∂loss/∂v …
 //	}
 //
 // On the first pass the policy is the one that drew the samples: ratios are exactly
 // 1, Deviation and ClipFraction are 0 and Loss is minus the mean advantage. If they
 // are not, the replay differs from the rollout; look for that before anything else.
+//
+// That holds for an Old of the rollout. Where Old comes from a replay by the same model,
+// as trainers do whose rollout keeps no log p, the ratio is 1 whatever the rollout did,
+// and proves nothing. sampler.CheckOnPolicy compares with the rollout, in other
+// batches too, and sampler.CheckModel compares the model with data.
 //
 // # More than one update
 //

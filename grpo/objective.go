@@ -112,7 +112,7 @@ func (o Objective) validate() error {
 //	loss = policy + beta·mean(kl)
 //
 // and returns ∂loss/∂kl, which is beta/n for every sample: the weight to give to
-// logprob's ScaleKL. kl are the exact divergences that logprob's KL gives, one a
+// logprob's GradScaleKL. kl are the exact divergences that logprob's KL gives, one a
 // sample; an estimate from log p (the k3 of GRPO for language models) is not needed,
 // for the policies are Gaussians of one variance. Flow-GRPO's published
 // kl_loss lacks the step length Δ in the variance.

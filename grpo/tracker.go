@@ -89,11 +89,8 @@ func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64,
 	for k, m := range scales {
 		members := groups.at(k, len(rewards))
 		for j := range members.n {
-			i, a := members.sample(j), 0.0
-			if m.std != 0 {
-				a = (rewards[i] - m.mean) / (max(m.std, t.Norm.Floor) + t.Norm.Eps)
-			}
-			dst[i] = a
+			i := members.sample(j)
+			dst[i] = t.Norm.advantage(rewards[i], m)
 		}
 	}
 	for _, r := range updated {

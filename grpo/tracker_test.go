@@ -148,11 +148,13 @@ func TestTrackerErrors(t *testing.T) {
 		{nil, nil, ErrEmpty, "grpo: batch: empty"},
 		{[]float64{1, nan}, []float64{7, 8}, ErrNotFinite, "grpo: reward of sample 1 is NaN: not a finite number"},
 		{[]float64{1, 2}, []float64{7, nan}, ErrNotFinite, "grpo: id of sample 1: not a finite number"},
-		{[]float64{-1e200, 1e200}, []float64{7, 8}, ErrOverflow, "grpo: batch: spread of rewards from -1e+200 to 1e+200: overflows float64"},
 	} {
 		_, err := tr.Advantages(make([]float64, len(c.rewards)), c.rewards, c.prompts)
 		wantError(t, err, c.kind, c.text)
 	}
+	dance := Tracker[float64]{Norm: DanceGRPO}
+	_, wide := dance.Advantages([]float64{0, 0}, []float64{-1.5e308, 1.5e308}, []float64{7, 8})
+	wantError(t, wide, ErrOverflow, "grpo: batch: spread of rewards from -1.5e+308 to 1.5e+308: overflows float64")
 	for _, c := range []struct {
 		tracker Tracker[float64]
 		text    string

@@ -80,17 +80,25 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 // OfRun stores in dst, and returns, log p of every row of b at transition i of a run, by
 // the sums of squares that the run keeps. Of the rows of b only the samples are read; they
 // need not stand at the transition. It panics if dst has not one entry a row. A
-// transition that the run does not have, or keeps no sums of, is ErrNoSums; other errors
-// are those of [Form.LogProb].
+// transition that the run does not have, or keeps no sums of, is ErrNoSums, and so are a
+// nil sampler and a nil run. One that draws noise without a density
+// ([sampler.Transition.Density]) is ErrNoDensity; other errors are those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
+	if s == nil || run == nil {
+		return dst, fmt.Errorf("logprob: the sampler or the run is nil: %w", ErrNoSums)
+	}
 	k := i - run.First
 	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.SumSquares) || run.SumSquares[k] == nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, ErrNoSums)
 	}
 	sq := run.SumSquares[k]
 	check(b, dst, sq)
-	std, err := density(s.At(i).Affine)
+	t := s.At(i)
+	std, err := density(t.Affine)
+	if err == nil && !t.Stochastic() {
+		err = fmt.Errorf("%w: %w", ErrNoDensity, t.Density())
+	}
 	if err != nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, err)
 	}

@@ -52,6 +52,53 @@ func (f Form) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]flo
 	return dst, nil
 }
 
+// MeanKL is [Form.KL] by the means of the policies, for transitions that look back: these
+// do not share a base, so that their means differ by more than V·(v - v_ref). The squared
+// distances sq of the means are from
+//
+//	d.SumSquares(sq, ref, base, v, b)
+//
+// with ref the mean of the other policy ([sampler.History.Mean]). For other transitions it
+// is Form.KL, storage rounding off:
+//
+//	‖mean - ref‖²/(2Eps²)  (Gaussian)  or  ‖mean - ref‖²
+func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	check(b, dst, sq)
+	for i, r := range b.Rows {
+		std, err := density(r.Affine)
+		if err == nil {
+			err = sum("squared distance", sq[i])
+		}
+		if err != nil {
+			return dst, fail(err, r, i)
+		}
+		dst[i] = f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim)) * sq[i]
+	}
+	return dst, nil
+}
+
+// GradScaleMeanKL stores in dst, and returns, what makes Device.Grad and
+// [sampler.History.Backward], called as SumSquares is for [Form.MeanKL], add
+// weight·∂KL/∂v:
+//
+//	-weight·V/Eps²  (Gaussian)  or  -weight·2V,  divided by Dim unless Sum
+//
+// The errors are those of GradScale.
+func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+	check(b, dst, dst)
+	for i, r := range b.Rows {
+		std, err := density(r.Affine)
+		if err == nil {
+			dst[i] = -2 * weight * weight32(r.V) * f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim))
+			err = fits(dst[i])
+		}
+		if err != nil {
+			return dst, fail(err, r, i)
+		}
+	}
+	return dst, nil
+}
+
 // klWeight returns KL/‖v - ref‖² of a step, where the divergence has a weight.
 func (f Form) klWeight(a sampler.Affine, std, weight float64) float64 {
 	v := weight32(a.V)

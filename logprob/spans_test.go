@@ -227,6 +227,10 @@ func TestOfRun(t *testing.T) {
 		_, err := logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, i)
 		wantError(t, err, want, fmt.Sprint("transition ", i))
 	}
+	_, err = logprob.OfRun[[]float32](make([]float64, 2), logprob.Form{}, s, b, nil, 0)
+	wantError(t, err, logprob.ErrNoSums, "nil")
+	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, nil, b, run, 0)
+	wantError(t, err, logprob.ErrNoSums, "nil")
 	run.SumSquares[2][1] = math.Inf(1)
 	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, 2)
 	wantError(t, err, logprob.ErrNotFinite, "row 1 (sample 4)")

@@ -34,16 +34,18 @@
 // Two consecutive words x, y give two normals by the transform of Box and Muller,
 // the sine first:
 //
-//	u = x·2⁻³² + 2⁻³³  rounded to float32
+//	u = float32(float32(x) + ½)·2⁻³²
 //	√(-2·log u)·sin(2π·y·2⁻³²),  √(-2·log u)·cos(2π·y·2⁻³²)
 //
-// u is cuRAND's; it is never 0, so the largest draw is 6.7637, and it rounds to 1
+// float32 rounds to nearest, ties to even, and it does so twice: the word, and the sum. To
+// round x + ½ once gives another u for some words above 2²⁴. u is cuRAND's, which rounds
+// so; it is never 0, so the largest draw is 6.7637, and it is 1
 // for the 128 largest words, whose normals are 0. No word gives a NaN or an
 // infinity.
 //
 // The float32 draws are evaluated in multiplications, additions and square roots
 // that are each rounded to nearest, so they are the same bits on every
-// architecture. Their error is below 1.6e-6, and they agree with cuRAND's, whose sine
+// architecture; the polynomials are in package cps/internal/kernel. Their error is below 1.6e-6, and they agree with cuRAND's, whose sine
 // is a hardware approximation, to about 1e-6 of the radius. The float64 draws
 // are the same uniforms evaluated in float64, portable to the bit as well. They
 // have not more randomness: u keeps its 24 bits.

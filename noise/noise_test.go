@@ -92,6 +92,7 @@ func TestPanics(t *testing.T) {
 		{"torch with two minus signs", "noise: TorchGPU must have 256 threads or more, or be zero", func() {
 			noise.TorchCUDANormal(make([]float32, 1), 0, 0, noise.TorchGPU{Multiprocessors: -1, ThreadsPerMultiprocessor: -2048})
 		}},
+		{"torch's zero generator", "noise: a TorchCPU that NewTorchCPU did not make", func() { new(noise.TorchCPU).Uint32() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {
@@ -169,4 +170,38 @@ func BenchmarkSource(b *testing.B) {
 		s.Pos = 0
 		s.Uint64()
 	}
+}
+
+// The contract of the package comment, written once more from its words alone. Some of
+// these words have another uniform if the sum is rounded once, and then normals that are up
+// to 1e-7 away.
+func TestContract(t *testing.T) {
+	const n = 1 << 16
+	words, got, got32 := make([]uint32, n), make([]float64, n), make([]float32, n)
+	noise.Uint32s(words, 11, noise.ID{Sample: 5, Step: 2}, 0)
+	noise.Normal(got, 11, noise.ID{Sample: 5, Step: 2}, 0)
+	noise.Normal(got32, 11, noise.ID{Sample: 5, Step: 2}, 0)
+	twice := 0
+	for i := 0; i < n; i += 2 {
+		x, y := words[i], words[i+1]
+		u := float32(float32(x)+0.5) * 0x1p-32
+		if once := float32(float64(x)+0.5) * 0x1p-32; once != u {
+			twice++
+		}
+		radius := math.Sqrt(-2 * math.Log(float64(u)))
+		sin, cos := math.Sincos(2 * math.Pi * float64(y) * 0x1p-32)
+		for k, want := range [2]float64{radius * sin, radius * cos} {
+			// The logarithm of u near 1 and the angle have errors of an ulp of 1 and of 2π.
+			if math.Abs(got[i+k]-want) > 1e-14*(1+1/max(radius, 1e-3)) {
+				t.Fatalf("words %d, %d: normal %d is %v, want %v", x, y, k, got[i+k], want)
+			}
+			if math.Abs(float64(got32[i+k])-want) > 1.6e-6 {
+				t.Fatalf("words %d, %d: float32 normal %d is %v, want %v", x, y, k, got32[i+k], want)
+			}
+		}
+	}
+	if twice == 0 {
+		t.Error("no word tells one rounding from two")
+	}
+	t.Logf("%d words of %d are rounded otherwise", twice, n/2)
 }

@@ -52,6 +52,25 @@ func term[T Float](n int, x []T, weight T) []T {
 // do it, and log-probabilities of such a step need the same clipping. It panics on
 // a limit that is negative or NaN; lengths and aliasing are those of Apply.
 func ApplyClipped[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from schedule.Point, limit float64) []T {
+	return applyClipped(dst, x, v, eps, c, Coeffs{X1: 1}.Affine(p, from), Coeffs{X0: 1}.Affine(p, from), 0, limit)
+}
+
+// ApplyClippedOutput is [ApplyClipped] with the predicted noise derived again from the
+// clipped sample, so that both fit the latent:
+//
+//	next = X0·c + X1·(x - Signal·c)/Noise + Eps·ε        c = clip(x̂0)
+//
+// as diffusers' use_clipped_model_output has it. It panics, besides, if from.Noise is 0:
+// the latent tells nothing of the noise there.
+func ApplyClippedOutput[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from schedule.Point, limit float64) []T {
+	if from.Noise == 0 {
+		panic("sampler: the latent at a point without noise does not tell the noise")
+	}
+	return applyClipped(dst, x, v, eps, c, Affine{X: 1 / from.Noise}, Coeffs{X0: 1}.Affine(p, from), -from.Signal/from.Noise, limit)
+}
+
+// applyClipped takes a step with x̂1 = noise.X·x + noise.V·v + rest·clip(x̂0).
+func applyClipped[T Float](dst, x, v, eps []T, c Coeffs, noise, sample Affine, rest, limit float64) []T {
 	if !(limit >= 0) {
 		panic("sampler: clipping limit is negative or NaN")
 	}
@@ -59,11 +78,13 @@ func ApplyClipped[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from sche
 		panic("sampler: lengths of an input and of dst differ")
 	}
 	eps = term(len(dst), eps, T(c.Eps))
-	sample, noise := Coeffs{X0: 1}.Affine(p, from), Coeffs{X1: 1}.Affine(p, from)
 	for i := range dst {
 		x0 := T(T(sample.X)*x[i]) + T(T(sample.V)*v[i])
 		x1 := T(T(noise.X)*x[i]) + T(T(noise.V)*v[i])
 		x0 = max(-T(limit), min(x0, T(limit)))
+		if rest != 0 {
+			x1 += T(T(rest) * x0)
+		}
 		m := T(T(c.X0)*x0) + T(T(c.X1)*x1)
 		if eps != nil {
 			m = T(T(c.Eps)*eps[i]) + m

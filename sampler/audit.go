@@ -9,18 +9,18 @@ import (
 	"cps/schedule"
 )
 
-// An AuditStep compares what a step leaves with what its schedule allocates.
+// An AuditStep compares what a transition leaves with what its schedule allocates.
 type AuditStep struct {
-	Step        int
+	Step        int // the transition
 	From, To    schedule.Point
-	Signal      float64 // X0; the ideal is To.Signal
+	Signal      float64 // the sum of all X0; the ideal is To.Signal
 	Ideal       float64 // To.Noise
-	Level       float64 // hypot(X1, Eps)
+	Level       float64 // hypot(X1, Eps); with noise of earlier evaluations as correlated as the run makes it
 	Excess      float64 // Level - Ideal
 	Accumulated float64 // √Σ(Level² - Ideal²) up to here, negative where the sum is
 }
 
-// An Audit is the noise account of a run, one entry a step.
+// An Audit is the noise account of a run, one entry a transition.
 type Audit []AuditStep
 
 // Audit returns the noise account of s. It needs no model: the levels hold where
@@ -30,14 +30,15 @@ type Audit []AuditStep
 func (s *Sampler) Audit() Audit {
 	a := make(Audit, len(s.steps))
 	var sum float64
+	leaves := levels(s.steps)
 	for i, t := range s.steps {
-		level, ideal := t.Coeffs.NoiseLevel(), t.To.Noise
+		level, ideal := leaves[i].noise, t.To.Noise
 		// The difference of squares as a product, so that a level that is right to
 		// the last bit counts as nothing.
 		sum += float64((level - ideal) * (level + ideal))
 		a[i] = AuditStep{
 			Step: i, From: t.From, To: t.To,
-			Signal: t.Coeffs.X0, Ideal: ideal, Level: level, Excess: level - ideal,
+			Signal: leaves[i].signal, Ideal: ideal, Level: level, Excess: level - ideal,
 			Accumulated: math.Copysign(math.Sqrt(math.Abs(sum)), sum),
 		}
 	}

@@ -6,13 +6,15 @@ import "math"
 type Rounding uint8
 
 const (
-	Exactly  Rounding = iota // the fraction stays
-	Nearest                  // to the nearest integer, halves to even
-	Truncate                 // towards 0, as diffusers' UniPC does for Wan
+	NoRounding   Rounding = iota // the fraction stays
+	RoundNearest                 // to the nearest integer, halves to even
+	RoundDown                    // to the integer below, as diffusers' UniPC does for Wan
 )
 
 // String returns the name of the constant.
-func (r Rounding) String() string { return name("Rounding", r, "Exactly", "Nearest", "Truncate") }
+func (r Rounding) String() string {
+	return name("Rounding", r, "NoRounding", "RoundNearest", "RoundDown")
+}
 
 // A Clock says how a model counts time. A run counts from 1, pure noise, to 0, data
 // ([schedule.Point].Time); the model is told
@@ -21,7 +23,7 @@ func (r Rounding) String() string { return name("Rounding", r, "Exactly", "Neare
 //
 // Scale 0 means 1. The zero Clock tells t itself. diffusers' flow models take
 // Clock{Scale: 1000}; models of VP paths with T timesteps take
-// Clock{Scale: T, Rounding: Nearest}; Z-Image and GoMLX's example, where data is at
+// Clock{Scale: T, Rounding: RoundNearest}; Z-Image and GoMLX's example, where data is at
 // time 1, are Reversed. Clocks are comparable.
 type Clock struct {
 	Scale    float64
@@ -38,9 +40,9 @@ func (c Clock) At(t float64) float64 {
 		t *= c.Scale
 	}
 	switch c.Rounding {
-	case Nearest:
+	case RoundNearest:
 		t = math.RoundToEven(t)
-	case Truncate:
+	case RoundDown:
 		t = math.Trunc(t)
 	}
 	return t
@@ -51,9 +53,9 @@ func (c Clock) check() error {
 	switch {
 	case !(c.Scale >= 0) || math.IsInf(c.Scale, 1):
 		return fail(ErrConfig, "Scale of Clock is %v, and must be a finite number ≥ 0: for a model that counts backwards set Reversed", c.Scale)
-	case c.Rounding > Truncate:
+	case c.Rounding > RoundDown:
 		return fail(ErrConfig, "Rounding of Clock is %v", c.Rounding)
-	case c.Rounding != Exactly && c.Scale <= 1:
+	case c.Rounding != NoRounding && c.Scale <= 1:
 		return fail(ErrConfig, "Clock rounds to integers with Scale %v: every time would be 0 or 1", c.Scale)
 	}
 	return nil

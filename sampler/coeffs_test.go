@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-var predictions = []sampler.Prediction{sampler.PredictVelocity, sampler.PredictNoise, sampler.PredictSample, sampler.PredictV}
+var predictions = []sampler.Prediction{sampler.PredictVelocity, sampler.PredictNoise, sampler.PredictSample, sampler.PredictV, sampler.PredictReversedVelocity}
 
 // output is what a model of a kind predicts for the latent α·x0 + σ·x1.
 func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
@@ -21,6 +21,8 @@ func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
 		return x1
 	case sampler.PredictSample:
 		return x0
+	case sampler.PredictReversedVelocity:
+		return x0 - x1
 	default:
 		return at.Signal*x1 - at.Noise*x0
 	}
@@ -97,7 +99,7 @@ func TestNames(t *testing.T) {
 	for want, got := range map[string]any{
 		"PredictVelocity": sampler.PredictVelocity, "PredictNoise": sampler.PredictNoise,
 		"PredictSample": sampler.PredictSample, "PredictV": sampler.PredictV, "PredictReversedVelocity": sampler.PredictReversedVelocity,
-		"Prediction(5)": sampler.PredictReversedVelocity + 1, "FromData": sampler.FromData, "Truncate": sampler.Truncate,
+		"Prediction(5)": sampler.PredictReversedVelocity + 1, "FromData": sampler.FromData, "RoundDown": sampler.RoundDown,
 		"Float32": sampler.Float32, "BFloat16": sampler.BFloat16, "Float16": sampler.Float16, "Storage(9)": sampler.Storage(9),
 	} {
 		if show(got) != want {

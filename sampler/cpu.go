@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"math"
+	"sync/atomic"
 
 	"cps/internal/kernel"
 )
@@ -123,16 +124,15 @@ func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panic("sampler: length of dst or next is not len(Rows)·Dim")
 	}
+	if len(x) == len(out) && len(v) == len(out) {
+		return // a walk over many short rows would cost much beside their pass
+	}
 	for i := range b.Rows {
 		switch r := &b.Rows[i]; {
 		case r.X != 0 && len(x) != len(out):
 			panic("sampler: length of x is not len(Rows)·Dim")
 		case r.V != 0 && len(v) != len(out):
 			panic("sampler: length of v is not len(Rows)·Dim")
-		case r.Step == math.MaxUint32:
-			panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
-		case uint64(r.Block) > (MaxDim-uint64(b.Dim))/4:
-			panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
 		}
 	}
 }
@@ -152,7 +152,15 @@ type job[T kernel.Element] struct {
 
 	rowPieces int       // of each row
 	sums      []float32 // of all blocks of all rows, unless every row is one piece
+
+	fault uint32 // of a row, found when its turn came
 }
+
+// Faults of rows.
+const (
+	reservedStep = 1 + iota
+	beyondSample
+)
 
 // A worker is what one goroutine needs. It is kept, since clearing one costs more than a
 // short row.
@@ -173,6 +181,12 @@ func run[T kernel.Element](most int, j *job[T]) {
 		j.do(w, 0, pieces)
 	}
 	workers.Put(w)
+	switch j.fault {
+	case reservedStep:
+		panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
+	case beyondSample:
+		panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
+	}
 }
 
 // share does j with helpers, or reports that none is awake and that they must be.
@@ -185,25 +199,31 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	if j.rowPieces > 1 && j.sq != nil {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
-	keep(t, j)
+	kept := keep(t, j)
 	// Short rows go many at a time, so that taking them costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
 	if j.sums != nil {
 		fold(j.sq, j.sums)
 	}
+	j.fault = kept.fault
 	t.forget()
 	teams.Put(t)
 	return true
 }
 
-// do does pieces lo to hi-1 of all pieces of all rows, as many short rows at a time as
-// kernels take.
+// do does pieces lo to hi-1 of all pieces of all rows, many rows at a time if they are
+// short.
 func (j *job[T]) do(w *worker, lo, hi int) {
+	most := 1
+	switch {
+	case j.b.Dim <= kernel.BlockLen:
+		most = kernel.MaxRows
+	case j.rowPieces == 1:
+		most = pieceLen / j.b.Dim
+	}
 	for n := 1; lo < hi; lo += n {
-		if j.b.Dim <= kernel.BlockLen {
-			n = min(kernel.MaxRows, hi-lo)
-		}
+		n = min(most, hi-lo)
 		j.rows(w, lo/j.rowPieces, n, lo%j.rowPieces*pieceLen)
 	}
 }
@@ -213,10 +233,9 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 	dim := min(pieceLen, j.b.Dim-from)
 	lo := i*j.b.Dim + from
 	hi := lo + n*dim
-	p := kernel.Pass[T]{
-		Kind: j.kind, Storage: kernel.Storage(j.b.Storage), Key: uint64(j.b.Key),
-		Dim: dim, Rows: w.rows[:n], Out: j.out[lo:hi],
-	}
+	var p kernel.Pass[T] // no literal, which is copied and waits for its stores
+	p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
+	p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[lo:hi]
 	// An input that no row reads may have any length.
 	if len(j.x) == len(j.out) {
 		p.X = j.x[lo:hi]
@@ -250,16 +269,25 @@ func (j *job[T]) rows(w *worker, i, n, from int) {
 // their weights are the same.
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
-	a := rows[0].Affine
-	n := 1
-	for n < len(rows) && rows[n].Affine == a {
-		n++
+	first := bitsOf(&rows[0].Affine)
+	var other uint64 // bits that are not the first row's
+	var step, place uint32
+	for k := range rows { // without branches: a call may have many short rows
+		r := &rows[k]
+		a := bitsOf(&r.Affine)
+		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
+		step, place = max(step, r.Step), max(place, r.Block)
 	}
-	same = n == len(rows)
+	switch {
+	case step == math.MaxUint32:
+		atomic.StoreUint32(&j.fault, reservedStep)
+	case uint64(place) > (MaxDim-uint64(j.b.Dim))/4:
+		atomic.StoreUint32(&j.fault, beyondSample)
+	}
+	same = other == 0
+	n := len(rows)
 	if same {
 		n = 1 // the first stands for all
-	} else {
-		n = len(rows)
 	}
 	for k := range to[:n] {
 		a := &rows[k].Affine
@@ -276,6 +304,10 @@ func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 		}
 	}
 	return same
+}
+
+func bitsOf(a *Affine) [3]uint64 {
+	return [3]uint64{math.Float64bits(a.X), math.Float64bits(a.V), math.Float64bits(a.Eps)}
 }
 
 // fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
@@ -302,5 +334,5 @@ func (j *job[T]) microseconds() float64 {
 	if j.kind == kernel.StepPass {
 		rate = kernel.StepRate()
 	}
-	return float64(j.b.Len()) / rate
+	return float64(len(j.out)) / rate
 }

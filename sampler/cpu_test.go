@@ -185,6 +185,54 @@ func TestApplyClipped(t *testing.T) {
 	sampler.ApplyClipped(make([]float32, 1), []float32{1}, []float32{1}, nil, c, sampler.PredictVelocity, from, 1)
 }
 
+// The predicted noise is that of the latent and the clipped sample.
+func TestApplyClippedOutput(t *testing.T) {
+	from, to := schedule.Level(0.5), schedule.Level(0.4)
+	c, err := sampler.FlowODE{}.Coeffs(from, to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// x̂0 = 2 + .5·2 = 3, clipped to 1; the noise is (2 - .5)/.5 = 3, and .6·1 + .4·3 = 1.8.
+	// With the noise of the unclipped sample, 2 - .5·2 = 1, it is 1.
+	x, v := []float64{2}, []float64{-2}
+	if got := sampler.ApplyClippedOutput([]float64{0}, x, v, nil, c, sampler.PredictVelocity, from, 1); math.Abs(got[0]-1.8) > 1e-15 {
+		t.Errorf("got %v, want 1.8", got)
+	}
+	if got := sampler.ApplyClipped([]float64{0}, x, v, nil, c, sampler.PredictVelocity, from, 1); math.Abs(got[0]-1) > 1e-15 {
+		t.Errorf("got %v, want 1", got)
+	}
+	from = schedule.Level(0.6)
+	c = sampler.Coeffs{X0: 0.5, X1: 0.3, Eps: 0.4}
+	for _, p := range predictions {
+		for _, x0 := range []float64{-3, -1, 0.7, 1, 2} {
+			const x1, ε = 0.5, -1.25
+			x, v := from.Signal*x0+from.Noise*x1, output(p, from, x0, x1)
+			clipped := min(max(x0, -1), 1)
+			want := c.X0*clipped + c.X1*(x-from.Signal*clipped)/from.Noise + c.Eps*ε
+			got := sampler.ApplyClippedOutput([]float64{0}, []float64{x}, []float64{v}, []float64{ε}, c, p, from, 1)
+			if math.Abs(got[0]-want) > 1e-14 {
+				t.Errorf("%v: x̂0 %v goes to %v, want %v", p, x0, got[0], want)
+			}
+		}
+		if bad := sampler.ApplyClippedOutput([]float64{0}, []float64{math.NaN()}, []float64{0}, []float64{0}, c, p, from, 1); !math.IsNaN(bad[0]) {
+			t.Errorf("%v: clipping hides a NaN: %v", p, bad)
+		}
+	}
+	// At level 1 the latent is the noise.
+	if got := sampler.ApplyClippedOutput([]float64{0}, []float64{3}, []float64{-9}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(1), 1); math.Abs(got[0]-(0.5+0.9)) > 1e-15 {
+		t.Errorf("at level 1: %v", got)
+	}
+	wantPanic(t, "without noise", func() {
+		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(0), 1)
+	})
+	wantPanic(t, "limit is negative or NaN", func() {
+		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, from, math.NaN())
+	})
+	wantPanic(t, "lengths", func() {
+		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, nil, []float64{0}, c, sampler.PredictVelocity, from, 1)
+	})
+}
+
 // One CPU serves any number of goroutines.
 func TestConcurrentUse(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(3), Rule: sampler.FlowCPS{Eta: 0.5}})

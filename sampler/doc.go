@@ -21,6 +21,21 @@
 // [Sampler.Audit] for every step of a run. [FactsOf] returns what a rule states of itself:
 // whether it preserves coefficients, the path it serves, its order, its source.
 //
+// # Rules that look back
+//
+// A [Solver] is a rule of higher order. It plans a run of steps, and a transition, which is
+// one evaluation of the model, adds predictions of earlier ones:
+//
+//	next = X0·x̂0 + X1·x̂1 + Eps·ε + Σ (X0ⱼ·x̂0ⱼ + X1ⱼ·x̂1ⱼ)
+//
+// It preserves coefficients when all X0 add up to the signal, and the noise, with the x̂1 as
+// correlated as the run makes them, is the schedule's; [Sampler.Audit] does the sum. Devices
+// know nothing of it: they step from a base in place of the latents, which a [History] makes of
+// earlier evaluations by Step. Latents are data, outputs are not: the density of a transition
+// is that given the latents before it, a policy in training makes the earlier outputs
+// anew, and its gradient reaches them ([History.Backward]). Package cps/sampler/solver has
+// DPM-Solvers and a way to make other solvers stochastic.
+//
 // # A run
 //
 // [New] computes and checks all steps of a [Config] once. After it nothing in a

@@ -13,10 +13,15 @@ var (
 	ErrEta        = errors.New("eta is out of range")                   // of a rule, or of a diffusion of this package
 	ErrDiffusion  = errors.New("the diffusion coefficient is unusable") // nil, not a finite number ≥ 0, or not integrable
 	ErrSingular   = errors.New("a step is not finite")                  // in float64, or its weights in float32
+	ErrLost       = errors.New("noise is lost in rounding")             // a step injects less than its latents' storage type tells apart
 	ErrCall       = errors.New("the model does not serve this call")    // as one time for all rows, where they differ
 	ErrTrajectory = errors.New("the trajectory does not fit the run")   // in its lengths, or the batch
 	ErrNoEta      = errors.New("no eta injects this noise")             // from EquivalentEta and MatchEta
+	ErrDensity    = errors.New("the transition has no density")         // from Transition.Density
 	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
+	ErrConvention = errors.New("the model follows another convention")  // from CheckModel
+	ErrScale      = errors.New("the data are of another scale")         // from CheckModel: than those of the model
+	ErrUndecided  = errors.New("the data do not tell")                  // from CheckModel
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares is another, and the ratio not 1
 )
 

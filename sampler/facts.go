@@ -3,13 +3,14 @@ package sampler
 import "cps/schedule"
 
 // Facts are what is known of a rule before it takes a step, whatever its parameters; only
-// at eta 0, or a g of 0, is a rule of this package [FlowODE].
+// at eta 0, or a g of 0, is a rule of this package [FlowODE]. Those of a [Solver] are the
+// facts of its parameters.
 type Facts struct {
 	Name        string // in errors and tables; empty: that of the Go type
 	Source      string // equation of the paper, arXiv number, or program
 	Path        Path   // that the rule serves; other points are ErrPath
 	Preserving  bool   // every step preserves coefficients (Definition 1)
-	Density     bool   // steps that draw noise have a density, given the latents before
+	Density     bool   // it draws noise, and steps that do have a density, given the latents before
 	Evaluations int    // of the model in a step
 
 	// Order is the order of convergence: halving all steps divides the error of the

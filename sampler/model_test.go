@@ -53,10 +53,10 @@ func TestClock(t *testing.T) {
 		{sampler.Clock{Reversed: true}, 0.25, 0.75},
 		{sampler.Clock{Scale: 1000}, 0.25, 250},
 		{sampler.Clock{Scale: 1000, Reversed: true}, 0.25, 750},
-		{sampler.Clock{Scale: 1000, Rounding: sampler.Truncate}, 0.6669, 666},
-		{sampler.Clock{Scale: 1000, Rounding: sampler.Nearest}, 0.6669, 667},
-		{sampler.Clock{Scale: 10, Rounding: sampler.Nearest}, 0.25, 2}, // halves to even
-		{sampler.Clock{Scale: 10, Rounding: sampler.Nearest}, 0.35, 4},
+		{sampler.Clock{Scale: 1000, Rounding: sampler.RoundDown}, 0.6669, 666},
+		{sampler.Clock{Scale: 1000, Rounding: sampler.RoundNearest}, 0.6669, 667},
+		{sampler.Clock{Scale: 10, Rounding: sampler.RoundNearest}, 0.25, 2}, // halves to even
+		{sampler.Clock{Scale: 10, Rounding: sampler.RoundNearest}, 0.35, 4},
 	} {
 		if got := tc.clock.At(tc.t); got != tc.want {
 			t.Errorf("%+v at %v: %v, want %v", tc.clock, tc.t, got, tc.want)

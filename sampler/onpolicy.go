@@ -26,9 +26,43 @@ import (
 // same mistake. The noise is not drawn again: what it was is in the latents. The other
 // batches stand in memory from m.Like. Other errors are as for Replay.
 func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) error {
+	first := true
+	return ReplayBatches(ctx, m, s, b, t, model, func(rows []int, sums [][]float64) error {
+		same := first
+		first = false
+		for k, sq := range sums {
+			for i, x := range sq {
+				row, was := rows[i], t.SumSquares[k][rows[i]]
+				step, sample := s.steps[t.First+k].Step, b.Rows[row].Sample
+				switch {
+				case x == was:
+				case same:
+					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
+						step, row, sample, x, was)
+				default:
+					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on its batch, so ratios in training will not be 1",
+						step, row, sample, len(rows), rows[0], x, len(b.Rows), was)
+				}
+			}
+		}
+		return nil
+	}, sizes...)
+}
+
+// ReplayBatches replays t as [CheckOnPolicy] does, in the batch of the rollout and in
+// others, and calls visit after each with the rows of b that it had, in their order, and
+// with their sums of squares, by transitions as in t.SumSquares, which it leaves alone. visit
+// keeps neither, and its error ends the replays. Other errors are those of CheckOnPolicy.
+func ReplayBatches[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], visit func(rows []int, sums [][]float64) error, sizes ...int) (err error) {
 	r, err := newWalk(Device[B](m), s, b, t, model)
 	if err != nil {
 		return err
+	}
+	defer func() { err = r.close(err) }()
+	for _, size := range sizes {
+		if size < 1 {
+			return fail(ErrConfig, "sampler: replay in batches of %d rows", size)
+		}
 	}
 	again := make([][]float64, len(t.SumSquares))
 	for k, sq := range t.SumSquares {
@@ -39,15 +73,9 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	if err := r.replay(ctx, again); err != nil {
 		return err
 	}
-	for k := range again {
-		for row, sq := range again[k] {
-			if was := t.SumSquares[k][row]; sq != was {
-				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
-					s.steps[t.First+k].Step, row, b.Rows[row].Sample, sq, was)
-			}
-		}
+	if err := visit(r.rows, again); err != nil {
+		return err
 	}
-
 	units := spansOf(b)
 	n := len(b.Rows)
 	if len(sizes) == 0 {
@@ -55,11 +83,12 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	}
 	slices.Reverse(units)
 	for i, size := range append([]int{n}, sizes...) {
-		if size < 1 {
-			return fail(ErrConfig, "sampler: CheckOnPolicy in batches of %d rows", size)
-		}
 		for _, rows := range batches(units, size) {
-			if err := r.replayRows(ctx, m, rows); err != nil {
+			sums, err := r.replayRows(ctx, m, rows)
+			if err == nil {
+				err = visit(rows, sums)
+			}
+			if err != nil {
 				return err
 			}
 		}
@@ -98,24 +127,30 @@ func batches(units []Window, size int) (all [][]int) {
 	return all
 }
 
-// replayRows replays some rows, in their order, and compares their sums with the stored
-// ones.
-func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err error) {
+// replayRows replays some rows, in their order, and returns their sums.
+func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (sums [][]float64, err error) {
 	var none B
 	dim, n := r.b.Dim, len(rows)
-	like := [3]B{r.t.Latents[0], r.t.V, r.t.Latents[0]}
-	var buffers [3]B // latents, output, next latents
-	for i := range buffers {
-		if buffers[i], err = m.Like(like[i], n*dim); err != nil {
-			return fmt.Errorf("sampler: memory for a batch of %d rows: %w", n, err)
-		}
-		defer func() {
-			if e := m.Free(buffers[i]); err == nil && e != nil {
+	like := []B{r.t.Latents[0], r.t.V, r.t.Latents[0]} // latents, output, next latents
+	for range r.scratch {
+		like = append(like, r.t.V)
+	}
+	var buffers []B
+	defer func() {
+		for _, x := range buffers {
+			if e := m.Free(x); err == nil && e != nil {
 				err = fmt.Errorf("sampler: memory of a batch of %d rows: %w", n, e)
 			}
-		}()
+		}
+	}()
+	for _, x := range like {
+		b, err := m.Like(x, n*dim)
+		if err != nil {
+			return nil, fmt.Errorf("sampler: memory for a batch of %d rows: %w", n, err)
+		}
+		buffers = append(buffers, b)
 	}
-	x, v, next := buffers[0], buffers[1], buffers[2]
+	x, v, next, scratch := buffers[0], buffers[1], buffers[2], buffers[3:]
 	one := Batch{Dim: dim, Rows: []Row{{Affine: Affine{X: 1}}}}
 	gather := func(to, from B) {
 		for i, row := range rows {
@@ -127,30 +162,29 @@ func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (err 
 	for i, row := range rows {
 		b.Rows[i] = r.b.Rows[row]
 	}
-	sums := make([][]float64, len(r.t.SumSquares))
-	for k, was := range r.t.SumSquares {
-		if was == nil {
+	sums = make([][]float64, len(r.t.SumSquares))
+	asked, err := r.evaluations(r.t.SumSquares)
+	if err != nil {
+		return nil, err
+	}
+	for k, ask := range asked {
+		if !ask {
 			continue
 		}
-		sums[k] = make([]float64, n)
 		gather(x, r.t.Latents[k])
-		gather(next, r.t.Latents[k+1])
 		if err := r.ask(ctx, k, rows, x, v); err != nil {
-			return err
+			return nil, err
 		}
 		r.s.SetStep(b, r.t.First+k)
-		m.SumSquares(sums[k], next, x, v, b)
-	}
-	if err := m.Sync(); err != nil {
-		return fmt.Errorf("sampler: device: %w", err)
-	}
-	for k, sq := range sums {
-		for i, x := range sq {
-			if row, was := rows[i], r.t.SumSquares[k]; x != was[rows[i]] {
-				return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on its batch, so ratios in training will not be 1",
-					r.s.steps[r.t.First+k].Step, row, b.Rows[i].Sample, n, rows[0], x, len(r.rows), was[row])
-			}
+		from := r.from(scratch, k, x, v, b)
+		if r.t.SumSquares[k] != nil {
+			sums[k] = make([]float64, n)
+			gather(next, r.t.Latents[k+1])
+			m.SumSquares(sums[k], next, from, v, b)
 		}
 	}
-	return nil
+	if err := m.Sync(); err != nil {
+		return nil, fmt.Errorf("sampler: device: %w", err)
+	}
+	return sums, nil
 }

@@ -34,24 +34,25 @@ func (e *NonFiniteError) Error() string {
 // ctx.Err(), and at the first error of the model, wrapped with the step; what was
 // done till then is in t. A device's error and a [NonFiniteError] are reported at
 // the end, so that a device need not be waited for between steps.
-func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
+func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (err error) {
 	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
 		return err
 	}
+	defer func() { err = r.close(err) }()
 	if s.storage != Float32 {
 		var none B
 		d.Step(t.Latents[0], t.Latents[0], none, r.rounding(), nil)
 	}
 	sums := t.sums(len(b.Rows))
-	return r.finish(sums, r.each(ctx, sums, func(k int) error {
+	return r.finish(sums, r.each(ctx, sums, func(k int, from B) error {
 		if t.Observe != nil {
 			o := Observation[B]{Transition: t.First + k, Batch: r.b, X: t.Latents[k], V: t.V}
 			if err := t.Observe(ctx, o); err != nil {
 				return fmt.Errorf("sampler: Observe at step %d: %w", s.steps[o.Transition].Step, err)
 			}
 		}
-		d.Step(t.Latents[k+1], t.Latents[k], t.V, r.b, sums[k])
+		d.Step(t.Latents[k+1], from, t.V, r.b, sums[k])
 		return nil
 	}))
 }
@@ -62,11 +63,18 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 // sums equal those of [Rollout] bit for bit, and the ratio of probabilities is exactly
 // 1. The latents around such a transition must not be one buffer (ErrTrajectory).
 // Other errors are as for Rollout.
-func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) error {
+//
+// Latents are data, outputs are not: where a transition looks back, the model is asked
+// about the evaluations that it looks back at too, once each, and their latents must be
+// kept. So the sums are those of the density of the latents, and the policy in training
+// makes its own history. Transitions that follow on each other take one evaluation each,
+// one that stands alone as many more as it looks back at.
+func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (err error) {
 	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
 		return err
 	}
+	defer func() { err = r.close(err) }()
 	return r.replay(ctx, t.SumSquares)
 }
 
@@ -79,6 +87,10 @@ type walk[B any] struct {
 	model Model[B]
 	rows  []int
 	times []float64
+
+	h       History[B]
+	scratch []B
+	made    bool // scratch is the walk's own
 }
 
 // newWalk checks the arguments of a walk.
@@ -97,7 +109,93 @@ func newWalk[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Mo
 	for i := range r.rows {
 		r.rows[i] = i
 	}
+	r.h = History[B]{Device: d, Sampler: s}
+	if err := r.makeScratch(); err != nil {
+		return nil, err
+	}
 	return r, nil
+}
+
+// looks reports whether a transition of the trajectory looks back.
+func (r *walk[B]) looks() bool {
+	n := len(r.t.Latents) - 1
+	return slices.ContainsFunc(r.s.steps[r.t.First:][:n], func(t Transition) bool { return t.Base != nil })
+}
+
+// makeScratch finds memory for what transitions look back at.
+func (r *walk[B]) makeScratch() error {
+	if r.scratch = r.t.Scratch; len(r.scratch) > 0 || !r.looks() {
+		return nil
+	}
+	m, ok := r.d.(Memory[B])
+	if !ok {
+		return fail(ErrTrajectory, "sampler: transitions look back, the trajectory has no Scratch, and the device makes no memory: set Scratch to %d buffers", r.s.Scratch())
+	}
+	r.made = true
+	for range r.s.Scratch() {
+		b, err := m.Like(r.t.V, r.b.Len())
+		if err != nil {
+			return r.close(fmt.Errorf("sampler: memory for what transitions look back at: %w", err))
+		}
+		r.scratch = append(r.scratch, b)
+	}
+	return nil
+}
+
+// close gives back the memory of the walk, and returns the error err that ended it, or else
+// its own.
+func (r *walk[B]) close(err error) error {
+	if !r.made {
+		return err
+	}
+	for _, b := range r.scratch {
+		if e := r.d.(Memory[B]).Free(b); err == nil && e != nil {
+			err = fmt.Errorf("sampler: memory of what transitions look back at: %w", e)
+		}
+	}
+	r.made = false
+	return err
+}
+
+// kept is the buffer of a kept vector of the evaluation of transition k.
+func (r *walk[B]) kept(scratch []B, k, vector int) B {
+	return scratch[1+k%r.s.depth*r.s.vectors+vector]
+}
+
+// from returns what the rows of b, which stand at transition k, step from, and keeps
+// what later transitions look back at. x and v are the latents and outputs there.
+func (r *walk[B]) from(scratch []B, k int, x, v B, b Batch) B {
+	t, from := &r.s.steps[r.t.First+k], x
+	if t.Base != nil {
+		from = scratch[0]
+		r.h.Base(from, x, func(back, vector int) B { return r.kept(scratch, k-back, vector) }, b)
+	}
+	if len(scratch) > 0 {
+		for i := range t.Keep {
+			r.h.Keep(r.kept(scratch, k, i), i, x, v, b)
+		}
+	}
+	return from
+}
+
+// evaluations tells at which transitions the model is asked for the sums that are wanted,
+// and checks that their latents are there.
+func (r *walk[B]) evaluations(sums [][]float64) (asked []bool, err error) {
+	t := r.t
+	asked = make([]bool, len(sums))
+	for k, sq := range sums {
+		if sq == nil {
+			continue
+		}
+		asked[k] = true
+		for _, term := range r.s.steps[t.First+k].Base {
+			if term.Back > k {
+				return nil, fail(ErrTrajectory, "sampler: transition %d looks back at transition %d, which is before the trajectory", t.First+k, t.First+k-term.Back)
+			}
+			asked[k-term.Back] = true
+		}
+	}
+	return asked, nil
 }
 
 // rounding returns the batch that rounds latents to the storage type of the run.
@@ -123,18 +221,28 @@ func (r *walk[B]) ask(ctx context.Context, k int, rows []int, x, v B) error {
 	return nil
 }
 
-// each asks the model about every transition that has an entry in sums, moves the batch
-// there, and calls do.
-func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int) error) error {
-	for k, sq := range sums {
-		if sq == nil {
+// each asks the model about every transition that has an entry in sums, and about what
+// these look back at, moves the batch there, and calls do with what the transition steps
+// from.
+func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int, from B) error) error {
+	asked, err := r.evaluations(sums)
+	if err != nil {
+		return err
+	}
+	t := r.t
+	for k, ask := range asked {
+		if !ask {
 			continue
 		}
-		if err := r.ask(ctx, k, r.rows, r.t.Latents[k], r.t.V); err != nil {
+		if err := r.ask(ctx, k, r.rows, t.Latents[k], t.V); err != nil {
 			return err
 		}
-		r.s.SetStep(r.b, r.t.First+k)
-		if err := do(k); err != nil {
+		r.s.SetStep(r.b, t.First+k)
+		from := r.from(r.scratch, k, t.Latents[k], t.V, r.b)
+		if sums[k] == nil {
+			continue
+		}
+		if err := do(k, from); err != nil {
 			return err
 		}
 	}
@@ -170,8 +278,38 @@ func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 			return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d cannot be replayed", k, k+1, t.First+k)
 		}
 	}
-	return r.finish(sums, r.each(ctx, sums, func(k int) error {
-		r.d.SumSquares(sums[k], t.Latents[k+1], t.Latents[k], t.V, r.b)
+	if err := r.checkHistory(sums); err != nil {
+		return err
+	}
+	return r.finish(sums, r.each(ctx, sums, func(k int, from B) error {
+		r.d.SumSquares(sums[k], t.Latents[k+1], from, t.V, r.b)
 		return nil
 	}))
+}
+
+// checkHistory reports latents that a wanted transition looks back at and that later ones
+// have overwritten.
+func (r *walk[B]) checkHistory(sums [][]float64) error {
+	if len(r.scratch) == 0 {
+		return nil
+	}
+	last := map[any]int{} // of the latents in every buffer
+	for k, x := range r.t.Latents {
+		last[identity(x)] = k
+	}
+	for k, sq := range sums {
+		if sq == nil {
+			continue
+		}
+		for _, term := range r.s.steps[r.t.First+k].Base {
+			a := k - term.Back
+			if a < 0 {
+				continue // evaluations says so
+			}
+			if i := identity(r.t.Latents[a]); i != nil && last[i] > a {
+				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d, which needs the former, cannot be replayed", a, last[i], r.t.First+k)
+			}
+		}
+	}
+	return nil
 }

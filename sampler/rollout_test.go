@@ -269,13 +269,23 @@ func TestBadTrajectory(t *testing.T) {
 		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
 		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
 		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
-		"too late":       {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"6 transitions from 1 on", "the 6"}},
-		"too long":       {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"7 transitions from 0"}},
-		"few sums":       {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = t.SumSquares[:5] }, []string{"SumSquares has 5 entries for 6"}},
-		"many sums":      {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = append(t.SumSquares, nil) }, []string{"SumSquares has 7 entries for 6"}},
-		"latents":        {func(t *sampler.Trajectory[[]float32]) { t.Latents[2] = t.Latents[2][1:] }, []string{"Latents[2] has 149 elements for 3 rows of 50"}},
-		"output":         {func(t *sampler.Trajectory[[]float32]) { t.V = nil }, []string{"V has 0 elements for 3 rows of 50"}},
-		"rows":           {func(t *sampler.Trajectory[[]float32]) { t.SumSquares[3] = make([]float64, 2) }, []string{"SumSquares[3] has 2 entries for 3 rows"}},
+		"latest":         {func(t *sampler.Trajectory[[]float32]) { t.First = math.MaxInt }, []string{"from " + show(math.MaxInt) + " on"}},
+		"output latents": {func(t *sampler.Trajectory[[]float32]) { t.V = t.Latents[3] }, []string{"Latents[3] and V share memory"}},
+		"output in part": {func(t *sampler.Trajectory[[]float32]) {
+			both := make([]float32, 299)
+			t.Latents[3], t.V = both[149:], both[:150]
+		}, []string{"Latents[3] and V share memory"}},
+		"latents in part": {func(t *sampler.Trajectory[[]float32]) {
+			both := make([]float32, 151)
+			t.Latents[3], t.Latents[4] = both[1:], both[:150]
+		}, []string{"Latents[3] and Latents[4] overlap in part"}},
+		"too late":  {func(t *sampler.Trajectory[[]float32]) { t.First = 1 }, []string{"6 transitions from 1 on", "the 6"}},
+		"too long":  {func(t *sampler.Trajectory[[]float32]) { t.Latents = append(t.Latents, nil) }, []string{"7 transitions from 0"}},
+		"few sums":  {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = t.SumSquares[:5] }, []string{"SumSquares has 5 entries for 6"}},
+		"many sums": {func(t *sampler.Trajectory[[]float32]) { t.SumSquares = append(t.SumSquares, nil) }, []string{"SumSquares has 7 entries for 6"}},
+		"latents":   {func(t *sampler.Trajectory[[]float32]) { t.Latents[2] = t.Latents[2][1:] }, []string{"Latents[2] has 149 elements for 3 rows of 50"}},
+		"output":    {func(t *sampler.Trajectory[[]float32]) { t.V = nil }, []string{"V has 0 elements for 3 rows of 50"}},
+		"rows":      {func(t *sampler.Trajectory[[]float32]) { t.SumSquares[3] = make([]float64, 2) }, []string{"SumSquares[3] has 2 entries for 3 rows"}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			s, b, run := start(t, sampler.Float32, sampler.Window{})
@@ -291,6 +301,20 @@ func TestBadTrajectory(t *testing.T) {
 		run.SumSquares = squares
 		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
 		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
+	}
+}
+
+// Latents and output that stand side by side in one array are apart.
+func TestNeighbours(t *testing.T) {
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	all := make([]float32, 8*150)
+	for i := range run.Latents {
+		copy(all[i*150:], run.Latents[i])
+		run.Latents[i] = all[i*150:][:150:150]
+	}
+	run.V = all[7*150:]
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
+		t.Error(err)
 	}
 }
 

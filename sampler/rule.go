@@ -2,7 +2,6 @@ package sampler
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	"cps/schedule"
@@ -75,20 +74,10 @@ func preserving(to schedule.Point, rho, root float64) Coeffs {
 	return Coeffs{to.Signal, rho * to.Noise, root * to.Noise}
 }
 
-// ratio returns e^{-h} = ασ'/(σα'), the factor by which the noise-to-signal ratio
-// falls in a step, and 1 - e^{-h}, both without cancellation on the flow path. It
-// returns an error of the rule if the ratio does not fall.
+// ratio is [schedule.Point.RatioTo] with rest ≤ 1, and an error of the rule if the ratio
+// does not fall.
 func (f Facts) ratio(from, to schedule.Point) (e, rest float64, err error) {
-	if from.OnFlow() && to.OnFlow() {
-		t, s := from.Noise, to.Noise
-		d := t * (1 - s)
-		e, rest = (1-t)*s/d, (t-s)/d
-	} else {
-		d := from.Noise * to.Signal
-		p := from.Signal * to.Noise
-		// The difference of products, with the rounding error of the second (Kahan).
-		e, rest = p/d, (math.FMA(from.Noise, to.Signal, -p)-math.FMA(from.Signal, to.Noise, -p))/d
-	}
+	e, rest = from.RatioTo(to)
 	if !(rest >= 0) { // NaN too
 		return 0, 0, f.noisier(from, to)
 	}

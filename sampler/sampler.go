@@ -19,7 +19,11 @@ type Window struct{ Start, End int }
 // The Scheduler is that of the whole run, and Window and Part count its steps. Parts of
 // one run, under one key, never share noise: step i draws the noise of step i of the
 // whole run, whichever sampler takes it. Two parts give the latents of the whole to the
-// bit, if their rules are those of the whole.
+// bit, if their rules are those of the whole and of first order.
+//
+// A [Solver] looks back at no step beyond the edges of Window, of a run of consecutive
+// steps of Set, or of Part: it begins there as at the start of a run. So nothing outside
+// a window enters the density of its steps, and a step that stands alone is of first order.
 type Config struct {
 	Scheduler  schedule.Scheduler
 	Rule       Rule       // inside Window or Set
@@ -33,24 +37,60 @@ type Config struct {
 	Storage    Storage    // the type latents are stored in
 }
 
-// A Transition is one evaluation of the model and the step that follows it.
+// A Transition is one evaluation of the model and the step that follows it. Its slices
+// are the sampler's own, not to be written.
 type Transition struct {
 	Step     int // of the scheduler
+	Stage    int // of the step, from 0: solvers may evaluate the model several times in one
 	From, To schedule.Point
 	Coeffs   Coeffs
+	Past     []Past // what earlier evaluations add; nil for rules of first order
+
 	// Affine is Coeffs in the basis of the model's output. Its weights are float32
-	// values: the ones that every device, log-probability and gradient uses.
+	// values: the ones that every device, log-probability and gradient uses. Where Base
+	// is set, the latents it applies to are the base, and X is 1.
 	Affine Affine
+
+	// Base are the terms of what the transition steps from, in the order in which they
+	// are added: first the latents, then kept vectors of earlier evaluations, by Back
+	// and Vector. It is nil where the transition does not look back. See [History].
+	Base []Term
+
+	// Keep are the vectors that later transitions look back at, X·x + V·v of this one's
+	// latents and output: the predicted sample, the predicted noise, another of which all
+	// shares are multiples, or the first two.
+	Keep []Affine
+
+	kept      []Coeffs // Keep in the predicted basis
+	noDensity string   // why noise makes no density
 }
 
-// Stochastic reports whether the step draws noise, that is, has a density and
-// carries a policy gradient. Steps to level 0 of preserving rules do not.
-func (t Transition) Stochastic() bool { return t.Affine.Eps != 0 }
+// Stochastic reports whether the transition draws noise and has a density given the
+// latents before it, that is, carries a policy gradient. Steps to level 0 of preserving
+// rules do not draw any. Density says why.
+func (t Transition) Stochastic() bool { return t.Affine.Eps != 0 && t.noDensity == "" }
+
+// Density returns nil if the transition has a density, and an error (ErrDensity) that says
+// why not: it draws no noise, or a stage of its step draws none. The latents of such a
+// stage move with the policy, so no density of the latents exists, though rows of the
+// transition draw noise.
+func (t Transition) Density() error {
+	switch {
+	case t.noDensity != "":
+		return fail(ErrDensity, "%s", t.noDensity)
+	case t.Affine.Eps == 0:
+		return fail(ErrDensity, "step %d draws no noise", t.Step)
+	}
+	return nil
+}
 
 // A Sampler is a validated list of transitions. It is immutable and safe for
 // concurrent use.
 type Sampler struct {
 	steps      []Transition
+	firsts     []int     // transition with which each step of the part begins
+	depth      int       // evaluations that a transition looks back at most
+	vectors    int       // kept of an evaluation at most
 	times      []float64 // of each, as the model counts
 	first      Affine    // of a row that makes a first latent
 	prediction Prediction
@@ -76,21 +116,37 @@ func New(c Config) (*Sampler, error) {
 		prediction: c.Prediction,
 		storage:    c.Storage,
 	}
-	for i := part.Start; i < part.End; i++ {
-		rule := c.Rule
+	for i := part.Start; i < part.End; {
+		rule, end := c.Rule, i+1
+		for end < part.End && inside(end) == inside(i) {
+			end++
+		}
 		if !inside(i) {
 			rule = c.Outside
 		}
 		if rule == nil {
 			rule = FlowODE{}
 		}
-		t, err := transition(rule, c.Prediction, points[i], points[i+1])
-		if err != nil {
-			return nil, fmt.Errorf("sampler: step %d (noise %v → %v): %w", i, t.From.Noise, t.To.Noise, err)
+		ts, err := plan(rule, c.Prediction, points[i:end+1], i)
+		for k := 0; err == nil && k < len(ts); k++ {
+			if err = ts[k].keepsNoise(c.Storage); err != nil {
+				ts = ts[:k+1]
+			}
 		}
-		t.Step = i
-		s.steps = append(s.steps, t)
-		s.times = append(s.times, c.Clock.At(t.From.Time))
+		if err != nil {
+			t := ts[len(ts)-1]
+			return nil, fmt.Errorf("sampler: step %d (noise %v → %v): %w", t.Step, t.From.Noise, t.To.Noise, err)
+		}
+		s.depth = max(s.depth, maxBack(ts))
+		for _, t := range ts {
+			if t.Stage == 0 {
+				s.firsts = append(s.firsts, len(s.steps))
+			}
+			s.steps = append(s.steps, t)
+			s.times = append(s.times, c.Clock.At(t.From.Time))
+			s.vectors = max(s.vectors, len(t.Keep))
+		}
+		i = end
 	}
 	if err := c.Start.check(points[part.Start], part.Start); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
@@ -199,7 +255,7 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	return t, nil
 }
 
-// Steps returns the number of transitions.
+// Steps returns the number of transitions: of evaluations of the model.
 func (s *Sampler) Steps() int { return len(s.steps) }
 
 // At returns transition i. It panics unless 0 <= i < Steps().
@@ -247,10 +303,11 @@ func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 }
 
 // Row is the row of a sample that takes transition i. It draws the noise of step
-// At(i).Step + 1; that of step 0 is the first latent's.
+// 1 + Step + 2¹⁶·Stage of At(i); that of step 0 is the first latent's. If the transition
+// looks back, the latents of the row are the base that a [History] makes.
 func (s *Sampler) Row(sample uint64, i int) Row {
 	t := &s.steps[i]
-	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: uint32(t.Step) + 1}}
+	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
 // SetStep puts every row of b at transition i. It does not allocate; it writes to

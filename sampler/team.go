@@ -65,14 +65,16 @@ func helpersFor(workers, pieces int, microseconds float64) int {
 	return min(most, pieces) - 1
 }
 
-// keep copies a job into t.
-func keep[T kernel.Element](t *team, j *job[T]) {
-	switch j := any(j).(type) {
-	case *job[float32]:
-		t.floats, t.job = *j, &t.floats
-	case *job[uint16]:
-		t.words, t.job = *j, &t.words
+// keep copies a job into t and returns the copy.
+func keep[T kernel.Element](t *team, j *job[T]) *job[T] {
+	var kept any = &t.words
+	if _, ok := any(j).(*job[float32]); ok {
+		kept = &t.floats
 	}
+	k := kept.(*job[T])
+	*k = *j
+	t.job = k
+	return k
 }
 
 // forget lets go of the caller's memory.

@@ -13,6 +13,12 @@ type Trajectory[B any] struct {
 	V          B           // the model's output
 	SumSquares [][]float64 // of each transition, one a row; nil: not wanted
 
+	// Scratch is memory for transitions that look back ([Sampler.Scratch] buffers like V):
+	// what they step from, and what is kept of earlier evaluations. Where there are such
+	// transitions and it is nil, [Rollout] and [Replay] make buffers like V and free them
+	// at the end, if the device is a [Memory].
+	Scratch []B
+
 	// Observe, unless nil, is called by [Rollout] at every transition after the model
 	// and before the step. Its error ends the run, wrapped with the step.
 	Observe func(ctx context.Context, o Observation[B]) error
@@ -30,7 +36,7 @@ type Observation[B any] struct {
 
 // NewTrajectory returns a trajectory of slices for all n transitions of a run of b that
 // keeps the latents and the sums of squares of transitions in w, all for the zero
-// Window. All other points share one buffer. The last latents are
+// Window; [Sampler.Transitions] tells the transitions of steps. All other points share one buffer. The last latents are
 // valid after a run whatever w is, so the empty Window{n, n} keeps them alone. It panics unless 0 ≤ w.Start ≤ w.End ≤ n.
 func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
@@ -103,13 +109,58 @@ func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 	if n := length(t.V); n >= 0 && n != b.Len() {
 		return fail(ErrTrajectory, "sampler: V has %d elements for %d rows of %d", n, len(b.Rows), b.Dim)
 	}
+	if n := len(t.Scratch); n != 0 && n != s.Scratch() {
+		return fail(ErrTrajectory, "sampler: Scratch has %d buffers, and the sampler needs %d", n, s.Scratch())
+	}
+	for i, x := range t.Scratch {
+		if n := length(x); n >= 0 && n != b.Len() {
+			return fail(ErrTrajectory, "sampler: Scratch[%d] has %d elements for %d rows of %d", i, n, len(b.Rows), b.Dim)
+		}
+		for j, y := range t.Scratch[:i] {
+			if sameBuffer(x, y) {
+				return fail(ErrTrajectory, "sampler: Scratch[%d] and Scratch[%d] are one buffer", j, i)
+			}
+		}
+		if sameBuffer(x, t.V) {
+			return fail(ErrTrajectory, "sampler: Scratch[%d] and V are one buffer", i)
+		}
+	}
 	for k, x := range t.Latents {
+		for i, y := range t.Scratch {
+			if sameBuffer(x, y) {
+				return fail(ErrTrajectory, "sampler: Latents[%d] and Scratch[%d] are one buffer", k, i)
+			}
+		}
 		if n := length(x); n >= 0 && n != b.Len() {
 			return fail(ErrTrajectory, "sampler: Latents[%d] has %d elements for %d rows of %d", k, n, len(b.Rows), b.Dim)
 		}
-		if sameBuffer(x, t.V) {
-			return fail(ErrTrajectory, "sampler: Latents[%d] and V are one buffer, so the model's output would overwrite its input", k)
+		switch {
+		case sameBuffer(x, t.V):
+			return fail(ErrTrajectory, "sampler: Latents[%d] and V share memory, so the model's output would overwrite its input", k)
+		case k > 0 && inPart(x, t.Latents[k-1]):
+			return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] overlap in part: make them one buffer or apart", k-1, k)
 		}
+	}
+	return nil
+}
+
+// Scratch returns how many buffers [Trajectory.Scratch] has: 0 where no transition of s
+// looks back.
+func (s *Sampler) Scratch() int {
+	if s.depth == 0 {
+		return 0
+	}
+	return 1 + s.depth*s.vectors
+}
+
+// identity returns what is equal for buffers that are one.
+func identity(b any) any {
+	v := reflect.ValueOf(b)
+	switch {
+	case v.Kind() == reflect.Slice && v.Len() > 0:
+		return v.Pointer()
+	case v.IsValid() && v.Comparable():
+		return b
 	}
 	return nil
 }
@@ -123,12 +174,19 @@ func length(b any) int {
 	return -1
 }
 
-// sameBuffer reports whether two buffers are one: slices that begin at the same element, or
-// equal values of another type.
+// sameBuffer reports whether two buffers are one: slices that share an element, or equal
+// values of another type.
 func sameBuffer[B any](x, y B) bool {
 	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
-	if v.Kind() == reflect.Slice {
-		return v.Len() > 0 && v.Pointer() == w.Pointer()
+	if v.Kind() != reflect.Slice {
+		return v.IsValid() && v.Comparable() && w.Comparable() && v.Equal(w)
 	}
-	return v.IsValid() && v.Comparable() && w.Comparable() && v.Equal(w)
+	size := v.Type().Elem().Size()
+	return v.Pointer() < w.Pointer()+uintptr(w.Len())*size && w.Pointer() < v.Pointer()+uintptr(v.Len())*size
+}
+
+// inPart reports whether two slices share some elements and not all.
+func inPart[B any](x, y B) bool {
+	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
+	return v.Kind() == reflect.Slice && v.Pointer() != w.Pointer() && sameBuffer(x, y)
 }

@@ -17,11 +17,10 @@
 // the level t, says everything, and a schedule is a falling list of levels, a
 // Flow:
 //
-//	f := schedule.Linear(28).Shift(3)                             // Stable Diffusion 3
-//	f := schedule.Linear(28).DynamicShift(schedule.FluxMu(4096))  // FLUX.1 dev at 1024 by 1024
-//	f := schedule.Linear(4)                                       // FLUX.1 schnell
-//	f := schedule.Linear(28).DynamicShift(schedule.Flux2Mu(4096, 28)) // FLUX.2
-//	f := schedule.FlowOf(sigmas).Shift(3).ToZero()                // a list from elsewhere
+//	f := schedule.Linear(28).Shift(3)              // as published trainers sample
+//	f := schedule.Flux1(28, 4096)                  // FLUX.1 dev at 1024 by 1024
+//	f := schedule.Linear(4)                        // FLUX.1 schnell
+//	f := schedule.FlowOf(sigmas).Shift(3).ToZero() // a list from elsewhere
 //
 // Linear, Even, Karras, Exponential, Beta, KLOptimal and LinearQuadratic lay levels
 // out; Shift, DynamicShift and StretchTerminal move them; a Flow literal is as good.

@@ -51,6 +51,22 @@ func (p Point) OnVP() bool {
 	return math.Abs(float64(p.Signal*p.Signal)+float64(p.Noise*p.Noise)-1) <= pathTol
 }
 
+// RatioTo returns e^{-h} = ασ'/(σα'), the factor by which the ratio of noise to signal
+// falls from p to the point to, and 1 - e^{-h}, both without cancellation on the flow path.
+// h is the rise of log(α/σ). The second is negative where the ratio rises, and NaN where
+// neither point has a ratio; rounding may take it above 1.
+func (p Point) RatioTo(to Point) (ratio, rest float64) {
+	if p.OnFlow() && to.OnFlow() {
+		t, s := p.Noise, to.Noise
+		d := t * (1 - s)
+		return (1 - t) * s / d, (t - s) / d
+	}
+	d := p.Noise * to.Signal
+	q := p.Signal * to.Noise
+	// The difference of products, with the rounding error of the second (Kahan).
+	return q / d, (math.FMA(p.Noise, to.Signal, -q) - math.FMA(p.Signal, to.Noise, -q)) / d
+}
+
 // Points lists the points of any path, noisiest first. VP.Points returns it; a
 // literal is as good. Points is a Scheduler.
 type Points []Point

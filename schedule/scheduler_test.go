@@ -135,7 +135,7 @@ func constructorsProperty(t *rapid.T) {
 	x := func(name string) float64 { return anyFloat().Draw(t, name) }
 	n := rapid.OneOf(rapid.IntRange(-2, 40), rapid.IntMin(MaxSteps+1), rapid.Just(math.MaxInt)).Draw(t, "n")
 	var f Flow
-	switch rapid.IntRange(0, 9).Draw(t, "constructor") {
+	switch rapid.IntRange(0, 14).Draw(t, "constructor") {
 	case 0:
 		f = Linear(n)
 	case 1:
@@ -156,6 +156,16 @@ func constructorsProperty(t *rapid.T) {
 		f = KLOptimal(n, x("hi"), x("lo"))
 	case 9:
 		f = LinearQuadratic(n, rapid.Int().Draw(t, "linear"), x("threshold"))
+	case 10:
+		f = SD3(n)
+	case 11:
+		f = ZImage(n)
+	case 12:
+		f = Flux1(n, rapid.Int().Draw(t, "seqLen"))
+	case 13:
+		f = Flux2(n, rapid.Int().Draw(t, "seqLen"))
+	case 14:
+		f = QwenImage(n, rapid.Int().Draw(t, "seqLen"))
 	}
 	switch rapid.IntRange(0, 4).Draw(t, "method") {
 	case 1:

@@ -6,7 +6,7 @@ KERNEL(5) grad(char *dst, const char *result, const char *x, const char *v, u32 
             const Row *table, float row_x, float row_v, float row_e, u64 dim, u32 blocks,
             u32 items, u32 by_row, u32 by_block) {
   const Shape s = {dim, blocks, items, by_row, by_block};
-  const Row all = {row_x, row_v, row_e, 0, 0};
+  const Row all = {row_x, row_v, row_e, 0, 0, 0};
   Item item = first(s);
   if (item.index >= s.items) return;
   do {

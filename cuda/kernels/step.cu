@@ -5,10 +5,10 @@
 // Types holds the storage types of dst, x and v and the type to round to, which is
 // that of dst unless dst is float32, eight bits each.
 KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *table, float row_x,
-            float row_v, float row_e, u32 row_step, u64 row_sample, u64 key, u64 dim, u32 blocks,
-            u32 items, u32 by_row, u32 by_block, float *sums, double *sq) {
+            float row_v, float row_e, u32 row_step, u64 row_sample, u32 row_block, u64 key, u64 dim,
+            u32 blocks, u32 items, u32 by_row, u32 by_block, float *sums, double *sq) {
   const Shape s = {dim, blocks, items, by_row, by_block};
-  const Row all = {row_x, row_v, row_e, row_step, row_sample};
+  const Row all = {row_x, row_v, row_e, row_step, row_sample, row_block};
   const u32 round = types >> 24;
   Item item = first(s);
   if (item.index >= s.items) return;
@@ -23,6 +23,7 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
     const bool all_aligned = aligned(out) && aligned_or_absent(in_x) && aligned_or_absent(in_v);
     const bool noisy = r.e != 0;
     const Noise noise = {r.step, (u32)r.sample, (u32)(r.sample >> 32), (u32)key, (u32)(key >> 32)};
+    const u32 chunk = r.block + item.block * 256; // of the sample, where this block starts
     absent(&r);
 
     Sums sum = {};
@@ -35,8 +36,8 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
         fetch_unless_absent(wv, in_v, p);
         float fx[8], fv[8], m[8], y[8] = {};
         if (noisy) {
-          normals(y, noise, item.block * 256 + p.a / 4);
-          normals(y + 4, noise, item.block * 256 + p.b / 4);
+          normals(y, noise, chunk + p.a / 4);
+          normals(y + 4, noise, chunk + p.b / 4);
         }
         widen_or_one(fx, wx, in_x.type);
         widen_or_one(fv, wv, in_v.type);

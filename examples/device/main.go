@@ -1,6 +1,5 @@
-// Device samples on whichever device is there: a GPU, if the program was built with the
-// tag cuda and one is found, or the processor. Both print the same digest, since all
-// devices give the same bits.
+// Command device samples on a GPU, if it was built with the tag cuda and finds one, and on
+// the processor otherwise. It prints a digest of all bits, which is the same on every device.
 //
 //	go run ./examples/device
 //	go run -tags cuda ./examples/device
@@ -12,8 +11,10 @@ import (
 	"encoding/binary"
 	"flag"
 	"fmt"
+	"io"
 	"log"
 	"math"
+	"os"
 
 	"cps/cuda"
 	"cps/noise"
@@ -23,28 +24,31 @@ import (
 
 func main() {
 	log.SetFlags(0)
-	ordinal := flag.Int("gpu", 0, "which `GPU`, counted from 0")
-	rows := flag.Int("rows", 16, "how many samples")
-	dim := flag.Int("dim", 1<<14, "elements of a sample")
+	ordinal := flag.Int("gpu", 0, "`number` of the GPU, from 0")
+	rows := flag.Int("rows", 16, "`number` of samples")
+	dim := flag.Int("dim", 1<<14, "`number` of elements of a sample")
 	flag.Parse()
-	if err := run(*ordinal, *rows, *dim); err != nil {
+	if err := run(os.Stdout, *ordinal, *rows, *dim); err != nil {
 		log.Fatal(err)
 	}
 }
 
-// run samples on the GPU if there is one, else on the processor.
-func run(ordinal, rows, dim int) error {
-	if rows < 1 || dim < 1 {
-		return fmt.Errorf("%d rows of %d elements: nothing to sample", rows, dim)
+// run samples on the GPU if there is one, else on the processor, and reports to w.
+func run(w io.Writer, ordinal, rows, dim int) error {
+	switch {
+	case rows < 1:
+		return fmt.Errorf("-rows %d is not positive: there is nothing to sample", rows)
+	case dim < 1:
+		return fmt.Errorf("-dim %d is not positive: a sample needs an element", dim)
 	}
 	gpu, err := cuda.Open(ordinal)
 	if err != nil {
-		fmt.Println("no GPU:", err)
+		fmt.Fprintf(w, "No GPU (%v). Using the processor.\n", err)
 		r, err := sample(host(), rows, dim)
 		if err != nil {
 			return err
 		}
-		return r.print("CPU")
+		return r.print(w, "the processor")
 	}
 	r, err := sample(device(gpu), rows, dim)
 	if closed := gpu.Close(); err == nil {
@@ -53,10 +57,10 @@ func run(ordinal, rows, dim int) error {
 	if err != nil {
 		return err
 	}
-	return r.print(fmt.Sprint("GPU ", ordinal))
+	return r.print(w, fmt.Sprint("GPU ", ordinal))
 }
 
-// A place is a device and how to make and read its buffers.
+// A place is a device, with functions that make and read its buffers.
 type place[B any] struct {
 	sampler.Device[B]
 	make func(n int) (B, error)
@@ -82,18 +86,22 @@ func device(d *cuda.Device) place[cuda.Buffer] {
 	}
 }
 
-// A result is what does not depend on the device.
+// A result does not depend on the device.
 type result struct {
 	samples             []float32
-	squares             [][]float64
-	deviation, expected float64
+	squares             [][]float64 // sums of squares of a rollout, by step and sample
+	deviation, expected float64     // standard deviation of the elements, as sampled and by formula
 }
 
-// Data are independent normals of this deviation.
-const data = 0.5
+// The settings of a rollout.
+const (
+	steps = 20
+	eta   = 0.7
+	data  = 0.5 // the model's data are independent normals of this standard deviation
+)
 
-// velocity returns what the model multiplies latents with at level t. It is the right
-// model for normal data: the expected velocity at a latent x is
+// velocity returns the factor by which the model multiplies a latent at level t. The model is
+// exact for the normal data: the expected velocity at a latent x is
 //
 //	(t - (1-t)·σ²) / ((1-t)²·σ² + t²) · x
 func velocity(t float64) float64 {
@@ -101,11 +109,11 @@ func velocity(t float64) float64 {
 	return (t - v) / (v*(1-t) + t*t)
 }
 
-// sample runs a rollout. The device is the model too.
+// sample runs a rollout. The device also computes the model.
 func sample[B any](d place[B], rows, dim int) (*result, error) {
 	s, err := sampler.New(sampler.Config{
-		Scheduler: schedule.Linear(20),
-		Rule:      sampler.FlowCPS{Eta: 0.7},
+		Scheduler: schedule.Linear(steps),
+		Rule:      sampler.FlowCPS{Eta: eta},
 	})
 	if err != nil {
 		return nil, err
@@ -125,7 +133,7 @@ func sample[B any](d place[B], rows, dim int) (*result, error) {
 		return nil, err
 	}
 	for i := range s.Steps() + 1 {
-		t.Latents = append(t.Latents, x) // the last latents only are kept
+		t.Latents = append(t.Latents, x) // one buffer for all points: only the last latents remain
 		if i < s.Steps() {
 			t.SumSquares[i] = make([]float64, rows)
 		}
@@ -152,8 +160,8 @@ func sample[B any](d place[B], rows, dim int) (*result, error) {
 	return r, nil
 }
 
-// expected returns the deviation of samples of s: every step multiplies latents and adds
-// noise.
+// expected returns the standard deviation of samples of s by formula. Every step multiplies
+// latents by a number and adds noise.
 func expected(s *sampler.Sampler) float64 {
 	variance := 1.0
 	for i := range s.Steps() {
@@ -164,7 +172,7 @@ func expected(s *sampler.Sampler) float64 {
 	return math.Sqrt(variance)
 }
 
-// digest is a sum of all bits.
+// digest returns the beginning of a SHA-256 sum over all samples and sums of squares.
 func (r *result) digest() string {
 	h := sha256.New()
 	binary.Write(h, binary.LittleEndian, r.samples)
@@ -174,7 +182,11 @@ func (r *result) digest() string {
 	return fmt.Sprintf("%x", h.Sum(nil))[:16]
 }
 
-func (r *result) print(where string) error {
-	_, err := fmt.Printf("%s: deviation %.4f, expected %.4f; digest %s\n", where, r.deviation, r.expected, r.digest())
+func (r *result) print(w io.Writer, where string) error {
+	rows := len(r.squares[0])
+	_, err := fmt.Fprintf(w, `Drew %d samples of %d elements on %s: FlowCPS, η = %v, %d steps.
+The elements have standard deviation %.4f; the formula gives %.4f.
+The digest of all samples and sums of squares is %s. Every device prints the same one.
+`, rows, len(r.samples)/rows, where, eta, steps, r.deviation, r.expected, r.digest())
 	return err
 }

@@ -15,8 +15,7 @@ import (
 	"cps/sampler"
 )
 
-// A lab is what every rule is measured with: the data, the networks, and the samples
-// to draw.
+// A lab measures rules. It has the data, the networks, and the samples to draw.
 type lab struct {
 	net        *digits.Net
 	judge      *digits.Classifier
@@ -62,7 +61,7 @@ func newLab(o options) (*lab, error) {
 	return l, nil
 }
 
-// A row is what the table says of a rule.
+// A row has what the table says of a rule.
 type row struct {
 	rule
 	level     float64 // noise left at the end, by the audit
@@ -106,9 +105,9 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 	return x, r, nil
 }
 
-// reference returns the row of the table for the data: all images of the classes asked
-// for, and for the diversity, which falls with their number, as many as there are
-// samples.
+// reference returns the row of the table for the data. Its images are all of the classes
+// asked for. Diversity falls with the number of images, so that is of as many images as there
+// are samples.
 func (l *lab) reference() row {
 	r := row{rule: rule{label: "data"}}
 	var x []float32
@@ -126,7 +125,7 @@ func (l *lab) reference() row {
 	return r
 }
 
-// measure measures samples.
+// measure fills r with the residual, accuracy and diversity of samples.
 func (l *lab) measure(r *row, x []float32) {
 	r.residual = l.background.Residual(x)
 	r.accuracy = l.judge.Accuracy(x, l.classes)
@@ -136,7 +135,7 @@ func (l *lab) measure(r *row, x []float32) {
 	}
 }
 
-// images returns the first n images of a class in the data, fewer if there are fewer.
+// images returns the first n images of a class in the data, or all if there are fewer.
 func (l *lab) images(class, n int) []float32 {
 	var x []float32
 	for i, label := range l.data.Labels {
@@ -164,7 +163,7 @@ func (l *lab) logProbs(s *sampler.Sampler, b sampler.Batch, run *sampler.Traject
 	return all, nil
 }
 
-// show returns the samples of the picture, the first ones of every class.
+// show returns the samples for the picture: the first ones of every class.
 func (l *lab) show(x []float32) []float32 {
 	var shown []float32
 	for i := range l.asked {
@@ -182,10 +181,10 @@ func (l *lab) real(r row) strips.Strip {
 	return s
 }
 
-// remark is what the picture says below the name of a rule.
+// remark returns the line of the picture below the name of a rule.
 func remark(residual float64) string { return fmt.Sprintf("residual noise %.3f", residual) }
 
-// printTable prints what was measured.
+// printTable prints the measurements, and explains the columns.
 func printTable(w io.Writer, o options, rows []row, l *lab) {
 	fmt.Fprintf(w, "%d samples, %s, shift %v, η = %v, seed %d\n\n", len(l.samples), o.run(), o.shift, o.eta, o.seed)
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
@@ -205,16 +204,16 @@ func printTable(w io.Writer, o options, rows []row, l *lab) {
 	}
 	t.Flush()
 	fmt.Fprint(w, `
-final level     noise left after the last step if the model is exact and was given the noise
-                that the schedule says; 0 is right
-excess          what all steps together add to that of the schedule, root of the sum of squares;
-                a model that is given too much noise makes more of it
+final level     noise after the last step, by formula, for an exact model that is given the
+                noise of the schedule; 0 is right
+excess          noise that all steps together add to that of the schedule, as the root of the
+                sum of squares; a model that is given too much noise may amplify it
 residual noise  root mean square deviation from the mean on the pixels that hardly vary in the
-                data; what the data itself has there is a few rare strokes
-diversity       mean distance to the nearest other sample of the class, in the data to one of
-                as many images; noise raises it too
+                data; the data has a few rare strokes there
+diversity       mean distance to the nearest other sample of the class; for the data, among as
+                many images; noise raises it too
 accuracy        of a classifier of real digits, which noise hardly disturbs
 log-prob        Gaussian, mean over elements and over the steps that draw noise; rules that draw
-                more noise have less of it
+                more noise have lower log-prob
 `)
 }

@@ -15,9 +15,9 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// plotLevels writes the noise left after every step beside the noise that the
-// schedule allocates: Figure 2 of the paper, for the schedule of this run. Rules
-// that follow the schedule are one line.
+// plotLevels writes a plot of the noise after every step beside the noise that the schedule
+// allocates. It is Figure 2 of the paper for the schedule of this run. All rules that follow
+// the schedule share one line.
 func plotLevels(file string, rules []rule, samplers []*sampler.Sampler) error {
 	p := plot.New()
 	p.Title.Text = "Noise in the latent after each step"
@@ -49,7 +49,7 @@ func plotLevels(file string, rules []rule, samplers []*sampler.Sampler) error {
 	if err != nil {
 		return err
 	}
-	line.Width = vg.Points(9) // so that the rules that follow it are seen on it
+	line.Width = vg.Points(9) // wide, so that it shows below the line of rules that follow it
 	line.Color = color.Gray{215}
 	p.Add(line)
 	p.Legend.Add("schedule", line)
@@ -80,7 +80,7 @@ func plotLevels(file string, rules []rule, samplers []*sampler.Sampler) error {
 	return p.Save(7*vg.Inch, 4.5*vg.Inch, file)
 }
 
-// follows reports whether a run leaves the noise of its schedule, to rounding.
+// follows reports whether every step leaves the noise of the schedule, to rounding.
 func follows(s *sampler.Sampler) bool {
 	for _, a := range s.Audit() {
 		if math.Abs(a.Excess) > 1e-12 {
@@ -90,7 +90,7 @@ func follows(s *sampler.Sampler) bool {
 	return true
 }
 
-// wholeSteps ticks whole numbers, with at most about ten labels.
+// wholeSteps returns ticks at whole numbers, of which about ten have labels.
 func wholeSteps(lo, hi float64) []plot.Tick {
 	var ticks []plot.Tick
 	every := max(1, int(math.Ceil((hi-lo)/12)))

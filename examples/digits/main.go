@@ -1,13 +1,12 @@
-// Command digits samples a flow model of handwritten digits with the rules of
-// package sampler, so that the noise that Flow-SDE leaves, and Flow-CPS does not,
-// can be seen and measured.
+// Command digits samples a flow model of handwritten digits with the rules of package
+// sampler. It shows and measures the noise that Flow-SDE leaves and Flow-CPS does not.
 //
 //	go run ./examples/digits
 //
-// It writes digits.png, six rules and a row for each, and levels.png, the noise level after each
-// step beside the one of the schedule (Figure 2 of arXiv 2509.05952), and prints a
-// table. All rules start from the same noise and call the same network, which this
-// module trained on the data set it embeds; -train trains it again.
+// It prints a table and writes two pictures. digits.png has a row of samples for each of six
+// rules. levels.png plots the noise level after each step beside that of the schedule (Figure
+// 2 of arXiv 2509.05952). All rules start from the same noise and call the same network. The
+// network was trained on the data set that the module embeds; -train trains it again.
 package main
 
 import (
@@ -43,7 +42,7 @@ func main() {
 	}
 }
 
-// run does what o says and reports to w.
+// run does what the options say and reports to w.
 func run(ctx context.Context, o options, w io.Writer) error {
 	if o.train {
 		return train(ctx, w)

@@ -56,7 +56,7 @@ func TestWrongFlags(t *testing.T) {
 		{"-rule heun", `-rule "heun" is none of flowode, flowcps, `},
 		{"-rule vpsde", "VPSDE: "},
 		{"-train -steps 5", "-train takes no other flag"},
-		{"-class 10", "-class 10 is no digit"},
+		{"-class 10", "-class 10 is not a digit, 0 to 9, or -1"},
 		{"-samples 1", "-samples 1 is not in [2, 1000]"},
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
@@ -84,8 +84,8 @@ func TestHelp(t *testing.T) {
 	}
 }
 
-// The picture of the README is what the program writes. Other architectures than
-// amd64 may give the network other bits, see package digits.
+// The program writes the picture of the README. On other architectures than amd64 the
+// network may have other bits; see package digits.
 func TestPicture(t *testing.T) {
 	if runtime.GOARCH != "amd64" {
 		t.Skip("the picture was made on amd64")
@@ -115,8 +115,7 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// The claim of the picture, in numbers: at the same η, from the same noise, the
-// preserving rules leave as little as the ODE and FlowSDE leaves several times more.
+// A run makes the folders, both pictures, and a row of the table for every rule.
 func TestRun(t *testing.T) {
 	o, err := parse([]string{"-samples", "20", "-out", filepath.Join(t.TempDir(), "a", "b")}, io.Discard)
 	if err != nil {
@@ -143,6 +142,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
+// The claim of the picture, in numbers. From the same noise and at the same η, the
+// preserving rules leave as little noise as the ODE, and FlowSDE leaves several times more.
 func TestResidualNoise(t *testing.T) {
 	o, err := parse([]string{"-samples", "20"}, io.Discard)
 	if err != nil {
@@ -163,8 +164,8 @@ func TestResidualNoise(t *testing.T) {
 			t.Fatal(err)
 		}
 		residual[r.label] = row.residual
-		// Measured with 400 samples: 98.5 % or more in every row. A rule that
-		// does not sample the class asked for has 10 %.
+		// Measured with 400 samples: at least 98.5 % in every row. A rule that ignored
+		// the class would have 10 %.
 		if row.accuracy < 0.9 {
 			t.Errorf("%s: accuracy %.3f", r.label, row.accuracy)
 		}
@@ -173,7 +174,7 @@ func TestResidualNoise(t *testing.T) {
 		}
 	}
 	// Measured with 400 samples: 0.007 for the ODE and the preserving rules, 0.115
-	// for FlowSDE with Ratio. The bounds stand a factor 4 from both.
+	// for FlowSDE with Ratio. The bounds are a factor of 4 away from both.
 	for label, x := range residual {
 		switch sde := strings.HasPrefix(label, "FlowSDE"); {
 		case sde && x < 4*residual["FlowODE"]:

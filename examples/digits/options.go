@@ -12,7 +12,7 @@ import (
 	"cps/sampler"
 )
 
-// options are what the command line says.
+// options are the settings of the command line.
 type options struct {
 	steps, class, samples int
 	eta, shift            float64
@@ -21,8 +21,8 @@ type options struct {
 	train                 bool
 }
 
-// maxSamples is the largest number of samples of a class. Samples are numbered by it,
-// so that the first ones are the same however many there are.
+// maxSamples is the largest number of samples of a class. Each class has as many sample
+// numbers, so the first samples do not depend on how many are drawn.
 const maxSamples = 1000
 
 // A usageError is a mistake on the command line.
@@ -56,19 +56,19 @@ func parse(args []string, w io.Writer) (options, error) {
 	return o, o.check(f.Args(), f.NFlag())
 }
 
-// check reports the first value that makes no sense. What package sampler knows
-// better, it checks itself.
+// check returns an error that names the first value that is not allowed. Package sampler
+// checks the settings of schedule and rule.
 func (o options) check(args []string, flags int) error {
 	var err error
 	switch {
 	case len(args) > 0:
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	case o.train && flags > 1:
-		err = errors.New("-train takes no other flag: it makes the weights of the module")
+		err = errors.New("-train takes no other flag: it writes the weights that the module embeds")
 	case o.steps < 1 || o.steps > 1000:
 		err = fmt.Errorf("-steps %d is not in [1, 1000]", o.steps)
 	case o.class < -1 || o.class >= digits.Classes:
-		err = fmt.Errorf("-class %d is no digit", o.class)
+		err = fmt.Errorf("-class %d is not a digit, 0 to 9, or -1", o.class)
 	case o.samples < 2 || o.samples > maxSamples:
 		err = fmt.Errorf("-samples %d is not in [2, %d]", o.samples, maxSamples)
 	case !(o.shift > 0):
@@ -84,7 +84,7 @@ func (o options) check(args []string, flags int) error {
 	return nil
 }
 
-// run describes the length of a run.
+// run returns the number of steps in words.
 func (o options) run() string {
 	if o.steps == 1 {
 		return "1 step"
@@ -98,7 +98,7 @@ type rule struct {
 	sampler.Rule
 }
 
-// all returns the rules of the table and the picture at one eta.
+// all returns the rules of the table and the picture, at one eta.
 func all(eta float64) []rule {
 	var all []rule
 	for _, name := range []string{"flowode", "flowsde-ratio", "flowsde-constant", "flowcps", "flowcpws-ratio", "exact-ratio"} {

@@ -12,8 +12,8 @@ import (
 	"cps/examples/internal/progress"
 )
 
-// train trains the networks with the committed settings and writes them where the
-// next build embeds them.
+// train trains the networks with the committed settings. It writes them to the folder from
+// which the next build embeds them.
 func train(ctx context.Context, w io.Writer) error {
 	dir := filepath.Join("examples", "internal", "digits")
 	if _, err := os.Stat(filepath.Join(dir, digits.VelocityFile)); err != nil {
@@ -43,9 +43,10 @@ func train(ctx context.Context, w io.Writer) error {
 	return nil
 }
 
-// shown returns a function that shows the steps of a training, and one that ends that.
+// shown returns a function that shows the progress of a training, and one that ends the
+// display.
 func shown(what string) (show func(step, of int, loss float64), end func()) {
-	var p *progress.Progress // once it is known of how many steps
+	var p *progress.Progress // from the first call on, which says how many steps there are
 	done := 0
 	show = func(step, of int, loss float64) {
 		if p == nil {

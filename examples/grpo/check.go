@@ -11,9 +11,9 @@ import (
 	"cps/schedule"
 )
 
-// check reports the first flag whose value cannot be run. Package finetune would report
-// it too, but by the name of a field, and takes a 0 for its default: here a 0 that was
-// said is meant.
+// check returns an error that names the first flag with a value that cannot run. Package
+// finetune would name a field instead of a flag, and would take a 0 for its default. Here a
+// flag set to 0 means 0.
 func (o options) check() error {
 	c := o.config
 	for _, f := range []struct {
@@ -32,6 +32,9 @@ func (o options) check() error {
 		if f.value < f.low || f.value > f.high {
 			return fmt.Errorf("-%s %d is not in [%d, %d]", f.flag, f.value, f.low, f.high)
 		}
+	}
+	if n := uint64(o.seeds - 1); c.Seed > math.MaxUint64-n {
+		return fmt.Errorf("-seed %d: the last of %d seeds is beyond 18446744073709551615: take a smaller one", c.Seed, o.seeds)
 	}
 	for _, f := range []struct {
 		flag  string
@@ -60,8 +63,8 @@ func positive(x float64) bool    { return x > 0 && x <= math.MaxFloat64 }
 func notNegative(x float64) bool { return x >= 0 && x <= math.MaxFloat64 }
 func decay(x float64) bool       { return x >= 0 && x < 1 }
 
-// checkRule tries the schedule with the ODE, and then with the rule: what only the
-// latter reports is due to -eta, or to -rule itself.
+// checkRule tries the schedule with the ODE and then with the rule. An error of the rule
+// alone is due to -eta or -rule.
 func (o options) checkRule() error {
 	c := sampler.Config{Scheduler: schedule.Linear(o.config.Steps).Shift(o.config.Shift), Rule: ode}
 	if _, err := sampler.New(c); err != nil {
@@ -82,7 +85,7 @@ func (o options) checkRule() error {
 	}
 	for i := range o.config.Steps - 1 {
 		if !s.At(i).Stochastic() {
-			return fmt.Errorf("%s: the rule draws no noise at step %d, which leaves nothing to train", culprit, i)
+			return fmt.Errorf("%s: the rule draws no noise at step %d, so that step cannot be trained", culprit, i)
 		}
 	}
 	return nil
@@ -94,11 +97,11 @@ func (o options) checkWindow() error {
 		return nil
 	}
 	_, _, err := w.Window(0, trained)
-	if w == (grpo.Fixed{}) { // which package grpo takes for all steps
+	if w == (grpo.Fixed{}) { // package grpo would take it for all steps
 		err = fmt.Errorf("window [0, 0): %w", grpo.ErrWindow)
 	}
 	if err != nil {
-		return fmt.Errorf("-window %s: %s (of %d steps the last draws no noise and is not trained: %d can be, from 0)",
+		return fmt.Errorf("-window %s: %s (of %d steps the last draws no noise; the %d before it can be trained, from step 0)",
 			o.window, strings.TrimPrefix(err.Error(), "grpo: "), o.config.Steps, trained)
 	}
 	return nil

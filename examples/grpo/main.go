@@ -46,41 +46,74 @@ func main() {
 	}
 }
 
-// checkpointEvery is the number of iterations from one checkpoint to the next. What is
-// lost in a crash is computed again, to the bit.
+// checkpointEvery is the number of iterations from one checkpoint to the next. After a crash
+// the iterations since the last one are computed again, with the same bits.
 const checkpointEvery = 10
 
-// run does what o says and reports to w. To be interrupted is no error.
+// run does what the options say and reports to w. An interrupt is not an error.
 func run(ctx context.Context, o options, w io.Writer) error {
-	err := finetuned(ctx, o, w)
+	trainers, err := o.prepare(ctx, w)
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(w, "interrupted; what was done is saved in %s: -resume, with the same flags, goes on\n", o.out)
+		fmt.Fprintf(w, "interrupted before training; %s is as it was\n", o.out)
 		return nil
+	}
+	if err != nil {
+		return err
+	}
+	err = finetuned(ctx, o, trainers, w)
+	switch {
+	case errors.Is(err, context.Canceled):
+		fmt.Fprintf(w, "interrupted; the checkpoints are in %s, and -resume with the same flags goes on\n", o.out)
+		return nil
+	case finetune.Diverged(err):
+		return fmt.Errorf("%w: training has diverged: take a smaller -rate than %v, or a -clip closer to 0 than %v", err, o.config.Rate, o.config.Objective.ClipHigh)
 	}
 	return err
 }
 
-func finetuned(ctx context.Context, o options, w io.Writer) error {
-	trainers := make([]*finetune.Trainer, o.seeds)
-	for _, dir := range []string{o.out, filepath.Dir(o.save)} { // before there is something to lose
-		if err := os.MkdirAll(dir, 0o777); err != nil {
-			return err
+// prepare does all that can fail before there is something to lose.
+func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer, error) {
+	if err := writable(o.out); err != nil {
+		return nil, fmt.Errorf("-out: %w", err)
+	}
+	if o.save != "" {
+		if err := writable(filepath.Dir(o.save)); err != nil {
+			return nil, fmt.Errorf("-save: %w", err)
+		}
+		if f, err := os.Stat(o.save); err == nil && f.IsDir() {
+			return nil, fmt.Errorf("-save: %s is a folder", o.save)
 		}
 	}
+	trainers := make([]*finetune.Trainer, o.seeds)
 	for k := range trainers {
 		var err error
 		if trainers[k], err = o.trainer(k, w); err != nil {
-			return err
+			return nil, err
 		}
 	}
 	c := trainers[0].Config()
 	if err := trainers[0].CheckOnPolicy(ctx); err != nil {
+		return nil, err
+	}
+	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio is exactly 1\n", c.Prompts*c.Group)
+	fmt.Fprintf(w, "reward %q: %s\n", c.Reward.Name, c.Reward.About)
+	return trainers, nil
+}
+
+// writable makes a folder, and tries whether files can be made there.
+func writable(dir string) error {
+	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio exactly 1\n", c.Prompts*c.Group)
-	fmt.Fprintf(w, "reward %q: %s\n", c.Reward.Name, c.Reward.About)
+	f, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
+}
 
-	before, err := finetune.New(c)
+func finetuned(ctx context.Context, o options, trainers []*finetune.Trainer, w io.Writer) error {
+	before, err := finetune.New(trainers[0].Config())
 	if err != nil {
 		return err
 	}
@@ -112,8 +145,8 @@ func finetuned(ctx context.Context, o options, w io.Writer) error {
 	return nil
 }
 
-// train does the iterations that are left of every run, and saves also when it is
-// interrupted. After another error a trainer is not whole: the last checkpoint stays.
+// train does the remaining iterations of every run. It also saves when it is interrupted.
+// After another error the state of a trainer is incomplete, and the last checkpoint stays.
 func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	done := 0
 	for _, t := range trainers {
@@ -122,19 +155,17 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	if done == o.seeds*o.iterations {
 		return nil
 	}
+	if !o.resume { // all that is there is of other runs, with which this one could not go on
+		for k := range trainers {
+			if err := o.keep(k); err != nil {
+				return err
+			}
+		}
+	}
 	p := progress.New(os.Stderr, "training", "iterations", done, o.seeds*o.iterations)
 	defer p.End()
 	for k, t := range trainers {
-		fresh := !o.resume // of another run is what is there, until the first is saved
-		save := func() error {
-			if fresh {
-				if err := o.keep(k); err != nil {
-					return err
-				}
-				fresh = false
-			}
-			return t.Save(o.checkpoint(k))
-		}
+		save := func() error { return t.Save(o.checkpoint(k)) }
 		err := t.Run(ctx, o.iterations, func(it finetune.Iteration) error {
 			p.Describe(fmt.Sprintf("seed %d: reward %.3f", t.Config().Seed, it.Reward))
 			p.Add(1)

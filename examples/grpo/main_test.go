@@ -13,9 +13,11 @@ import (
 	"path/filepath"
 	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
+	"cps/examples/internal/finetune"
 	"cps/grpo"
 	"cps/logprob"
 	"cps/sampler"
@@ -52,12 +54,14 @@ func TestWrongFlags(t *testing.T) {
 		{"-eta x", `invalid value "x" for flag -eta`},
 		{"-window 3", `-window "3" is none of all, START:END`},
 		{"-window sliding:1", `-window "sliding:1" is none of`},
-		{"-window 0:10", "grpo: -window 0:10: Fixed: window [0, 10) of 9 steps: no such window of steps (of 10 steps the last draws no noise and is not trained: 9 can be, from 0)"},
+		{"-window 0:10", "grpo: -window 0:10: Fixed: window [0, 10) of 9 steps: no such window of steps (of 10 steps the last draws no noise; the 9 before it can be trained, from step 0)"},
 		{"-form density", `-form "density" is none of gaussian, gaussian-sum, paper, paper-sum`},
 		{"-kl k3", `-kl "k3" is none of velocity, gaussian, gaussian-sum, paper, paper-sum`},
 		{"-reward beauty", `-reward "beauty" is none of class`},
 		{"-minibatch 3", `-minibatch "3" is not ROWS:STEPS`},
 		{"-seeds 0", "-seeds 0 is not in [1, 1000]"},
+		{"-seed -1", `invalid value "-1" for flag -seed: take a whole number from 0 to 18446744073709551615`},
+		{"-seed 18446744073709551615", "-seed 18446744073709551615: the last of 3 seeds is beyond 18446744073709551615: take a smaller one"},
 		{"-load nowhere", "-load: open nowhere"},
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
@@ -76,8 +80,8 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// What cannot be run is named by its flag. So is a 0, which package finetune would take
-// for its default.
+// An error names the flag that cannot run. So it does for a 0, which package finetune would
+// take for its default.
 func TestBadSettings(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"-steps 0", "-steps 0 is not in [2, 1000]"},
@@ -117,7 +121,7 @@ func TestBadSettings(t *testing.T) {
 			t.Errorf("%s: error %v, want a usage error that begins with %q", c.args, err, c.want)
 		}
 	}
-	// These zeros say what they do.
+	// These zeros are allowed.
 	o, err := parse(strings.Fields("-clip 0 -stop 0 -average 0 -history 0 -beta 0 -minibatch 0:0 -seed 0"), io.Discard)
 	if err != nil {
 		t.Fatal(err)
@@ -127,9 +131,9 @@ func TestBadSettings(t *testing.T) {
 	}
 }
 
-// What the command line does not say, parse says: nothing is left to package finetune's
-// defaults, and so what is printed is what runs. That both agree on what can be run
-// shows at the low ends of the ranges.
+// parse sets every field, so package finetune uses no default, and the settings that are
+// printed are those that run. Both packages allow the same values: the test tries the low
+// ends of the ranges.
 func TestWhatRuns(t *testing.T) {
 	for _, args := range []string{
 		"", "-quick", "-steps 2", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpmsdeplus -eta 7", "-average 0.999",
@@ -156,14 +160,14 @@ func TestWhatRuns(t *testing.T) {
 	}
 }
 
-// To go on says from where, and whether there is anything to do.
+// -resume says at which iteration a run goes on, and whether iterations are left.
 func TestResume(t *testing.T) {
 	dir := t.TempDir()
 	short := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -resume -out " + dir)
 	for _, c := range []struct{ args, want string }{
-		{"-seeds 1 -iterations 2", "seed 1: no checkpoint in " + dir + ": starting anew\n"},
-		{"-seeds 2 -iterations 3", "seed 1: going on after iteration 2 of 3\nseed 2: no checkpoint in " + dir + ": starting anew\n"},
-		{"-seeds 2 -iterations 3", "seed 1: all 3 iterations are done, nothing is left to train\nseed 2: all 3 iterations are done, nothing is left to train\n"},
+		{"-seeds 1 -iterations 2", "seed 1: no checkpoint in " + dir + ", so training starts from the beginning\n"},
+		{"-seeds 2 -iterations 3", "seed 1: going on after iteration 2 of 3\nseed 2: no checkpoint in " + dir + ", so training starts from the beginning\n"},
+		{"-seeds 2 -iterations 3", "seed 1: all 3 iterations are done\nseed 2: all 3 iterations are done\n"},
 	} {
 		cmd := command(t, append(strings.Fields(c.args), short...)...)
 		var stdout, stderr bytes.Buffer
@@ -175,7 +179,7 @@ func TestResume(t *testing.T) {
 			t.Errorf("%s: printed\n%s\nwant first\n%s", c.args, &stdout, c.want)
 		}
 		lines := 2
-		if strings.Contains(c.want, "nothing") {
+		if strings.Contains(c.want, "all 3 iterations are done") {
 			lines = 0
 		}
 		if s := stderr.String(); strings.Contains(s, "\r") || strings.Count(s, "\n") != lines {
@@ -184,7 +188,7 @@ func TestResume(t *testing.T) {
 	}
 }
 
-// Every flag arrives where it belongs.
+// Every flag sets its field.
 func TestFlags(t *testing.T) {
 	o, err := parse(strings.Fields(`-rule FlowSDE-Ratio -eta 0.3 -steps 6 -shift 2 -window sliding:2:1:5 -form gaussian-sum -clip 0.2 -kl gaussian -beta 0.5
 		-reward taste -group 5 -prompts 4 -shared -history 7 -rate 0.1 -epochs 2 -minibatch 10:1 -stop 0.01 -average 0.9 -samples 3 -seed 9 -seeds 2 -iterations 8`), io.Discard)
@@ -214,7 +218,7 @@ func TestFlags(t *testing.T) {
 			t.Errorf("%s: %+v, want %+v", name, is[0], is[1])
 		}
 	}
-	// What is said counts, -quick or not.
+	// A flag that is set overrides -quick.
 	o, err = parse([]string{"-quick", "-group", "3"}, io.Discard)
 	if err != nil || o.config.Group != 3 || o.iterations != 10 || !o.config.KL.Velocity {
 		t.Errorf("-quick -group 3: %+v, %v", o, err)
@@ -225,7 +229,7 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// tiny are the flags of a run of no time.
+// tiny are the flags of a very short run.
 var tiny = strings.Fields("-iterations 6 -group 3 -prompts 4 -steps 5 -samples 2 -seeds 2")
 
 func TestRun(t *testing.T) {
@@ -239,7 +243,7 @@ func TestRun(t *testing.T) {
 	if err := run(context.Background(), o, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"12 samples replayed, every ratio exactly 1", "before, by the ODE", "after, by the ODE", "seeds 1 to 2", "12 iterations in", "library"} {
+	for _, want := range []string{"12 samples replayed, every ratio is exactly 1", "before, by the ODE", "after, by the ODE", "seeds 1 to 2", "12 iterations in", "library"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)
 		}
@@ -289,7 +293,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	o2.iterations = 5
-	if _, err := o2.trainer(0, io.Discard); err == nil || !strings.Contains(err.Error(), "has 6 iterations already") {
+	if _, err := o2.trainer(0, io.Discard); err == nil || !strings.Contains(err.Error(), "already has 6 iterations") {
 		t.Errorf("error %v", err)
 	}
 	o2.iterations, o2.config.Rate = 6, 1
@@ -298,8 +302,8 @@ func TestRun(t *testing.T) {
 	}
 }
 
-// Ctrl-C saves and leaves with status 0; what goes on ends with the checkpoint of a
-// run that was not interrupted, byte for byte.
+// Ctrl-C saves and exits with status 0. The resumed run ends with the checkpoint of an
+// uninterrupted one, byte for byte.
 func TestInterrupted(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long under the race detector")
@@ -336,7 +340,7 @@ func TestInterrupted(t *testing.T) {
 	if err := c.Wait(); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(string(rest), "interrupted; what was done is saved") {
+	if !strings.Contains(string(rest), "interrupted; the checkpoints are in") {
 		t.Fatalf("printed %q", rest)
 	}
 	file := o.checkpoint(0)
@@ -356,7 +360,7 @@ func TestInterrupted(t *testing.T) {
 	}
 }
 
-// A run that starts anew where there is one keeps its checkpoint.
+// A run without -resume keeps the checkpoint of an earlier run.
 func TestPrevious(t *testing.T) {
 	dir := t.TempDir()
 	short := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 1 -iterations 1 -out " + dir)
@@ -372,7 +376,7 @@ func TestPrevious(t *testing.T) {
 	for k, rate := range []string{"5e-4", "1e-3", "2e-3"} {
 		out, err := command(t, append(short, "-rate", rate)...).CombinedOutput()
 		kept := fmt.Sprintf("seed-1.checkpoint.previous-%d", k)
-		if says := strings.Contains(string(out), "seed 1: starting anew; the checkpoint that is there is kept as "+filepath.Join(dir, kept)); err != nil || says != (k > 0) {
+		if says := strings.Contains(string(out), "seed 1: training starts from the beginning; the earlier checkpoint is kept as "+filepath.Join(dir, kept)); err != nil || says != (k > 0) {
 			t.Errorf("%v\n%s", err, out)
 		}
 		runs = append(runs, read("seed-1.checkpoint"))
@@ -383,17 +387,123 @@ func TestPrevious(t *testing.T) {
 	if runs[0] == runs[1] || read("seed-1.checkpoint.previous-1") != runs[0] {
 		t.Error("the first run is lost")
 	}
-	// Stopped before anything is saved, it moves nothing.
+	// If it is stopped before its first save, it renames nothing.
 	o, err := parse(append(short, "-iterations", "3"), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	stopped, stop := context.WithCancel(t.Context())
 	stop()
-	if err := run(stopped, o, io.Discard); err != nil {
+	var said bytes.Buffer
+	if err := run(stopped, o, &said); err != nil {
 		t.Fatal(err)
 	}
 	if read("seed-1.checkpoint") != runs[2] {
 		t.Error("a run that was stopped at once has moved the checkpoint")
+	}
+	if !strings.Contains(said.String(), "interrupted before training") || strings.Contains(said.String(), "-resume") {
+		t.Errorf("said\n%s", &said)
+	}
+}
+
+// A run that is interrupted in its first seed, in the folder of an older one, goes on: no
+// checkpoint of the older one is in its way.
+func TestInterruptedOverAnOlderRun(t *testing.T) {
+	dir := t.TempDir()
+	args := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 3 -iterations 3 -out " + dir)
+	parsed := func(more ...string) options {
+		t.Helper()
+		o, err := parse(append(slices.Clone(args), more...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return o
+	}
+	if err := run(t.Context(), parsed("-rate", "1e-3"), io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	o := parsed()
+	o.config.Reward = cancelling(o.config.Reward, cancel)
+	var said bytes.Buffer
+	if err := run(ctx, o, &said); err != nil || !strings.Contains(said.String(), "-resume with the same flags goes on") {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	said.Reset()
+	if err := run(t.Context(), parsed("-resume"), &said); err != nil {
+		t.Fatalf("%v\n%s", err, &said)
+	}
+	for _, want := range []string{"seed 1: going on after iteration", "seed 2: no checkpoint", "seed 3: no checkpoint"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("%q is not in\n%s", want, &said)
+		}
+	}
+	for k := range 3 {
+		if _, err := os.Stat(filepath.Join(dir, fmt.Sprintf("seed-%d.checkpoint.previous-1", k+1))); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// cancelling is a reward that cancels the run when it is asked for the second time.
+func cancelling(r finetune.Reward, cancel func()) finetune.Reward {
+	score, calls := r.Score, 0
+	r.Score = func(dst []float64, x []float32, classes []int) {
+		if calls++; calls == 3 {
+			cancel()
+		}
+		score(dst, x, classes)
+	}
+	return r
+}
+
+// A folder that cannot be written to is noticed before training.
+func TestUnwritableFolder(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	readOnly := filepath.Join(dir, "read-only")
+	if err := os.Mkdir(readOnly, 0o555); err != nil {
+		t.Fatal(err)
+	}
+	cases := map[string]string{
+		"-out " + file: "-out: ",
+		"-out " + dir + " -save " + filepath.Join(file, "weights"): "-save: ",
+		"-out " + dir + " -save " + dir:                            "-save: " + dir + " is a folder",
+	}
+	if _, err := os.Stat("/proc/self/fd"); err == nil {
+		cases["-out /proc/self/fd"] = "-out: " // where root cannot make files either
+	}
+	if f, err := os.Create(filepath.Join(readOnly, "x")); err != nil {
+		cases["-out "+readOnly] = "-out: "
+	} else {
+		f.Close()
+	}
+	for args, want := range cases {
+		o, err := parse(append(strings.Fields(args), tiny...), io.Discard)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var said bytes.Buffer
+		if err := run(t.Context(), o, &said); err == nil || !strings.HasPrefix(err.Error(), want) || said.Len() != 0 {
+			t.Errorf("%s: error %v, said %q", args, err, &said)
+		}
+	}
+	left, err := filepath.Glob(filepath.Join(dir, ".*"))
+	if err != nil || len(left) != 0 {
+		t.Errorf("left %v, %v", left, err)
+	}
+}
+
+// A rate at which numbers outgrow their type is named.
+func TestDivergedRate(t *testing.T) {
+	o, err := parse(append([]string{"-out", t.TempDir(), "-rate", "1e30"}, tiny...), io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := run(t.Context(), o, io.Discard); err == nil || !strings.Contains(err.Error(), "diverged: take a smaller -rate than 1e+30") {
+		t.Errorf("error %v", err)
 	}
 }

@@ -18,13 +18,13 @@ import (
 	"cps/logprob"
 )
 
-// options are what the command line says.
+// options are the settings of the command line.
 type options struct {
-	config            finetune.Config // of the first seed
+	config            finetune.Config // that of the first seed
 	family            rules.Family    // of the rule
-	rule              string          // with its eta, if it has one
+	rule              string          // name for titles, with its eta if it has one
 	eta               float64         // of the rule
-	window            string          // as it was said
+	window            string          // value of -window
 	seeds, iterations int
 	out, save, load   string
 	resume            bool
@@ -35,7 +35,7 @@ type usageError struct{ error }
 
 func (e usageError) Unwrap() error { return e.error }
 
-// quick is what -quick says where the command line does not.
+// quick has the values of flags that -quick sets, unless the command line sets them.
 var quick = map[string]string{"iterations": "10", "seeds": "2", "group": "8", "samples": "10"}
 
 // parse reads the command line; help goes to w. Mistakes are usage errors.
@@ -52,7 +52,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of the rule, if it has one")
 	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps; the last is not trained")
 	f.Float64Var(&c.Shift, "shift", 1, "timestep shift `s` of the schedule")
-	f.StringVar(&o.window, "window", "all", "stochastic and trained `steps`: all, START:END (END is at most one less than -steps), sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
+	f.StringVar(&o.window, "window", "all", "`steps` that draw noise and are trained: all, START:END (END is at most one less than -steps), sliding:SIZE:STRIDE:ITERATIONS (MixGRPO) or random:SIZE (Flow-GRPO-Fast)")
 	f.StringVar(&form, "form", "paper", "`form` of log p: paper (without denominator) or gaussian, means over elements; paper-sum or gaussian-sum")
 	f.Float64Var(&c.Objective.ClipHigh, "clip", 5e-4, "`range` of the ratio to each side, in the units of -form; 0: no clip")
 	f.StringVar(&kl, "kl", "velocity", "`form` of the divergence from the start: velocity, or as -form")
@@ -61,21 +61,27 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.IntVar(&c.Group, "group", 12, "`number` of samples of a group")
 	f.IntVar(&c.Prompts, "prompts", 10, "`number` of groups of an iteration; digits take turns")
 	f.BoolVar(&c.SharedStart, "shared", false, "samples of a group share their initial latent")
-	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered of a prompt, over iterations; 0: those of the iteration")
+	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered of a prompt, over iterations; 0: only those of the iteration")
 	f.Float64Var(&c.Rate, "rate", 5e-4, "learning `rate`")
 	f.IntVar(&c.Epochs, "epochs", 1, "inner `epochs` of an iteration")
 	f.StringVar(&batch, "minibatch", "0:3", "rows and trained steps of a minibatch, `ROWS:STEPS`, where 0 is all of them")
 	f.Float64Var(&c.Stop.Target, "stop", 0, "approximate `KL` that ends the inner epochs; 0: none")
 	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the average of the weights that is evaluated; 0: none")
 	f.IntVar(&c.Samples, "samples", 20, "`number` of samples of each digit in an evaluation")
-	f.Uint64Var(&c.Seed, "seed", 1, "first `seed`")
+	c.Seed = 1
+	f.Func("seed", "first `seed`, a whole number from 0 (default 1)", func(s string) (err error) {
+		if c.Seed, err = strconv.ParseUint(s, 10, 64); err != nil {
+			return errors.New("take a whole number from 0 to 18446744073709551615")
+		}
+		return nil
+	})
 	f.IntVar(&o.seeds, "seeds", 3, "`number` of runs, with a seed each")
 	f.IntVar(&o.iterations, "iterations", 100, "`number` of iterations of a run")
 	f.StringVar(&o.out, "out", "out", "`folder` for pictures and checkpoints")
 	f.BoolVar(&o.resume, "resume", false, "go on with the checkpoints in -out")
 	f.StringVar(&o.save, "save", "", "`file` for the weights of the first seed, rounded to float16")
 	f.StringVar(&o.load, "load", "", "start from the weights in this `file`")
-	f.BoolVar(&isQuick, "quick", false, "a run of seconds, to see that all works")
+	f.BoolVar(&isQuick, "quick", false, "a run of seconds, to see that everything works")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "Fine-tune a flow model of handwritten digits with GRPO.\n\n\tgo run ./examples/grpo [flags]\n\n")
@@ -121,7 +127,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	return o, nil
 }
 
-// build makes what the configuration has from what the command line says, and checks it.
+// build fills the configuration from the settings of the command line and checks it.
 func (o *options) build(name, reward, batch string) (err error) {
 	c := &o.config
 	if o.family, err = rules.Find(name); err != nil {
@@ -157,7 +163,7 @@ func loadNet(file string) (*digits.Net, error) {
 	return digits.LoadNet(f)
 }
 
-// velocity is the value of -kl that is no form of log p.
+// velocity is the value of -kl that is not a form of log p.
 const velocity = "velocity"
 
 var forms = map[string]logprob.Form{
@@ -182,7 +188,7 @@ func numbers(s string, n int) ([]int, bool) {
 	return all, len(all) == n
 }
 
-// parseWindow returns nil for all steps. Which windows there are, package grpo knows.
+// parseWindow returns nil for all steps. It checks the syntax; package grpo checks the window.
 func parseWindow(s string, seed uint64) (grpo.Strategy, error) {
 	kind, rest, _ := strings.Cut(s, ":")
 	switch kind {
@@ -210,7 +216,7 @@ func parseMinibatch(s string, rows int) (grpo.Minibatches, error) {
 		return grpo.Minibatches{}, fmt.Errorf("-minibatch %q is not ROWS:STEPS", s)
 	}
 	if n[0] == 0 {
-		n[0] = rows // all; the zero Minibatches is the trainer's default
+		n[0] = rows // all rows; the zero Minibatches would be the trainer's default
 	}
 	return grpo.Minibatches{Rows: n[0], Steps: n[1]}, nil
 }

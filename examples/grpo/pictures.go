@@ -14,7 +14,7 @@ import (
 	"gonum.org/v1/plot/vg"
 )
 
-// plotRewards writes the rewards of all seeds by iteration: their mean, and a band of
+// plotRewards writes a plot of the rewards by iteration: the mean over seeds, and a band of
 // one standard deviation.
 func plotRewards(file string, o options, trainers []*finetune.Trainer, r report) error {
 	p := plot.New()
@@ -86,8 +86,8 @@ func (c *curve) draw(p *plot.Plot, name string, ink color.RGBA) error {
 	return nil
 }
 
-// drawSamples writes what the ODE makes of the same initial noise before and after the
-// training of the first seed, two samples of each digit.
+// drawSamples writes a picture of samples before and after the training of the first seed.
+// They are of the ODE, from the same initial noise, two of each digit.
 func drawSamples(ctx context.Context, file string, o options, before, after *finetune.Trainer, r report) error {
 	const each = 2
 	var rows []strips.Strip

@@ -12,7 +12,7 @@ import (
 	"gonum.org/v1/gonum/stat"
 )
 
-// A report is what was measured before and after training.
+// A report has the evaluations before and after training.
 type report struct {
 	before, beforeRule finetune.Evaluation
 	after, afterRule   []finetune.Evaluation // by seed
@@ -77,7 +77,7 @@ residual noise  root mean square deviation on the pixels that hardly vary in the
 
 `)
 	if r.timing.Iterations == 0 {
-		return // resumed after the end
+		return // a resumed run had no iteration left
 	}
 	total := r.timing.Total - r.timing.Evaluation
 	percent := func(d time.Duration) float64 { return 100 * float64(d) / float64(total) }

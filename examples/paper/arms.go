@@ -11,7 +11,7 @@ import (
 	"cps/sampler"
 )
 
-// An arm is a way to train, given a reward, a learning rate and a seed.
+// An arm is a way to train. With a reward, a learning rate and a seed it is a training.
 type arm struct {
 	name  string // in files
 	label string // in figures
@@ -25,7 +25,7 @@ type arm struct {
 	like string // the arm whose learning rate it takes; "": its own
 }
 
-// tuned is the name of the arm whose learning rate a takes.
+// tuned returns the name of the arm whose learning rate a takes.
 func (a arm) tuned() string {
 	if a.like != "" {
 		return a.like
@@ -41,8 +41,8 @@ const (
 	etaEqual = 0.5 // at which rules are compared at equal mean equivalent eta
 	beta     = 1e-3
 
-	// The MixGRPO window has six places in the nine trained steps, and a run of 60
-	// iterations visits all for as long.
+	// The MixGRPO window has six places in the nine trained steps. A run of 60 iterations
+	// visits each for ten.
 	mixSize, mixInterval = 4, 10
 )
 
@@ -76,7 +76,7 @@ var (
 	dpmPlus  = arm{name: "dpmpp", label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, ink: purple}
 )
 
-// penalised is a with a penalty on the distance from the start.
+// penalised returns a with a penalty on the distance from the network at the start.
 func (a arm) penalised() arm {
 	a.like = a.tuned()
 	a.name += "-kl"
@@ -85,7 +85,7 @@ func (a arm) penalised() arm {
 	return a
 }
 
-// normalised is a with the density's log p.
+// normalised returns a with the Gaussian log p, which has a denominator.
 func (a arm) normalised() arm {
 	a.name += "-gaussian"
 	a.label += ", with denominator"
@@ -94,13 +94,13 @@ func (a arm) normalised() arm {
 	return a
 }
 
-// ablation is Flow-CPS at an eta, with a learning rate of its own: less noise gives
-// smaller gradients, and a shared rate would decide which eta is best.
+// ablation returns Flow-CPS at an eta, with a learning rate of its own. Less noise gives
+// smaller gradients, so a shared rate would decide which eta is best.
 func ablation(eta float64) arm {
 	return arm{name: fmt.Sprintf("cps-%.1f", eta), label: fmt.Sprintf("Flow-CPS %.1f", eta), rule: cps(eta), ink: grey}
 }
 
-// matchedCPS is Flow-CPS with the mean equivalent eta of SDE-DPM-Solver++1.
+// matchedCPS returns Flow-CPS with the mean equivalent eta of SDE-DPM-Solver++1.
 func matchedCPS() (arm, error) {
 	eta, err := exploration(dpmPlus.rule)
 	eta = math.Round(1000*eta) / 1000
@@ -137,14 +137,14 @@ func equals() ([]arm, error) {
 	}), nil
 }
 
-// clip is the range of the ratio to either side, for log p without denominator: what
-// examples/grpo takes.
+// clip is the range of the ratio to either side, for log p without denominator. It is the
+// default of examples/grpo.
 const clip = 5e-4
 
-// objective is the loss of a, with the range of the ratio in the units of its log p. The
-// Gaussian log p of a step is that without denominator over 2·Eps², and Eps changes along
-// the run where a range does not: the range is converted with the root mean square of the
-// trained steps' Eps.
+// objective returns the loss of a, with the range of the ratio in the units of its log p.
+// The Gaussian log p of a step is the log p without denominator divided by 2·Eps². Eps
+// changes along the run, but the range cannot. Therefore the range is converted with the
+// root mean square of Eps over the trained steps.
 func (a arm) objective() (grpo.Objective, error) {
 	o := grpo.Objective{ClipLow: clip, ClipHigh: clip}
 	if !a.gaussian {

@@ -12,8 +12,8 @@ import (
 // steps is the number of sampling steps of all trainings. The last one is never trained.
 const steps = 10
 
-// equivalentEtas returns, for every trained step, the eta of FlowCPS that injects what r
-// injects there, and 1, the most that FlowCPS can, where r injects more than the level.
+// equivalentEtas returns, for every trained step, the eta of FlowCPS that injects as much
+// noise as r. Where r injects more than the level, the eta is 1: FlowCPS can inject no more.
 func equivalentEtas(r sampler.Rule) ([]float64, error) {
 	s := schedule.Linear(steps)
 	etas := make([]float64, steps-1)
@@ -44,8 +44,8 @@ func injected(r sampler.Rule) ([]float64, error) {
 	return squares, nil
 }
 
-// injects returns the mean over n iterations of the sum of Eps² over the steps that are
-// trained: all that a injects.
+// injects returns the sum of Eps² over the steps that an iteration trains, averaged over n
+// iterations.
 func (a arm) injects(n int) (float64, error) {
 	squares, err := injected(a.rule)
 	if err != nil {
@@ -68,21 +68,21 @@ func (a arm) injects(n int) (float64, error) {
 	return sum, nil
 }
 
-// exploration measures how much a rule explores: the mean of equivalentEtas, which are
-// capped at 1, so that what a rule injects beyond the level does not count. That of
-// FlowCPS is its eta.
+// exploration measures how much a rule explores. It returns the mean of equivalentEtas, each
+// of which is at most 1. The exploration of FlowCPS is its eta.
 //
-// Step by step there would be nothing to compare: of all rules that preserve
-// coefficients and do not turn the predicted noise around, those that inject the same
-// noise are the same rule.
+// Rules of equal noise at every step could not be compared: two rules that preserve
+// coefficients, inject the same noise at every step, and do not turn the predicted noise
+// around are the same rule.
 func exploration(r sampler.Rule) (float64, error) {
 	etas, err := equivalentEtas(r)
 	return mean(etas, func(eta float64) float64 { return eta }), err
 }
 
-// matchExploration returns the eta at which a family of rules explores as much as
-// FlowCPS does at the target, by bisection. Exploration must rise with eta. It may jump, as that of rules with Ratio does
-// above 0, where their first step renoises fully; within a jump there is no eta.
+// matchExploration returns the eta at which a family of rules explores as much as FlowCPS at
+// eta = target. It bisects, so exploration must rise with eta. Exploration may jump: that of
+// rules with Ratio does above eta 0, where their first step draws all noise anew. A target
+// within a jump is an error.
 func matchExploration(family func(eta float64) sampler.Rule, target float64) (float64, error) {
 	lo, hi := 0.0, 1.0
 	for {

@@ -32,7 +32,7 @@ func TestMatchExploration(t *testing.T) {
 	})
 }
 
-// What a family cannot reach is an error.
+// A target that a family cannot reach is an error.
 func TestExplorationOutOfReach(t *testing.T) {
 	if eta, err := matchExploration(ancestral, 0.95); err == nil {
 		t.Errorf("ancestral explores 0.95 at eta %v", eta)
@@ -42,7 +42,7 @@ func TestExplorationOutOfReach(t *testing.T) {
 	}
 }
 
-// Where a rule injects more than the level, it counts as much as FlowCPS can inject.
+// Where a rule injects more than the level, the equivalent eta is 1.
 func TestEquivalentEtas(t *testing.T) {
 	etas, err := equivalentEtas(sde(etaSDE))
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"image/color"
 	"slices"
-	"strings"
 
 	"gonum.org/v1/plot"
 	"gonum.org/v1/plot/vg/draw"
@@ -16,9 +15,9 @@ var ablationRewards = []string{"glyph", "taste"}
 var ablationFigure = figure{
 	id:    "6",
 	title: "Figure 6: Flow-CPS from η 0.1 to 1.0",
-	paper: "The paper varies η of Flow-CPS from 0.1 to 1.0; its trainings take 0.9.",
 	wants: func() ([]want, error) { return wants(ablationRewards, ablations()...), nil },
-	make:  makeAblation,
+	draw:  drawAblation,
+	write: writeAblation,
 }
 
 var ablationEtas = []float64{0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, etaCPS, 1}
@@ -31,7 +30,7 @@ func ablations() []arm {
 	})
 }
 
-// between returns the colour at x in [0, 1] on the way over three.
+// between returns the colour at x in [0, 1], where a is at 0, b at 0.5 and c at 1.
 func between(x float64, a, b, c color.RGBA) color.RGBA {
 	if x > 0.5 {
 		a, b, x = b, c, x-0.5
@@ -40,71 +39,73 @@ func between(x float64, a, b, c color.RGBA) color.RGBA {
 	return color.RGBA{mix(a.R, b.R), mix(a.G, b.G), mix(a.B, b.B), 255}
 }
 
-func makeAblation(_ context.Context, s *study, out *section) error {
+func drawAblation(_ context.Context, s *study, to files) error {
 	data := curveTable()
-	out.table = armTable()
 	var panels [][]*plot.Plot
 	arms := ablations()
-	paper := slices.Index(ablationEtas, etaCPS)
 	for _, reward := range ablationRewards {
 		left := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
 		right := newPanel(fmt.Sprintf("reward %q by the ODE, against η", reward), "η", "reward")
 		var x []float64
-		var shownEnds, shownAreas []sample
+		var shownEnds, shownAverages []sample
 		for k, a := range arms {
-			f := s.found(a, reward)
-			c := s.byODE(f)
+			c := s.byODE(s.findingsOf(a, reward))
 			addCurveRows(&data, a, reward, "ODE", c)
 			if err := addCurve(left, a.label, c, a.ink, false); err != nil {
 				return err
 			}
-			end, area := values(f, final), values(f, s.area)
-			if end.low() > visible*c.y[0].Mean {
-				x, shownEnds, shownAreas = append(x, ablationEtas[k]), append(shownEnds, end), append(shownAreas, area)
+			f := s.found(a, reward)
+			if end := values(f, final); end.low() > visible*c.y[0].Mean {
+				x, shownEnds, shownAverages = append(x, ablationEtas[k]), append(shownEnds, end), append(shownAverages, values(f, average))
 			}
-			s.addArm(&out.table, a, reward)
 		}
 		if err := addPoints(right, "at the end", x, shownEnds, blue, draw.CircleGlyph{}); err != nil {
 			return err
 		}
-		if err := addPoints(right, "average of the run", x, shownAreas, orange, draw.SquareGlyph{}); err != nil {
+		if err := addPoints(right, "average of the run", x, shownAverages, orange, draw.SquareGlyph{}); err != nil {
 			return err
 		}
 		legendAbove(left, len(arms))
 		legendAbove(right, 2)
 		panels = append(panels, []*plot.Plot{left, right})
-
-		d := s.differ(arms[paper], arms[0], reward, s.area)
-		out.ask(d.positive(), fmt.Sprintf("%s: η 0.9 is better than 0.1 on the average of the run", reward), "%s", d.text())
-		s.askBest(out, arms, paper, reward)
 	}
-	out.say("Every η has a learning rate of its own. 0.9 is compared with each of the others, without correction for their number, which is against it. The right panels leave out an η whose band goes below %g of the start, and curves are drawn at that level at least; the table has all.", visible)
-	if err := savePanels(s.out, out.png(), panels); err != nil {
+	if err := savePanels(to.dir, to.png(), panels); err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return to.saveData(data)
 }
 
-// askBest asks whether no arm is better than the paper's on the average of the run.
-func (s *study) askBest(out *section, arms []arm, paper int, reward string) {
+func writeAblation(r *results, out *section) error {
+	arms := ablations()
+	paper := slices.Index(ablationEtas, etaCPS)
+	out.note("notes", words{"Visible": visible})
+	out.Table = r.armTable(ablationRewards, arms)
+	for _, reward := range ablationRewards {
+		d := r.differ(arms[paper], arms[0], reward, average)
+		out.ask(d.positive(), "against 0.1", words{"Reward": reward, "Difference": d})
+		r.askBest(out, arms, paper, reward)
+	}
+	return nil
+}
+
+// askBest asks whether the paper's arm is the best on the average of the run.
+func (s *scores) askBest(out *section, arms []arm, paper int, reward string) {
 	var outcomes []outcome
-	words := [...]string{agrees: "lower", differs: "higher", cannotSay: "undecided"}
 	parts := map[outcome][]string{}
+	var better []string
 	for i, a := range arms {
 		if i == paper {
 			continue
 		}
-		d := s.differ(a, arms[paper], reward, s.area)
+		d := s.differ(a, arms[paper], reward, average)
 		o := d.notPositive()
 		outcomes = append(outcomes, o)
-		parts[o] = append(parts[o], fmt.Sprintf("%.1f (%s)", ablationEtas[i], d.text()))
-	}
-	var evidence []string
-	for _, o := range []outcome{differs, cannotSay, agrees} {
-		if len(parts[o]) > 0 {
-			evidence = append(evidence, words[o]+": "+strings.Join(parts[o], ", "))
+		eta := fmt.Sprintf("%.1f", ablationEtas[i])
+		parts[o] = append(parts[o], fmt.Sprintf("%s (%v)", eta, d))
+		if o == differs {
+			better = append(better, eta)
 		}
 	}
-	out.ask(allOf(outcomes...), fmt.Sprintf("%s: no η is better than the paper's 0.9 on the average of the run", reward), "%s", strings.Join(evidence, "; "))
-	out.key()
+	out.ask(allOf(outcomes...), "best", words{"Reward": reward, "Higher": parts[differs], "Undecided": parts[cannotSay], "Lower": parts[agrees], "Better": better})
+	out.key("finding: best", nil)
 }

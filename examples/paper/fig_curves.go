@@ -16,34 +16,33 @@ var published = []arm{flowCPS, flowSDE, flowSDE9, danceSDE}
 var verifiableFigure = figure{
 	id:    "4",
 	title: "Figure 4: reward curves, verifiable rewards",
-	paper: "The paper reports faster and more stable convergence with Flow-CPS than with the SDEs of Flow-GRPO and Dance-GRPO.",
 	wants: func() ([]want, error) { return wants(verifiableRewards, published...), nil },
-	make: func(ctx context.Context, s *study, out *section) error {
-		return s.curves(out, verifiableRewards, published)
+	draw: func(_ context.Context, s *study, to files) error {
+		return s.drawCurves(to, verifiableRewards, published)
 	},
+	write: func(r *results, out *section) error { return r.writeCurves(out, verifiableRewards, published) },
 }
 
 var preferenceFigure = figure{
 	id:    "5",
 	title: "Figure 5: reward curves, preference reward",
-	paper: "The paper reports the same for preference models, and gives the reason: noise in the samples is detrimental to the learning of the reward, and samples without it are judged more accurately.",
 	wants: func() ([]want, error) { return wants(preferenceRewards, published...), nil },
-	make: func(ctx context.Context, s *study, out *section) error {
-		return s.curves(out, preferenceRewards, published)
+	draw: func(_ context.Context, s *study, to files) error {
+		return s.drawCurves(to, preferenceRewards, published)
 	},
+	write: func(r *results, out *section) error { return r.writeCurves(out, preferenceRewards, published) },
 }
 
-// curves draws rewards in training and by the ODE of several arms, a row of panels for
-// each reward, and judges the first arm against the others.
-func (s *study) curves(out *section, rewards []string, arms []arm) error {
+// drawCurves draws rewards in training and of the ODE for several arms, a row of panels for
+// each reward.
+func (s *study) drawCurves(to files, rewards []string, arms []arm) error {
 	data := curveTable()
-	out.table = armTable()
 	var panels [][]*plot.Plot
 	for _, reward := range rewards {
 		left := newPanel(fmt.Sprintf("reward %q in training, by the rule", reward), "iteration", "reward")
 		right := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
 		for _, a := range arms {
-			f := s.found(a, reward)
+			f := s.findingsOf(a, reward)
 			train, byODE := s.inTraining(f), s.byODE(f)
 			if err := addCurve(left, a.label, train, a.ink, false); err != nil {
 				return err
@@ -53,7 +52,6 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 			}
 			addCurveRows(&data, a, reward, "training", train)
 			addCurveRows(&data, a, reward, "ODE", byODE)
-			s.addArm(&out.table, a, reward)
 		}
 		left.X.Max = right.X.Max // the last iteration begins one before the end
 		left.Y.Min, left.Y.Max = min(left.Y.Min, right.Y.Min), max(left.Y.Max, right.Y.Max)
@@ -61,31 +59,50 @@ func (s *study) curves(out *section, rewards []string, arms []arm) error {
 		legendAbove(left, len(arms))
 		legendAbove(right, len(arms))
 		panels = append(panels, []*plot.Plot{left, right})
-		for _, other := range arms[1:] {
-			s.judgeCurves(out, arms[0], other, reward)
-			if other.name == flowSDE.name {
-				s.judgeBands(out, arms[0], other, reward)
-			}
-		}
 	}
-	out.say("Bands are one standard deviation over %d seeds. The first panel is the mean reward of the samples that training draws, the second that of the ODE from the same noise for all runs, as the paper evaluates. What falls below %g of its start is drawn at that level.", s.seeds, visible)
-	if err := savePanels(s.out, out.png(), panels); err != nil {
+	if err := savePanels(to.dir, to.png(), panels); err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return to.saveData(data)
 }
 
-// odePanel draws the reward curves of arms by the ODE, and adds their points to data and the
-// arms to the table.
-func (s *study) odePanel(out *section, data *table, reward string, arms []arm) (*plot.Plot, error) {
+// writeCurves judges the first arm against the others.
+func (r *results) writeCurves(out *section, rewards []string, arms []arm) error {
+	curves, err := r.curves(out.fileName())
+	if err != nil {
+		return err
+	}
+	out.note("curves", words{"Seeds": r.seeds, "Visible": visible})
+	out.Table = r.armTable(rewards, arms)
+	for _, reward := range rewards {
+		for _, other := range arms[1:] {
+			r.judgeCurves(out, arms[0], other, reward)
+			if other.name != flowSDE.name {
+				continue
+			}
+			a, err := curves.byODE(arms[0], reward)
+			if err != nil {
+				return err
+			}
+			b, err := curves.byODE(other, reward)
+			if err != nil {
+				return err
+			}
+			r.judgeBands(out, arms[0], other, reward, apart(a, b))
+		}
+	}
+	return nil
+}
+
+// odePanel draws the reward curves of arms by the ODE, and adds their points to data.
+func (s *study) odePanel(data *table, reward string, arms []arm) (*plot.Plot, error) {
 	p := newPanel(fmt.Sprintf("reward %q by the ODE", reward), "iteration", "reward")
 	for _, a := range arms {
-		c := s.byODE(s.found(a, reward))
+		c := s.byODE(s.findingsOf(a, reward))
 		if err := addCurve(p, a.label, c, a.ink, false); err != nil {
 			return nil, err
 		}
 		addCurveRows(data, a, reward, "ODE", c)
-		s.addArm(&out.table, a, reward)
 	}
 	legendAbove(p, len(arms))
 	return p, nil
@@ -95,27 +112,26 @@ func curveTable() table {
 	return table{columns: []string{"arm", "reward", "kind", "iteration", "mean", "std", "seeds"}}
 }
 
-// addCurveRows adds the points of a curve, each with the values of further columns.
+// addCurveRows adds the points of a curve. Each row has the same values of further columns.
 func addCurveRows(t *table, a arm, reward, kind string, c curve, further ...any) {
 	for i, x := range c.x {
 		t.add(append([]any{a.label, reward, kind, int(x), c.y[i].Mean, c.y[i].Std, c.y[i].N}, further...)...)
 	}
 }
 
-// judgeCurves judges whether a gets more reward by the ODE than b on the average of a run,
-// as who converges faster does.
-func (s *study) judgeCurves(out *section, a, b arm, reward string) {
-	d := s.differ(a, b, reward, s.area)
-	out.judge(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than %s on the average of the run", reward, a.label, b.label), "%s", d.text())
+// judgeCurves judges whether a gets more reward of the ODE than b on the average of a run.
+// An arm that converges faster does.
+func (s *scores) judgeCurves(out *section, a, b arm, reward string) {
+	d := s.differ(a, b, reward, average)
+	out.judge(d.positive(), "higher on average", words{"Reward": reward, "A": a.label, "B": b.label, "Difference": d})
 }
 
-// judgeBands judges whether a ends at least as high by the ODE as b, in the mean over seeds, and
-// its band lies above that of b somewhere on the way, and nowhere below. It is not so if the
-// end is measurably lower or the band lies below; a mean that is lower, but not measurably,
-// and bands that are nowhere apart decide nothing.
-func (s *study) judgeBands(out *section, a, b arm, reward string) {
+// judgeBands judges two things together: a ends at least as high as b in the mean over
+// seeds, and its band lies above that of b at some evaluation and below at none. It does
+// not hold if the end is measurably lower or the band lies below somewhere. It is undecided
+// if the mean is lower but not measurably, or if the bands overlap everywhere.
+func (s *scores) judgeBands(out *section, a, b arm, reward string, g gap) {
 	end := s.differ(a, b, reward, final)
-	g := apart(s.byODE(s.found(a, reward)), s.byODE(s.found(b, reward)))
 	o := cannotSay
 	switch {
 	case end.positive() == differs || g.below > 0:
@@ -123,19 +139,19 @@ func (s *study) judgeBands(out *section, a, b arm, reward string) {
 	case end.Value >= 0 && g.above > 0:
 		o = agrees
 	}
-	out.judge(o, fmt.Sprintf("%s: %s ends at least as high by the ODE as %s, and its band lies above on the way and nowhere below", reward, a.label, b.label),
-		"the end differs by %s; bands are %s", end.text(), g.text())
-	out.key()
+	out.judge(o, "bands", words{"Reward": reward, "A": a.label, "B": b.label, "End": end,
+		"Above": g.above, "Below": g.below, "Of": g.of, "First": g.first})
+	out.key("finding: bands", words{"A": a.label, "B": b.label})
 }
 
 // judgeEnds judges whether a ends higher by the ODE than b.
-func (s *study) judgeEnds(out *section, a, b arm, reward string) {
+func (s *scores) judgeEnds(out *section, a, b arm, reward string) {
 	d := s.differ(a, b, reward, final)
-	out.judge(d.positive(), fmt.Sprintf("%s: %s ends higher by the ODE than %s", reward, a.label, b.label), "%s", d.text())
+	out.judge(d.positive(), "ends higher", words{"Reward": reward, "A": a.label, "B": b.label, "Difference": d})
 }
 
-// text says a difference with its interval.
-func (d difference) text() string {
+// String returns the difference with half its interval.
+func (d difference) String() string {
 	if math.IsNaN(d.Value) {
 		return "unknown"
 	}
@@ -145,7 +161,8 @@ func (d difference) text() string {
 	return fmt.Sprintf("%+.4f ± %.4f", d.Value, d.Half)
 }
 
-// A gap says at how many evaluations two bands do not overlap.
+// A gap counts the evaluations at which two bands do not overlap: the first above or below
+// the second, the iteration where it is first above (-1 if nowhere), and all evaluations.
 type gap struct{ above, below, first, of int }
 
 func apart(a, b curve) gap {
@@ -165,12 +182,4 @@ func apart(a, b curve) gap {
 		}
 	}
 	return g
-}
-
-func (g gap) text() string {
-	text := fmt.Sprintf("apart with the first arm above at %d of %d evaluations", g.above, g.of)
-	if g.above > 0 {
-		text += fmt.Sprintf(" (from iteration %d)", g.first)
-	}
-	return text + fmt.Sprintf(", below at %d", g.below)
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"gonum.org/v1/plot"
@@ -14,45 +13,40 @@ var denominatorRewards = []string{"glyph", "taste"}
 var denominatorFigure = figure{
 	id:    "10",
 	title: "Figure 10: log p with and without its denominator",
-	paper: "The paper drops the denominator 2σ² of the Gaussian log p (Eq. 15 for Eq. 14), and compares training with and without.",
 	wants: func() ([]want, error) {
 		return wants(denominatorRewards, flowCPS, flowCPS.normalised()), nil
 	},
-	make: makeDenominator,
+	draw:  drawDenominator,
+	write: writeDenominator,
 }
 
-func makeDenominator(_ context.Context, s *study, out *section) error {
-	arms := []arm{flowCPS, flowCPS.normalised()}
+// denominatorArms are Flow-CPS without and with the denominator.
+func denominatorArms() []arm { return []arm{flowCPS, flowCPS.normalised()} }
+
+// weights returns 1/(2·Eps²) of every trained step: the weight of a step's log p with the
+// denominator.
+func weights() ([]float64, error) {
+	squares, err := injected(flowCPS.rule)
+	return each(squares, func(square float64) float64 { return 1 / (2 * square) }), err
+}
+
+func drawDenominator(_ context.Context, s *study, to files) error {
 	data := curveTable()
-	out.table = armTable()
 	var panels []*plot.Plot
 	for _, reward := range denominatorRewards {
-		p, err := s.odePanel(out, &data, reward, arms)
+		p, err := s.odePanel(&data, reward, denominatorArms())
 		if err != nil {
 			return err
 		}
 		panels = append(panels, p)
-		d := s.differ(arms[0], arms[1], reward, s.area)
-		out.ask(d.positive(), fmt.Sprintf("%s: without denominator the reward by the ODE is higher on the average of the run", reward), "%s", d.text())
-		d = s.differ(arms[0], arms[1], reward, diversity)
-		out.ask(d.positive(), fmt.Sprintf("%s: without denominator diversity is higher at the end", reward), "%s, of %.3f before", d.text(), values(s.found(arms[0], reward), diversityBefore).Mean)
-		spread := func(a arm) float64 { return values(s.found(a, reward), s.area).Std }
-		if s.seeds > 1 {
-			out.say("Stability: over seeds the average reward of a run has a standard deviation of %.4f without denominator and %.4f with it (%s).", spread(arms[0]), spread(arms[1]), reward)
-		}
-	}
-	for _, reward := range denominatorRewards {
-		without, with := s.trialAt(arms[0], reward, len(s.rates)-1), s.trialAt(arms[1], reward, len(s.rates)-1)
-		out.say("At the highest learning rate tried, %g, the trials with reward %q: %s without denominator, %s with it.", without.rate, reward, without.text(), with.text())
 	}
 	p := newPanel("weight of a step's log p, 1/(2σ²)", "step", "log10 of the weight")
-	squares, err := injected(flowCPS.rule)
+	all, err := weights()
 	if err != nil {
 		return err
 	}
 	var xy, zero plotter.XYs
-	for i, square := range squares {
-		w := 1 / (2 * square)
+	for i, w := range all {
 		xy = append(xy, plotter.XY{X: float64(i), Y: math.Log10(w)})
 		zero = append(zero, plotter.XY{X: float64(i)})
 		data.add(flowCPS.normalised().label, "", "weight", i, w, 0., 1)
@@ -64,10 +58,34 @@ func makeDenominator(_ context.Context, s *study, out *section) error {
 		return err
 	}
 	panels = append(panels, p)
-	first, last := xy[0].Y, xy[len(xy)-1].Y
-	out.say("With the denominator the last trained step weighs 10^%.1f as much as the first, without it the same.", last-first)
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+	if err := savePanels(to.dir, to.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return to.saveData(data)
+}
+
+func writeDenominator(r *results, out *section) error {
+	arms := denominatorArms()
+	without, with := arms[0], arms[1]
+	out.Table = r.armTable(denominatorRewards, arms)
+	for _, reward := range denominatorRewards {
+		d := r.differ(without, with, reward, average)
+		out.ask(d.positive(), "higher without", words{"Reward": reward, "Difference": d})
+		d = r.differ(without, with, reward, diversity)
+		out.ask(d.positive(), "more diverse without", words{"Reward": reward, "Difference": d, "Before": values(r.found(without, reward), diversityBefore).Mean})
+		spread := func(a arm) float64 { return values(r.found(a, reward), average).Std }
+		if r.seeds > 1 {
+			out.note("stability", words{"Reward": reward, "Without": spread(without), "With": spread(with)})
+		}
+	}
+	for _, reward := range denominatorRewards {
+		a, b := r.trialAt(without, reward, len(r.rates)-1), r.trialAt(with, reward, len(r.rates)-1)
+		out.note("highest rate", words{"Reward": reward, "Rate": a.rate, "Without": a, "With": b})
+	}
+	all, err := weights()
+	if err != nil {
+		return err
+	}
+	out.note("weights", words{"Power": math.Log10(all[len(all)-1]) - math.Log10(all[0])})
+	return nil
 }

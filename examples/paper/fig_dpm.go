@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"fmt"
 	"math"
 
 	"cps/sampler"
@@ -18,12 +17,12 @@ var dpmRewards = []string{"glyph", "taste"}
 var dpmFigure = figure{
 	id:    "7",
 	title: "Figure 7: Flow-CPS and SDE-DPM-Solver++1",
-	paper: "The paper shows that SDE-DPM-Solver++1 preserves coefficients too (Eq. 25-27), trains with it, and gives the η at which Flow-CPS injects as much noise, which changes along the run.",
 	wants: func() ([]want, error) {
 		arms, err := dpmArms()
 		return wants(dpmRewards, arms...), err
 	},
-	make: makeDPM,
+	draw:  drawDPM,
+	write: writeDPM,
 }
 
 func dpmArms() ([]arm, error) {
@@ -31,25 +30,19 @@ func dpmArms() ([]arm, error) {
 	return []arm{flowCPS, matched, dpmPlus}, err
 }
 
-func makeDPM(_ context.Context, s *study, out *section) error {
+func drawDPM(_ context.Context, s *study, to files) error {
 	arms, err := dpmArms()
 	if err != nil {
 		return err
 	}
 	data := curveTable()
-	out.table = armTable()
 	var panels []*plot.Plot
 	for _, reward := range dpmRewards {
-		p, err := s.odePanel(out, &data, reward, arms)
+		p, err := s.odePanel(&data, reward, arms)
 		if err != nil {
 			return err
 		}
 		panels = append(panels, p)
-		for _, a := range arms[:2] {
-			d := s.differ(a, dpmPlus, reward, s.area)
-			out.ask(d.positive(), fmt.Sprintf("%s: %s is higher by the ODE than SDE-DPM-Solver++1 on the average of the run", reward, a.label), "%s", d.text())
-			out.key()
-		}
 	}
 	p := newPanel("η of Flow-CPS at equal injected noise", "step", "η")
 	for _, a := range []arm{dpmPlus, flowSDE, danceSDE, flowCPS} {
@@ -70,21 +63,36 @@ func makeDPM(_ context.Context, s *study, out *section) error {
 	p.Y.Max = 1.6 // room for the legend
 	p.Legend.Top, p.Legend.XOffs, p.Legend.YOffs = true, -vg.Points(6), -vg.Points(4)
 	panels = append(panels, p)
+	if err := savePanels(to.dir, to.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	return to.saveData(data)
+}
 
+func writeDPM(r *results, out *section) error {
+	arms, err := dpmArms()
+	if err != nil {
+		return err
+	}
+	out.note("notes", words{"Matched": arms[1].label})
+	out.Table = r.armTable(dpmRewards, arms)
+	for _, reward := range dpmRewards {
+		for i, a := range arms[:2] {
+			d := r.differ(a, dpmPlus, reward, average)
+			out.ask(d.positive(), "higher on average", words{"Reward": reward, "A": a.label, "B": dpmPlus.label, "Difference": d})
+			out.key([...]string{"finding: the paper's η", "finding: the same mean η"}[i], words{"A": a.label, "B": dpmPlus.label})
+		}
+	}
 	off, err := stepwise()
 	if err != nil {
 		return err
 	}
-	out.check(off < 1e-12, "with the equivalent η at every step, Flow-CPS and SDE-DPM-Solver++1 are the same sampler", "their coefficients differ by %.1g at most", off)
-	out.say("%s has the mean equivalent η of SDE-DPM-Solver++1 over the trained steps. An η of 1 in the right panel stands for noise that is more than Flow-CPS can inject.", arms[1].label)
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
-		return err
-	}
-	return out.saveData(data)
+	out.check(off < 1e-12, "same sampler", words{"Off": off})
+	return nil
 }
 
-// stepwise returns the greatest difference of a coefficient of SDE-DPM-Solver++1 from that
-// of Flow-CPS with the equivalent eta of the step.
+// stepwise compares the coefficients of SDE-DPM-Solver++1 with those of Flow-CPS at the
+// equivalent eta of each step. It returns the greatest difference.
 func stepwise() (off float64, err error) {
 	etas, err := equivalentEtas(dpmPlus.rule)
 	if err != nil {

@@ -16,29 +16,30 @@ import (
 var geometryFigure = figure{
 	id:    "3",
 	title: "Figure 3: the geometry of a step",
-	paper: "The paper draws a step as geometry: predicted and new noise are at right angles, and Flow-CPS keeps the length of their sum at what the schedule says. Here both are drawn as η rises, in units of that length.",
-	make:  makeGeometry,
+	draw:  drawGeometry,
+	write: writeGeometry,
 }
 
-// geometrySteps are the steps that are drawn, of ten.
+// geometrySteps are the steps that are drawn. A run has ten.
 var geometrySteps = []int{3, 8}
 
-func makeGeometry(_ context.Context, s *study, out *section) error {
+// geometryCPS and geometrySDE are the rules that the page judges.
+const geometryCPS, geometrySDE = "Flow-CPS, η to 1", "Flow-SDE, η to 1"
+
+func drawGeometry(_ context.Context, _ *study, files files) error {
 	families := []struct {
 		label string
 		rule  func(eta float64) sampler.Rule
 		ink   color.RGBA
 	}{
-		{"Flow-SDE, η to 1", sde, orange},
+		{geometrySDE, sde, orange},
 		{"Modified SDE, η√s, η to 1", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)} }, brown},
-		{"Flow-CPS, η to 1", cps, blue},
+		{geometryCPS, cps, blue},
 		{"Exact, η to 1", exact, red},
 	}
 	data := table{columns: []string{"rule", "from", "to", "eta", "predicted noise", "new noise", "level", "schedule"}}
-	shown := table{columns: []string{"rule", "step", "level / schedule at η 1"}}
 	line := schedule.Linear(steps)
 	var panels []*plot.Plot
-	worst := map[string]float64{}
 	for _, i := range geometrySteps {
 		from, to := line.At(i), line.At(i+1)
 		p := newPanel(fmt.Sprintf("level %.1f to %.1f", from.Noise, to.Noise), "predicted noise X1 / level", "new noise Eps / level")
@@ -61,11 +62,6 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 				}
 				path = append(path, plotter.XY{X: c.X1 / to.Noise, Y: c.Eps / to.Noise})
 				data.add(f.label, from.Noise, to.Noise, eta, c.X1, c.Eps, c.NoiseLevel(), to.Noise)
-				ratio := c.NoiseLevel() / to.Noise
-				worst[f.label] = max(worst[f.label], math.Abs(ratio-1))
-				if k == points {
-					shown.add(f.label, fmt.Sprintf("%.1f to %.1f", from.Noise, to.Noise), ratio)
-				}
 			}
 			if err := addLine(p, f.label, path, f.ink, false); err != nil {
 				return err
@@ -75,11 +71,28 @@ func makeGeometry(_ context.Context, s *study, out *section) error {
 		legendAbove(p, 5)
 		panels = append(panels, p)
 	}
-	out.table = shown
-	out.check(worst["Flow-CPS, η to 1"] < 1e-12, "Flow-CPS stays on the circle at every η", "the level is off by a factor of at most 1 ± %.1g", worst["Flow-CPS, η to 1"])
-	out.check(worst["Flow-SDE, η to 1"] > 1e-3, "Flow-SDE leaves the circle", "at η 1 it is off by %.0f %%", 100*worst["Flow-SDE, η to 1"])
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+	if err := savePanels(files.dir, files.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return files.saveData(data)
+}
+
+func writeGeometry(r *results, out *section) error {
+	s, err := readSheet(r.out, out.fileName()+".csv")
+	if err != nil {
+		return err
+	}
+	out.Table = table{columns: []string{"rule", "step", "level / schedule at η 1"}}
+	worst := map[string]float64{geometryCPS: 0, geometrySDE: 0}
+	for i := range s.rows {
+		rule := s.text(i, "rule")
+		ratio := s.number(i, "level") / s.number(i, "schedule")
+		worst[rule] = max(worst[rule], math.Abs(ratio-1))
+		if s.number(i, "eta") == 1 {
+			out.Table.add(rule, fmt.Sprintf("%.1f to %.1f", s.number(i, "from"), s.number(i, "to")), ratio)
+		}
+	}
+	out.check(worst[geometryCPS] < 1e-12, "stays on the circle", words{"Off": worst[geometryCPS]})
+	out.check(worst[geometrySDE] > 1e-3, "leaves the circle", words{"Percent": 100 * worst[geometrySDE]})
+	return s.err
 }

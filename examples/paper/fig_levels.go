@@ -15,18 +15,18 @@ import (
 	"gonum.org/v1/plot/vg/draw"
 )
 
-// A noisy is a rule whose noise level is drawn, on a schedule.
+// A noisy is a rule on a schedule, whose noise level is drawn.
 type noisy struct {
 	label  string
 	rule   sampler.Rule
 	points schedule.Scheduler
 	ink    color.RGBA
-	blind  bool // not measured: the network does not know such a path
+	blind  bool // not measured: the network was not trained on such a path
 	own    bool // beyond what the paper shows in the figure
 }
 
-// The run of the authors' notebook scripts/analysis/sde_noise_level.ipynb, and what it
-// prints (IamCreateAI/FlowCPS, at 1d980595).
+// The settings of the authors' notebook scripts/analysis/sde_noise_level.ipynb, and the
+// numbers that it prints (IamCreateAI/FlowCPS, commit 1d980595).
 const (
 	notebookSteps       = 16
 	notebookLast        = 0.0480
@@ -36,14 +36,14 @@ const (
 var levelsFigure = figure{
 	id:    "2",
 	title: "Figure 2: noise level after each step, Flow-SDE and Flow-CPS",
-	paper: fmt.Sprintf("The paper plots the noise level of Flow-SDE above that of the schedule at every step, and not 0 at the end. "+
-		"The authors' notebook, %d steps at η 0.7, prints %.4f after the last step and an accumulated error of %.4f.", notebookSteps, notebookLast, notebookAccumulated),
-	make: makeLevels,
+	draw:  drawLevels,
+	write: writeLevels,
 }
 
-func makeLevels(ctx context.Context, s *study, out *section) error {
+// levelRules are the rules of Figure 2, the ODE first.
+func levelRules() []noisy {
 	line := schedule.Linear(notebookSteps)
-	rules := []noisy{
+	return []noisy{
 		{label: "ODE", rule: ode, points: line, ink: grey},
 		{label: "Flow-CPS 0.7", rule: cps(0.7), points: line, ink: teal},
 		{label: "Flow-CPS 0.9", rule: cps(0.9), points: line, ink: blue},
@@ -51,37 +51,41 @@ func makeLevels(ctx context.Context, s *study, out *section) error {
 		{label: "Flow-SDE 0.9", rule: sde(0.9), points: line, ink: red},
 		{label: "Dance-SDE 0.3", rule: dance(0.3), points: line, ink: green, own: true},
 	}
-	a, err := drawLevels(ctx, s, out, rules)
+}
+
+func drawLevels(ctx context.Context, s *study, to files) error {
+	return s.drawNoise(ctx, to, levelRules())
+}
+
+func writeLevels(r *results, out *section) error {
+	all, err := r.writeNoise(out, levelRules())
 	if err != nil {
 		return err
 	}
-	last := a[3].audit[notebookSteps-1]
+	last := all[3].audit[notebookSteps-1]
 	same := math.Abs(last.Level-notebookLast) < 0.5e-4 && math.Abs(last.Accumulated-notebookAccumulated) < 0.5e-4
-	out.check(same, "the levels of Flow-SDE at η 0.7 are those that the authors' notebook prints",
-		"%.4f after the last step and %.4f accumulated, against %.4f and %.4f", last.Level, last.Accumulated, notebookLast, notebookAccumulated)
-	judgeLevels(out, a)
+	out.check(same, "the notebook's levels", words{"Last": last.Level, "Accumulated": last.Accumulated, "NotebookLast": notebookLast, "NotebookAccumulated": notebookAccumulated})
+	judgeLevels(out, all)
 	return nil
 }
 
 var otherLevelsFigure = figure{
 	id:    "8",
 	title: "Figure 8: noise level after each step, other samplers",
-	paper: "The paper analyses VP-SDE (Appendix A), SDE-DPM-Solver-1 and SDE-DPM-Solver++1: only the last preserves coefficients, as Flow-CPS does.",
-	make:  makeOtherLevels,
+	draw:  drawOtherLevels,
+	write: writeOtherLevels,
 }
 
-func makeOtherLevels(ctx context.Context, s *study, out *section) error {
+// otherLevelRules are the rules of Figure 8, the ODE first.
+func otherLevelRules() ([]noisy, error) {
 	line := schedule.Linear(notebookSteps)
 	below := append(schedule.Flow{0.98}, line[1:]...) // SDE-DPM-Solver-1 is not finite at 1
 	vp, err := schedule.NewVP(schedule.LinearBetas(1000, 1e-4, 0.02))
 	if err != nil {
-		return err
+		return nil, err
 	}
 	points, err := vp.Points(vp.Trailing(notebookSteps), schedule.Point{Signal: 1})
-	if err != nil {
-		return err
-	}
-	all, err := drawLevels(ctx, s, out, []noisy{
+	return []noisy{
 		{label: "ODE", rule: ode, points: line, ink: grey},
 		{label: "SDE-DPM-Solver++1", rule: sampler.DPMSDEPlus{}, points: line, ink: purple},
 		{label: "SDE-DPM-Solver-1, from 0.98", rule: sampler.DPMSDE{}, points: below, ink: pink},
@@ -91,56 +95,77 @@ func makeOtherLevels(ctx context.Context, s *study, out *section) error {
 		{label: "Exact 0.7", rule: exact(0.7), points: line, ink: red, own: true},
 		{label: "Ancestral 0.7", rule: ancestral(0.7), points: line, ink: teal, own: true},
 		{label: "Flow-CPS 0.9", rule: cps(0.9), points: line, ink: blue},
-	})
+	}, err
+}
+
+func drawOtherLevels(ctx context.Context, s *study, to files) error {
+	rules, err := otherLevelRules()
 	if err != nil {
 		return err
 	}
-	out.check(all[1].preserves() && all[8].preserves(), "SDE-DPM-Solver++1 and Flow-CPS preserve coefficients", "the greatest excess of a step is %.1g and %.1g", all[1].worst(), all[8].worst())
-	out.check(!all[2].preserves() && !all[3].preserves(), "SDE-DPM-Solver-1 and VP-SDE do not", "the greatest excess of a step is %.2f and %.2f", all[2].worst(), all[3].worst())
+	return s.drawNoise(ctx, to, rules)
+}
+
+func writeOtherLevels(r *results, out *section) error {
+	rules, err := otherLevelRules()
+	if err != nil {
+		return err
+	}
+	all, err := r.writeNoise(out, rules)
+	if err != nil {
+		return err
+	}
+	out.note("paths", nil)
+	out.check(all[1].preserves() && all[8].preserves(), "preserve", words{"A": all[1].worst(), "B": all[8].worst()})
+	out.check(!all[2].preserves() && !all[3].preserves(), "do not preserve", words{"A": all[2].worst(), "B": all[3].worst()})
 	judgeLevels(out, all[:8]) // Flow-CPS is judged in Figure 2
-	out.say("VP-SDE is on DDPM's own path, which the network was not trained on, so that its level is not measured. SDE-DPM-Solver-1 starts from pure noise that it takes for level 0.98; its first steps are beyond the picture.")
 	return nil
 }
 
-// levels are those of one rule.
+// levels are the noise levels of one rule.
 type levels struct {
 	noisy
 	audit sampler.Audit
 	seen  []measured // after each step; nil if blind
 }
 
-// preserves reports whether every step leaves the noise of the schedule, to rounding.
+// preserves reports whether every step leaves the noise that the schedule says, to rounding.
 func (v levels) preserves() bool { return v.worst() < 1e-12 }
 
-// drawLevels audits rules, measures the latents that they make, and writes both.
-func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]levels, error) {
+// auditOf returns the levels of a rule by formula. The measured ones are still missing.
+func auditOf(r noisy) (levels, error) {
+	a, err := sampler.New(sampler.Config{Scheduler: r.points, Rule: r.rule})
+	if err != nil {
+		return levels{}, fmt.Errorf("%s: %w", r.label, err)
+	}
+	return levels{noisy: r, audit: a.Audit()}, nil
+}
+
+// drawNoise audits rules and measures their latents. It draws and saves both.
+func (s *study) drawNoise(ctx context.Context, to files, rules []noisy) error {
 	l, err := newLab(s.images)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	data := table{columns: []string{"rule", "step", "schedule", "analytic level", "measured level", "standard error"}}
-	shown := table{columns: []string{"rule", "preserving", "analytic level at the end", "accumulated excess", "measured at the end"}}
 	left := newPanel("analytic (Audit)", "step", "noise level")
 	right := newPanel("excess over the schedule: lines analytic, points measured", "step", "level - schedule")
-	var all []levels
 	for k, r := range rules {
-		a, err := sampler.New(sampler.Config{Scheduler: r.points, Rule: r.rule})
+		v, err := auditOf(r)
 		if err != nil {
-			return nil, fmt.Errorf("%s: %w", r.label, err)
+			return err
 		}
-		v := levels{noisy: r, audit: a.Audit()}
 		if !r.blind {
 			x, err := l.latents(ctx, r.points, r.rule)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", r.label, err)
+				return fmt.Errorf("%s: %w", r.label, err)
 			}
 			for i, step := range v.audit {
 				v.seen = append(v.seen, l.residual(x[i+1], step.To.Signal))
 			}
 		}
-		all = append(all, v)
 		if err := v.plot(left, right, k == 0); err != nil {
-			return nil, err
+			return err
 		}
 		for i, step := range v.audit {
 			m, e := any(""), any("")
@@ -149,25 +174,47 @@ func drawLevels(ctx context.Context, s *study, out *section, rules []noisy) ([]l
 			}
 			data.add(r.label, step.Step, step.Ideal, step.Level, m, e)
 		}
-		end, last := "", v.audit[len(v.audit)-1]
-		if !r.blind {
-			end = v.atEnd().text()
-		}
-		shown.add(r.label, v.preserves(), last.Level, math.Abs(last.Accumulated), end)
 	}
 	left.Legend.Left = true // below the line
 	left.Legend.XOffs, left.Legend.YOffs = vg.Points(6), vg.Points(4)
 	left.Y.Max, right.Y.Max = min(left.Y.Max, 1.3), min(right.Y.Max, 0.3)
-	out.table = shown
-	out.say("The analytic level holds where the model is exact. The measured one is that of the latents, on the pixels that hardly vary in the data: there the latent is signal times their mean, and the rest is noise; %d samples. "+
-		"The two differ where a step begins with more noise than the network is told: what the network makes of the surplus is measured, and no part of the audit.", len(l.classes))
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{{left, right}}); err != nil {
-		return nil, err
+	if err := savePanels(to.dir, to.png(), [][]*plot.Plot{{left, right}}); err != nil {
+		return err
 	}
-	return all, out.saveData(data)
+	return to.saveData(data)
 }
 
-// plot draws the levels, and the schedule below those of the first rule.
+// writeNoise audits rules again and reads the measured levels from the figure's CSV file.
+func (r *results) writeNoise(out *section, rules []noisy) ([]levels, error) {
+	s, err := readSheet(r.out, out.fileName()+".csv")
+	if err != nil {
+		return nil, err
+	}
+	out.note("levels", words{"Samples": samplesOf(r.images)})
+	out.Table = table{columns: []string{"rule", "preserving", "analytic level at the end", "accumulated excess", "measured at the end"}}
+	var all []levels
+	for _, rule := range rules {
+		v, err := auditOf(rule)
+		if err != nil {
+			return nil, err
+		}
+		end, last := "", v.audit[len(v.audit)-1]
+		if !rule.blind {
+			for _, i := range s.find("rule", rule.label) {
+				v.seen = append(v.seen, measured{s.number(i, "measured level"), s.number(i, "standard error")})
+			}
+			if s.err != nil {
+				return nil, s.err
+			}
+			end = v.atEnd().String()
+		}
+		all = append(all, v)
+		out.Table.add(rule.label, v.preserves(), last.Level, math.Abs(last.Accumulated), end)
+	}
+	return all, nil
+}
+
+// plot draws the levels. The first rule also draws the schedule.
 func (v levels) plot(left, right *plot.Plot, first bool) error {
 	level := plotter.XYs{{X: 0, Y: v.audit[0].From.Noise}}
 	ideal := append(plotter.XYs{}, level...)
@@ -201,7 +248,7 @@ func (v levels) plot(left, right *plot.Plot, first bool) error {
 	return addPoints(right, "", x, y, v.ink, draw.CircleGlyph{})
 }
 
-// worst is the greatest excess of a step.
+// worst returns the greatest excess of a step.
 func (v levels) worst() float64 {
 	var worst float64
 	for _, s := range v.audit {
@@ -210,12 +257,12 @@ func (v levels) worst() float64 {
 	return worst
 }
 
-// atEnd is the level that is measured after the last step.
+// atEnd returns the level that is measured after the last step.
 func (v levels) atEnd() measured { return v.seen[len(v.seen)-1] }
 
-// judgeLevels judges what latents have at the end of a run: those of rules that preserve
-// coefficients no more noise than the ODE's (noMore), which is the first of all, those of the
-// others more. Whether the former have as much, neither more nor less, is asked besides.
+// judgeLevels compares the noise after the last step with that of the ODE, the first of all.
+// A rule that preserves coefficients must have no more noise (noMore). Any other rule must
+// have more. A further question is whether a preserving rule has neither more nor less.
 func judgeLevels(out *section, all []levels) {
 	ode := all[0].atEnd()
 	for _, v := range all[1:] {
@@ -228,10 +275,10 @@ func judgeLevels(out *section, all []levels) {
 		}
 		d := v.atEnd().less(ode)
 		if v.preserves() {
-			judge(v.atEnd().atMost(ode), fmt.Sprintf("after the last step latents of %s have no more noise than the ODE's, that is at most %g times as much", v.label, noMore), "%s", v.atEnd().over(ode))
-			out.ask(is(d.reaches0()), fmt.Sprintf("after the last step latents of %s have as much noise as the ODE's, neither more nor less, within the error bar", v.label), "%s; %s", d.text(), d.side())
+			judge(v.atEnd().atMost(ode), "level: no more", words{"Rule": v.label, "NoMore": noMore, "Ratio": v.atEnd().over(ode)})
+			out.ask(is(d.reaches0()), "level: as much", words{"Rule": v.label, "Difference": d, "Side": d.side()})
 		} else {
-			judge(d.positive(), fmt.Sprintf("after the last step latents of %s have more noise than the ODE's", v.label), "%s", d.text())
+			judge(d.positive(), "level: more", words{"Rule": v.label, "Difference": d})
 		}
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"strings"
 
 	"cps/examples/internal/finetune"
 	"cps/examples/internal/strips"
@@ -13,22 +12,23 @@ import (
 	"cps/schedule"
 )
 
-// residualRatio is what the residual noise of Flow-SDE must exceed, in units of the ODE's.
+// residualRatio is the least residual noise of Flow-SDE, in units of the ODE's, with which
+// this study counts it as much more.
 const residualRatio = 1.4
 
 var samplesFigure = figure{
 	id:    "1",
 	title: "Figure 1: samples of Flow-SDE and Flow-CPS",
-	paper: "The paper shows that samples of Flow-SDE carry pronounced noise and that Flow-CPS eliminates it.",
-	make:  makeSamples,
+	draw:  drawSamples,
+	write: writeSamples,
 }
 
-func makeSamples(ctx context.Context, s *study, out *section) error {
+func drawSamples(ctx context.Context, s *study, to files) error {
 	l, err := newLab(s.images)
 	if err != nil {
 		return err
 	}
-	// At the paper's eta, and Flow-SDE at Flow-GRPO's as well.
+	// All at the paper's eta. Flow-SDE also at that of Flow-GRPO.
 	rules := []struct {
 		label string
 		rule  sampler.Rule
@@ -40,105 +40,144 @@ func makeSamples(ctx context.Context, s *study, out *section) error {
 	}
 	data := table{columns: []string{"rule", "residual", "standard error", "ratio to the ODE", "median", "samples"}}
 	var rows []strips.Strip
-	var all []measured
+	var ofODE float64
 	for _, r := range rules {
 		x, err := l.latents(ctx, schedule.Linear(steps), r.rule)
 		if err != nil {
 			return err
 		}
 		m := l.residual(x[steps], 1)
-		all = append(all, m)
-		data.add(r.label, m.value, m.se, m.value/all[0].value, l.median(x[steps]), len(l.classes))
+		if r.label == "ODE" {
+			ofODE = m.value
+		}
+		data.add(r.label, m.value, m.se, m.value/ofODE, l.median(x[steps]), len(l.classes))
 		rows = append(rows, strips.Strip{Label: r.label, Remark: fmt.Sprintf("residual noise %.4f", m.value), Images: l.show(x[steps], 2)})
 	}
-	out.table = data
-	out.say("Residual noise is the root mean square of the deviations on the pixels that hardly vary in the data, over %d samples of %d steps from the same initial noise.", len(l.classes), steps)
-	out.say("The root mean square is over all samples, and the few with a stroke on these pixels, as there are in the data, make much of it. The median over samples, the noise of a usual sample, leaves them out.")
-
-	ode, preserved, noisy := all[0], all[1], all[2]
-	out.judge(preserved.atMost(ode), fmt.Sprintf("Flow-CPS at η 0.9 leaves no more residual noise than the ODE, that is at most %g times as much", noMore),
-		"Flow-CPS %s, ODE %s, that is %s", preserved.text(), ode.text(), preserved.over(ode))
-	out.key()
-	d := preserved.less(ode)
-	out.ask(is(d.reaches0()), "Flow-CPS at η 0.9 leaves as much residual noise as the ODE, neither more nor less, within the error bar", "%s; %s", d.text(), d.side())
-	out.key()
-	out.judge(noisy.less(ode).positive(), "Flow-SDE at η 0.9 leaves more residual noise than the ODE", "%s, against %s", noisy.text(), ode.text())
-	out.ask(noisy.less(ode.times(residualRatio)).positive(), fmt.Sprintf("Flow-SDE at η 0.9 leaves at least %.1f times the residual noise of the ODE", residualRatio),
-		"%s, which is %s", noisy.text(), noisy.over(ode))
-	out.key()
-
-	err = finetune.WriteFile(filepath.Join(s.out, out.png()), func(w io.Writer) error {
+	err = finetune.WriteFile(filepath.Join(to.dir, to.png()), func(w io.Writer) error {
 		return strips.Encode(w, fmt.Sprintf("%d steps from the same initial noise", steps), "residual noise: on the pixels that hardly vary in the data, root mean square", rows)
 	})
 	if err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return to.saveData(data)
+}
+
+func writeSamples(r *results, out *section) error {
+	s, err := readSheet(r.out, out.fileName()+".csv")
+	if err != nil {
+		return err
+	}
+	out.Table = table{columns: s.columns}
+	noise := map[string]measured{}
+	for i := range s.rows {
+		m := measured{s.number(i, "residual"), s.number(i, "standard error")}
+		noise[s.text(i, "rule")] = m
+		out.Table.add(s.text(i, "rule"), m.value, m.se, s.number(i, "ratio to the ODE"), s.number(i, "median"), s.whole(i, "samples"))
+	}
+	for _, rule := range []string{"ODE", "Flow-CPS 0.9", "Flow-SDE 0.9"} {
+		s.find("rule", rule)
+	}
+	if s.err != nil {
+		return s.err
+	}
+	out.note("residual", words{"Samples": samplesOf(r.images), "Steps": steps})
+	out.note("median", nil)
+
+	ode, preserved, noisy := noise["ODE"], noise["Flow-CPS 0.9"], noise["Flow-SDE 0.9"]
+	out.judge(preserved.atMost(ode), "no more noise", words{"NoMore": noMore, "CPS": preserved, "ODE": ode, "Ratio": preserved.over(ode)})
+	out.key("finding: no more noise", nil)
+	d := preserved.less(ode)
+	out.ask(is(d.reaches0()), "as much noise", words{"Difference": d, "Side": d.side()})
+	out.judge(noisy.less(ode).positive(), "more noise", words{"SDE": noisy, "ODE": ode})
+	out.ask(noisy.less(ode.times(residualRatio)).positive(), "much more noise", words{"Least": residualRatio, "SDE": noisy, "Ratio": noisy.over(ode)})
+	out.key("finding: much more noise", words{"Least": residualRatio})
+	return nil
 }
 
 var risingFigure = figure{
 	id:    "9",
 	title: "Figure 9: samples as η rises; Flow-SDE, the modified SDE and Flow-CPS",
-	paper: "The paper shows samples of Flow-SDE, of its modified SDE (Appendix C, Eq. 28) and of Flow-CPS as η rises: the noise is that of the SDE.",
-	make:  makeRising,
+	draw:  drawRising,
+	write: writeRising,
 }
 
-func makeRising(ctx context.Context, s *study, out *section) error {
+// risingFamilies are the rules whose noise is measured as η rises.
+var risingFamilies = []struct {
+	label string
+	rule  func(eta float64) sampler.Rule
+}{
+	{"Flow-SDE", sde},
+	{"Modified SDE, η√s", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)} }},
+	{"Modified SDE, ηs", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.Proportional(eta)} }},
+	{"Flow-CPS", cps},
+}
+
+var risingEtas = []float64{0.3, 0.5, 0.7, 0.9}
+
+func drawRising(ctx context.Context, s *study, to files) error {
 	l, err := newLab(s.images)
 	if err != nil {
 		return err
 	}
-	families := []struct {
-		label string
-		rule  func(eta float64) sampler.Rule
-	}{
-		{"Flow-SDE", sde},
-		{"Modified SDE, η√s", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.SquareRoot(eta)} }},
-		{"Modified SDE, ηs", func(eta float64) sampler.Rule { return sampler.ModifiedSDE{Diffusion: sampler.Proportional(eta)} }},
-		{"Flow-CPS", cps},
-	}
-	etas := []float64{0.3, 0.5, 0.7, 0.9}
 	data := table{columns: []string{"rule", "eta", "residual", "standard error"}}
-	shown := table{columns: []string{"rule"}}
-	for _, eta := range etas {
-		shown.columns = append(shown.columns, fmt.Sprintf("η %.1f", eta))
-	}
 	var rows []strips.Strip
-	noise := make([][]measured, len(families))
-	for i, f := range families {
-		line := []any{f.label}
-		for _, eta := range etas {
+	for _, f := range risingFamilies {
+		for _, eta := range risingEtas {
 			x, err := l.latents(ctx, schedule.Linear(steps), f.rule(eta))
 			if err != nil {
 				return err
 			}
 			m := l.residual(x[steps], 1)
-			noise[i] = append(noise[i], m)
 			data.add(f.label, eta, m.value, m.se)
-			line = append(line, m.text())
 			rows = append(rows, strips.Strip{Label: fmt.Sprintf("%s, %.1f", f.label, eta), Remark: fmt.Sprintf("residual noise %.4f", m.value), Images: l.show(x[steps], 1)})
 		}
-		shown.add(line...)
 	}
-	out.table = shown
-	out.say("We read Eq. 28, the modified coefficient, in two ways, η√s and ηs; both are shown.")
-
-	var rises []outcome
-	for k := range etas[1:] {
-		rises = append(rises, noise[0][k+1].less(noise[0][k]).positive())
-	}
-	out.judge(allOf(rises...), "the noise of Flow-SDE rises with η, from each to the next", "%s", strings.Join(each(noise[0], measured.text), ", "))
-	last := each(noise, func(m []measured) measured { return m[len(m)-1] })
-	sde, root, level, cps := last[0], last[1], last[2], last[3]
-	out.ask(sde.less(root).positive(), "at η 0.9 the modified SDE with η√s leaves less than Flow-SDE", "%s against %s", root.text(), sde.text())
-	out.ask(root.less(cps).positive(), "at η 0.9 the modified SDE with η√s leaves more than Flow-CPS", "%s against %s", root.text(), cps.text())
-	out.ask(level.less(cps).positive(), "at η 0.9 the modified SDE with ηs leaves more than Flow-CPS", "%s against %s", level.text(), cps.text())
-
-	err = finetune.WriteFile(filepath.Join(s.out, out.png()), func(w io.Writer) error {
+	err = finetune.WriteFile(filepath.Join(to.dir, to.png()), func(w io.Writer) error {
 		return strips.Encode(w, fmt.Sprintf("η rises, %d steps from the same initial noise", steps), "residual noise: on the pixels that hardly vary in the data, root mean square", rows)
 	})
 	if err != nil {
 		return err
 	}
-	return out.saveData(data)
+	return to.saveData(data)
+}
+
+func writeRising(r *results, out *section) error {
+	s, err := readSheet(r.out, out.fileName()+".csv")
+	if err != nil {
+		return err
+	}
+	out.Table = table{columns: []string{"rule"}}
+	for _, eta := range risingEtas {
+		out.Table.columns = append(out.Table.columns, fmt.Sprintf("η %.1f", eta))
+	}
+	noise := make([][]measured, len(risingFamilies))
+	for i, f := range risingFamilies {
+		line := []any{f.label}
+		for _, eta := range risingEtas {
+			rows := s.find("rule", f.label, "eta", fmt.Sprint(eta))
+			if s.err != nil {
+				return s.err
+			}
+			m := measured{s.number(rows[0], "residual"), s.number(rows[0], "standard error")}
+			noise[i] = append(noise[i], m)
+			line = append(line, m.String())
+		}
+		out.Table.add(line...)
+	}
+	if s.err != nil {
+		return s.err
+	}
+	out.note("notes", nil)
+
+	var rises []outcome
+	for k := range risingEtas[1:] {
+		rises = append(rises, noise[0][k+1].less(noise[0][k]).positive())
+	}
+	out.judge(allOf(rises...), "rises", words{"Levels": each(noise[0], measured.String)})
+	last := each(noise, func(m []measured) measured { return m[len(m)-1] })
+	sde, root, level, cps := last[0], last[1], last[2], last[3]
+	out.ask(sde.less(root).positive(), "root below SDE", words{"A": root, "B": sde})
+	out.ask(root.less(cps).positive(), "root above CPS", words{"A": root, "B": cps})
+	out.ask(level.less(cps).positive(), "level above CPS", words{"A": level, "B": cps})
+	return nil
 }

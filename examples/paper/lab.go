@@ -13,8 +13,7 @@ import (
 
 var ode = sampler.FlowODE{}
 
-// A lab samples the network as it is, before any fine-tuning. All rules start from the
-// same noise.
+// A lab samples the network before any fine-tuning. All rules start from the same noise.
 type lab struct {
 	net        *digits.Net
 	background digits.Background
@@ -23,8 +22,11 @@ type lab struct {
 	each       int // samples of a digit
 }
 
-// labKey is the noise of the lab.
+// labKey is the key of the lab's noise.
 const labKey noise.Key = 1
+
+// samplesOf returns the number of samples of a lab.
+func samplesOf(each int) int { return each * digits.Classes }
 
 func newLab(each int) (*lab, error) {
 	net, err := digits.Velocity()
@@ -45,7 +47,7 @@ func newLab(each int) (*lab, error) {
 	return l, nil
 }
 
-// latents returns what a rule makes at every point of a schedule.
+// latents returns the latents of a rule at every point of a schedule.
 func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampler.Rule) ([][]float32, error) {
 	s, err := sampler.New(sampler.Config{Scheduler: points, Rule: rule})
 	if err != nil {
@@ -63,18 +65,18 @@ func (l *lab) latents(ctx context.Context, points schedule.Scheduler, rule sampl
 	return run.Latents, err
 }
 
-// residual returns the root mean square, over samples and the pixels that hardly vary in
-// the data, of what differs from their mean times a signal. At a
-// point of a run it is the noise level of the latent, measured, and at the end the noise
-// that is left, for there the latent is signal·mean + noise·N(0, 1) to within the 0.016
-// by which the pixels do vary.
+// residual measures the noise level of latents at a point with the given signal. It returns
+// the root mean square of x - signal·mean, over samples and the pixels that hardly vary in
+// the data. On these pixels a latent is signal·mean + noise·N(0, 1), to within the 0.016 by
+// which they vary.
 func (l *lab) residual(x []float32, signal float64) measured {
 	s := sampleOf(l.squares(x, signal))
 	rms := math.Sqrt(s.Mean)
 	return measured{rms, s.se() / (2 * rms)} // the derivative of the root
 }
 
-// median returns the median over samples of their root mean square, at the end of a run.
+// median returns the median over samples of the root mean square of a sample, at the end of
+// a run.
 func (l *lab) median(x []float32) float64 {
 	squares := l.squares(x, 1)
 	slices.Sort(squares)
@@ -82,7 +84,7 @@ func (l *lab) median(x []float32) float64 {
 	return (math.Sqrt(squares[(n-1)/2]) + math.Sqrt(squares[n/2])) / 2
 }
 
-// squares are the mean squares of every sample.
+// squares returns the mean square of every sample.
 func (l *lab) squares(x []float32, signal float64) []float64 {
 	squares := make([]float64, len(l.classes))
 	for i := range squares {

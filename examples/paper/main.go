@@ -1,16 +1,20 @@
-// Command paper reproduces the experiments of Coefficients-Preserving Sampling (arXiv
-// 2509.05952) in small: what the paper shows with image models on eight GPUs is done
-// with a flow model of handwritten digits on a processor, all sampling, log-probabilities,
-// advantages and gradients by this library.
+// Command paper repeats the experiments of Coefficients-Preserving Sampling (arXiv
+// 2509.05952) in small. The paper shows them with image models on eight GPUs. Here a flow
+// model of handwritten digits is trained on a processor. This library does all sampling,
+// log-probabilities, advantages and gradients.
 //
 //	go run ./examples/paper
 //
-// It writes paper.md, a page that sets every figure and table beside what the paper reports
-// and says, computed from the numbers, where they agree, differ or cannot say; and for
-// each of them a PNG and a CSV. Its 1226 trainings took 35 minutes on two virtual cores of
-// an AMD EPYC (Zen 3), beside other work. What they find is kept in the folder runs: after
-// Ctrl-C or a crash the same command goes on, with the bits of a run that was never
-// interrupted.
+// It writes paper.md, a page that sets every figure and table beside what the paper reports.
+// Verdicts on the page are computed from the numbers: the two agree, differ, or the numbers
+// cannot say. Each figure has a PNG and a CSV file. The 1226 trainings of the full study took
+// 35 minutes on two virtual cores of an AMD EPYC (Zen 3), beside other work. The folder runs
+// keeps what they find. After Ctrl-C or a crash the same command goes on, with the bits of a
+// run that was never interrupted.
+//
+//	go run ./examples/paper -page -out examples/paper/results
+//
+// writes a page again from the files in its folder, without training.
 package main
 
 import (
@@ -42,11 +46,11 @@ func main() {
 	}
 }
 
-// run makes the page. To be interrupted is no error.
+// run makes the page. An interrupt is not an error.
 func run(ctx context.Context, o options, w, progress io.Writer) error {
 	err := produce(ctx, o, w, progress)
 	if errors.Is(err, context.Canceled) {
-		fmt.Fprintf(w, "interrupted; what was done is kept in %s: the same command goes on\n", filepath.Join(o.out, "runs"))
+		fmt.Fprintf(w, "interrupted; %s keeps what was done, and the same command goes on\n", filepath.Join(o.out, "runs"))
 		return nil
 	}
 	return err

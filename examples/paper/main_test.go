@@ -46,6 +46,8 @@ func TestWrongFlags(t *testing.T) {
 		{"-only=", `-only "" is none of 1, 2, 3`}, // as of a variable that is not set
 		{"-colour", "flag provided but not defined: -colour"},
 		{"seven", `unexpected argument "seven"`},
+		{"-page -quick", "-page takes what -quick says from"},
+		{"-page -seeds 5", "-page takes what -seeds says from"},
 	} {
 		cmd := command(t, append([]string{"-out", t.TempDir()}, strings.Fields(c.args)...)...)
 		var stdout, stderr bytes.Buffer
@@ -64,7 +66,7 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// headers are the columns of all files with numbers.
+// headers are the columns of all CSV files.
 var headers = map[string]string{
 	"figure1.csv":     "rule,residual,standard error,ratio to the ODE,median,samples",
 	"figure2.csv":     "rule,step,schedule,analytic level,measured level,standard error",
@@ -84,22 +86,22 @@ var headers = map[string]string{
 	"exploration.csv": "arm,reward,kind,iteration,mean,std,seeds,sum of Eps²",
 	"diversity.csv":   "arm,reward,iteration,reward by the ODE,diversity,diversity std,seeds",
 	"gap.csv":         "reward,arm,by the rule,by the rule std,by the rule seeds,by the ODE,by the ODE std,by the ODE seeds,gap,gap std,gap seeds",
-	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds,class,distance to the data",
+	"hacking.csv":     "arm,reward,iteration,reward by the ODE,accuracy,accuracy std,diversity,seeds,class,holes,distance to the data",
 	"rates.csv":       "arm,reward,learning rate,score,score std,collapsed,chosen",
-	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,residual,distance to the data,greatest |ratio - 1| on policy,diverged,collapsed,class,holes,glyph,taste",
+	"runs.csv":        "training,iterations,average,end,end by the rule,accuracy,diversity,diversity before,residual,distance to the data,greatest |ratio - 1| on policy,diverged,collapsed,class,holes,glyph,taste",
 }
 
 const armHeader = "reward,arm,learning rate,\"ODE, end\",\"ODE, end std\",\"ODE, end seeds\",\"ODE, average\",\"ODE, average std\",\"ODE, average seeds\"," +
 	"\"rule, end\",\"rule, end std\",\"rule, end seeds\",accuracy,accuracy std,accuracy seeds,diversity,diversity std,diversity seeds,residual,residual std,residual seeds,collapsed"
 
-// A quick run makes everything: every figure, its picture and its data, and a page whose
-// links lead somewhere.
+// A quick run makes every figure, its picture and its data, and a page whose links all lead
+// somewhere. The same page is made again from the files.
 func TestQuick(t *testing.T) {
 	if testing.Short() {
 		t.Skip("short trainings")
 	}
 	dir := t.TempDir()
-	o, err := parse([]string{"-quick", "-out", dir}, io.Discard)
+	o, err := parse([]string{"-quick", "-commit", "1234567", "-out", dir}, io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,7 +126,7 @@ func TestQuick(t *testing.T) {
 		}
 	}
 	page := read(t, filepath.Join(dir, "paper.md"))
-	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**yes**: Flow-SDE at η 0.9 leaves at least 1.4 times", "**fact**: on policy every ratio is exactly 1"} {
+	for _, want := range []string{"go run ./examples/paper -quick -seeds 2", "quick run", "**yes**: At η 0.9 Flow-SDE leaves at least 1.4 times", "**fact**: On policy every ratio is exactly 1", "10. This library takes less than 5 %", "of commit 1234567"} {
 		if !strings.Contains(page, want) {
 			t.Errorf("%q is not on the page", want)
 		}
@@ -150,6 +152,13 @@ func TestQuick(t *testing.T) {
 	if len(linked) != len(headers)+len(figures) {
 		t.Errorf("%d files are linked, there are %d", len(linked), len(headers)+len(figures))
 	}
+	o.page = true
+	if err := run(t.Context(), o, io.Discard, io.Discard); err != nil {
+		t.Fatal(err)
+	}
+	if again := read(t, filepath.Join(dir, "paper.md")); again != page {
+		t.Error("the page made again from the files is another one")
+	}
 	if left, _ := filepath.Glob(filepath.Join(dir, "runs", "*.checkpoint")); len(left) > 0 {
 		t.Errorf("%d checkpoints are left", len(left))
 	}
@@ -164,8 +173,8 @@ func read(t *testing.T, file string) string {
 	return string(text)
 }
 
-// One process is killed on the way, another interrupted, and a third makes the page: with
-// the bytes of a run of its own.
+// One process is killed on the way, another is interrupted, and a third makes the page. Its
+// files have the bytes of an uninterrupted run.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("six processes of seconds")
@@ -194,11 +203,11 @@ func TestKilled(t *testing.T) {
 			}
 		}
 		c.Process.Signal(sig)
-		if err := <-done; (err == nil) != (k == 1) || strings.Contains(out.String(), "interrupted; what was done is kept") != (k == 1) {
+		if err := <-done; (err == nil) != (k == 1) || strings.Contains(out.String(), "keeps what was done") != (k == 1) {
 			t.Fatalf("after %v: %v, printed %q", sig, err, &out)
 		}
 		if n := len(findings(t, parts)); n >= len(all) {
-			t.Skip("it had done everything before it was stopped") // the machine stood still
+			t.Skip("it had done everything before it was stopped") // on a machine that stood still
 		}
 	}
 	if out, err := command(t, args(parts)...).CombinedOutput(); err != nil {
@@ -214,7 +223,7 @@ func TestKilled(t *testing.T) {
 	}
 }
 
-// findings are the names of the files of trainings that are done.
+// findings returns the names of the files of trainings that are done.
 func findings(t *testing.T, dir string) []string {
 	t.Helper()
 	files, err := filepath.Glob(filepath.Join(dir, "runs", "*.json"))

@@ -5,10 +5,10 @@ import (
 	"math"
 )
 
-// A measured is a quantity of samples of one network, with its standard error.
+// A measured is a quantity that samples of one network have, with its standard error.
 type measured struct{ value, se float64 }
 
-// times is m in other units.
+// times returns m in units of 1/factor.
 func (m measured) times(factor float64) measured { return measured{m.value * factor, m.se * factor} }
 
 // less returns m - o, with twice its standard error.
@@ -16,28 +16,29 @@ func (m measured) less(o measured) difference {
 	return difference{m.value - o.value, 2 * math.Hypot(m.se, o.se)}
 }
 
-// over says m/o, with twice the standard error that its parts give it.
+// over returns m/o in words, with twice its standard error.
 func (m measured) over(o measured) string {
 	ratio := m.value / o.value
 	return fmt.Sprintf("%.2f ± %.2f times", ratio, 2*ratio*math.Hypot(m.se/m.value, o.se/o.value))
 }
 
-func (m measured) text() string { return fmt.Sprintf("%.4f ± %.4f", m.value, m.se) }
+func (m measured) String() string { return fmt.Sprintf("%.4f ± %.4f", m.value, m.se) }
 
-// noMore is how much noise, in units of the ODE's, this study still counts as no more: less
-// than residualRatio, so that no rule both leaves no more and leaves what Flow-SDE must.
+// noMore is how much noise, in units of the ODE's, this study still counts as no more. It
+// is less than residualRatio, so that no rule can both leave no more and leave what
+// Flow-SDE must.
 const noMore = 1.25
 
 // atMost judges the claim that m is no more than o.
 func (m measured) atMost(o measured) outcome { return m.less(o.times(noMore)).notPositive() }
 
-// side says on which side of 0 a difference from the ODE lies.
+// side says in words whether a difference from the ODE is more, less or neither.
 func (d difference) side() string {
 	switch d.positive() {
 	case agrees:
-		return "it differs upwards: there is more"
+		return "more"
 	case differs:
-		return "it differs downwards: there is less"
+		return "less"
 	}
 	return "no difference is measured"
 }

@@ -5,25 +5,28 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 )
 
-// options are what the command line says.
+// options are the settings of the command line.
 type options struct {
 	out   string
 	quick bool
 	seeds int
 	only  []string // ids of figures; empty: all
+
+	page   bool   // make the page alone, of the files in out
+	commit string // of this code, for the page; "": the one that the build recorded
 }
 
-// A budget says how much a study computes.
+// A budget says how much a study computes. full is that of a study, brief that of -quick.
 type budget struct {
 	iterations, group int       // of a training
 	every, samples    int       // iterations between evaluations, and samples of each digit in one
-	rates             []float64 // that are tried, ascending
-	tuningSeeds       int       // of a trial
+	rates             []float64 // learning rates that are tried, ascending
+	tuningSeeds       int       // seeds of a trial of a rate
 	images            int       // of each digit, where samplers are measured without training
 }
 
@@ -39,7 +42,7 @@ func (o options) budget() budget {
 	return full
 }
 
-// command is how the program was called, for the page.
+// command returns the command that makes the study, for the page.
 func (o options) command() string {
 	c := "go run ./examples/paper"
 	if o.quick {
@@ -64,9 +67,11 @@ func parse(args []string, w io.Writer) (options, error) {
 	f := flag.NewFlagSet("paper", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
 	f.StringVar(&o.out, "out", "out/paper", "`folder` for the page, its figures and tables, and what trainings found")
-	f.BoolVar(&o.quick, "quick", false, "a run of less than a minute, to see that all works; its numbers mean nothing")
+	f.BoolVar(&o.quick, "quick", false, "a run of less than a minute, to see that everything works; its numbers mean nothing")
 	f.IntVar(&o.seeds, "seeds", 0, "`number` of trainings of every arm [5, with -quick 2]")
 	f.StringVar(&only, "only", "", "`figures` to make, with commas between, and the page of these alone: "+strings.Join(figureIDs(), ", ")+" [all]")
+	f.BoolVar(&o.page, "page", false, "train nothing: write the page again from the files in the folder of -out")
+	f.StringVar(&o.commit, "commit", "", "`commit` of this code, which the page names [the one that go build recorded]")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "Reproduce the figures and tables of arXiv 2509.05952 in small.\n\n\tgo run ./examples/paper [flags]\n\n")
@@ -84,6 +89,13 @@ func parse(args []string, w io.Writer) (options, error) {
 			o.seeds = 2
 		}
 	}
+	if o.page {
+		for _, name := range []string{"quick", "seeds", "only", "commit"} {
+			if isSet(f, name) {
+				return o, usageError{fmt.Errorf("-page takes what -%s says from %s; leave one of the two out", name, filepath.Join(o.out, madeFile))}
+			}
+		}
+	}
 	return o, o.check(f.Args())
 }
 
@@ -92,14 +104,14 @@ func isSet(f *flag.FlagSet, name string) (set bool) {
 	return set
 }
 
-// check reports the first value that makes no sense.
+// check returns an error that names the first value that is not allowed.
 func (o options) check(args []string) error {
 	var err error
 	switch unknown := slices.IndexFunc(o.only, func(id string) bool { return !slices.Contains(figureIDs(), id) }); {
 	case len(args) > 0:
 		err = fmt.Errorf("unexpected argument %q", args[0])
 	case o.seeds < 1 || o.seeds > heldOut:
-		err = errors.New("-seeds " + strconv.Itoa(o.seeds) + " is not in [1, " + strconv.Itoa(heldOut) + "]")
+		err = fmt.Errorf("-seeds %d is not in [1, %d]", o.seeds, heldOut)
 	case o.out == "":
 		err = errors.New("-out is empty")
 	case unknown >= 0:

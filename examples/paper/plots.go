@@ -14,15 +14,15 @@ import (
 	"gonum.org/v1/plot/vg/vgimg"
 )
 
-// A figure's panels stand in rows, each 4.2 by 3.1 inches.
+// The panels of a figure stand in rows. The sizes are those of one panel.
 const (
 	panelWidth  = 4.2 * vg.Inch
 	panelHeight = 3.1 * vg.Inch
 	resolution  = 96 // dots an inch
 )
 
-// savePanels writes plots as one PNG, row by row, all of it or nothing. A nil leaves its
-// place empty.
+// savePanels writes plots as one PNG, row by row. A nil leaves its place empty. An error
+// leaves an earlier file as it was.
 func savePanels(dir, name string, panels [][]*plot.Plot) error {
 	rows, columns := len(panels), len(panels[0])
 	canvas := vgimg.NewWith(vgimg.UseWH(vg.Length(columns)*panelWidth, vg.Length(rows)*panelHeight), vgimg.UseDPI(resolution))
@@ -55,12 +55,12 @@ func newPanel(title, x, y string) *plot.Plot {
 	return p
 }
 
-// visible is the part of its start below which a curve is not followed, so that runs that
-// collapse leave room for the others.
+// visible is the part of its start below which a curve is drawn no further down. Runs that
+// collapse would otherwise leave no room for the others.
 const visible = 0.75
 
-// addCurve adds a mean and its band of one standard deviation; dashed tells apart a
-// second curve of the same colour.
+// addCurve adds a mean and its band of one standard deviation. A dashed line tells a second
+// curve of the same colour apart.
 func addCurve(p *plot.Plot, name string, c curve, ink color.RGBA, dashed bool) error {
 	var line, outline plotter.XYs
 	floor := visible * c.y[0].Mean
@@ -98,8 +98,8 @@ func addLine(p *plot.Plot, name string, xy plotter.XYs, ink color.RGBA, dashed b
 	return nil
 }
 
-// addPoints adds points with error bars of one standard deviation, or none where it is 0.
-// Means of no value are left out.
+// addPoints adds points with error bars of one standard deviation. A point without values is
+// left out.
 func addPoints(p *plot.Plot, name string, x []float64, y []sample, ink color.RGBA, shape draw.GlyphDrawer) error {
 	data := struct {
 		plotter.XYs
@@ -139,8 +139,8 @@ type bar struct {
 	ink color.RGBA
 }
 
-// barPanel shows means as points with error bars, one column each, names in the legend: bars
-// that need not start at 0.
+// barPanel shows each mean as a point with an error bar in a column of its own. Unlike bars,
+// points need not start at 0. Names are in the legend.
 func barPanel(title, y string, bars []bar) (*plot.Plot, error) {
 	p := newPanel(title, "", y)
 	p.X.Tick.Marker = plot.ConstantTicks(nil)

@@ -12,7 +12,7 @@ import (
 type sample struct {
 	Mean, Std float64
 	N         int
-	Lost      int // values that are not known, and in nothing else
+	Lost      int // values that are not known; they count in no other field
 }
 
 // sampleOf returns the sample of x, where NaN is a value that is not known.
@@ -27,10 +27,10 @@ func sampleOf(x []float64) sample {
 	return s
 }
 
-// se is the standard error of the mean.
+// se returns the standard error of the mean.
 func (s sample) se() float64 { return s.Std / math.Sqrt(float64(s.N)) }
 
-// low and high are the ends of the band of one standard deviation.
+// low and high return the ends of the band of one standard deviation.
 func (s sample) low() float64  { return s.Mean - s.Std }
 func (s sample) high() float64 { return s.Mean + s.Std }
 
@@ -38,9 +38,9 @@ func (s sample) high() float64 { return s.Mean + s.Std }
 // half-width is infinite where the spread is unknown.
 type difference struct{ Value, Half float64 }
 
-// paired returns the mean of a - b, pair by pair, with the interval of Student's t-test
-// for pairs: element k of both is of seed k, which draws the same noise for all arms. Pairs of which one
-// is not known (NaN) are left out.
+// paired returns the mean of a - b, pair by pair, with the interval of Student's t-test for
+// pairs. Element k of both is of seed k, which draws the same noise for all arms. A pair with
+// a NaN, a value that is not known, is left out.
 func paired(a, b []float64) difference {
 	deltas := make([]float64, len(a))
 	for k := range a {
@@ -66,7 +66,7 @@ const (
 
 func (o outcome) String() string { return [...]string{"cannot say", "agrees", "differs"}[o] }
 
-// answer is the outcome of a question of our own.
+// answer returns the outcome of a question of this study.
 func (o outcome) answer() string { return [...]string{"cannot say", "yes", "no"}[o] }
 
 // is judges a plain fact.
@@ -93,10 +93,10 @@ func (d difference) notPositive() outcome {
 	return [...]outcome{cannotSay: cannotSay, agrees: differs, differs: agrees}[d.positive()]
 }
 
-// reaches0 reports whether the interval has 0 in it, which a wide one has more easily.
+// reaches0 reports whether the interval contains 0. A wide one does more easily.
 func (d difference) reaches0() bool { return math.Abs(d.Value) <= d.Half }
 
-// allOf judges the claim that every one of some claims holds.
+// allOf judges the claim that all of some claims hold.
 func allOf(outcomes ...outcome) outcome {
 	switch {
 	case slices.Contains(outcomes, differs):

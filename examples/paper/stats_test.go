@@ -16,7 +16,7 @@ func TestSampleOf(t *testing.T) {
 	if s := sampleOf([]float64{7}); s != (sample{7, 0, 1, 0}) {
 		t.Errorf("one value: %+v", s)
 	}
-	// What is not known is counted, and in nothing else.
+	// A NaN is a value that is not known. It counts in Lost alone.
 	if s := sampleOf([]float64{math.NaN(), 1, 3, math.NaN()}); s != (sample{2, math.Sqrt2, 2, 2}) {
 		t.Errorf("with unknown values: %+v", s)
 	}
@@ -54,8 +54,8 @@ func TestPaired(t *testing.T) {
 	}
 }
 
-// A claim that something is at most 0 is judged by the same interval from the other side,
-// and needs one: a wide interval proves nothing.
+// The claim that something is at most 0 is judged by the same interval from the other side.
+// A wide interval decides neither claim.
 func TestOutcomes(t *testing.T) {
 	for _, c := range []struct {
 		difference
@@ -86,14 +86,14 @@ func TestOutcomes(t *testing.T) {
 	}
 }
 
-// Where nothing is known there is nothing to draw, and the page says so.
+// If no value is known, the page says so and the panel draws nothing.
 func TestUnknown(t *testing.T) {
 	s := sampleOf([]float64{math.NaN(), math.NaN()})
-	if s.text() != "unknown (0 of 2)" {
-		t.Errorf("%q", s.text())
+	if s.String() != "unknown (0 of 2)" {
+		t.Errorf("%q", s.String())
 	}
-	if d := paired([]float64{math.NaN(), math.NaN()}, []float64{1, 2}); d.text() != "unknown" || d.positive() != cannotSay {
-		t.Errorf("%q, %v", d.text(), d.positive())
+	if d := paired([]float64{math.NaN(), math.NaN()}, []float64{1, 2}); d.String() != "unknown" || d.positive() != cannotSay {
+		t.Errorf("%q, %v", d.String(), d.positive())
 	}
 	if _, err := barPanel("title", "y", []bar{{"nothing", s, blue}, {"one", sampleOf([]float64{1}), red}}); err != nil {
 		t.Error(err)
@@ -111,7 +111,7 @@ func TestPairedProperties(t *testing.T) {
 		if d.Value != -e.Value || d.Half != e.Half {
 			t.Errorf("not antisymmetric: %+v, %+v", d, e)
 		}
-		// What a seed adds to both changes nothing, to the rounding of numbers below 18.
+		// A shift of both values of a seed changes nothing, to the rounding of numbers below 18.
 		shift := draw("shift")
 		add := func(x []float64) []float64 {
 			y := make([]float64, n)

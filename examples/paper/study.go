@@ -14,16 +14,13 @@ import (
 	"cps/examples/internal/progress"
 )
 
-// heldOut is the last seed for results; those of trials of learning rates are above.
-const heldOut = 1000
-
 // A want is an arm that a figure needs, with a reward.
 type want struct {
 	arm
 	reward string
 }
 
-// wants returns all combinations.
+// wants returns every arm with every reward.
 func wants(rewards []string, arms ...arm) []want {
 	var w []want
 	for _, r := range rewards {
@@ -34,35 +31,24 @@ func wants(rewards []string, arms ...arm) []want {
 	return w
 }
 
-// A study is what all figures are made of.
+// A study trains and measures. It fills a folder with files.
 type study struct {
-	options
-	budget
+	scores
 	bench    *bench
 	progress io.Writer
-
-	trials   []trial
 	findings map[string]*finding // by training.file
-	results  map[string]bool     // the findings that figures are made of
-}
-
-// A trial is a learning rate that was tried.
-type trial struct {
-	arm, reward string
-	rate        float64
-	score       sample // mean reward by the ODE over a run, by seed; -Inf if a run collapsed
-	chosen      bool
 }
 
 func newStudy(o options, progress io.Writer) (*study, error) {
-	s := &study{options: o, budget: o.budget(), progress: progress, findings: map[string]*finding{}}
+	s := &study{progress: progress, findings: map[string]*finding{}}
+	s.options, s.budget = o, o.budget()
 	var err error
-	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"))
+	s.bench, err = newBench(s.budget, filepath.Join(o.out, "runs"), progress)
 	return s, err
 }
 
-// train does all trainings that figures need: first the trials that choose a learning
-// rate for every arm and reward, on seeds of their own, then the runs themselves.
+// train does all trainings that figures need. The first are trials, on seeds of their own,
+// that choose a learning rate for every arm and reward. Then come the runs themselves.
 func (s *study) train(ctx context.Context, all []want) error {
 	var trials, runs []training
 	for _, w := range all {
@@ -87,20 +73,23 @@ func (s *study) train(ctx context.Context, all []want) error {
 			s.choose(w)
 		}
 	}
-	s.results = map[string]bool{}
 	for _, w := range all {
-		for _, t := range s.runs(w) {
-			runs = append(runs, t)
-			s.results[t.file()] = true
-		}
+		runs = append(runs, s.runs(w)...)
 	}
-	return s.do(ctx, "trainings", runs)
+	if err := s.do(ctx, "trainings", runs); err != nil {
+		return err
+	}
+	s.records = map[string]*record{}
+	for name, f := range s.findings {
+		s.records[name] = s.record(name, f)
+	}
+	return nil
 }
 
-// choose fills in the trials of an arm. The rate with the highest mean reward, by the
-// ODE, over all evaluations of a run is chosen: the area under its curve, which counts
-// both how fast it rises and where it ends. A rate with which a trial collapses is chosen
-// only where all do, and then it is the lowest.
+// choose fills in the trials of an arm. It chooses the rate with the highest mean reward of
+// the ODE over all evaluations of a run. This area under the curve counts both how fast the
+// reward rises and where it ends. A rate that collapsed in a trial is chosen only if all
+// did, and then it is the lowest.
 func (s *study) choose(w want) {
 	if slices.ContainsFunc(s.trials, func(t trial) bool { return t.arm == w.name && t.reward == w.reward }) {
 		return
@@ -128,40 +117,15 @@ func (s *study) choose(w want) {
 	s.trials[best].chosen = true
 }
 
-// area is the mean reward by the ODE over the evaluations of a run.
-func (s *study) area(f *finding) float64 { return sampleOf(s.rewardsBy(f)).Mean }
+// area returns the mean reward of the ODE over the evaluations of a run.
+func (b budget) area(f *finding) float64 { return sampleOf(b.rewardsBy(f)).Mean }
 
-// trialAt returns the trial of an arm with the rate of an index.
-func (s *study) trialAt(a arm, reward string, rate int) trial {
-	i := slices.IndexFunc(s.trials, func(t trial) bool { return t.arm == a.name && t.reward == reward })
-	return s.trials[i+rate]
-}
-
-// rate returns the learning rate that was chosen for w.
-func (s *study) rate(w want) float64 {
-	for _, t := range s.trials {
-		if t.chosen && t.arm == w.tuned() && t.reward == w.reward {
-			return t.rate
-		}
-	}
-	panic("paper: no learning rate was chosen")
-}
-
-// runs returns the trainings of w, one a seed.
-func (s *study) runs(w want) []training {
-	var runs []training
-	for seed := range s.seeds {
-		runs = append(runs, training{w.arm, w.reward, s.rate(w), uint64(seed + 1)})
-	}
-	return runs
-}
-
-// found returns what the trainings of w found, one a seed.
-func (s *study) found(a arm, reward string) []*finding {
+// findingsOf returns what the trainings of an arm found, one for each seed.
+func (s *study) findingsOf(a arm, reward string) []*finding {
 	return each(s.runs(want{a, reward}), func(t training) *finding { return s.findings[t.file()] })
 }
 
-// do does trainings, each on one goroutine, as many at once as there are processors. It
+// do does trainings, as many at once as there are processors, each on one goroutine. It
 // stops at the first error.
 func (s *study) do(ctx context.Context, what string, all []training) error {
 	var queue []training
@@ -188,7 +152,7 @@ func (s *study) do(ctx context.Context, what string, all []training) error {
 	jobs := make(chan training)
 	var workers sync.WaitGroup
 	var lock sync.Mutex // of findings and failure
-	var failure error   // the first, but any rather than that of being stopped
+	var failure error   // the first error; one other than being stopped comes before it
 	for range min(runtime.GOMAXPROCS(0), len(queue)) {
 		workers.Go(func() {
 			for t := range jobs {
@@ -222,28 +186,13 @@ feed:
 	return failure
 }
 
-// values returns f of the findings, one a seed.
-func values(findings []*finding, f func(*finding) float64) sample {
-	return sampleOf(each(findings, f))
-}
-
-// differ returns by how much f of arm a exceeds f of arm b, seed by seed.
-func (s *study) differ(a, b arm, reward string, f func(*finding) float64) difference {
-	return paired(each(s.found(a, reward), f), each(s.found(b, reward), f))
-}
-
-func final(f *finding) float64     { return f.Final.Reward }
-func accuracy(f *finding) float64  { return f.Final.Accuracy }
-func diversity(f *finding) float64 { return f.Final.Diversity }
-func residual(f *finding) float64  { return f.Final.Residual }
-
 // A curve is a mean with its band over seeds, by iteration.
 type curve struct {
 	x []float64
 	y []sample
 }
 
-// byODE is the curve of rewards of what the ODE samples.
+// byODE returns the curve of rewards of the ODE's samples.
 func (s *study) byODE(findings []*finding) curve {
 	c := curve{x: s.evaluations()}
 	all := each(findings, s.rewardsBy)
@@ -253,8 +202,8 @@ func (s *study) byODE(findings []*finding) curve {
 	return c
 }
 
-// inTraining is the curve of rewards of the training's own samples. A run that diverged
-// stands still at its last.
+// inTraining returns the curve of rewards of the samples that training draws. A run that
+// diverged stays at its last reward.
 func (s *study) inTraining(findings []*finding) curve {
 	var c curve
 	for i := range s.iterations {

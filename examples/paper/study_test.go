@@ -11,7 +11,7 @@ import (
 	"cps/examples/internal/finetune"
 )
 
-// fake is what a training would find with one evaluation, at the end.
+// fake returns the finding of a training with one evaluation, at the end.
 func fake(reward float64) *finding {
 	return &finding{
 		History: []finetune.Iteration{{Reward: 2 * reward, Eval: &finetune.Evaluation{}}},
@@ -20,11 +20,13 @@ func fake(reward float64) *finding {
 }
 
 func fakeStudy(b budget, seeds int) *study {
-	return &study{options: options{seeds: seeds}, budget: b, progress: io.Discard, findings: map[string]*finding{}}
+	s := &study{progress: io.Discard, findings: map[string]*finding{}}
+	s.seeds, s.budget = seeds, b
+	return s
 }
 
-// The best rate is the one with the highest average reward over held-out seeds; one with
-// which a run collapsed is never it.
+// The best rate has the highest average reward over held-out seeds. A rate that collapsed in
+// a run is never the best.
 func TestChoose(t *testing.T) {
 	b := budget{iterations: 1, every: 1, rates: []float64{1, 2, 3, 4}, tuningSeeds: 2}
 	s := fakeStudy(b, 3)
@@ -39,15 +41,15 @@ func TestChoose(t *testing.T) {
 	}
 	w := want{flowCPS, "glyph"}
 	s.choose(w)
-	s.choose(w) // once is enough
+	s.choose(w) // the second call changes nothing
 	if len(s.trials) != 4 {
 		t.Fatalf("%d trials", len(s.trials))
 	}
 	if rate := s.rate(w); rate != 2 { // of 2 and 3, which are equal, the lower
 		t.Errorf("chose %v of %+v", rate, s.trials)
 	}
-	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].text() != "collapsed" {
-		t.Errorf("the score of a rate that collapsed is %v, %q", x, s.trials[3].text())
+	if x := s.trials[3].score.Mean; !math.IsInf(x, -1) || s.trials[3].String() != "collapsed" {
+		t.Errorf("the score of a rate that collapsed is %v, %q", x, s.trials[3].String())
 	}
 	edges := func(k, wantLow, wantHigh int) {
 		t.Helper()
@@ -70,7 +72,7 @@ func TestChoose(t *testing.T) {
 	}
 }
 
-// Each way to end badly is enough to have collapsed.
+// Each way to end badly counts as a collapse.
 func TestCollapsed(t *testing.T) {
 	if fake(1).collapsed() || fake(0).collapsed() {
 		t.Error("a run that ends well, or where it began, collapsed")
@@ -86,14 +88,14 @@ func TestCollapsed(t *testing.T) {
 	} {
 		f := fake(1)
 		spoil(f)
-		if !f.collapsed() || collapsed([]*finding{f, fake(1), f}) != 2 {
+		if b := (budget{iterations: 1, every: 1}); !f.collapsed() || collapsed([]*record{b.record("x_1", f), b.record("y_1", fake(1)), b.record("z_1", f)}) != 2 {
 			t.Errorf("%s: not collapsed", name)
 		}
 	}
 }
 
-// The range of the ratio clips the same samples with the denominator as without, where
-// the deviation is the root mean square of the trained steps.
+// The range of the ratio clips the same samples with the denominator as without, at a step
+// whose deviation is the root mean square over the trained steps.
 func TestObjective(t *testing.T) {
 	o, err := flowCPS.objective()
 	if err != nil || o.ClipLow != 5e-4 || o.ClipHigh != 5e-4 {
@@ -114,7 +116,7 @@ func TestObjective(t *testing.T) {
 	}
 }
 
-// Curves are means and bands over seeds; who diverged stands still.
+// Curves are means and bands over seeds. A run that diverged keeps its last reward.
 func TestCurves(t *testing.T) {
 	s := fakeStudy(budget{iterations: 2, every: 1}, 2)
 	long, short := fake(4), fake(2)
@@ -133,8 +135,8 @@ func TestCurves(t *testing.T) {
 	}
 }
 
-// Every arm that a figure wants can be trained, its rate comes from an arm that the same
-// figure trains, and names tell arms apart.
+// Every arm that a figure wants can be trained. Its rate comes from an arm that the same
+// figure trains. No two arms have the same name.
 func TestFigures(t *testing.T) {
 	if err := (options{out: "x", seeds: 1, only: figureIDs()}).check(nil); err != nil {
 		t.Error(err)
@@ -175,13 +177,13 @@ func TestFigures(t *testing.T) {
 	}
 }
 
-// A training that fails stops the others, and its error is the one that is reported.
+// A training that fails stops the others, and do returns its error.
 func TestFailure(t *testing.T) {
 	b := small
 	b.iterations = 2
 	s := fakeStudy(b, 1)
 	var err error
-	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+	if s.bench, err = newBench(b, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	bad := training{flowCPS, "glyph", -1, 1} // a rate that is none
@@ -192,7 +194,7 @@ func TestFailure(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	s = fakeStudy(b, 1)
-	if s.bench, err = newBench(b, t.TempDir()); err != nil {
+	if s.bench, err = newBench(b, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.do(ctx, "trainings", jobs[:1]); !errors.Is(err, context.Canceled) {
@@ -200,11 +202,11 @@ func TestFailure(t *testing.T) {
 	}
 }
 
-// What is known is not done again: where everything is, a context that is done stops nothing.
+// Trainings with a finding are not done again, so a context that is cancelled stops nothing.
 func TestKnown(t *testing.T) {
 	s := fakeStudy(small, 1)
 	var err error
-	if s.bench, err = newBench(small, t.TempDir()); err != nil {
+	if s.bench, err = newBench(small, t.TempDir(), io.Discard); err != nil {
 		t.Fatal(err)
 	}
 	jobs := []training{{flowCPS, "glyph", 1e-3, 1}, {flowSDE, "glyph", 1e-3, 1}}

@@ -10,54 +10,46 @@ import (
 	"gonum.org/v1/plot"
 )
 
-// armTable is what the page says of arms.
-func armTable() table {
-	return table{columns: []string{"reward", "arm", "learning rate", "ODE, end", "ODE, average", "rule, end", "accuracy", "diversity", "residual", "collapsed"}}
+// armTable returns a table of arms with rewards: means and standard deviations over seeds.
+func (s *scores) armTable(rewards []string, arms []arm) table {
+	t := table{columns: []string{"reward", "arm", "learning rate", "ODE, end", "ODE, average", "rule, end", "accuracy", "diversity", "residual", "collapsed"}}
+	for _, reward := range rewards {
+		for _, a := range arms {
+			t.add(s.armRow(a, reward)...)
+		}
+	}
+	return t
 }
 
-// addArm adds an arm, means and standard deviations over seeds.
-func (s *study) addArm(t *table, a arm, reward string) {
-	t.add(s.armRow(a, reward)...)
-}
-
-func (s *study) armRow(a arm, reward string) []any {
+func (s *scores) armRow(a arm, reward string) []any {
 	f := s.found(a, reward)
-	return []any{reward, a.label, s.rate(want{a, reward}), values(f, final), values(f, s.area), values(f, underRule),
+	return []any{reward, a.label, s.rate(want{a, reward}), values(f, final), values(f, average), values(f, finalByRule),
 		values(f, accuracy), values(f, diversity), values(f, residual), collapsed(f)}
 }
 
-// collapsed counts the runs that collapsed.
-func collapsed(findings []*finding) int {
-	n := 0
-	for _, f := range findings {
-		if f.collapsed() {
-			n++
-		}
-	}
-	return n
-}
-
-// A comparison is a table of the paper in small: arms with rewards. Every pair is judged.
+// A comparison is a table of the paper in small. It has arms and rewards, and judges pairs
+// of arms.
 type comparison struct {
-	id, title, paper string
-	rewards          []string
-	arms             func() ([]arm, error)
-	pairs            func(arms []arm) [][2]arm
-	own              bool // whether they are questions of this study
+	id, title string
+	rewards   []string
+	arms      func() ([]arm, error)
+	pairs     func(arms []arm) [][2]arm
+	own       bool // whether they are questions of this study
 }
 
 func (c comparison) figure() figure {
 	return figure{
-		id: c.id, title: c.title, paper: c.paper,
+		id: c.id, title: c.title,
 		wants: func() ([]want, error) {
 			arms, err := c.arms()
 			return wants(c.rewards, withSources(arms)...), err
 		},
-		make: c.make,
+		draw:  c.draw,
+		write: c.write,
 	}
 }
 
-// withSources adds the arms whose learning rates arms take.
+// withSources adds to arms those whose learning rates they take.
 func withSources(arms []arm) []arm {
 	all := slices.Clone(arms)
 	for _, a := range published {
@@ -70,37 +62,46 @@ func withSources(arms []arm) []arm {
 	return all
 }
 
-func (c comparison) make(_ context.Context, s *study, out *section) error {
+func (c comparison) draw(_ context.Context, s *study, to files) error {
 	arms, err := c.arms()
 	if err != nil {
 		return err
 	}
-	out.table = armTable()
 	var panels []*plot.Plot
 	for _, reward := range c.rewards {
 		var bars []bar
 		for _, a := range arms {
 			bars = append(bars, bar{a.label, values(s.found(a, reward), final), a.ink})
-			s.addArm(&out.table, a, reward)
 		}
 		p, err := barPanel(fmt.Sprintf("reward %q by the ODE, at the end", reward), "reward", bars)
 		if err != nil {
 			return err
 		}
 		panels = append(panels, p)
-		for _, pair := range c.pairs(arms) {
-			s.judgeEnds(out, pair[0], pair[1], reward)
-			out.verdicts[len(out.verdicts)-1].own = c.own
-		}
 	}
-	out.say("Rates are chosen by the average of a run, which can part from its end, where these arms are judged.")
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
+	if err := savePanels(to.dir, to.png(), [][]*plot.Plot{panels}); err != nil {
 		return err
 	}
-	return out.saveData(out.table.spread())
+	return to.saveData(s.armTable(c.rewards, arms).spread())
 }
 
-// spread returns t with a column each for mean, standard deviation and number.
+func (c comparison) write(r *results, out *section) error {
+	arms, err := c.arms()
+	if err != nil {
+		return err
+	}
+	out.note("rates by average", nil)
+	out.Table = r.armTable(c.rewards, arms)
+	for _, reward := range c.rewards {
+		for _, pair := range c.pairs(arms) {
+			r.judgeEnds(out, pair[0], pair[1], reward)
+			out.Verdicts[len(out.Verdicts)-1].own = c.own
+		}
+	}
+	return nil
+}
+
+// spread returns t with three columns for each sample: mean, standard deviation and number.
 func (t table) spread() table {
 	var u table
 	if len(t.rows) == 0 {
@@ -126,12 +127,12 @@ func (t table) spread() table {
 	return u
 }
 
-// fixedArms is arms that are known.
+// fixedArms returns a function that returns arms.
 func fixedArms(arms ...arm) func() ([]arm, error) {
 	return func() ([]arm, error) { return arms, nil }
 }
 
-// firstAgainst pairs the first arm with all others.
+// firstAgainst pairs the first arm with each of the others.
 func firstAgainst(arms []arm) [][2]arm {
 	var pairs [][2]arm
 	for _, a := range arms[1:] {
@@ -140,12 +141,9 @@ func firstAgainst(arms []arm) [][2]arm {
 	return pairs
 }
 
-const tableNote = " Its tables hold scores of image models; here the arms are compared by the rewards of this small model, which have another scale."
-
 var flowTable = comparison{
 	id:      "table1",
 	title:   "Table 1: Flow-CPS and Flow-SDE in Flow-GRPO, without KL",
-	paper:   "The paper reports that Flow-CPS serves Flow-GRPO better than its SDE." + tableNote,
 	rewards: []string{"glyph", "holes", "taste"},
 	arms:    fixedArms(flowCPS, flowSDE, flowSDE9),
 	pairs:   firstAgainst,
@@ -154,7 +152,6 @@ var flowTable = comparison{
 var danceTable = comparison{
 	id:      "table2",
 	title:   "Table 2: Flow-CPS and the SDE of Dance-GRPO, without KL",
-	paper:   "The paper reports that Flow-CPS serves Dance-GRPO better than its SDE, whose diffusion coefficient is constant." + tableNote,
 	rewards: []string{"glyph", "holes", "taste"},
 	arms:    fixedArms(flowCPS, danceSDE),
 	pairs:   firstAgainst,
@@ -163,7 +160,6 @@ var danceTable = comparison{
 var klTable = comparison{
 	id:      "table3",
 	title:   "Table 3: stands for the paper's tables with KL",
-	paper:   "The paper trains with and without a KL penalty. These arms stand for its tables with KL: they have another penalty, on the distance of velocities." + tableNote,
 	rewards: []string{"glyph", "taste"},
 	arms:    fixedArms(flowCPS.penalised(), flowSDE.penalised(), danceSDE.penalised()),
 	pairs:   firstAgainst,
@@ -173,20 +169,19 @@ var klTable = comparison{
 var dpmTable = comparison{
 	id:      "table5",
 	title:   "Table 5: Flow-CPS and SDE-DPM-Solver++1",
-	paper:   "The paper compares Flow-CPS with the solver that preserves coefficients too." + tableNote,
 	rewards: dpmRewards,
 	arms:    dpmArms,
 	pairs:   func(arms []arm) [][2]arm { return [][2]arm{{arms[0], arms[2]}, {arms[1], arms[2]}} },
 	own:     true,
 }.figure()
 
-// othersTable scores what training with one reward does to the other rewards.
+// othersTable shows what training with one reward does to the other rewards.
 var othersTable = figure{
 	id:    "table4",
 	title: "Table 4: stands for the paper's tables with KL: all rewards after training with one",
-	paper: "The paper trains with and without a KL penalty. Here is what training with one reward does to the others.",
 	wants: func() ([]want, error) { return wants(othersRewards, othersArms()...), nil },
-	make:  makeOthers,
+	draw:  drawOthers,
+	write: writeOthers,
 }
 
 var othersRewards = []string{"glyph", "taste"}
@@ -195,50 +190,99 @@ func othersArms() []arm {
 	return []arm{flowCPS, flowCPS.penalised(), flowSDE, flowSDE.penalised()}
 }
 
-func makeOthers(ctx context.Context, s *study, out *section) error {
+// before returns what is known of the network before it is trained with a reward.
+func (s *study) before(ctx context.Context, reward string) (*record, error) {
+	f, err := s.bench.untrained(ctx, training{flowCPS, reward, s.rates[0], 1})
+	if err != nil {
+		return nil, err
+	}
+	return s.record("before", f), nil
+}
+
+// othersTable returns the rewards of arms, each trained with one of othersRewards. The
+// network before training comes first.
+func (s *scores) othersTable(before func(reward string) (*record, error)) (table, error) {
 	names := finetune.RewardNames()
-	out.table = table{columns: append([]string{"trained", "arm"}, names...)}
-	var panels []*plot.Plot
+	t := table{columns: append([]string{"trained", "arm"}, names...)}
 	for _, reward := range othersRewards {
-		add := func(label string, f []*finding) {
+		add := func(label string, f []*record) {
 			row := []any{reward, label}
 			for _, name := range names {
-				row = append(row, values(f, other(name)))
+				row = append(row, values(f, rewarded(name)))
 			}
-			out.table.add(row...)
+			t.add(row...)
 		}
-		start, err := s.bench.untrained(ctx, training{flowCPS, reward, s.rates[0], 1})
+		start, err := before(reward)
 		if err != nil {
-			return err
+			return t, err
 		}
-		add("before", []*finding{start})
+		add("before", []*record{start})
+		for _, a := range othersArms() {
+			add(a.label, s.found(a, reward))
+		}
+	}
+	return t, nil
+}
+
+func drawOthers(ctx context.Context, s *study, to files) error {
+	var panels []*plot.Plot
+	for _, reward := range othersRewards {
 		var bars []bar
 		for _, a := range othersArms() {
-			f := s.found(a, reward)
-			add(a.label, f)
 			ink := a.ink
 			if a.beta > 0 {
 				ink.R, ink.G, ink.B = ink.R/2+100, ink.G/2+100, ink.B/2+100
 			}
-			bars = append(bars, bar{a.label, values(f, other("class")), ink})
+			bars = append(bars, bar{a.label, values(s.found(a, reward), rewarded("class")), ink})
 		}
 		p, err := barPanel(fmt.Sprintf("reward %q after training with %q", "class", reward), "reward", bars)
 		if err != nil {
 			return err
 		}
 		panels = append(panels, p)
+	}
+	if err := savePanels(to.dir, to.png(), [][]*plot.Plot{panels}); err != nil {
+		return err
+	}
+	t, err := s.othersTable(func(reward string) (*record, error) { return s.before(ctx, reward) })
+	if err != nil {
+		return err
+	}
+	return to.saveData(t.spread())
+}
+
+// beforeOthers reads all rewards of the network before training from table4.csv.
+func (r *results) beforeOthers(reward string) (*record, error) {
+	s, err := readSheet(r.out, "table4.csv")
+	if err != nil {
+		return nil, err
+	}
+	i := s.find("trained", reward, "arm", "before")
+	if s.err != nil {
+		return nil, s.err
+	}
+	start := &record{others: map[string]float64{}}
+	for _, name := range finetune.RewardNames() {
+		start.others[name] = s.number(i[0], name)
+	}
+	return start, s.err
+}
+
+func writeOthers(r *results, out *section) error {
+	var err error
+	if out.Table, err = r.othersTable(r.beforeOthers); err != nil {
+		return err
+	}
+	for _, reward := range othersRewards {
 		for _, a := range []arm{flowCPS, flowSDE} {
-			for _, name := range names {
+			for _, name := range finetune.RewardNames() {
 				if name == reward {
 					continue
 				}
-				d := s.differ(a.penalised(), a, reward, other(name))
-				out.ask(d.positive(), fmt.Sprintf("trained with %s: the untrained reward %q ends higher with KL (%s)", reward, name, a.label), "%s", d.text())
+				d := r.differ(a.penalised(), a, reward, rewarded(name))
+				out.ask(d.positive(), "higher with KL", words{"Reward": reward, "Other": name, "Arm": a.label, "Difference": d})
 			}
 		}
 	}
-	if err := savePanels(s.out, out.png(), [][]*plot.Plot{panels}); err != nil {
-		return err
-	}
-	return out.saveData(out.table.spread())
+	return nil
 }

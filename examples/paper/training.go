@@ -9,12 +9,10 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"sync"
 
 	"cps/examples/internal/digits"
 	"cps/examples/internal/finetune"
-	"cps/grpo"
-	"cps/logprob"
-	"cps/sampler"
 )
 
 // A training is one run of GRPO: a point of the study's grid.
@@ -25,7 +23,7 @@ type training struct {
 	seed   uint64
 }
 
-// file is the name of the file of what it found, without extension.
+// file returns the name of the file of the finding, without extension.
 func (t training) file() string {
 	return fmt.Sprintf("%s_%s_%g_%d", t.name, t.reward, t.rate, t.seed)
 }
@@ -37,22 +35,22 @@ type finding struct {
 	History    []finetune.Iteration
 	Final      finetune.Evaluation // by the ODE, after the last iteration
 	After      *after              `json:",omitempty"` // nil if the run diverged
-	Diverged   string              // the error that ended the run, or its judgement; Final is then the last evaluation before
-	Timing     finetune.Timing     // of the last process that worked on it
+	Diverged   string              // the error that ended the run or its judgement; Final is then the evaluation before it
+	Timing     finetune.Timing     // of the last process that worked on the run
 }
 
-// after is what else is known of the network after the last iteration.
+// after is what is known of the network after the last iteration, besides the evaluation.
 type after struct {
 	Rule    finetune.Evaluation // by the rule in all steps
 	Others  map[string]float64  // all rewards of what the ODE samples
 	Novelty float64             // mean distance from those samples to the nearest image of the data
 }
 
-// Of a run that diverged these are not known, NaN.
+// Of a run that diverged the following are not known: they are NaN.
 func underRule(f *finding) float64 { return f.known(func(a *after) float64 { return a.Rule.Reward }) }
 func novelty(f *finding) float64   { return f.known(func(a *after) float64 { return a.Novelty }) }
 
-// other returns what the samples get of another reward.
+// other returns a function for the mean of another reward over the samples.
 func other(name string) func(f *finding) float64 {
 	return func(f *finding) float64 { return f.known(func(a *after) float64 { return a.Others[name] }) }
 }
@@ -64,22 +62,22 @@ func (f *finding) known(value func(*after) float64) float64 {
 	return value(f.After)
 }
 
-// What the samples of a run that collapsed lack or have at the end.
+// Bounds that tell a run that collapsed, by its samples at the end.
 const (
 	leastAccuracy = 0.5
 	mostResidual  = 1. // pixels are in [-1, 1]
 )
 
-// collapsed reports whether the run ended badly: with numbers that are not finite,
-// without half of its digits, with noise beyond the range of pixels, or with less reward
-// than it began with.
+// collapsed reports whether the run ended badly. Its numbers may have overflowed, less than
+// half of its digits may be right, its noise may exceed the range of pixels, or its reward may
+// be lower than at the start.
 func (f *finding) collapsed() bool {
 	e := f.Final
 	fine := e.Accuracy >= leastAccuracy && e.Residual <= mostResidual && e.Reward >= f.start()
-	return f.Diverged != "" || !fine // a NaN is not fine either
+	return f.Diverged != "" || !fine // also with a NaN
 }
 
-// start is the reward by the ODE before training.
+// start returns the reward of the ODE's samples before training.
 func (f *finding) start() float64 {
 	if len(f.History) == 0 {
 		return f.Final.Reward
@@ -87,8 +85,8 @@ func (f *finding) start() float64 {
 	return f.History[0].Eval.Reward
 }
 
-// saveEvery is the number of iterations between checkpoints. What is lost in a crash is
-// computed again, to the bit.
+// saveEvery is the number of iterations between checkpoints. After a crash the iterations
+// since the last one are computed again, with the same bits.
 const saveEvery = 20
 
 // A bench runs trainings and keeps what they found in a folder.
@@ -97,10 +95,12 @@ type bench struct {
 	dir     string
 	rewards map[string]finetune.Reward
 	data    []float32 // images of the data set
+	notes   io.Writer // for what somebody should know
+	noting  sync.Mutex
 }
 
-func newBench(b budget, dir string) (*bench, error) {
-	w := &bench{budget: b, dir: dir, rewards: map[string]finetune.Reward{}}
+func newBench(b budget, dir string, notes io.Writer) (*bench, error) {
+	w := &bench{budget: b, dir: dir, rewards: map[string]finetune.Reward{}, notes: notes}
 	for _, name := range finetune.RewardNames() {
 		r, err := finetune.NewReward(name)
 		if err != nil {
@@ -116,7 +116,7 @@ func newBench(b budget, dir string) (*bench, error) {
 	return w, os.MkdirAll(dir, 0o777)
 }
 
-// begin returns the trainer of t, that has done nothing.
+// begin returns the trainer of t before its first iteration.
 func (b *bench) begin(t training) (*finetune.Trainer, error) {
 	c, err := t.config(b.budget, b.rewards[t.reward], t.rate, t.seed)
 	if err != nil {
@@ -129,8 +129,8 @@ func (b *bench) begin(t training) (*finetune.Trainer, error) {
 	return trainer, nil
 }
 
-// run returns what t finds. A run that was interrupted goes on, with the bits that it
-// would have had. advance is called with the number of iterations done.
+// run trains and returns the finding. A run that was interrupted goes on with the same bits.
+// advance is called with the number of iterations just done.
 func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*finding, error) {
 	fresh, err := b.begin(t)
 	if err != nil {
@@ -140,11 +140,15 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	checkpoint := filepath.Join(b.dir, t.file()+".checkpoint")
 	trainer, err := finetune.Load(c, checkpoint)
 	switch {
-	case errors.Is(err, os.ErrNotExist) || errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
-		trainer = fresh // there is none that is whole and of these settings
+	case errors.Is(err, os.ErrNotExist):
+		trainer = fresh
+	case errors.Is(err, finetune.ErrConfig) || errors.Is(err, finetune.ErrCheckpoint):
+		b.note("%v: starting over", err)
+		trainer = fresh
 	case err != nil:
 		return nil, err
 	case trainer.Iteration() > b.iterations:
+		b.note("%s has %d iterations, more than the %d of this study: starting over", checkpoint, trainer.Iteration(), b.iterations)
 		trainer = fresh
 	}
 	if trainer.Iteration() == 0 {
@@ -170,7 +174,7 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 			return nil, err
 		}
 		return nil, err
-	case err != nil && !notFinite(err): // among them sampler.ErrOffPolicy
+	case err != nil && !finetune.Diverged(err): // among them sampler.ErrOffPolicy
 		return nil, fmt.Errorf("%s: %w", t.file(), err)
 	case err != nil:
 		f.Diverged = err.Error()
@@ -179,11 +183,11 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	f.Config, f.Iterations = c.String(), b.iterations
 	f.History, f.Timing = trainer.History(), trainer.Timing()
 	if f.Diverged == "" {
-		// To be interrupted while it is judged costs no training.
+		// An interrupt during the judgement must cost no iteration.
 		if err := trainer.Save(checkpoint); err != nil {
 			return nil, err
 		}
-		if err = b.judge(ctx, trainer, f); err != nil && notFinite(err) {
+		if err = b.judge(ctx, trainer, f); err != nil && finetune.Diverged(err) {
 			f.Diverged = err.Error() // the last update did it
 		}
 	}
@@ -203,14 +207,15 @@ func (b *bench) run(ctx context.Context, t training, advance func(n int)) (*find
 	return f, nil
 }
 
-// notFinite reports whether a training ended because its numbers outgrew their type.
-func notFinite(err error) bool {
-	var sum *sampler.NonFiniteError
-	return errors.As(err, &sum) || errors.Is(err, logprob.ErrNotFinite) || errors.Is(err, grpo.ErrNotFinite) || errors.Is(err, grpo.ErrOverflow)
+// note writes a line to notes.
+func (b *bench) note(format string, args ...any) {
+	b.noting.Lock()
+	defer b.noting.Unlock()
+	fmt.Fprintf(b.notes, "\npaper: "+format+"\n", args...)
 }
 
-// judgeDiverged takes the last evaluation before the end for the final one. There is always
-// that of the network at the start.
+// judgeDiverged takes the last evaluation as the final one. If there is none, it evaluates
+// the network at the start.
 func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding) error {
 	start, err := finetune.New(c)
 	if err != nil {
@@ -227,7 +232,7 @@ func (b *bench) judgeDiverged(ctx context.Context, c finetune.Config, f *finding
 	return nil
 }
 
-// untrained returns what is known of the network before t.
+// untrained returns the finding of the network before any iteration of t.
 func (b *bench) untrained(ctx context.Context, t training) (*finding, error) {
 	trainer, err := b.begin(t)
 	if err != nil {
@@ -237,8 +242,8 @@ func (b *bench) untrained(ctx context.Context, t training) (*finding, error) {
 	return f, b.judge(ctx, trainer, f)
 }
 
-// judge evaluates the network as it is. What it does is part of what finetune's version
-// numbers.
+// judge evaluates the network. A change of what it does needs a new version in package
+// finetune.
 func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding) error {
 	final, err := trainer.Evaluate(ctx)
 	if err != nil {
@@ -264,7 +269,8 @@ func (b *bench) judge(ctx context.Context, trainer *finetune.Trainer, f *finding
 
 func (b *bench) path(t training) string { return filepath.Join(b.dir, t.file()+".json") }
 
-// known returns what t found earlier, nil if there is nothing or of other settings.
+// known returns the finding of an earlier run of t. It returns nil if there is none, or if
+// its settings differ.
 func (b *bench) known(t training) (*finding, error) {
 	text, err := os.ReadFile(b.path(t))
 	if errors.Is(err, os.ErrNotExist) {
@@ -287,8 +293,8 @@ func (b *bench) known(t training) (*finding, error) {
 	return f, nil
 }
 
-// rewardsBy returns the rewards by the ODE at all evaluations, as many as a run has; those that
-// a run did not live to see are the last one that it saw.
+// rewardsBy returns the rewards of the ODE's samples at all evaluations. A run that diverged
+// repeats its last one.
 func (b budget) rewardsBy(f *finding) []float64 {
 	var y []float64
 	for i := 0; i < b.iterations; i += b.every {
@@ -301,7 +307,7 @@ func (b budget) rewardsBy(f *finding) []float64 {
 	return append(y, f.Final.Reward)
 }
 
-// evaluations returns the iterations at which rewardsBy stands.
+// evaluations returns the iterations after which rewardsBy evaluates.
 func (b budget) evaluations() []float64 {
 	var x []float64
 	for i := 0; i < b.iterations; i += b.every {

@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io"
 	"math"
 	"os"
 	"path/filepath"
@@ -12,25 +12,22 @@ import (
 	"testing"
 
 	"cps/examples/internal/finetune"
-	"cps/grpo"
-	"cps/logprob"
-	"cps/sampler"
 )
 
-// small is a budget with a checkpoint on the way.
+// small is a budget with one checkpoint before the end.
 var small = budget{iterations: saveEvery + 3, group: 2, every: 10, samples: 2, rates: []float64{1e-4, 1e-3}, tuningSeeds: 1, images: 2}
 
 func testBench(t *testing.T, b budget) *bench {
 	t.Helper()
-	w, err := newBench(b, t.TempDir())
+	w, err := newBench(b, t.TempDir(), io.Discard)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return w
 }
 
-// A training that is interrupted and goes on finds what it would have found, to the bit,
-// and that is known from then on.
+// A training that is interrupted and goes on has the finding of an uninterrupted one, bit for
+// bit. Afterwards the finding is known.
 func TestResume(t *testing.T) {
 	job := training{flowCPS.penalised(), "glyph", 1e-3, 3}
 	want, err := testBench(t, small).run(t.Context(), job, func(int) {})
@@ -81,7 +78,7 @@ func sameFinding(t *testing.T, got, want *finding) {
 	}
 }
 
-// What was found with other settings does not count.
+// A finding with other settings does not count.
 func TestOtherSettings(t *testing.T) {
 	b := testBench(t, small)
 	b.iterations = 2
@@ -116,7 +113,7 @@ func TestOtherSettings(t *testing.T) {
 	}
 }
 
-// A training whose numbers outgrow their type is a result, with the evaluation before.
+// A training that diverges is a result, with the evaluation before.
 func TestDiverged(t *testing.T) {
 	b := testBench(t, small)
 	f, err := b.run(t.Context(), training{flowCPS, "glyph", 1e30, 1}, func(int) {})
@@ -155,7 +152,7 @@ func TestDiverged(t *testing.T) {
 	}
 }
 
-// So is one whose last update did it, which only evaluation sees.
+// A training whose last update made it diverge is a result too. Only the evaluation sees it.
 func TestDivergedAtTheEnd(t *testing.T) {
 	b := testBench(t, small)
 	job := training{flowCPS, "glyph", 1e-3, 1}
@@ -190,41 +187,47 @@ func TestDivergedAtTheEnd(t *testing.T) {
 	}
 }
 
-// What cannot be read is an error, and is not written over.
+// A checkpoint that cannot be read is an error, and is not written over.
 func TestUnreadableCheckpoint(t *testing.T) {
 	b := testBench(t, small)
 	job := training{flowCPS, "glyph", 1e-3, 1}
 	checkpoint := filepath.Join(b.dir, job.file()+".checkpoint")
-	if err := os.Mkdir(checkpoint, 0o777); err != nil { // which root cannot read either
+	if err := os.Mkdir(checkpoint, 0o777); err != nil { // not even root can read it as a file
 		t.Fatal(err)
 	}
 	if _, err := b.run(t.Context(), job, func(int) {}); err == nil || !strings.Contains(err.Error(), checkpoint) {
 		t.Errorf("got %v", err)
 	}
 	os.Remove(checkpoint)
-	if err := os.WriteFile(checkpoint, []byte("damaged"), 0o666); err != nil {
+	// One that is damaged, or of other settings, is started over, and that is said.
+	other, err := b.begin(training{flowCPS, "glyph", 2e-3, 1})
+	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
-		t.Errorf("a damaged one: %v", err)
+	for what, spoil := range map[string]func() error{
+		"damaged":                          func() error { return os.WriteFile(checkpoint, []byte("damaged"), 0o666) },
+		"the checkpoint is of another run": func() error { return other.Save(checkpoint) },
+	} {
+		var said strings.Builder
+		b.notes = &said
+		if err := spoil(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := b.run(t.Context(), job, func(int) {}); err != nil {
+			t.Errorf("%s: %v", what, err)
+		}
+		if !strings.Contains(said.String(), checkpoint) || !strings.Contains(said.String(), what) || !strings.Contains(said.String(), "starting over") {
+			t.Errorf("%s: said %q", what, &said)
+		}
+	}
+	var said strings.Builder
+	b.notes = &said
+	if _, err := b.run(t.Context(), job, func(int) {}); err != nil || said.Len() != 0 {
+		t.Errorf("no checkpoint: said %q, %v", &said, err)
 	}
 }
 
-// No error but that of numbers is a result.
-func TestNotFinite(t *testing.T) {
-	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
-		if !notFinite(fmt.Errorf("x: %w", err)) {
-			t.Errorf("%v is of numbers", err)
-		}
-	}
-	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, sampler.ErrOffPolicy} {
-		if notFinite(err) {
-			t.Errorf("%v is not of numbers", err)
-		}
-	}
-}
-
-// Who is interrupted while the network is judged has lost no iteration.
+// An interrupt while the network is judged loses no iteration.
 func TestInterruptedJudge(t *testing.T) {
 	b := testBench(t, small)
 	b.iterations = 2

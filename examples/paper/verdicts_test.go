@@ -8,20 +8,32 @@ import (
 	"cps/sampler"
 )
 
-// withRewards is a study of two seeds in which the ODE gives each arm the rewards of a
-// list: of both evaluations, seed by seed.
+// withRewards returns a study of two seeds in which the ODE gives each arm the rewards of a
+// list: those of both evaluations, seed by seed.
 func withRewards(rewards map[string][2][2]float64) *study {
 	s := fakeStudy(budget{iterations: 1, every: 1, rates: []float64{1}}, 2)
+	s.records = map[string]*record{}
 	for name, seeds := range rewards {
 		s.trials = append(s.trials, trial{arm: name, reward: "glyph", rate: 1, chosen: true})
 		for k, y := range seeds {
-			s.findings[training{arm{name: name}, "glyph", 1, uint64(k + 1)}.file()] = &finding{
+			file := training{arm{name: name}, "glyph", 1, uint64(k + 1)}.file()
+			s.findings[file] = &finding{
 				History: []finetune.Iteration{{Eval: &finetune.Evaluation{Reward: y[0]}}},
 				Final:   finetune.Evaluation{Reward: y[1]},
 			}
+			s.records[file] = s.record(file, s.findings[file])
 		}
 	}
 	return s
+}
+
+func sectionOf(t *testing.T, f figure) *section {
+	t.Helper()
+	out, err := newSection(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
 }
 
 func TestJudgeBands(t *testing.T) {
@@ -39,16 +51,17 @@ func TestJudgeBands(t *testing.T) {
 		"below":                              {[2][2]float64{{0, 1}, {0.1, 1.1}}, low, differs},
 	} {
 		s := withRewards(map[string][2][2]float64{"a": c.a, "b": c.b})
-		var out section
-		s.judgeBands(&out, arm{name: "a"}, arm{name: "b"}, "glyph")
-		if v := out.verdicts[0]; v.outcome != c.want || !v.key || v.own {
-			t.Errorf("%s: %v (%s), want %v", name, v.outcome, v.evidence, c.want)
+		out := sectionOf(t, verifiableFigure)
+		g := apart(s.byODE(s.findingsOf(arm{name: "a"}, "glyph")), s.byODE(s.findingsOf(arm{name: "b"}, "glyph")))
+		s.judgeBands(out, arm{name: "a"}, arm{name: "b"}, "glyph", g)
+		if v := out.Verdicts[0]; out.err != nil || v.outcome != c.want || v.finding == "" || v.own {
+			t.Errorf("%s: %v (%s), want %v; %v", name, v.outcome, v.Evidence, c.want, out.err)
 		}
 	}
 }
 
-// The paper's eta is the best only if it is measurably better than each of the others, and
-// is not if one of them is measurably better.
+// The paper's eta is the best only if it is measurably better than each of the others. It is
+// not the best if one of them is measurably better.
 func TestAskBest(t *testing.T) {
 	arms := []arm{{name: "a"}, {name: "paper"}, {name: "b"}}
 	paper := [2][2]float64{{5, 5}, {5.2, 5.3}}
@@ -58,24 +71,24 @@ func TestAskBest(t *testing.T) {
 		want outcome
 		says string
 	}{
-		"both lower":            {lower, lower, agrees, "lower: 0.1"},
-		"one near":              {lower, near, cannotSay, "undecided: 0.3"},
-		"one higher":            {higher, lower, differs, "higher: 0.1"},
-		"one higher, one near":  {near, higher, differs, "higher: 0.3"},
-		"both near":             {near, near, cannotSay, "undecided: 0.1"},
-		"one near, which is up": {near, lower, cannotSay, "lower: 0.3"},
+		"both lower":            {lower, lower, agrees, "Lower: 0.1"},
+		"one near":              {lower, near, cannotSay, "Undecided: 0.3"},
+		"one higher":            {higher, lower, differs, "Higher: 0.1"},
+		"one higher, one near":  {near, higher, differs, "Higher: 0.3"},
+		"both near":             {near, near, cannotSay, "Undecided: 0.1"},
+		"one near, which is up": {near, lower, cannotSay, "Lower: 0.3"},
 	} {
 		s := withRewards(map[string][2][2]float64{"a": c.a, "paper": paper, "b": c.b})
-		var out section
-		s.askBest(&out, arms, 1, "glyph")
-		if v := out.verdicts[0]; v.outcome != c.want || !v.own || !v.key || !strings.Contains(v.evidence, c.says) {
-			t.Errorf("%s: %v (%s), want %v with %q", name, v.outcome, v.evidence, c.want, c.says)
+		out := sectionOf(t, ablationFigure)
+		s.askBest(out, arms, 1, "glyph")
+		if v := out.Verdicts[0]; out.err != nil || v.outcome != c.want || !v.own || v.finding == "" || !strings.Contains(v.Evidence, c.says) {
+			t.Errorf("%s: %v (%s), want %v with %q; %v", name, v.outcome, v.Evidence, c.want, c.says, out.err)
 		}
 	}
 }
 
-// Rules that preserve coefficients must leave no more noise than the ODE, the others more; of
-// rules beyond the paper it is asked.
+// Rules that preserve coefficients must leave no more noise than the ODE, the others more.
+// For rules beyond the paper these are questions of the study.
 func TestJudgeLevels(t *testing.T) {
 	preserving, not := sampler.Audit{{}}, sampler.Audit{{Excess: 0.1}}
 	of := func(value, se float64, a sampler.Audit, own bool) levels {
@@ -95,14 +108,14 @@ func TestJudgeLevels(t *testing.T) {
 		"noisy, within":      {of(1.1, 0.1, not, true), []outcome{cannotSay}, true},
 		"noisy, and is less": {of(0.5, 0.1, not, false), []outcome{differs}, false},
 	} {
-		var out section
-		judgeLevels(&out, []levels{of(1, 0.01, preserving, false), c.levels})
-		if len(out.verdicts) != len(c.want) {
-			t.Fatalf("%s: %d verdicts", name, len(out.verdicts))
+		out := sectionOf(t, levelsFigure)
+		judgeLevels(out, []levels{of(1, 0.01, preserving, false), c.levels})
+		if len(out.Verdicts) != len(c.want) || out.err != nil {
+			t.Fatalf("%s: %d verdicts, %v", name, len(out.Verdicts), out.err)
 		}
 		for k, want := range c.want {
-			if v := out.verdicts[k]; v.outcome != want || v.own != (c.own || k == 1) {
-				t.Errorf("%s, verdict %d: %v, own %v (%s)", name, k, v.outcome, v.own, v.evidence)
+			if v := out.Verdicts[k]; v.outcome != want || v.own != (c.own || k == 1) {
+				t.Errorf("%s, verdict %d: %v, own %v (%s)", name, k, v.outcome, v.own, v.Evidence)
 			}
 		}
 	}

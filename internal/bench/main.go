@@ -1,13 +1,12 @@
-// Command bench measures the passes of the CPU device: elements a second, bytes a
-// second, and the ratio to a plain loop over the same bytes in the same run.
+// Command bench measures the passes of the CPU device. It prints elements per second, bytes
+// per second, and the ratio to a plain loop over the same bytes in the same run.
 //
 //	go run ./internal/bench                      a table
 //	go run ./internal/bench -json out/bench.json -plot out/bench.png
 //	go run ./internal/bench -peers               also the same work in torch and numpy
 //
-// All cases take turns, round after round, so that what else the machine does
-// meets all of them; figures are medians over the rounds. -peers needs Debian's
-// python3-torch and python3-numpy.
+// All cases take turns in every round, so other load on the machine slows all of them. Figures
+// are medians over the rounds. -peers needs Debian's python3-torch and python3-numpy.
 package main
 
 import (
@@ -34,16 +33,20 @@ type options struct {
 
 func main() {
 	var o options
-	flag.IntVar(&o.rounds, "rounds", 11, "`number` of rounds, of which medians are taken")
+	flag.IntVar(&o.rounds, "rounds", 11, "`number` of rounds; figures are medians over them")
 	flag.DurationVar(&o.least, "least", 20*time.Millisecond, "least `time` of a case in a round")
-	flag.BoolVar(&o.quick, "quick", false, "one small size, to see that it works")
+	flag.BoolVar(&o.quick, "quick", false, "measure one small size, to see that everything works")
 	flag.BoolVar(&o.peers, "peers", false, "measure torch and numpy too")
-	flag.StringVar(&o.python, "python", "/usr/bin/python3", "the `interpreter` that has them")
+	flag.StringVar(&o.python, "python", "/usr/bin/python3", "Python `interpreter` that has torch and numpy")
 	flag.StringVar(&o.json, "json", "", "write results to this `file`")
 	flag.StringVar(&o.plot, "plot", "", "measure speed over batch, dim and threads, and write a plot of it to this PNG `file`")
 	flag.Parse()
-	if flag.NArg() > 0 || o.rounds < 1 {
-		fmt.Fprintln(os.Stderr, "bench: no arguments, and at least one round (see -h)")
+	switch {
+	case flag.NArg() > 0:
+		fmt.Fprintf(os.Stderr, "bench: unexpected argument %q (see -h)\n", flag.Arg(0))
+		os.Exit(2)
+	case o.rounds < 1:
+		fmt.Fprintf(os.Stderr, "bench: -rounds %d is not positive (see -h)\n", o.rounds)
 		os.Exit(2)
 	}
 	if err := run(o, os.Stdout); err != nil {
@@ -52,7 +55,7 @@ func main() {
 	}
 }
 
-// A size is rows of elements.
+// A size is a number of rows, and of elements in a row.
 type size struct{ Rows, Dim int }
 
 func (s size) String() string { return fmt.Sprintf("%d×%d", s.Rows, s.Dim) }

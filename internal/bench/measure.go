@@ -5,18 +5,18 @@ import (
 	"time"
 )
 
-// A work is what is measured: some number of repetitions.
+// A work does some number of repetitions and returns how long they took.
 type work func(repetitions int) (time.Duration, error)
 
 // A benchCase is one line of the table.
 type benchCase struct {
-	result        // what it is; measure fills in the figures
-	bytes  int    // an element
-	limit  string // the loop with the same bytes, or ""
+	result        // describes the case; measure fills in the figures
+	bytes  int    // bytes moved per element
+	limit  string // name of the plain loop that moves the same bytes, or ""
 	work   work
 }
 
-// here times repetitions of a function of this process.
+// here returns a work that calls a function of this process.
 func here(f func()) work {
 	return func(n int) (time.Duration, error) {
 		start := time.Now()
@@ -30,7 +30,7 @@ func here(f func()) work {
 // measure runs all cases in turn, o.rounds times, and returns their medians.
 func measure(cases []benchCase, o options) ([]result, error) {
 	repetitions := make([]int, len(cases))
-	for i, c := range cases { // which also warms up
+	for i, c := range cases { // this also warms up
 		n := 1
 		for {
 			d, err := c.work(n)
@@ -55,7 +55,7 @@ func measure(cases []benchCase, o options) ([]result, error) {
 		}
 	}
 	results := make([]result, len(cases))
-	limits := map[key][]float64{} // of every round, by name and threads
+	limits := map[key][]float64{} // times of the plain loops in every round
 	for i, c := range cases {
 		limits[key{c.Pass, c.Threads}] = seconds[i]
 	}
@@ -82,7 +82,7 @@ func measure(cases []benchCase, o options) ([]result, error) {
 	return results, nil
 }
 
-// A key is what is compared: a pass with some threads.
+// A key names what is compared: a pass with a number of threads.
 type key struct {
 	pass    string
 	threads int

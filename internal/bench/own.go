@@ -14,8 +14,8 @@ import (
 	"gonum.org/v1/gonum/floats"
 )
 
-// ownCases returns the passes of this module on all implementations, and the plain
-// loops that move the same bytes.
+// ownCases returns the passes of this module on all implementations, and plain loops that move
+// the same bytes.
 func ownCases(s size) ([]benchCase, error) {
 	threads := []int{1}
 	if n := processors(); n > 1 {
@@ -31,14 +31,14 @@ func ownCases(s size) ([]benchCase, error) {
 
 func processors() int { return runtime.NumCPU() }
 
-// implementations returns names, the fastest first.
+// implementations returns the names of the kernels, the fastest first.
 func implementations() []string {
 	names := kernel.Implementations()
 	slices.Reverse(names)
 	return names
 }
 
-// passCases returns the passes on some implementations with some numbers of threads.
+// passCases returns the passes on the given implementations with the given numbers of threads.
 func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	run, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.7}})
 	if err != nil {
@@ -58,8 +58,10 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	distance := b.WithAffine(sampler.Affine{V: 1})
 	sq, scale := make([]float64, s.Rows), make([]float64, s.Rows)
 	for i := range scale {
-		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0, which could be left out one day
+		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0: a kernel might skip such rows one day
 	}
+
+	words := []words16{newWords16(sampler.BFloat16, x), newWords16(sampler.Float16, x)}
 
 	var cases []benchCase
 	for _, n := range threads {
@@ -84,6 +86,15 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 				cpu.SumSquares(sq, next, x, v, b)
 				cpu.Grad(ref, next, x, v, b, scale)
 			})
+			for _, w := range words {
+				cpu := sampler.CPU16{Type: w.typ, Workers: n}
+				b := b
+				b.Storage = w.typ
+				name := w.typ.String()
+				add("step, "+name, 6, "", func() { cpu.Step(w.next, w.x, w.v, b, sq) })
+				add("replay, "+name, 6, "", func() { cpu.SumSquares(sq, w.next, w.x, w.v, b) })
+				add("gradient, "+name, 10, "", func() { cpu.Grad(w.ref, w.next, w.x, w.v, b, scale) })
+			}
 			if n == 1 {
 				add("normal", 4, "", func() { noise.Normal(next, 1, noise.ID{}, 0) })
 			}
@@ -92,12 +103,24 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	return cases, nil
 }
 
-// limits returns gonum's loops over float64s, half as many, so that the bytes are the
-// same: dst = a·x + y, the dot product, and that and a sum.
+// words16 is buffers of 16-bit words.
+type words16 struct {
+	typ             sampler.Storage
+	x, v, next, ref []uint16
+}
+
+func newWords16(typ sampler.Storage, values []float32) words16 {
+	x := make([]uint16, len(values))
+	typ.Pack(x, values)
+	return words16{typ, x, slices.Clone(x), slices.Clone(x), slices.Clone(x)}
+}
+
+// limits returns gonum's loops over float64s: dst = a·x + y, the dot product, and both a dot
+// product and a sum. They have half as many elements as the passes, so the bytes are the same.
 func limits(s size, threads int) []benchCase {
 	n := s.elements() / 2
 	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)
-	for i := range n { // memory that was never written is one page of zeros
+	for i := range n { // memory that was never written may be one page of zeros
 		x[i], y[i], z[i] = 1, 0.5, 0.25
 	}
 	each := func(f func(lo, hi int)) work {
@@ -122,7 +145,7 @@ func limits(s size, threads int) []benchCase {
 	}
 }
 
-// sink keeps a result from being left out.
+// sink uses a result, so that the compiler keeps its computation.
 //
 //go:noinline
 func sink(float64) {}

@@ -15,7 +15,7 @@ import (
 //go:embed peers.py
 var peersScript string
 
-// peerList names the cases of peers.py, and the pass of ours that does the work.
+// peerList names the cases of peers.py, each with the pass of this module that does its work.
 var peerList = []struct{ function, label, pass string }{
 	{"step_sde", "flow_grpo's formula", "step"},
 	{"step_cps", "FlowCPS's formula", "step"},
@@ -27,7 +27,7 @@ var peerList = []struct{ function, label, pass string }{
 	{"step_numpy", "numpy in place", "step"},
 }
 
-// peer is the pass of ours that a peer's case is compared with, or "".
+// peer returns the pass of this module that a case of peers.py is compared with, or "".
 func (c benchCase) peer() string {
 	if pass, ok := strings.CutSuffix(c.Pass, " (peer)"); ok {
 		return pass
@@ -41,8 +41,8 @@ type python struct {
 	out *bufio.Scanner
 }
 
-// peerCases starts two processes, one with the allocator as it comes and one told to
-// keep memory, which makes torch's temporaries cheaper.
+// peerCases starts two processes. One has the default allocator. The other has an allocator
+// that keeps memory, which makes torch's temporaries cheaper.
 func peerCases(interpreter string, s size) (cases []benchCase, stop func(), err error) {
 	var stops []func()
 	stop = func() {
@@ -70,7 +70,7 @@ func peerCases(interpreter string, s size) (cases []benchCase, stop func(), err 
 			}
 			if strings.Contains(c.label, "in place") {
 				if alloc.env != nil {
-					continue // nothing to allocate
+					continue // numpy in place allocates nothing
 				}
 			} else {
 				label += ", " + alloc.name
@@ -100,19 +100,19 @@ func startPython(interpreter string, s size, env []string) (*python, func(), err
 	}
 	if !p.out.Scan() { // the versions
 		end()
-		return nil, nil, fmt.Errorf("%s: peers.py did not start; it needs torch and numpy", interpreter)
+		return nil, nil, fmt.Errorf("%s: peers.py did not start: it needs torch and numpy (see -python)", interpreter)
 	}
 	return p, end, nil
 }
 
-// run returns what n repetitions of a function of peers.py took.
+// run returns how long n repetitions of a function of peers.py took.
 func (p *python) run(function string, n int) (time.Duration, error) {
 	fmt.Fprintln(p.in, function, n)
 	if err := p.in.Flush(); err != nil {
 		return 0, err
 	}
 	if !p.out.Scan() {
-		return 0, fmt.Errorf("peers.py ended in %s", function)
+		return 0, fmt.Errorf("peers.py ended during %s", function)
 	}
 	seconds, err := strconv.ParseFloat(p.out.Text(), 64)
 	return time.Duration(seconds * float64(time.Second)), err

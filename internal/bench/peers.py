@@ -1,7 +1,7 @@
-"""What trainers in Python do for one step, written from the formulas.
+"""The work of Python trainers for one step, written from the formulas.
 
-Started as: peers.py ROWS DIM. Reads lines "case repetitions" and answers each with
-the seconds that took. One thread.
+Usage: peers.py ROWS DIM. It reads lines "case repetitions" and answers each with the
+seconds that the repetitions took. It uses one thread.
 """
 
 import math

@@ -23,7 +23,7 @@ type panel struct {
 	threads []int
 }
 
-// panels returns what is plotted: speed over rows, over their length and over threads.
+// panels returns the three panels of the plot: speed against rows, their length and threads.
 func panels(quick bool) []panel {
 	all := []int{1}
 	if n := processors(); n > 1 {
@@ -52,8 +52,7 @@ func panels(quick bool) []panel {
 // plotted are the passes in the plot.
 var plotted = []string{"step", "replay", "KL", "replay and gradient"}
 
-// measurePanel measures the fastest implementation, the thread counts of one size in
-// turn.
+// measurePanel measures the fastest implementation. The thread counts of one size take turns.
 func measurePanel(p panel, o options) (all []result, err error) {
 	for _, s := range p.sizes {
 		cases, err := passCases(s, implementations()[:1], p.threads)
@@ -114,7 +113,8 @@ func plotScaling(file string, o options) (all []result, err error) {
 	return all, errors.Join(err, f.Close())
 }
 
-// draw plots one line a pass, dashed for more threads than one unless they are the axis.
+// draw plots a line for each pass. It is dashed if it has more than one thread, unless threads
+// are the axis.
 func (panel panel) draw(results []result) (*plot.Plot, error) {
 	p := plot.New()
 	p.X.Label.Text = panel.label

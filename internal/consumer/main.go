@@ -1,6 +1,6 @@
-// Command consumer is a module of its own that uses cps the way other projects do,
-// through a replace directive. It runs a short rollout of a closed-form model and
-// checks that replaying it gives a ratio of exactly 1.
+// Command consumer is a separate module that uses cps as other projects do, with a replace
+// directive. It runs a short rollout of a closed-form model. Then it checks that a replay gives
+// a ratio of exactly 1.
 package main
 
 import (
@@ -24,7 +24,7 @@ func main() {
 	if err != nil {
 		log.Fatal(err)
 	}
-	// The exact velocity of a model whose data is the single point 1.
+	// This velocity is exact for data at the single point 1.
 	model := func(v, x []float32, t float64) error {
 		for i := range v {
 			v[i] = (x[i] - 1) / float32(t)
@@ -58,5 +58,5 @@ func main() {
 			log.Fatalf("row %d: log p %v, advantage %v", i, logp[i], adv[i])
 		}
 	}
-	fmt.Printf("ratio exactly 1 over %d steps; last latent %.4f\n", s.Steps(), run.Latents[s.Steps()][0])
+	fmt.Printf("The ratio is exactly 1 at %d steps. The last latent is %.4f.\n", s.Steps(), run.Latents[s.Steps()][0])
 }

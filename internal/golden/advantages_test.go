@@ -10,13 +10,13 @@ import (
 type advantagesCase struct {
 	Kind         string // "" is "advantages"
 	Method       string
-	Config       any      // of stepwise rewards, which are recorded too
+	Config       any      // settings of stepwise rewards; the rewards are recorded too, so it is not used
 	GlobalStd    bool     `json:"global_std"`
 	NormByStd    *bool    `json:"norm_by_std"` // absent: true
-	Epsilon      float64  // of the trainers that record it
+	Epsilon      float64  // 0 if the trainer does not record it
 	ClipMax      float64  `json:"clip_max"`            // 0: off
-	Trim         float64  `json:"trim_outliers_ratio"` // of a group, at both ends
-	Sentinel     *float64 // a reward that is none
+	Trim         float64  `json:"trim_outliers_ratio"` // part of a group, at both ends
+	Sentinel     *float64 // value that stands for no reward
 	Normalize    *bool    // absent: true
 	Group        []int
 	Rewards      arr
@@ -27,7 +27,7 @@ type advantagesCase struct {
 	ZeroStdRatio *float64 `json:"zero_std_ratio"`
 	MeanGroupStd *float64 `json:"mean_group_std"`
 
-	// Of rewards for steps, row-major [rows, steps], and for nodes of a tree.
+	// The following are for rewards of steps, row-major [rows, steps], and of nodes of a tree.
 	Rows, Steps   int
 	GroupSize     int `json:"group_size"`
 	Granularities int
@@ -40,8 +40,8 @@ func judgeAdvantages(t tester, path string) {
 	eachCase(t, path, advantagesCase.run)
 }
 
-// advantagesDifferences says where the module differs from upstream on purpose, as
-// package grpo documents: advantages that are 0.
+// advantagesDifferences are the cases in which the module differs from upstream on purpose: it
+// gives advantage 0, as package grpo documents.
 var advantagesDifferences = []struct {
 	why     reason
 	applies func(n grpo.Norm, equal bool, size int) bool
@@ -57,7 +57,7 @@ func (c advantagesCase) run(t tester) {
 	case "stepwise":
 		c.runStepwise(t)
 	case "branch":
-		// The advantage of a node is that of its reward among those of its depth.
+		// A node is compared with the nodes of its depth.
 		n := normed{norm: grpo.Norm{Sample: true, Eps: c.Epsilon}, tol: 1e-12}
 		n.judge(t, c.NodeRewards, c.Depth, c.Advantages)
 	case "pairs", "neighbor_loss", "neighbor_noise":
@@ -67,7 +67,7 @@ func (c advantagesCase) run(t tester) {
 	}
 }
 
-// A normed is a Norm, and how near upstream's advantages are to it.
+// A normed is a Norm, with the tolerance for upstream's advantages.
 type normed struct {
 	norm   grpo.Norm
 	tol    float64
@@ -77,10 +77,10 @@ type normed struct {
 
 // norm returns the Norm of c's method.
 func (c advantagesCase) norm(t tester) normed {
-	// Upstream computes the statistics of Flow-GRPO and of Flow-Factory's weighted sum
-	// in float64, those of Flow-Factory's GDPO per reward in the rewards' float32.
-	// DanceGRPO is float32 throughout: its mean is off by up to an ulp of rewards at 20,
-	// 2e-6, over a std of 0.6; singleTol takes over where rewards lie farther from 0.
+	// Flow-GRPO and the weighted sum of Flow-Factory compute statistics in float64.
+	// Flow-Factory's GDPO computes those of each reward in float32. DanceGRPO is float32
+	// throughout. Its mean may be off by an ulp of rewards at 20, 2e-6, over a std of 0.6.
+	// For rewards farther from 0 singleTol is the bound.
 	either := func(group, global grpo.Norm) grpo.Norm {
 		if c.GlobalStd {
 			return global
@@ -222,9 +222,9 @@ func (n normed) same(group []int, i, j int) bool {
 	return n.norm.Scope == grpo.PerBatch || group[i] == group[j]
 }
 
-// residue returns the largest advantage that upstream can make of equal rewards: the
-// rounding of their mean over what stands below. Where all their partial sums are exact
-// so is the mean, in whatever order it is taken.
+// residue returns the largest advantage that upstream can compute for equal rewards: the
+// rounding of their mean over the denominator. If all partial sums are exact, the mean is exact
+// in any order of summation.
 func (n normed) residue(equal []float64) float64 {
 	round, u := func(x float64) float64 { return x }, 0x1p-53
 	if n.single {
@@ -243,9 +243,9 @@ func (n normed) residue(equal []float64) float64 {
 	return float64(len(equal)) * u * math.Abs(r) / max(n.norm.Eps, n.norm.Floor)
 }
 
-// singleTol bounds the error of an advantage that upstream computes in float32 from
-// the rewards r: their mean is off by a unit in the last place of the largest, whose
-// distance from it is divided by their standard deviation; quotient and root round.
+// singleTol bounds the error of an advantage that upstream computes in float32 from rewards r.
+// The mean is off by up to an ulp of the largest reward. The distance from the mean is divided
+// by the standard deviation. Quotient and root round too.
 func singleTol(r []float64, advantage float64) float64 {
 	return ulp32 * (2*largest(r)/deviation(r) + 4*math.Abs(advantage))
 }
@@ -259,9 +259,8 @@ func deviation(r []float64) float64 {
 	return math.Sqrt(meanSquare(r, slices.Repeat([]float64{sum / float64(len(r))}, len(r))))
 }
 
-// weightedSum judges the library's weighted sum of rewards by upstream's, and returns
-// upstream's. Rewards are float32 there, and so are the weights and each product; their
-// sum is float64.
+// weightedSum compares the library's weighted sum of rewards with upstream's, and returns
+// upstream's. Upstream's rewards, weights and products are float32; the sum is float64.
 func (c advantagesCase) weightedSum(t tester) []float64 {
 	t.Helper()
 	multi, weights := c.multi(), narrow(c.Weights)
@@ -281,15 +280,15 @@ func (c advantagesCase) weightedSum(t tester) []float64 {
 	return sum
 }
 
-// runGDPO judges advantages of several rewards, each normalised in its groups in
-// float32, then weighed, summed and normalised over the batch in float64.
+// runGDPO judges advantages of several rewards. Upstream normalises each reward in its groups in
+// float32. Then it weights and sums them, and normalises over the batch, in float64.
 func (c advantagesCase) runGDPO(t tester, n normed) {
 	multi := c.multi()
 	got, err := n.norm.GDPO(make([]float64, len(c.Advantages)), c.Weights, multi, groupsOf(t, c.Group))
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The error of the sum, and the sum, of which the standard deviation divides.
+	// The sum, whose standard deviation divides, and its error.
 	sum := make([]float64, len(got))
 	var off float64
 	for k, r := range multi {
@@ -326,8 +325,8 @@ func (c advantagesCase) multi() [][]float64 {
 	return out
 }
 
-// runSentinel judges statistics over the rewards that are not the sentinel, which has
-// advantage 0. A group of sentinels alone has no statistics.
+// runSentinel judges statistics that leave out the sentinel. A sentinel has advantage 0. A group
+// of sentinels alone has no statistics.
 func (c advantagesCase) runSentinel(t tester, n normed) {
 	if c.Sentinel == nil {
 		t.Fatal("no sentinel is recorded")
@@ -344,8 +343,8 @@ func (c advantagesCase) runSentinel(t tester, n normed) {
 	n.judge(t, rewards, group, advantages)
 }
 
-// runStepwise judges what upstream makes of rewards for single steps, each step's
-// normalised on its own. How such rewards are made is not in the module.
+// runStepwise judges advantages of rewards for single steps. The rewards of each step are
+// normalised on their own. The module does not compute such rewards.
 func (c advantagesCase) runStepwise(t tester) {
 	var n normed
 	group := c.Group

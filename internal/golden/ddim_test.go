@@ -10,8 +10,8 @@ import (
 	"cps/schedule"
 )
 
-// ddimStep is one step of diffusers' DDIM, and of ddpo-pytorch's copy of it where
-// that has a log p. Arrays are row-major of Shape.
+// ddimStep is one step of diffusers' DDIM, or of ddpo-pytorch's copy, which has a log p. Arrays
+// are row-major of Shape.
 type ddimStep struct {
 	Config        ddimConfig
 	Steps         int
@@ -30,7 +30,7 @@ type ddimStep struct {
 	DDPOLogProb   arr `json:"ddpo_log_prob"`
 }
 
-// ddimConfig are the settings of DDIMScheduler. Absent ones have its defaults.
+// ddimConfig has the settings of DDIMScheduler. Absent ones have its defaults.
 type ddimConfig struct {
 	TrainSteps   int     `json:"num_train_timesteps"`
 	BetaStart    float64 `json:"beta_start"`
@@ -77,10 +77,10 @@ func (c ddimStep) prediction(t tester) sampler.Prediction {
 	return 0
 }
 
-// transition returns the step as New makes it. Where New refuses it, because it goes
-// nowhere, it is the step that upstream takes all the same: it keeps x̂0 and x̂1.
+// transition returns the step as New makes it. New refuses a step that ends where it starts.
+// Upstream takes such a step, which keeps x̂0 and x̂1, so transition returns that one.
 func (c ddimStep) transition(t tester, p sampler.Prediction) sampler.Transition {
-	// Only the last step has no timestep to go to; the Time of a point changes nothing.
+	// Only the last step has no next timestep. The Time of a point changes nothing here.
 	at := func(timestep int, alpha arr) schedule.Point {
 		return schedule.VPLevel(float64(max(timestep, 0))/float64(c.Config.TrainSteps), narrow(alpha)[0])
 	}
@@ -103,7 +103,7 @@ func (c ddimStep) transition(t tester, p sampler.Prediction) sampler.Transition 
 // nowhere reports whether the step ends where it starts.
 func (c ddimStep) nowhere() bool { return c.PrevTimestep < 0 && c.AlphaProd[0] == c.AlphaProdPrev[0] }
 
-// rootless reports whether upstream's float32 takes a root of a number below 0 for the
+// rootless reports whether upstream, in float32, takes the root of a negative number for the
 // weight of x̂1.
 func (c ddimStep) rootless() bool {
 	a, prev := float32(c.AlphaProd[0]), float32(c.AlphaProdPrev[0])
@@ -131,7 +131,7 @@ func (c ddimStep) runStep(t tester, w worst) {
 	w.near(t, c.Config.Prediction, "x0", apply(sampler.Coeffs{X0: 1}, nil), narrow(c.PredX0), tol.sample)
 	prev := apply(tr.Coeffs, noise)
 	if !c.Config.Clip {
-		// Without clipping it is the step of a device.
+		// Without clipping a device can take the step.
 		prev = float64s(sampler.Apply(make([]float32, len(x)), x, output, noise, tr.Affine))
 	}
 	if c.rootless() {
@@ -158,7 +158,7 @@ func (c ddimStep) runStep(t tester, w worst) {
 		t.Fatal("a log p of DDPO without the latent that it is of")
 	case tr.Coeffs.Eps == 0:
 		t.differs(noDensity)
-		// DDPO clamps the standard deviation to 1e-6, and has a number all the same.
+		// DDPO clamps the standard deviation to 1e-6, so it has a log p even here.
 		b := sampler.Batch{Dim: len(x) / c.Shape[0], Rows: []sampler.Row{{Affine: tr.Affine}}}
 		if _, err := (logprob.Form{Gaussian: true}).LogProb(make([]float64, 1), b, []float64{0}); !errors.Is(err, logprob.ErrNoDensity) {
 			t.Errorf("LogProb: %v, want %v", err, logprob.ErrNoDensity)
@@ -171,11 +171,11 @@ func (c ddimStep) runStep(t tester, w worst) {
 	}
 }
 
-// logProb returns ours of DDPO's prev.
+// logProb returns the library's log p of DDPO's prev.
 func (c ddimStep) logProb(t tester, tr sampler.Transition, mean []float64) []float64 {
 	n := len(c.X) / c.Shape[0]
 	got := make([]float64, c.Shape[0])
-	if c.Config.Clip { // not affine, so no device takes its sums of squares
+	if c.Config.Clip { // clipping is not affine, so no device has its sums of squares
 		for i := range got {
 			got[i] = density(narrow(c.DDPOPrev[i*n:][:n]), mean[i*n:][:n], tr.Affine.Eps)
 		}
@@ -189,8 +189,8 @@ func (c ddimStep) logProb(t tester, tr sampler.Transition, mean []float64) []flo
 	return got
 }
 
-// checkNoRoot judges a step of which upstream has no number. It replaces all noise, so
-// its weights are known, to the roundings in which upstream's root was lost.
+// checkNoRoot judges a step for which upstream has only NaN. The step replaces all noise, so its
+// weights are known up to the roundings that made upstream's root fail.
 func (c ddimStep) checkNoRoot(t tester, w worst, tr sampler.Transition, prev []float64, tol float64) {
 	for _, a := range []arr{c.Prev, c.DDPOPrev, c.DDPOLogProb} {
 		if a != nil && !silent(a) {
@@ -216,7 +216,7 @@ func (c ddimStep) checkNoRoot(t tester, w worst, tr sampler.Transition, prev []f
 
 type ddimTolerance struct {
 	sample, logProb float64
-	next            []float64 // one an element
+	next            []float64 // one for each element
 }
 
 // tolerance bounds the errors of a step in float32.

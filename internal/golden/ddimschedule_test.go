@@ -48,8 +48,8 @@ func (c ddimStep) timesteps(t tester, v *schedule.VP) []int {
 	return nil
 }
 
-// points returns the run through the timesteps. A last step that goes nowhere is left
-// out, once the library has refused it.
+// points returns the run through the timesteps. A last step that ends where it starts is left
+// out, after a check that the library refuses it.
 func (c ddimStep) points(t tester, v *schedule.VP, steps []int) schedule.Points {
 	final := schedule.Point{Signal: 1}
 	if !c.Config.AlphaToOne {
@@ -121,8 +121,8 @@ func (c ddimStep) runSchedule(t tester) {
 	checkAlpha(t, "alpha_prod_prev", to, c.AlphaProdPrev[0], c.alphaTol(betas, c.PrevTimestep))
 }
 
-// checkNext judges timestep i+1 of a run that upstream misses: it is within half a
-// timestep of its even place.
+// checkNext judges timestep i+1 of a run whose next timestep upstream misses. It must be within
+// half a timestep of its even place.
 func (c ddimStep) checkNext(t tester, i, next int) {
 	n, all := float64(c.Steps), float64(c.Config.TrainSteps)
 	var want float64
@@ -139,10 +139,10 @@ func (c ddimStep) checkNext(t tester, i, next int) {
 	}
 }
 
-// alphaTol bounds the relative error of upstream's ᾱ after timestep t. Each of its t+1
-// factors 1-β was rounded to float32, by at most 2⁻²⁵ in [1/2, 1), and the β before that
-// by less than 2⁻³⁰; the product rounds once, to 2⁻²⁴. A β above 1/2, at the end of a
-// cosine, rounds by 2⁻²⁵ itself, of which 1-β is the smaller.
+// alphaTol bounds the relative error of upstream's ᾱ after timestep t. Each of its t+1 factors
+// 1-β in [1/2, 1) was rounded to float32 by at most 2⁻²⁵, and its β before by less than 2⁻³⁰.
+// The product rounds once, to 2⁻²⁴. At the end of a cosine a β above 1/2 rounds by 2⁻²⁵, which
+// is more of the smaller 1-β.
 func (c ddimStep) alphaTol(betas []float64, t int) float64 {
 	if c.Config.ZeroSNR {
 		return zeroSNRTol
@@ -158,9 +158,9 @@ func (c ddimStep) alphaTol(betas []float64, t int) float64 {
 	return tol
 }
 
-// The rescaling subtracts the last √ᾱ, 0.07, from all, which multiplies the
-// relative error where √ᾱ is not much above it, and upstream takes betas of the
-// result and multiplies again, all in float32: 1.6e-6 at worst.
+// The rescaling subtracts the last √ᾱ, 0.07, from all. That increases the relative error where
+// √ᾱ is not much above 0.07. Then upstream computes betas and multiplies them again, all in
+// float32. The error is 1.6e-6 at worst.
 const zeroSNRTol = 3e-6
 
 func checkAlpha(t tester, what string, p schedule.Point, want, tol float64) {

@@ -1,19 +1,18 @@
-// Package golden runs the module against numbers that the published
-// implementations of its samplers, losses and schedules computed. Every case of
-// every file in testdata is run. Where the module differs, or has nothing to compare
-// with, a predicate on the case finds the reason, and the test says it. It holds
-// tests only.
+// Package golden compares the module with numbers that the published implementations of its
+// samplers, losses and schedules computed. It has tests only, and runs every case of every file
+// in testdata. The module may differ in a case on purpose, or have nothing to compare with it.
+// Then a predicate on the numbers of the case finds the reason, and the test prints it.
 //
 //	CPS_GOLDEN=DIR go test -count=1 -v -run TestGolden ./internal/golden
 //
-// judges another folder of the same format, whatever its cases are called; a relative
-// DIR counts from the root of the module. -v shows what was not judged and why, and how
-// near the errors came to their tolerances. Without -count=1 a result of earlier
-// contents of DIR would stand, for go test does not watch files outside the module.
+// judges another folder of the same format. The names of its cases do not matter. A relative
+// DIR is relative to the root of the module. -v shows which cases were not judged and why, and
+// how near errors came to their tolerances. -count=1 is needed because go test does not watch
+// files outside the module, and would repeat an earlier result.
 //
-// A file is told by its name up to digits: ddim2.json is read as ddim.json is. Files
-// that no judge reads are named with the reason. A setting that no judge knows fails
-// its case.
+// The name of a file without the digits at its end says what it has: ddim2.json is read like
+// ddim.json. The test names the files that no judge reads, with a reason. A case with a setting
+// that no judge knows fails.
 package golden
 
 import (
@@ -33,7 +32,7 @@ import (
 // A judge runs all cases of one golden file.
 type judge func(t tester, path string)
 
-// judges has one for every kind of file, by the file's name up to digits.
+// judges has a judge for every kind of file. The kind is the name without digits at its end.
 var judges = map[string]judge{
 	"advantages":         judgeAdvantages,
 	"ddim":               judgeDDIM,
@@ -43,6 +42,7 @@ var judges = map[string]judge{
 	"rng":                judgeRNG,
 	"rollouts_diffusers": judgeRolloutsDiffusers,
 	"schedules":          judgeSchedules,
+	"solvers_multistep":  judgeSolvers,
 	"steps":              judgeSteps,
 	"trajectories":       judgeTrajectories,
 }
@@ -67,7 +67,7 @@ func TestGolden(t *testing.T) {
 	if dir != ours {
 		return
 	}
-	// What the module ships is complete, and has a judge.
+	// Every file of the module has a judge, and every judge has a file.
 	kinds := map[string]bool{}
 	for _, path := range goldenFiles(live{t}, dir) {
 		kinds[kindOf(path)] = true
@@ -82,7 +82,7 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// judgeFolder judges every golden file of dir, or says why not.
+// judgeFolder judges every golden file of dir. It names the files that no judge reads.
 func judgeFolder(t tester, dir string) {
 	judged := false
 	for _, path := range goldenFiles(t, dir) {
@@ -117,14 +117,14 @@ func kindOf(path string) string {
 	return strings.TrimRight(strings.TrimSuffix(filepath.Base(path), ".json"), "0123456789")
 }
 
-// whyNot says why no judge reads a file, with what the file says of itself.
+// whyNot returns the reason why no judge reads a file, with the file's own description.
 func whyNot(path string) reason {
 	if why, ok := otherFiles[kindOf(path)]; ok {
 		return reason(why)
 	}
 	var head struct{ What string }
 	if b, err := os.ReadFile(path); err == nil {
-		_ = json.Unmarshal(b, &head) // what is not JSON has nothing to say
+		_ = json.Unmarshal(b, &head) // a file that is not JSON has no description
 	}
 	return reason(fmt.Sprintf("no judge knows %s (%q); known are %s", filepath.Base(path), head.What,
 		strings.Join(slices.Sorted(maps.Keys(judges)), ", ")))
@@ -165,10 +165,10 @@ func eachCase[T any](t tester, path string, judge func(c T, t tester)) {
 	}
 }
 
-// caseName returns what to call a case: its id, or what it says of itself.
+// caseName returns a name for a case: its id, or other fields that describe it.
 func caseName(raw json.RawMessage, i int) string {
 	var c struct{ ID, Kind, Method, Name, Port string }
-	_ = json.Unmarshal(raw, &c) // whoever decodes the case says what is wrong with it
+	_ = json.Unmarshal(raw, &c) // the judge of the case reports the error
 	if c.ID != "" {
 		return c.ID
 	}
@@ -176,15 +176,15 @@ func caseName(raw json.RawMessage, i int) string {
 	return fmt.Sprintf("%s/%d", strings.Join(words, "/"), i)
 }
 
-// strict decodes settings. One that dst lacks is an error, for it might matter.
+// strict decodes settings. A setting that dst lacks is an error, since it might matter.
 func strict(b []byte, dst any) error {
 	d := json.NewDecoder(bytes.NewReader(b))
 	d.DisallowUnknownFields()
 	return d.Decode(dst)
 }
 
-// arr is a flat list of numbers. It reads a lone number as a list of one, and
-// the strings NaN, Infinity and -Infinity as what they say.
+// arr is a flat list of numbers. It reads a lone number as a list of one, and the strings NaN,
+// Infinity and -Infinity as those values.
 type arr []float64
 
 func (a *arr) UnmarshalJSON(b []byte) error {
@@ -203,8 +203,8 @@ func (a *arr) UnmarshalJSON(b []byte) error {
 	return nil
 }
 
-// near reports every element where |got-want|/max(1, |want|) is above tol.
-// NaN agrees with NaN alone, an infinity with itself alone.
+// near reports every element where |got-want|/max(1, |want|) is above tol. A NaN equals only a
+// NaN, and an infinity only itself.
 func near(t tester, what string, got, want []float64, tol float64) {
 	t.Helper()
 	t.judged(len(want))

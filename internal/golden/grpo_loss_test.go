@@ -7,8 +7,8 @@ import (
 	"cps/grpo"
 )
 
-// judgeGRPOLoss judges the objective of the published trainers, and apart from it what
-// they make of the model's output: log p, the means and the gradients by them.
+// judgeGRPOLoss judges the objective of the published trainers. It also judges how they get log
+// p, means and gradients from the model's output.
 func judgeGRPOLoss(t tester, path string) {
 	t.Run("objective", func(t tester) { eachCase(t, path, objectiveCase.run) })
 	t.Run("policy", func(t tester) {
@@ -18,7 +18,7 @@ func judgeGRPOLoss(t tester, path string) {
 	})
 }
 
-// An objectiveCase is what a trainer makes of log p.
+// An objectiveCase has the numbers that a trainer computes from log p.
 type objectiveCase struct {
 	Sampler, Precision string
 	Beta               float64
@@ -76,7 +76,7 @@ func (c objectiveCase) run(t tester) {
 	about(t, "policy loss", s.Policy, c.PolicyLoss, max(math.Abs(c.PolicyLoss[0]), terms/3), tol)
 	relative(t, "approximate KL", s.ApproxKL, c.ApproxKL, tol)
 
-	// Which side of the clip's edge a ratio is on, its rounding may decide.
+	// At the edge of the clip, rounding may decide on which side a ratio is.
 	edges := 0
 	for i, r := range c.Ratio {
 		if math.Abs(math.Abs(r-1)-c.Clip) <= 4*ulp(t, c.Precision) {
@@ -93,7 +93,7 @@ func (c objectiveCase) run(t tester) {
 		if len(f.want) != 1 {
 			t.Fatalf("%s: %d numbers, want 1", f.what, len(f.want))
 		}
-		// Upstream's fraction is so many samples, ours but for those on the edge.
+		// Both fractions count the same samples, except those on the edge.
 		count := math.Round(f.want[0] * float64(n))
 		if d := math.Abs(math.Round(f.got*float64(n)) - count); d > float64(edges) {
 			t.Errorf("%s is of %v samples of %d, %v upstream", f.what, f.got*float64(n), n, count)
@@ -113,7 +113,7 @@ func (c objectiveCase) run(t tester) {
 		}
 	}
 
-	// A single sample of advantage -1 has its ratio for a loss.
+	// The loss of a single sample with advantage -1 is its ratio.
 	for i := range c.Ratio {
 		one, err := grpo.Objective{}.Loss(nil, c.LogProb[i:i+1], c.Old[i:i+1], []float64{-1})
 		if err != nil {

@@ -7,9 +7,9 @@ import (
 	"cps/schedule"
 )
 
-// A presetCase has the levels of a pipeline of diffusers or of a scheduler of another
-// program. A scheduleCase's Sigmas are float32; where upstream is Python, its text was
-// also run in double precision, which Sigmas64 has.
+// A presetCase has the levels of a diffusers pipeline, or of a scheduler of another program.
+// The Sigmas of its scheduleCase are float32. Python code was also run in double precision:
+// those levels are Sigmas64.
 type presetCase struct {
 	Kind, Name, Port string
 	N                arr // a number; for kind flux2_mu one a call, as Mu and SeqLen
@@ -110,22 +110,24 @@ func (c scheduleCase) preset(t tester) preset {
 		return int(c.SeqLen[0])
 	}
 	linear := schedule.Linear(n)
-	dynamic := func(mu float64) preset { return preset{levels: linear.DynamicShift(mu), mu: mu} }
-	stretched := func(p preset, end float64) preset { return preset{p.levels.StretchTerminal(end), p.mu, true} }
 	fixed := func(f schedule.Flow) preset { return preset{levels: f, mu: math.NaN()} } // no mu
 	switch c.Name {
 	case "flux", "z_image_dynamic":
-		return dynamic(schedule.FluxMu(seqLen()))
+		return preset{levels: schedule.Flux1(n, seqLen()), mu: schedule.FluxMu(seqLen())}
 	case "flux2":
-		return dynamic(schedule.Flux2Mu(seqLen(), n))
+		return preset{levels: schedule.Flux2(n, seqLen()), mu: schedule.Flux2Mu(seqLen(), n)}
 	case "qwen_image":
-		return stretched(dynamic(schedule.Mu(seqLen(), 256, 8192, 0.5, 0.9)), 0.02)
+		return preset{schedule.QwenImage(n, seqLen()), schedule.Mu(seqLen(), 256, 8192, 0.5, 0.9), true}
 	case "qwen_image_lightning":
 		return preset{levels: linear.Shift(3), mu: math.Log(3)}
 	case "z_image_static":
-		return fixed(linear.Shift(c.Shift))
+		if c.Shift != 3 {
+			return fixed(linear.Shift(c.Shift))
+		}
+		return fixed(schedule.ZImage(n))
 	case "ltx2":
-		return stretched(dynamic(schedule.Mu(seqLen(), 1024, 4096, 0.95, 2.05)), 0.1)
+		mu := schedule.Mu(seqLen(), 1024, 4096, 0.95, 2.05)
+		return preset{linear.DynamicShift(mu).StretchTerminal(0.1), mu, true}
 	case "wan_unipc":
 		return fixed(schedule.UniPC(n, c.Shift))
 	case "linear_quadratic":
@@ -136,9 +138,9 @@ func (c scheduleCase) preset(t tester) preset {
 	return fixed(c.spacing(t, n))
 }
 
-// spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp
-// have for every model. Their lowest level is that of a table of Levels, shifted;
-// ComfyUI shifts some levels again that were laid out down to it.
+// spacing returns the levels of the schedulers that ComfyUI and stable-diffusion.cpp have for
+// every model. The lowest level is that of a shifted table of Levels. ComfyUI shifts some of the
+// levels above it again.
 func (c scheduleCase) spacing(t tester, n int) schedule.Flow {
 	s := c.Shift
 	switch c.Model {

@@ -15,8 +15,8 @@ import (
 	"cps/noise"
 )
 
-// rngFile is rng.json. It has sections where the other files have cases; a section
-// that no judge knows is refused.
+// rngFile is rng.json. It has sections instead of cases. A section that no judge knows is an
+// error.
 type rngFile struct {
 	Kat      []kat
 	More     []kat        `json:"philox4x32_more"`
@@ -24,10 +24,10 @@ type rngFile struct {
 	Derived  []torchCase  `json:"torch_cuda_randn_derived"`
 	Prompts  []promptSeed `json:"prompt_seed"`
 	NumPy    []struct{}   `json:"numpy_philox"`
-	TorchCPU []struct{}   `json:"torch_cpu"`
+	TorchCPU []torchCPU   `json:"torch_cpu"`
 }
 
-// A kat is a known answer: words in hexadecimal.
+// A kat is a known-answer test. Its words are hexadecimal.
 type kat struct {
 	Gen           string
 	Rounds        int
@@ -39,15 +39,24 @@ type torchCase struct {
 	Values       arr
 }
 
+// A torchCPU is what torch.randn(N) and torch.rand(4) return after torch.manual_seed.
+type torchCPU struct {
+	Seed  uint64
+	N     int
+	Type  string `json:"dtype"`
+	Randn arr
+	Rand4 arr
+}
+
 type promptSeed struct {
 	Prompt string
 	Base   int64 `json:"base_seed"`
 	Seed   uint64
 }
 
-// generators are those of the known answers that the module does not have, by name, and
-// why. It has one, Philox4x32 with 10 rounds, since streams must be the same on every
-// device and cheap on each.
+// generators are the generators of known answers that the module does not have, with reasons.
+// It has only Philox4x32 with 10 rounds, since streams must be the same and cheap on every
+// device.
 var generators = map[string]string{
 	"philox2x32":   "half the counter: too short for sample, step and element",
 	"philox4x32":   "another number of rounds; cuRAND and torch use 10",
@@ -64,13 +73,12 @@ var generators = map[string]string{
 // otherSections are the sections of rng.json without a counterpart here.
 var otherSections = map[string]string{
 	"numpy_philox": "numpy.random.Philox is Philox4x64-10: 128-bit products, which GPUs and SIMD lack",
-	"torch_cpu":    "torch's CPU generator is the Mersenne Twister, a sequence that cannot be addressed by sample and step",
 }
 
 func judgeRNG(t tester, path string) {
 	var sections map[string]any
 	load(t, path, &sections)
-	ran := []string{"kat", "philox4x32_more", "torch_cuda_randn", "torch_cuda_randn_derived", "prompt_seed"}
+	ran := []string{"kat", "philox4x32_more", "torch_cuda_randn", "torch_cuda_randn_derived", "torch_cpu", "prompt_seed"}
 	for name := range sections {
 		why := otherSections[name]
 		switch {
@@ -84,7 +92,7 @@ func judgeRNG(t tester, path string) {
 
 	var f rngFile
 	load(t, path, &f)
-	if len(f.Kat) == 0 || len(f.More) == 0 || len(f.Torch.Values) == 0 || len(f.Derived) == 0 || len(f.Prompts) == 0 {
+	if len(f.Kat) == 0 || len(f.More) == 0 || len(f.Torch.Values) == 0 || len(f.Derived) == 0 || len(f.TorchCPU) == 0 || len(f.Prompts) == 0 {
 		t.Fatalf("%s: an empty section", path)
 	}
 	t.Run("kat", func(t tester) { runKats(t, f.Kat) })
@@ -92,6 +100,9 @@ func judgeRNG(t tester, path string) {
 	t.Run("torch", f.Torch.run)
 	for _, c := range f.Derived {
 		t.Run(fmt.Sprintf("derived/%d/%d", c.Seed, c.Offset), c.run)
+	}
+	for _, c := range f.TorchCPU {
+		t.Run(fmt.Sprintf("cpu/%s/%d/%d", c.Type, c.Seed, c.N), c.run)
 	}
 	t.judged(len(f.Prompts))
 	for _, c := range f.Prompts {
@@ -133,8 +144,8 @@ func TestRandom123(t *testing.T) {
 
 func (k kat) ours() bool { return k.Gen == "philox4x32" && k.Rounds == 10 }
 
-// runKats runs the known answers of Philox4x32-10, of which there must be some, and
-// checks that all others are named.
+// runKats runs the known answers of Philox4x32-10. There must be some. Every other generator
+// must have a reason.
 func runKats(t tester, kats []kat) {
 	t.Helper()
 	ran := 0
@@ -191,4 +202,34 @@ func (c torchCase) run(t tester) {
 	// At these radii, 2.7 at most, the two sines and angles are apart by some 1e-7
 	// each; see noise.TorchCUDANormal.
 	near(t, "values", float64s(x), c.Values, 1e-6)
+}
+
+func (c torchCPU) run(t tester) {
+	g := noise.NewTorchCPU(c.Seed)
+	word := func() uint64 { return uint64(g.Uint32()) }
+	var uniforms [4]float64
+	for i := range uniforms {
+		switch c.Type {
+		case "float32":
+			uniforms[i] = float64(word()&(1<<24-1)) / (1 << 24)
+		case "float64":
+			hi := word()
+			uniforms[i] = float64((hi<<32|word())&(1<<53-1)) / (1 << 53)
+		default:
+			t.Fatalf("no judge knows the type %q", c.Type)
+		}
+	}
+	near(t, "rand", uniforms[:], c.Rand4, 0x1p-24) // the file has 8 digits of a float32
+
+	g = noise.NewTorchCPU(c.Seed)
+	if c.Type == "float64" {
+		x := make([]float64, c.N)
+		g.Normal64(x)
+		near(t, "randn", x, c.Randn, 1e-14) // some roundings at a radius of 3
+		return
+	}
+	x := make([]float32, c.N)
+	g.Normal(x)
+	// From 16 on torch computes in float32: an ulp each of root, angle and cosine.
+	near(t, "randn", float64s(x), c.Randn, 5e-7)
 }

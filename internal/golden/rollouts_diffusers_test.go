@@ -5,9 +5,9 @@ import (
 	"cps/schedule"
 )
 
-// A rollout is a run of a scheduler of diffusers. Arrays are row-major: X [points,
-// batch, dim], V and Noise [points-1, batch, dim]. V is the velocity also where the
-// scheduler was fed the noise.
+// A rollout is a run of a diffusers scheduler. Arrays are row-major: X [points, batch, dim], V
+// and Noise [points-1, batch, dim]. V is always the velocity, even if the scheduler was given
+// the noise.
 type rollout struct {
 	Class             string
 	Config            rolloutConfig
@@ -66,10 +66,9 @@ func (c rollout) rule(t tester) (sampler.Rule, string) {
 	return nil, ""
 }
 
-// single reports whether step i of n takes one evaluation of the model and no earlier
-// one into account, so that a rule can be it. A solver with memory begins with such a
-// step, and DPM-Solver ends with one: always at level 0, and in runs below 15 steps.
-// Of Heun's two evaluations the first is a step of Euler.
+// single reports whether step i of n uses one evaluation of the model and no earlier one. Only
+// such a step can be a rule. A solver with memory begins with one. DPM-Solver ends with one at
+// level 0, and in runs below 15 steps. The first of Heun's two evaluations is an Euler step.
 func (c rollout) single(i, n int) bool {
 	switch {
 	case c.Class == "FlowMatchHeunDiscreteScheduler":
@@ -132,8 +131,8 @@ func (c rollout) run(t tester, w worst) {
 	}
 }
 
-// tolerance bounds the error of step i: some roundings of inputs, which a predicted
-// noise enters divided by the signal.
+// tolerance bounds the error of step i: some roundings of the inputs. A predicted noise is
+// divided by the signal.
 func (c rollout) tolerance(i int, tr sampler.Transition, p sampler.Prediction) float64 {
 	n := c.Batch * c.Dim
 	size := max(1, largest(c.X[i*n:][:n], c.V[i*n:][:n]))

@@ -9,9 +9,9 @@ import (
 	"cps/sampler"
 )
 
-// lossCase holds what a trainer gets from packages sampler and logprob: log p, the
-// means, the divergence, and the gradients that autograd carried from the loss through
-// them. Arrays are row-major [batch, dim]: an objectiveCase has the loss itself.
+// lossCase has the numbers that a trainer gets from packages sampler and logprob: log p, means,
+// divergence, and the gradients that autograd computed through them. Arrays are row-major
+// [batch, dim]. The loss itself is in an objectiveCase.
 type lossCase struct {
 	Sampler, Precision string
 	Eta, Beta          float64
@@ -36,7 +36,7 @@ func (c lossCase) run(t tester, w worst) {
 		c.narrow()
 	}
 	if c.gaussian() && slices.Contains(c.Std, 0) {
-		// Upstream has NaN for the row and so for the loss: nothing is trained.
+		// Upstream has NaN for the row, and therefore for the loss. It trains nothing.
 		for i, r := range c.transitions(t) {
 			if c.Std[i] == 0 {
 				c.checkNoDensity(t, sampler.Batch{Dim: 1, Rows: []sampler.Row{{Affine: r.Affine}}}, 0)
@@ -64,8 +64,8 @@ func (c *lossCase) narrow() {
 	}
 }
 
-// A lossPolicy is what is compared with a lossCase: from the library in single
-// precision, from its coefficients and the formulas in double.
+// A lossPolicy has the numbers that are compared with a lossCase. In single precision they are
+// the library's. In double precision they follow from its coefficients and the formulas.
 type lossPolicy struct {
 	rows      []sampler.Transition
 	mean, ref []float64
@@ -96,7 +96,7 @@ func (c lossCase) policy(t tester) lossPolicy {
 	return c.double(rows)
 }
 
-// single is what a trainer computes with the library.
+// single returns the numbers that a trainer computes with the library.
 func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 	n := len(c.X) / len(rows)
 	b := sampler.Batch{Dim: n, Rows: make([]sampler.Row, len(rows))}
@@ -152,7 +152,7 @@ func (c lossCase) single(t tester, rows []sampler.Transition) lossPolicy {
 	return p
 }
 
-// checkNoDensity judges row i, of which upstream says that it draws no noise.
+// checkNoDensity judges row i, which draws no noise according to upstream.
 func (c lossCase) checkNoDensity(t tester, b sampler.Batch, i int) {
 	t.Helper()
 	t.differs(noDensity)
@@ -163,7 +163,7 @@ func (c lossCase) checkNoDensity(t tester, b sampler.Batch, i int) {
 	}
 }
 
-// double is the same by the formulas, without rounding of coefficients.
+// double returns the same numbers by the formulas, without rounding of coefficients.
 func (c lossCase) double(rows []sampler.Transition) lossPolicy {
 	n := len(c.X) / len(rows)
 	affine := make([]sampler.Affine, len(rows))
@@ -228,8 +228,8 @@ func (c lossCase) checkKL(t tester, w worst, p lossPolicy) {
 	if c.gaussian() != (c.KLExact != nil) || (c.Beta != 0) != (c.KLLoss != nil) {
 		t.Fatal("kl_exact_gauss goes with Gaussian policies, kl_loss with beta")
 	}
-	// Upstream subtracts two means that differ by as little as a thousandth, and
-	// doubles the relative error by squaring; ours never makes them.
+	// Upstream subtracts two means that may differ by as little as a thousandth. Squaring
+	// doubles the relative error. The library does not compute these means.
 	var loss, tolLoss float64
 	s, factor := c.step(p), c.klFactor(p)
 	for i := range p.rows {
@@ -249,8 +249,8 @@ func (c lossCase) checkKL(t tester, w worst, p lossPolicy) {
 	}
 }
 
-// klFactor returns what the published KL is of ours, for each row: Flow-GRPO's
-// divides by a variance without the step's length.
+// klFactor returns the published KL over the library's, for each row. Flow-GRPO divides by a
+// variance without the length of the step.
 func (c lossCase) klFactor(p lossPolicy) []float64 {
 	f := make([]float64, len(p.rows))
 	for i, r := range p.rows {
@@ -272,8 +272,8 @@ func (c lossCase) checkGrad(t tester, w worst, p lossPolicy) {
 	s := c.step(p)
 	for i, r := range p.rows {
 		lo, hi := i*n, (i+1)*n
-		// The gradient is made of prev - mean, which has the error of the mean, and
-		// of the difference of two means; where the ratio is clipped, of that alone.
+		// The gradient has a term in prev - mean, with the error of the mean, and a term in
+		// the difference of two means. If the ratio is clipped, it has the second alone.
 		d := math.Inf(1)
 		if c.GradLogProb[i] != 0 {
 			d = largest(difference(c.Prev[lo:hi], c.Mean[lo:hi]))
@@ -281,7 +281,7 @@ func (c lossCase) checkGrad(t tester, w worst, p lossPolicy) {
 		if c.Beta != 0 {
 			d = min(d, largest(difference(c.MeanRef[lo:hi], c.Mean[lo:hi])))
 		}
-		// That error is never more than by what it is multiplied with.
+		// The error is at most that of its factor.
 		byLog := 2 / float64(n)
 		if c.gaussian() {
 			byLog /= 2 * r.Coeffs.Eps * r.Coeffs.Eps

@@ -8,9 +8,8 @@ import (
 	"cps/schedule"
 )
 
-// Upstream keeps levels in float32: in [0, 1] one rounding is at most 2⁻²⁵ =
-// 3e-8, and the cases that start from float32 sigmas round three times on the
-// way.
+// Upstream keeps levels in float32. In [0, 1] a rounding is at most 2⁻²⁵ = 3e-8. Cases that
+// start from float32 sigmas round three times.
 const scheduleTol = 1e-7
 
 // A scheduleCase has the levels of a scheduler, by Class, or of a pipeline or another
@@ -30,7 +29,7 @@ type scheduleCase struct {
 	Sigmas, Timesteps arr
 }
 
-// scheduleConfig are the settings of a scheduler. Absent ones have its defaults.
+// scheduleConfig has the settings of a scheduler. Absent ones have its defaults.
 type scheduleConfig struct {
 	Shift         float64
 	Dynamic       bool    `json:"use_dynamic_shifting"`
@@ -44,7 +43,7 @@ type scheduleConfig struct {
 	FlowShift     float64 `json:"flow_shift"`
 	Prediction    string  `json:"prediction_type"`
 
-	// Of a pipeline; they go into Mu, which is recorded.
+	// Settings of a pipeline. They determine Mu, which is recorded.
 	BaseShift float64 `json:"base_shift"`
 	MaxShift  float64 `json:"max_shift"`
 	BaseLen   int     `json:"base_image_seq_len"`
@@ -96,7 +95,7 @@ func (c scheduleCase) euler() schedule.Flow {
 			f[i] /= 1000
 		}
 		f = f.ToZero()
-	case c.Config.Dynamic: // which leaves the low end alone
+	case c.Config.Dynamic: // this shift does not change the low end
 		f = schedule.Even(n, 1, 1.0/1000)
 	default:
 		return c.spaced(schedule.DoubleShift(n, c.Config.Shift))
@@ -112,7 +111,7 @@ func (c scheduleCase) euler() schedule.Flow {
 	return c.spaced(f)
 }
 
-// spaced returns f after what upstream does to shifted levels.
+// spaced returns the levels f with upstream's changes after the shift.
 func (c scheduleCase) spaced(f schedule.Flow) schedule.Flow {
 	if c.Config.ShiftTerminal != 0 {
 		f = f.StretchTerminal(c.Config.ShiftTerminal)
@@ -130,8 +129,8 @@ func (c scheduleCase) spaced(f schedule.Flow) schedule.Flow {
 	return f
 }
 
-// scheduleDifferences are levels that the library refuses on purpose, and how to get
-// them from the levels that it has instead.
+// scheduleDifferences are levels that the library refuses on purpose, each with the way to get
+// them from levels that the library has.
 var scheduleDifferences = []struct {
 	why     reason
 	applies func(levels []float64) bool // looks at upstream's
@@ -141,7 +140,7 @@ var scheduleDifferences = []struct {
 	{levelsTwice, twice, doubled},
 }
 
-// twice reports whether all levels but the first and the last stand twice.
+// twice reports whether every level except the first and the last occurs twice.
 func twice(levels []float64) bool {
 	n := len(levels)
 	for i := 1; i+1 < n; i += 2 {
@@ -152,7 +151,7 @@ func twice(levels []float64) bool {
 	return n > 2
 }
 
-// unstretched reports whether upstream stretched one level, 1, to no number.
+// unstretched reports whether upstream stretched the single level 1, which gives NaN.
 func unstretched(levels []float64) bool {
 	return len(levels) == 2 && math.IsNaN(levels[0]) && levels[1] == 0
 }
@@ -210,9 +209,9 @@ func (c scheduleCase) run(t tester) {
 	}
 }
 
-// checkTimesteps compares Time with what upstream tells its model, a thousandth of
-// it, for the errors are those of the levels. The last level has no timestep: no
-// model is asked there.
+// checkTimesteps compares Time with a thousandth of the timestep that upstream gives its model,
+// since the errors are those of the levels. The last level has no timestep: no model is called
+// there.
 func checkTimesteps(t tester, class string, levels, timesteps []float64) {
 	t.Helper()
 	want := make([]float64, len(timesteps))
@@ -222,7 +221,7 @@ func checkTimesteps(t tester, class string, levels, timesteps []float64) {
 	got := slices.Clone(levels[:len(levels)-1])
 	switch class {
 	case "DPMSolverMultistepScheduler", "UniPCMultistepScheduler":
-		// Upstream cuts these to integers: it loses less than 1, never gains.
+		// Upstream truncates these to integers, which lowers them by less than 1.
 		for i := range min(len(got), len(want)) {
 			if lost := got[i] - want[i]; lost >= -scheduleTol && lost < 0.001 {
 				got[i] = want[i]

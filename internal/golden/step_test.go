@@ -28,19 +28,19 @@ func flowRule(t tester, name string, eta float64) sampler.Rule {
 	return nil
 }
 
-// flowForm returns what the sampler's authors mean by log p: all take the mean
-// over elements, FlowCPS's without denominator.
+// flowForm returns the log p of the sampler's authors. All average over elements. FlowCPS has no
+// denominator.
 func flowForm(name string) logprob.Form {
 	return logprob.Form{Gaussian: name != "flow_cps" && name != "ff_cps"}
 }
 
-// A publishedStep is one step of a batch as a published implementation took it.
-// Arrays are row-major [len(rows), dim], scale and logProb have one number a row.
+// A publishedStep is one step of a batch by a published implementation. Arrays are row-major
+// [len(rows), dim]. scale and logProb have one number per row.
 type publishedStep struct {
 	sampler        string
 	precision      string
-	rows           []sampler.Transition // ours
-	storage        sampler.Storage      // of prev
+	rows           []sampler.Transition // the library's
+	storage        sampler.Storage      // type of prev
 	x, v           arr
 	noise          arr // nil: prev was given
 	prev, mean     arr
@@ -56,8 +56,8 @@ func (s publishedStep) check(t tester, w worst) {
 	}
 }
 
-// check64 runs a step that was published in double precision, with coefficients
-// that are not rounded.
+// check64 judges a step that was published in double precision. It uses coefficients that are
+// not rounded.
 func (s publishedStep) check64(t tester, w worst) {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
@@ -85,8 +85,9 @@ func (s publishedStep) check64(t tester, w worst) {
 	}
 }
 
-// check32 runs a step that was published in single precision as a trainer would:
-// float32 weights, the sums of squares of the CPU device, log p of package logprob.
+// check32 judges a step that was published in single precision. It computes the step as a
+// trainer would: with float32 weights, the sums of squares of the CPU device, and log p of
+// package logprob.
 func (s publishedStep) check32(t tester, w worst) {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
@@ -127,11 +128,11 @@ func (s publishedStep) check32(t tester, w worst) {
 	}
 }
 
-// noNoise reports whether upstream's row i drew no noise, so that it has no density.
+// noNoise reports whether upstream's row i drew no noise. Such a row has no density.
 func (s publishedStep) noNoise(i int) bool { return s.scale[i] == 0 }
 
-// checkNoDensity judges row i, without noise, by what upstream gives for log p: minus
-// the mean square where there is no denominator, and no number or 0 from a density.
+// checkNoDensity judges row i, which has no noise. Upstream's log p without denominator is minus
+// the mean square. Its log p with denominator must be NaN or 0.
 func (s publishedStep) checkNoDensity(t tester, w worst, i int, square float64) {
 	t.Helper()
 	t.differs(noDensity)
@@ -147,8 +148,8 @@ func (s publishedStep) checkNoDensity(t tester, w worst, i int, square float64) 
 	}
 }
 
-// checkScale compares what the noise of row i is multiplied by. Upstream rounds g up
-// to four times, and then Δ, of which the root is taken, the root, and the product.
+// checkScale compares the factor of the noise of row i. Upstream rounds g up to four times, and
+// then Δ, its root, and the product.
 func (s publishedStep) checkScale(t tester, w worst, eps float64, i int) {
 	t.Helper()
 	want := s.scale[i : i+1]
@@ -158,15 +159,15 @@ func (s publishedStep) checkScale(t tester, w worst, eps float64, i int) {
 	w.scaled(t, s.group(), "scale", []float64{eps}, want, 6*ulp(t, s.precision))
 }
 
-// checkStored compares prev, a float32, with the value that upstream stored.
+// checkStored compares the float32 prev with the value that upstream stored.
 func (s publishedStep) checkStored(t tester, w worst, prev, stored []float32, tol float64) {
 	t.Helper()
 	if s.storage == sampler.Float32 {
 		w.near(t, s.group(), "prev", float64s(prev), float64s(stored), tol)
 		return
 	}
-	// Rounding to 8 or 11 bits hides an error or, at a boundary, blows it up to a
-	// whole unit. So: what is stored must be what some value within tol rounds to.
+	// Rounding to 8 or 11 bits hides an error, or enlarges it to a whole unit at a
+	// boundary. Therefore some value within tol must round to the stored one.
 	got := make([]float64, len(prev))
 	for i, p := range prev {
 		δ := float32(tol * max(1, math.Abs(float64(p))))
@@ -178,15 +179,14 @@ func (s publishedStep) checkStored(t tester, w worst, prev, stored []float32, to
 	w.near(t, s.group(), "prev stored", got, float64s(stored), 0)
 }
 
-// tolerance bounds the error of the mean of row i and of what is made of it.
-// Upstream and we round some ten times each, which seldom adds up to two whole
-// roundings of the largest term, and here never to four. Terms are as large as the
-// largest input, times
+// tolerance bounds the error of the mean of row i and of numbers computed from it. Upstream and
+// the library round about ten times each. That rarely adds up to two roundings of the largest
+// term, and here never to four. Terms are as large as the largest input, times
 //
 //   - the drift that Flow-SDE adds, g²Δ/(2t);
-//   - the drift of Dance-GRPO's code, which divides by t² where ours divides by t,
-//     after it has subtracted nearly equal numbers;
-//   - s²/X1 for Flow-CPS, whose code has √(s² - Eps²) where ours has a cosine.
+//   - the drift of Dance-GRPO's code, which subtracts nearly equal numbers and divides by t²
+//     where the library divides by t;
+//   - s²/X1 for Flow-CPS, whose code has √(s² - Eps²) where the library has a cosine.
 func (s publishedStep) tolerance(t tester, i int) float64 {
 	t.Helper()
 	n := len(s.x) / len(s.rows)
@@ -206,8 +206,8 @@ func (s publishedStep) tolerance(t tester, i int) float64 {
 	return 4 * ulp(t, s.precision) * size
 }
 
-// toleranceLog bounds the error of log p of row i, given its mean square: that of the
-// mean, in units of the standard deviation for a density.
+// toleranceLog bounds the error of log p of row i, given its mean square. It is the error of the
+// mean, for a density in units of the standard deviation.
 func (s publishedStep) toleranceLog(t tester, i int, square float64) float64 {
 	t.Helper()
 	u := ulp(t, s.precision)

@@ -30,8 +30,8 @@ func (c stepsCase) run(t tester, w worst) {
 	rule := flowRule(t, c.Sampler, c.Eta)
 	rows := make([]sampler.Transition, len(c.Sigma))
 	for i, from := range c.Sigma {
-		// Ratio takes the level after 1 for the schedule's second, as upstream
-		// does; they are the same in a schedule that falls.
+		// At level 1 Ratio uses the next level of the step. Upstream uses the second level
+		// of the schedule. In a schedule that falls they are the same.
 		if from == 1 && (c.StepIndex[i] != 0 || c.SigmaNext[i] != c.SigmaSecond[0]) {
 			t.Fatalf("row %d is at level 1 in step %d, and goes to %v, not to the second level %v",
 				i, c.StepIndex[i], c.SigmaNext[i], c.SigmaSecond[0])
@@ -49,14 +49,14 @@ func (c stepsCase) run(t tester, w worst) {
 	}.check(t, w)
 }
 
-// checkStd compares what upstream returns as std.
+// checkStd compares the std that upstream returns.
 func (c stepsCase) checkStd(t tester, w worst, rows []sampler.Transition) {
-	// Five roundings, of which one is eta's.
+	// Five roundings, one of them of eta.
 	w.near(t, c.Sampler+" "+c.Precision, "std", diffusions(c.Sampler, c.Eta, rows), c.Std, 5*ulp(t, c.Precision))
 }
 
-// diffusions returns what the sampler's authors call std: for SDEs the diffusion
-// coefficient, which is the standard deviation without √Δ.
+// diffusions returns the std of the sampler's authors. For SDEs it is the diffusion coefficient:
+// the standard deviation without √Δ.
 func diffusions(name string, eta float64, rows []sampler.Transition) []float64 {
 	std := make([]float64, len(rows))
 	for i, r := range rows {
@@ -72,8 +72,8 @@ func diffusions(name string, eta float64, rows []sampler.Transition) []float64 {
 	return std
 }
 
-// storage returns what prev was rounded to before log p was taken: Flow-Factory's
-// stochastic samplers return the type of their input.
+// storage returns the type to which prev was rounded before log p. Flow-Factory's stochastic
+// samplers return the type of their input.
 func (c stepsCase) storage(t tester) sampler.Storage {
 	switch c.Sampler {
 	case "ff_flow_sde", "ff_dance_sde", "ff_cps":

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// A tester is what judges report to: a test, or a record of what a test would say.
+// A tester takes the reports of judges. It is a test, or a record of what a test would say.
 type tester interface {
 	Helper()
 	Name() string
@@ -40,7 +40,7 @@ func (l live) notJudged(r reason) {
 
 func (l live) judged(int) {}
 
-// A record keeps what judges say.
+// A record keeps the reports of judges.
 type record struct {
 	name string
 	*findings
@@ -80,7 +80,7 @@ func (r record) notJudged(why reason) {
 
 func (r record) judged(n int) { r.numbers += n }
 
-// Run calls f on a goroutine of its own, which Fatal ends, and waits for it.
+// Run calls f on a new goroutine and waits for it. Fatal ends that goroutine.
 func (r record) Run(name string, f func(t tester)) bool {
 	before := len(r.failures)
 	done := make(chan any)

@@ -25,8 +25,8 @@ func judgeTrajectories(t tester, path string) {
 	eachCase(t, path, func(c trajectory, t tester) { c.run(t, w) })
 }
 
-// run checks every step from the latents that were recorded before it, and then
-// the latents that all steps together make of the first.
+// run checks every step from the recorded latents before it. Then it checks the latents of the
+// whole run from the first ones.
 func (c trajectory) run(t tester, w worst) {
 	if c.Precision == "f32" {
 		c.Sigmas = narrow(c.Sigmas)

@@ -12,7 +12,7 @@ import (
 	"testing"
 )
 
-// judgeDir returns what the judges say of a folder.
+// judgeDir returns the reports of the judges for a folder.
 func judgeDir(dir string) record {
 	r := newRecord(filepath.Base(dir))
 	r.Run("folder", func(t tester) { judgeFolder(t, dir) })
@@ -32,8 +32,8 @@ func fail(t *testing.T, r record) {
 
 const freshSeeds, freshCases = 6, 60
 
-// Folders that nobody has seen are judged: new settings, sizes and numbers under new
-// names. Between them and testdata every reason is met.
+// New folders with other settings, sizes, numbers and names pass. Every reason is met in them or
+// in testdata.
 func TestUnseen(t *testing.T) {
 	seeds := freshSeeds
 	if testing.Short() {
@@ -62,8 +62,8 @@ func TestUnseen(t *testing.T) {
 	}
 }
 
-// The names of cases and files decide nothing: renamed and in another order, testdata
-// is judged as before.
+// The names of cases and files do not matter. The judges report the same for testdata with
+// other names and in another order.
 func TestRenamed(t *testing.T) {
 	dir := t.TempDir()
 	for _, path := range goldenFiles(live{t}, ours) {
@@ -90,7 +90,7 @@ func readFile(t *testing.T, path string, dst any) {
 	b, err := os.ReadFile(path)
 	if err == nil {
 		d := json.NewDecoder(strings.NewReader(string(b)))
-		d.UseNumber() // keeps shortest decimals
+		d.UseNumber() // keeps the decimals as they are
 		err = d.Decode(dst)
 	}
 	if err != nil {
@@ -98,7 +98,7 @@ func readFile(t *testing.T, path string, dst any) {
 	}
 }
 
-// Files that no judge knows are named, and a folder of them alone is not judged.
+// Files that no judge knows are named. A folder with such files alone fails.
 func TestUnknownFiles(t *testing.T) {
 	dir := t.TempDir()
 	writeFile(live{t}, filepath.Join(dir, "wavelets.json"), object{"format": 1, "what": "a novelty", "cases": []object{{"id": "a"}}})
@@ -114,7 +114,7 @@ func TestUnknownFiles(t *testing.T) {
 	}
 }
 
-// What a judge does not know of a file that it reads fails.
+// A setting that a judge does not know fails.
 func TestUnknownSettings(t *testing.T) {
 	for name, change := range map[string]func(c map[string]any){
 		"ddim.json":               func(c map[string]any) { c["config"].(map[string]any)["thresholding"] = true },
@@ -125,6 +125,7 @@ func TestUnknownSettings(t *testing.T) {
 		"advantages2.json":        func(c map[string]any) { c["kind"] = "median" },
 		"steps.json":              func(c map[string]any) { c["sampler"] = "sage" },
 		"trajectories.json":       func(c map[string]any) { c["precision"] = "f16" },
+		"solvers_multistep.json":  func(c map[string]any) { c["params"].(map[string]any)["thresholding"] = true },
 	} {
 		var f map[string]any
 		readFile(t, filepath.Join(ours, name), &f)
@@ -138,7 +139,7 @@ func TestUnknownSettings(t *testing.T) {
 	}
 }
 
-// outputs are the fields of a case that upstream computed, and that judges compare.
+// outputs are the fields of a case that upstream computed and judges compare.
 var outputs = map[string][]string{
 	"steps":              {"prev", "mean", "std", "noise_scale", "log_prob"},
 	"trajectories":       {"x", "mean", "noise_scale", "log_prob"},
@@ -147,13 +148,14 @@ var outputs = map[string][]string{
 	"schedules":          {"sigmas", "sigmas_f64", "timesteps", "mu", "mu_ollama", "mu_sdcpp"},
 	"ddim":               {"alpha_prod", "alpha_prod_prev", "prev", "pred_x0", "ddpo_prev", "ddpo_log_prob", "prev_timestep"},
 	"rollouts_diffusers": {"x"},
+	"solvers_multistep":  {"x", "d_eps", "d_log_prob", "d_log_prob2", "d_grad"},
 	"advantages":         {"advantages", "avg_group_size", "zero_std_ratio", "mean_group_std"},
 	"grpo_loss": {"log_prob", "mean", "mean_ref", "std", "mean_sq_diff", "kl_exact_gauss", "ratio", "policy_loss", "kl_loss", "loss", "approx_kl",
 		"clipfrac", "clipfrac_gt_one", "clipfrac_lt_one", "grad_v", "grad_mean", "grad_log_prob"},
 }
 
-// A wrong number is not excused, whatever reason its case meets: one number of upstream
-// changed, by a hundredth or to a number where there was none, fails.
+// No reason excuses a wrong number. If one number of upstream is changed by a hundredth, or from
+// NaN to a number, the case fails.
 func TestWrongNumbers(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes seconds")
@@ -176,7 +178,7 @@ func TestWrongNumbers(t *testing.T) {
 				})
 				sound := judgeCase(t, dir, path, c)
 				if sound.numbers == 0 && len(sound.failures) == 0 {
-					continue // not judged, and said so
+					continue // the judge says that it does not judge the case
 				}
 				if len(sound.failures) > 0 || len(fields) == 0 {
 					t.Fatalf("%s: case %d has outputs %v and fails: %v", path, i, fields, sound.failures)
@@ -203,7 +205,7 @@ func TestWrongNumbers(t *testing.T) {
 	}
 }
 
-// judgeCase returns what the judges say of one case alone.
+// judgeCase returns the reports of the judges for one case alone.
 func judgeCase(t *testing.T, dir, path string, c map[string]any) record {
 	t.Helper()
 	one := filepath.Join(dir, filepath.Base(path))
@@ -213,8 +215,8 @@ func judgeCase(t *testing.T, dir, path string, c map[string]any) record {
 	return r
 }
 
-// spoil changes one number of a field of a case and returns its place, or that none is
-// compared.
+// spoil changes one number of a field of a case. It returns its place, and whether a number is
+// compared at all.
 func spoil(r *rand.Rand, c map[string]any, field string) (int, bool) {
 	lone, isLone := c[field].(json.Number)
 	if isLone {
@@ -233,7 +235,7 @@ func spoil(r *rand.Rand, c map[string]any, field string) (int, bool) {
 	return at, true
 }
 
-// wrong returns another number than x, off by more than any tolerance.
+// wrong returns a number that differs from x by more than any tolerance.
 func wrong(x any) any {
 	n, ok := x.(json.Number)
 	if !ok {
@@ -246,8 +248,8 @@ func wrong(x any) any {
 	return v + 0.01*(1+math.Abs(v))
 }
 
-// A library with another eta than upstream's is found: no reason covers it, not even
-// where one of both draws no noise.
+// A library with another eta than upstream's fails. No reason covers it, even if one of the two
+// draws no noise.
 func TestWrongEta(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes a second")

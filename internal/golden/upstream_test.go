@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// This file writes golden files that nobody has seen: the formulas of
-// testdata/README.md in the precision and order of the published code, on random
-// settings and numbers. Nothing here calls the module.
+// This file writes new golden files. It computes the formulas of testdata/README.md in the
+// precision and order of the published code, on random settings and numbers. Nothing here calls
+// the module.
 
 // An object is a JSON object of a golden file.
 type object = map[string]any
 
-// numbers are written as golden files have them: what is not finite as a string.
+// numbers are written as in golden files: those that are not finite are strings.
 type numbers []float64
 
 func (a numbers) MarshalJSON() ([]byte, error) {
@@ -37,7 +37,7 @@ func (a numbers) MarshalJSON() ([]byte, error) {
 	return []byte("[" + strings.Join(words, ",") + "]"), nil
 }
 
-// A source makes cases. Its precision rounds every operation to float32, or not.
+// A source makes cases. In single precision it rounds every operation to float32.
 type source struct {
 	*rand.Rand
 	single bool
@@ -90,8 +90,8 @@ type upstreamStep struct {
 	std, scale, logpro float64
 }
 
-// step takes one row from level t to s. second is the schedule's second level; prev
-// nil is drawn; store is what prev is rounded to.
+// step takes one row from level t to s. second is the schedule's second level. A nil prev is
+// drawn. store is the type to which prev is rounded.
 func (c source) step(name string, eta, t, s, second float64, x, v, noise, prev numbers, store func(float64) float64) upstreamStep {
 	r := c.r
 	eta = r(eta)
@@ -162,8 +162,8 @@ func bfloat16(x float64) float64 {
 
 var singleSamplers = []string{"flow_sde", "flow_cps", "dance_sde", "dance_noise", "ff_flow_sde", "ff_dance_sde", "ff_cps", "ff_ode"}
 
-// sampler returns a sampler and an eta for it; those in double precision are the
-// authors' own.
+// sampler returns a sampler and an eta for it. In double precision it is one of the paper's
+// authors.
 func (c source) sampler() (string, float64) {
 	names := singleSamplers
 	if !c.single {

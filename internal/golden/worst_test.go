@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// ulp returns the largest relative error of one rounding in a precision of the
-// golden files, the unit in which tolerances are counted here.
+// ulp returns the largest relative error of one rounding in a precision of the golden files.
+// Tolerances are multiples of it.
 func ulp(t tester, precision string) float64 {
 	t.Helper()
 	switch precision {
@@ -24,8 +24,8 @@ func ulp(t tester, precision string) float64 {
 
 const ulp32 = 0x1p-24
 
-// worst compares as near does and keeps, for every quantity of every group of
-// cases, the error that came nearest to its tolerance.
+// worst compares as near does. For every quantity of every group of cases it keeps the error
+// that came nearest to its tolerance.
 type worst map[string]*extreme
 
 type extreme struct {
@@ -34,7 +34,7 @@ type extreme struct {
 	n        int    // numbers compared
 }
 
-// log says how much room the tolerances leave.
+// log prints the largest errors beside their tolerances.
 func (w worst) log(t tester) {
 	var b strings.Builder
 	for _, k := range slices.Sorted(maps.Keys(w)) {
@@ -61,8 +61,8 @@ func (w worst) near(t tester, group, what string, got, want []float64, tol float
 	}
 }
 
-// scaled is near for numbers that are small beside 1: it compares them in units of
-// the largest that is wanted. Where that is 0 it takes no other.
+// scaled compares as near does, in units of the largest wanted number. It is for numbers far
+// below 1. If all wanted numbers are 0, it accepts only 0.
 func (w worst) scaled(t tester, group, what string, got, want []float64, tol float64) {
 	t.Helper()
 	unit := largest(want)

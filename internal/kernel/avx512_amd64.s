@@ -4,9 +4,9 @@
 
 #include "textflag.h"
 
-// func normalsAVX512(dst *float32, groups int, block uint32, s *byte)
-// Requires: AVX, AVX512F
-TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
+// func normalsAVX512(dst *float32, groups int, block uint32, s *byte, ask *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·normalsAVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            s+24(FP), DX
@@ -17,10 +17,17 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	MOVL            block+16(FP), BX
 	VPBROADCASTD    BX, Z6
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z6, Z6
+	MOVQ            ask+32(FP), BX
+	MOVQ            (BX), SI
+	MOVQ            8(BX), DI
+	MOVQ            16(BX), R8
+	MOVQ            24(BX), BX
+	LEAQ            (BX)(BX*2), R9
 	VPADDD.BCST     w1_00000004<>+0(SB), Z6, Z2
 	VPMULUDQ        Z0, Z6, Z5
 	VPMULUDQ        Z0, Z2, Z4
 	VPADDD.BCST     w1_00000010<>+0(SB), Z6, Z6
+	PREFETCHT0      63(SI)
 	VPSRLQ          $0x20, Z5, Z3
 	VPXORD.BCST     640(DX), Z3, Z3
 	VPSRLQ          $0x20, Z4, Z2
@@ -29,6 +36,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z1, Z2, Z14
 	VPSRLQ          $0x20, Z3, Z7
 	VPXORD.BCST     644(DX), Z7, Z7
+	PREFETCHT0      63(DI)
 	VPSRLQ          $0x20, Z14, Z2
 	VPXORD.BCST     644(DX), Z2, Z2
 	VPXORD.BCST     648(DX), Z5, Z5
@@ -36,6 +44,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPBROADCASTD    652(DX), Z4
 	VPMULUDQ        Z1, Z5, Z5
 	VPMULUDQ        Z1, Z8, Z9
+	PREFETCHT0      63(R8)
 	VPMULUDQ        Z0, Z7, Z8
 	VPMULUDQ        Z0, Z2, Z2
 	VPSRLQ          $0x20, Z5, Z7
@@ -44,6 +53,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 128(DX), Z14, Z3
 	VPSRLQ          $0x20, Z8, Z15
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z15
+	PREFETCHT0      63(SI)(BX*1)
 	VPSRLQ          $0x20, Z2, Z14
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z14
 	VPMULUDQ        Z1, Z15, Z4
@@ -52,6 +62,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z4, Z7
 	VPTERNLOGD.BCST $0x96, 192(DX), Z5, Z7
+	PREFETCHT0      63(DI)(BX*1)
 	VPSRLQ          $0x20, Z15, Z5
 	VPTERNLOGD.BCST $0x96, 192(DX), Z9, Z5
 	VPSRLQ          $0x20, Z14, Z9
@@ -60,6 +71,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 224(DX), Z2, Z8
 	VPMULUDQ        Z1, Z9, Z2
 	VPMULUDQ        Z1, Z8, Z9
+	PREFETCHT0      63(R8)(BX*1)
 	VPMULUDQ        Z0, Z7, Z7
 	VPMULUDQ        Z0, Z5, Z5
 	VPSRLQ          $0x20, Z2, Z8
@@ -68,6 +80,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 256(DX), Z15, Z4
 	VPSRLQ          $0x20, Z7, Z15
 	VPTERNLOGD.BCST $0x96, 288(DX), Z14, Z15
+	PREFETCHT0      63(SI)(BX*2)
 	VPSRLQ          $0x20, Z5, Z14
 	VPTERNLOGD.BCST $0x96, 288(DX), Z3, Z14
 	VPMULUDQ        Z1, Z15, Z3
@@ -76,6 +89,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z4, Z8
 	VPSRLQ          $0x20, Z3, Z4
 	VPTERNLOGD.BCST $0x96, 320(DX), Z2, Z4
+	PREFETCHT0      63(DI)(BX*2)
 	VPSRLQ          $0x20, Z15, Z2
 	VPTERNLOGD.BCST $0x96, 320(DX), Z9, Z2
 	VPSRLQ          $0x20, Z14, Z9
@@ -84,6 +98,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 352(DX), Z5, Z7
 	VPMULUDQ        Z1, Z9, Z5
 	VPMULUDQ        Z1, Z7, Z9
+	PREFETCHT0      63(R8)(BX*2)
 	VPMULUDQ        Z0, Z4, Z7
 	VPMULUDQ        Z0, Z2, Z2
 	VPSRLQ          $0x20, Z5, Z4
@@ -92,6 +107,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 384(DX), Z15, Z3
 	VPSRLQ          $0x20, Z7, Z15
 	VPTERNLOGD.BCST $0x96, 416(DX), Z14, Z15
+	PREFETCHT0      63(SI)(R9*1)
 	VPSRLQ          $0x20, Z2, Z14
 	VPTERNLOGD.BCST $0x96, 416(DX), Z8, Z14
 	VPMULUDQ        Z1, Z15, Z8
@@ -100,6 +116,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z8, Z4
 	VPTERNLOGD.BCST $0x96, 448(DX), Z5, Z4
+	PREFETCHT0      63(DI)(R9*1)
 	VPSRLQ          $0x20, Z15, Z5
 	VPTERNLOGD.BCST $0x96, 448(DX), Z9, Z5
 	VPSRLQ          $0x20, Z14, Z9
@@ -108,6 +125,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 480(DX), Z2, Z7
 	VPMULUDQ        Z1, Z9, Z2
 	VPMULUDQ        Z1, Z7, Z9
+	PREFETCHT0      63(R8)(R9*1)
 	VPMULUDQ        Z0, Z4, Z4
 	VPMULUDQ        Z0, Z5, Z7
 	VPSRLQ          $0x20, Z2, Z5
@@ -116,6 +134,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 512(DX), Z15, Z8
 	VPSRLQ          $0x20, Z4, Z15
 	VPTERNLOGD.BCST $0x96, 544(DX), Z14, Z15
+	LEAQ            (SI)(BX*4), SI
 	VPSRLQ          $0x20, Z7, Z14
 	VPTERNLOGD.BCST $0x96, 544(DX), Z3, Z14
 	VPMULUDQ        Z1, Z15, Z3
@@ -124,6 +143,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z8, Z8
 	VPSHUFD         $0xa0, Z9, K1, Z2
 	VPSRLQ          $0x20, Z3, Z9
+	LEAQ            (DI)(BX*4), DI
 	VMOVDQA32       Z14, K1, Z9
 	VPTERNLOGD.BCST $0x96, 576(DX), Z2, Z9
 	VPSHUFD         $0xa0, Z14, K1, Z3
@@ -132,6 +152,7 @@ TEXT ·normalsAVX512(SB), NOSPLIT, $0-32
 	VPSHUFD         $0xa0, Z7, K1, Z4
 	VPSRLQ          $0x20, Z5, Z7
 	VMOVDQA32       Z8, K1, Z7
+	LEAQ            (R8)(BX*4), R8
 	VPTERNLOGD.BCST $0x96, 608(DX), Z4, Z7
 	VPSHUFD         $0xa0, Z8, K1, Z5
 	VMOVDQA64       Z7, Z4
@@ -148,6 +169,7 @@ group:
 	VCVTUDQ2PS      Z4, Z4
 	VPADDD.BCST     w1_00000010<>+0(SB), Z6, Z6
 	VPADDD.BCST     w1_20000000<>+0(SB), Z3, Z3
+	PREFETCHT0      63(SI)
 	VPSRLQ          $0x20, Z9, Z14
 	VCVTDQ2PS       Z8, Z8
 	VPXORD.BCST     640(DX), Z14, Z14
@@ -164,6 +186,7 @@ group:
 	VPSUBD.BCST     w1_4f3504f3<>+0(SB), Z4, Z4
 	VPXORD.BCST     644(DX), Z17, Z17
 	VMULPS.BCST     w1_b8153b1c<>+0(SB), Z16, Z18
+	PREFETCHT0      63(DI)
 	VPSRLQ          $0x20, Z15, Z19
 	VPSRAD          $0x17, Z2, Z20
 	VPXORD.BCST     644(DX), Z19, Z19
@@ -178,6 +201,7 @@ group:
 	VPMULUDQ        Z1, Z9, Z9
 	VADDPS.BCST     w1_3c81d8c7<>+0(SB), Z22, Z22
 	VPMULUDQ        Z1, Z7, Z7
+	PREFETCHT0      63(R8)
 	VMULPS          Z16, Z18, Z18
 	VPMULUDQ        Z0, Z17, Z17
 	VCVTDQ2PS       Z20, Z20
@@ -194,6 +218,7 @@ group:
 	VPSRLQ          $0x20, Z17, Z15
 	VADDPS.BCST     w1_be9de9d1<>+0(SB), Z22, Z22
 	VPTERNLOGD.BCST $0x96, 160(DX), Z23, Z15
+	PREFETCHT0      63(SI)(BX*1)
 	VMULPS          Z16, Z18, Z18
 	VPSRLQ          $0x20, Z19, Z25
 	VMULPS.BCST     w1_bfb17218<>+0(SB), Z20, Z20
@@ -210,6 +235,7 @@ group:
 	VADDPS.BCST     w1_bf800000<>+0(SB), Z4, Z4
 	VPTERNLOGD.BCST $0x96, 192(DX), Z9, Z24
 	VADDPS.BCST     w1_3f800000<>+0(SB), Z22, Z22
+	PREFETCHT0      63(DI)(BX*1)
 	VPSRLQ          $0x20, Z23, Z9
 	VPTESTMD.BCST   w1_40000000<>+0(SB), Z3, K2
 	VPTERNLOGD.BCST $0x96, 192(DX), Z7, Z9
@@ -226,6 +252,7 @@ group:
 	VBLENDMPS       Z22, Z18, K2, Z10
 	VPMULUDQ        Z1, Z8, Z8
 	VMOVAPS         Z18, K2, Z22
+	PREFETCHT0      63(R8)(BX*1)
 	VPMULUDQ        Z0, Z24, Z18
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z9, Z9
@@ -241,6 +268,7 @@ group:
 	VPSRLQ          $0x20, Z18, Z23
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z3, Z22
 	VPTERNLOGD.BCST $0x96, 288(DX), Z16, Z23
+	PREFETCHT0      63(SI)(BX*2)
 	VPSLLD          $0x02, Z5, Z3
 	VPSRLQ          $0x20, Z9, Z16
 	VMULPS          Z2, Z7, Z7
@@ -257,6 +285,7 @@ group:
 	VPSRLQ          $0x20, Z14, Z23
 	VMULPS.BCST     w1_30000000<>+0(SB), Z3, Z3
 	VPTERNLOGD.BCST $0x96, 320(DX), Z17, Z23
+	PREFETCHT0      63(DI)(BX*2)
 	VPSRLQ          $0x20, Z16, Z17
 	VMULPS          Z3, Z3, Z24
 	VPTERNLOGD.BCST $0x96, 320(DX), Z8, Z17
@@ -273,6 +302,7 @@ group:
 	VMULPS.BCST     w1_b9a75889<>+0(SB), Z24, Z9
 	VPMULUDQ        Z1, Z25, Z25
 	VADDPS.BCST     w1_3b2324b6<>+0(SB), Z18, Z18
+	PREFETCHT0      63(R8)(BX*2)
 	VPMULUDQ        Z0, Z23, Z23
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z17, Z17
@@ -288,6 +318,7 @@ group:
 	VPSRLQ          $0x20, Z23, Z16
 	VMULPS          Z24, Z9, Z9
 	VPTERNLOGD.BCST $0x96, 416(DX), Z19, Z16
+	PREFETCHT0      63(SI)(R9*1)
 	VADDPS.BCST     w1_bda55db4<>+0(SB), Z18, Z18
 	VPSRLQ          $0x20, Z17, Z19
 	VMULPS          Z2, Z7, Z7
@@ -304,6 +335,7 @@ group:
 	VPSRLQ          $0x20, Z15, Z27
 	VMULPS          Z24, Z9, Z9
 	VPTERNLOGD.BCST $0x96, 448(DX), Z8, Z27
+	PREFETCHT0      63(DI)(R9*1)
 	VADDPS.BCST     w1_3f490fda<>+0(SB), Z18, Z18
 	VPSRLQ          $0x20, Z16, Z8
 	VMULPS          Z2, Z7, Z7
@@ -320,6 +352,7 @@ group:
 	VADDPS.BCST     w1_c0000000<>+0(SB), Z26, Z26
 	VPMULUDQ        Z1, Z23, Z23
 	VMULPS          Z3, Z18, Z18
+	PREFETCHT0      63(R8)(R9*1)
 	VPMULUDQ        Z0, Z27, Z24
 	VMULPS          Z2, Z7, Z7
 	VPMULUDQ        Z0, Z8, Z8
@@ -336,6 +369,7 @@ group:
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z5, Z11
 	VPTERNLOGD.BCST $0x96, 544(DX), Z19, Z4
 	VPADDD.BCST     w1_40000000<>+0(SB), Z5, Z5
+	LEAQ            (SI)(BX*4), SI
 	VPSRLQ          $0x20, Z8, Z15
 	VSQRTPS         Z7, Z7
 	VPTERNLOGD.BCST $0x96, 544(DX), Z14, Z15
@@ -351,6 +385,7 @@ group:
 	VPSHUFD         $0xa0, Z23, K1, Z17
 	VUNPCKHPS       Z22, Z10, Z10
 	VPSRLQ          $0x20, Z4, Z2
+	LEAQ            (DI)(BX*4), DI
 	VMULPS          Z26, Z9, Z9
 	VMOVDQA32       Z5, K1, Z2
 	VMULPS          Z26, Z11, Z11
@@ -367,6 +402,7 @@ group:
 	VPSRLQ          $0x20, Z14, Z5
 	VMOVUPS         Z4, 64(AX)
 	VMOVDQA32       Z7, K1, Z5
+	LEAQ            (R8)(BX*4), R8
 	VUNPCKLPD       Z11, Z10, Z4
 	VPTERNLOGD.BCST $0x96, 608(DX), Z24, Z5
 	VMOVUPS         Z4, 128(AX)
@@ -607,9 +643,9 @@ GLOBL w1_3f80003f<>(SB), RODATA|NOPTR, $4
 DATA w1_c0000000<>+0(SB)/4, $0xc0000000
 GLOBL w1_c0000000<>(SB), RODATA|NOPTR, $4
 
-// func groupNormalsAVX512(dst *float32, groups int, each *byte, s *byte)
-// Requires: AVX, AVX512F
-TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
+// func groupNormalsAVX512(dst *float32, groups int, each *byte, s *byte, ask *byte)
+// Requires: AVX, AVX512F, MMX+
+TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-40
 	MOVQ            dst+0(FP), AX
 	MOVQ            groups+8(FP), CX
 	MOVQ            s+24(FP), DX
@@ -618,10 +654,17 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	MOVL            $0x0000aaaa, BX
 	KMOVW           BX, K1
 	MOVQ            each+16(FP), BX
+	MOVQ            ask+32(FP), SI
+	MOVQ            (SI), DI
+	MOVQ            8(SI), R8
+	MOVQ            16(SI), R9
+	MOVQ            24(SI), SI
+	LEAQ            (SI)(SI*2), R10
 	VPBROADCASTD    16(BX), Z3
 	VPADDD          w_0_0_8_0_1_0_9_0_2_0_a_0_3_0_b_0<>+0(SB), Z3, Z3
 	VPADDD.BCST     w1_00000004<>+0(SB), Z3, Z2
 	VPMULUDQ        Z0, Z3, Z5
+	PREFETCHT0      63(DI)
 	VPMULUDQ        Z0, Z2, Z4
 	VPSRLQ          $0x20, Z5, Z3
 	VPXORD.BCST     (BX), Z3, Z3
@@ -630,6 +673,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z1, Z3, Z3
 	VPMULUDQ        Z1, Z2, Z13
 	VPSRLQ          $0x20, Z3, Z6
+	PREFETCHT0      63(R8)
 	VPXORD.BCST     4(BX), Z6, Z6
 	VPSRLQ          $0x20, Z13, Z2
 	VPXORD.BCST     4(BX), Z2, Z2
@@ -637,6 +681,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPXORD.BCST     8(BX), Z4, Z7
 	VPBROADCASTD    12(BX), Z4
 	VPMULUDQ        Z1, Z5, Z5
+	PREFETCHT0      63(R9)
 	VPMULUDQ        Z1, Z7, Z12
 	VPMULUDQ        Z0, Z6, Z7
 	VPMULUDQ        Z0, Z2, Z2
@@ -645,6 +690,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 128(DX), Z3, Z6
 	VPSRLQ          $0x20, Z12, Z3
 	VPTERNLOGD.BCST $0x96, 128(DX), Z13, Z3
+	PREFETCHT0      63(DI)(SI*1)
 	VPSRLQ          $0x20, Z7, Z14
 	VPTERNLOGD.BCST $0x96, 160(DX), Z4, Z14
 	VPSRLQ          $0x20, Z2, Z13
@@ -654,6 +700,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z6, Z13
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z4, Z6
+	PREFETCHT0      63(R8)(SI*1)
 	VPTERNLOGD.BCST $0x96, 192(DX), Z5, Z6
 	VPSRLQ          $0x20, Z14, Z5
 	VPTERNLOGD.BCST $0x96, 192(DX), Z12, Z5
@@ -662,6 +709,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z3, Z7
 	VPTERNLOGD.BCST $0x96, 224(DX), Z2, Z7
 	VPMULUDQ        Z1, Z12, Z2
+	PREFETCHT0      63(R9)(SI*1)
 	VPMULUDQ        Z1, Z7, Z12
 	VPMULUDQ        Z0, Z6, Z6
 	VPMULUDQ        Z0, Z5, Z5
@@ -670,6 +718,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z12, Z4
 	VPTERNLOGD.BCST $0x96, 256(DX), Z14, Z4
 	VPSRLQ          $0x20, Z6, Z14
+	PREFETCHT0      63(DI)(SI*2)
 	VPTERNLOGD.BCST $0x96, 288(DX), Z13, Z14
 	VPSRLQ          $0x20, Z5, Z13
 	VPTERNLOGD.BCST $0x96, 288(DX), Z3, Z13
@@ -678,6 +727,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z7, Z13
 	VPMULUDQ        Z0, Z4, Z7
 	VPSRLQ          $0x20, Z3, Z4
+	PREFETCHT0      63(R8)(SI*2)
 	VPTERNLOGD.BCST $0x96, 320(DX), Z2, Z4
 	VPSRLQ          $0x20, Z14, Z2
 	VPTERNLOGD.BCST $0x96, 320(DX), Z12, Z2
@@ -686,6 +736,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z7, Z6
 	VPTERNLOGD.BCST $0x96, 352(DX), Z5, Z6
 	VPMULUDQ        Z1, Z12, Z5
+	PREFETCHT0      63(R9)(SI*2)
 	VPMULUDQ        Z1, Z6, Z12
 	VPMULUDQ        Z0, Z4, Z6
 	VPMULUDQ        Z0, Z2, Z2
@@ -694,6 +745,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSRLQ          $0x20, Z12, Z3
 	VPTERNLOGD.BCST $0x96, 384(DX), Z14, Z3
 	VPSRLQ          $0x20, Z6, Z14
+	PREFETCHT0      63(DI)(R10*1)
 	VPTERNLOGD.BCST $0x96, 416(DX), Z13, Z14
 	VPSRLQ          $0x20, Z2, Z13
 	VPTERNLOGD.BCST $0x96, 416(DX), Z7, Z13
@@ -702,6 +754,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z4, Z13
 	VPMULUDQ        Z0, Z3, Z3
 	VPSRLQ          $0x20, Z7, Z4
+	PREFETCHT0      63(R8)(R10*1)
 	VPTERNLOGD.BCST $0x96, 448(DX), Z5, Z4
 	VPSRLQ          $0x20, Z14, Z5
 	VPTERNLOGD.BCST $0x96, 448(DX), Z12, Z5
@@ -711,6 +764,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 480(DX), Z2, Z6
 	VPMULUDQ        Z1, Z12, Z2
 	VPMULUDQ        Z1, Z6, Z12
+	PREFETCHT0      63(R9)(R10*1)
 	VPMULUDQ        Z0, Z4, Z4
 	VPMULUDQ        Z0, Z5, Z6
 	VPSRLQ          $0x20, Z2, Z5
@@ -719,6 +773,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPTERNLOGD.BCST $0x96, 512(DX), Z14, Z7
 	VPSRLQ          $0x20, Z4, Z14
 	VPTERNLOGD.BCST $0x96, 544(DX), Z13, Z14
+	LEAQ            (DI)(SI*4), DI
 	VPSRLQ          $0x20, Z6, Z13
 	VPTERNLOGD.BCST $0x96, 544(DX), Z3, Z13
 	VPMULUDQ        Z1, Z14, Z3
@@ -727,6 +782,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPMULUDQ        Z0, Z7, Z7
 	VPSHUFD         $0xa0, Z12, K1, Z2
 	VPSRLQ          $0x20, Z3, Z12
+	LEAQ            (R8)(SI*4), R8
 	VMOVDQA32       Z13, K1, Z12
 	VPTERNLOGD.BCST $0x96, 576(DX), Z2, Z12
 	VPSHUFD         $0xa0, Z13, K1, Z3
@@ -735,6 +791,7 @@ TEXT ·groupNormalsAVX512(SB), NOSPLIT, $0-32
 	VPSHUFD         $0xa0, Z6, K1, Z4
 	VPSRLQ          $0x20, Z5, Z6
 	VMOVDQA32       Z7, K1, Z6
+	LEAQ            (R9)(SI*4), R9
 	VPTERNLOGD.BCST $0x96, 608(DX), Z4, Z6
 	VPSHUFD         $0xa0, Z7, K1, Z5
 	VMOVDQA64       Z6, Z4
@@ -751,6 +808,7 @@ group:
 	VCVTUDQ2PS      Z4, Z4
 	VPMULUDQ        Z0, Z6, Z6
 	VPADDD.BCST     w1_20000000<>+0(SB), Z3, Z3
+	PREFETCHT0      63(DI)
 	VPMULUDQ        Z0, Z12, Z12
 	VCVTDQ2PS       Z7, Z7
 	VPSRLQ          $0x20, Z6, Z13
@@ -767,6 +825,7 @@ group:
 	VPSUBD.BCST     w1_4f3504f3<>+0(SB), Z4, Z4
 	VPSRLQ          $0x20, Z13, Z16
 	VMULPS.BCST     w1_b8153b1c<>+0(SB), Z15, Z17
+	PREFETCHT0      63(R8)
 	VPXORD.BCST     4(BX), Z16, Z16
 	VPSRAD          $0x17, Z2, Z18
 	VPSRLQ          $0x20, Z14, Z19
@@ -782,6 +841,7 @@ group:
 	VADDPS.BCST     w1_3c81d8c7<>+0(SB), Z21, Z21
 	VPMULUDQ        Z1, Z6, Z6
 	VPMULUDQ        Z1, Z12, Z12
+	PREFETCHT0      63(R9)
 	VMULPS          Z15, Z17, Z17
 	VPMULUDQ        Z0, Z16, Z16
 	VCVTDQ2PS       Z18, Z18
@@ -798,6 +858,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 128(DX), Z14, Z13
 	VADDPS.BCST     w1_be9de9d1<>+0(SB), Z21, Z21
 	VPSRLQ          $0x20, Z16, Z14
+	PREFETCHT0      63(DI)(SI*1)
 	VMULPS          Z15, Z17, Z17
 	VPTERNLOGD.BCST $0x96, 160(DX), Z22, Z14
 	VMULPS.BCST     w1_bfb17218<>+0(SB), Z18, Z18
@@ -813,6 +874,7 @@ group:
 	VADDPS.BCST     w1_bf800000<>+0(SB), Z4, Z4
 	VPMULUDQ        Z0, Z13, Z13
 	VADDPS.BCST     w1_3f800000<>+0(SB), Z21, Z21
+	PREFETCHT0      63(R8)(SI*1)
 	VPSRLQ          $0x20, Z14, Z23
 	VPTESTMD.BCST   w1_40000000<>+0(SB), Z3, K2
 	VPTERNLOGD.BCST $0x96, 192(DX), Z6, Z23
@@ -829,6 +891,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 224(DX), Z19, Z12
 	VBLENDMPS       Z21, Z17, K2, Z8
 	VPMULUDQ        Z1, Z7, Z7
+	PREFETCHT0      63(R9)(SI*1)
 	VMOVAPS         Z17, K2, Z21
 	VPMULUDQ        Z1, Z12, Z12
 	VMULPS          Z2, Z6, Z6
@@ -845,6 +908,7 @@ group:
 	VPTERNLOGD.BCST $0x96, 256(DX), Z15, Z14
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z3, Z21
 	VPSRLQ          $0x20, Z16, Z3
+	PREFETCHT0      63(DI)(SI*2)
 	VPSLLD          $0x02, Z5, Z15
 	VPTERNLOGD.BCST $0x96, 288(DX), Z22, Z3
 	VMULPS          Z2, Z6, Z6
@@ -861,6 +925,7 @@ group:
 	VPMULUDQ        Z0, Z14, Z14
 	VMULPS.BCST     w1_30000000<>+0(SB), Z15, Z15
 	VPSRLQ          $0x20, Z3, Z22
+	PREFETCHT0      63(R8)(SI*2)
 	VPTERNLOGD.BCST $0x96, 320(DX), Z7, Z22
 	VMULPS          Z15, Z15, Z7
 	VPSRLQ          $0x20, Z13, Z23
@@ -877,6 +942,7 @@ group:
 	VMULPS.BCST     w1_b9a75889<>+0(SB), Z7, Z17
 	VPMULUDQ        Z1, Z12, Z12
 	VADDPS.BCST     w1_3b2324b6<>+0(SB), Z24, Z24
+	PREFETCHT0      63(R9)(SI*2)
 	VPMULUDQ        Z1, Z16, Z16
 	VMULPS          Z2, Z6, Z6
 	VPMULUDQ        Z0, Z22, Z22
@@ -893,6 +959,7 @@ group:
 	VMULPS          Z7, Z17, Z17
 	VPSRLQ          $0x20, Z22, Z13
 	VADDPS.BCST     w1_bda55db4<>+0(SB), Z24, Z24
+	PREFETCHT0      63(DI)(R10*1)
 	VPTERNLOGD.BCST $0x96, 416(DX), Z19, Z13
 	VMULPS          Z2, Z6, Z6
 	VPSRLQ          $0x20, Z23, Z19
@@ -909,6 +976,7 @@ group:
 	VPSRLQ          $0x20, Z13, Z26
 	VMULPS          Z7, Z17, Z17
 	VPTERNLOGD.BCST $0x96, 448(DX), Z12, Z26
+	PREFETCHT0      63(R8)(R10*1)
 	VADDPS.BCST     w1_3f490fda<>+0(SB), Z24, Z24
 	VPSRLQ          $0x20, Z14, Z7
 	VMULPS          Z2, Z6, Z6
@@ -924,6 +992,7 @@ group:
 	VADDPS.BCST     w1_c0000000<>+0(SB), Z25, Z25
 	VPMULUDQ        Z1, Z12, Z12
 	VMULPS          Z15, Z24, Z24
+	PREFETCHT0      63(R9)(R10*1)
 	VPMULUDQ        Z1, Z16, Z15
 	VMULPS          Z2, Z6, Z6
 	VPMULUDQ        Z0, Z26, Z16
@@ -940,6 +1009,7 @@ group:
 	VPTERNLOGD.BCST $0x78, w1_80000000<>+0(SB), Z5, Z9
 	VPSRLQ          $0x20, Z16, Z13
 	VPADDD.BCST     w1_40000000<>+0(SB), Z5, Z5
+	LEAQ            (DI)(SI*4), DI
 	VPTERNLOGD.BCST $0x96, 544(DX), Z19, Z13
 	VPSRLQ          $0x20, Z4, Z14
 	VSQRTPS         Z6, Z6
@@ -956,6 +1026,7 @@ group:
 	VPSHUFD         $0xa0, Z15, K1, Z12
 	VUNPCKHPS       Z21, Z8, Z8
 	VPSRLQ          $0x20, Z3, Z2
+	LEAQ            (R8)(SI*4), R8
 	VMULPS          Z25, Z17, Z17
 	VMOVDQA32       Z5, K1, Z2
 	VMULPS          Z25, Z9, Z9
@@ -972,6 +1043,7 @@ group:
 	VPSRLQ          $0x20, Z13, Z5
 	VMOVUPS         Z4, 64(AX)
 	VMOVDQA32       Z6, K1, Z5
+	LEAQ            (R9)(SI*4), R9
 	VUNPCKLPD       Z9, Z8, Z4
 	VPTERNLOGD.BCST $0x96, 608(DX), Z16, Z5
 	VMOVUPS         Z4, 128(AX)
@@ -1106,7 +1178,7 @@ last:
 
 // func stepAVX512(a *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·stepAVX512(SB), NOSPLIT, $512-8
+TEXT ·stepAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         8(AX), DX
@@ -1117,33 +1189,35 @@ TEXT ·stepAVX512(SB), NOSPLIT, $512-8
 	VBROADCASTSS 68(AX), Z1
 	VBROADCASTSS 72(AX), Z2
 	MOVQ         40(AX), R8
+	LEAQ         63(SP), R9
+	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    DI, R9
-	CMOVQLT DI, R9
-	SUBQ    R9, DI
-	LEAQ    (SP), R10
-	CMPQ    R9, $0x00000100
+	MOVQ    88(AX), R10
+	CMPQ    DI, R10
+	CMOVQLT DI, R10
+	SUBQ    R10, DI
+	LEAQ    (R9), R11
+	CMPQ    R10, $0x00000100
 	JLE     quarter
 	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (SP)
-	VMOVUPS Z3, 64(SP)
-	VMOVUPS Z3, 128(SP)
-	VMOVUPS Z3, 192(SP)
-	VMOVUPS Z3, 256(SP)
-	VMOVUPS Z3, 320(SP)
-	VMOVUPS Z3, 384(SP)
-	VMOVUPS Z3, 448(SP)
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z3, 64(R9)
+	VMOVUPS Z3, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z3, 256(R9)
+	VMOVUPS Z3, 320(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
+	MOVQ    $0x00000100, R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R12
 	JLT     rest
 
 group:
@@ -1169,18 +1243,18 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R12
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R11
+	ADDQ      $0x20, R12
 	JZ        done
-	XORL      R12, R12
-	NOTL      R12
-	BZHIL     R11, R12, R12
-	KMOVW     R12, K1
-	SHRL      $0x10, R12
-	KMOVW     R12, K2
+	XORL      R13, R13
+	NOTL      R13
+	BZHIL     R12, R13, R13
+	KMOVW     R13, K1
+	SHRL      $0x10, R13
+	KMOVW     R13, K2
 	VMOVUPS.Z (DX), K1, Z6
 	VMULPS    Z0, Z6, Z6
 	VMOVUPS.Z (BX), K1, Z7
@@ -1207,30 +1281,30 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R11*4), CX
-	LEAQ      (DX)(R11*4), DX
-	LEAQ      (BX)(R11*4), BX
-	LEAQ      (SI)(R11*4), SI
+	LEAQ      (CX)(R12*4), CX
+	LEAQ      (DX)(R12*4), DX
+	LEAQ      (BX)(R12*4), BX
+	LEAQ      (SI)(R12*4), SI
 
 done:
-	LEAQ    (SP), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
+	LEAQ    (R9), R12
+	SUBQ    R11, R12
+	ORQ     R10, R12
 	JZ      fold
-	VMOVUPS Z4, (R10)
-	VMOVUPS Z5, 64(R10)
-	ADDQ    $0x80, R10
-	TESTQ   R9, R9
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	ADDQ    $0x80, R11
+	TESTQ   R10, R10
 	JNZ     quarter
-	VMOVUPS (SP), Z4
-	VADDPS  128(SP), Z4, Z4
-	VMOVUPS 256(SP), Z5
-	VADDPS  384(SP), Z5, Z5
+	VMOVUPS (R9), Z4
+	VADDPS  128(R9), Z4, Z4
+	VMOVUPS 256(R9), Z5
+	VADDPS  384(R9), Z5, Z5
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS 64(SP), Z5
-	VADDPS  192(SP), Z5, Z5
-	VMOVUPS 320(SP), Z6
-	VADDPS  448(SP), Z6, Z6
+	VMOVUPS 64(R9), Z5
+	VADDPS  192(R9), Z5, Z5
+	VMOVUPS 320(R9), Z6
+	VADDPS  448(R9), Z6, Z6
 	VADDPS  Z6, Z5, Z5
 
 fold:
@@ -1255,7 +1329,7 @@ fold:
 
 // func stepBFloat16AVX512(a *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $512-8
+TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         8(AX), DX
@@ -1266,33 +1340,35 @@ TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $512-8
 	VBROADCASTSS 68(AX), Z1
 	VBROADCASTSS 72(AX), Z2
 	MOVQ         40(AX), R8
+	LEAQ         63(SP), R9
+	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    DI, R9
-	CMOVQLT DI, R9
-	SUBQ    R9, DI
-	LEAQ    (SP), R10
-	CMPQ    R9, $0x00000100
+	MOVQ    88(AX), R10
+	CMPQ    DI, R10
+	CMOVQLT DI, R10
+	SUBQ    R10, DI
+	LEAQ    (R9), R11
+	CMPQ    R10, $0x00000100
 	JLE     quarter
 	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (SP)
-	VMOVUPS Z3, 64(SP)
-	VMOVUPS Z3, 128(SP)
-	VMOVUPS Z3, 192(SP)
-	VMOVUPS Z3, 256(SP)
-	VMOVUPS Z3, 320(SP)
-	VMOVUPS Z3, 384(SP)
-	VMOVUPS Z3, 448(SP)
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z3, 64(R9)
+	VMOVUPS Z3, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z3, 256(R9)
+	VMOVUPS Z3, 320(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
+	MOVQ    $0x00000100, R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R12
 	JLT     rest
 
 group:
@@ -1332,18 +1408,18 @@ group:
 	ADDQ        $0x80, DX
 	ADDQ        $0x80, BX
 	ADDQ        $0x80, SI
-	SUBQ        $0x20, R11
+	SUBQ        $0x20, R12
 	JGE         group
 
 rest:
-	ADDQ        $0x20, R11
+	ADDQ        $0x20, R12
 	JZ          done
-	XORL        R12, R12
-	NOTL        R12
-	BZHIL       R11, R12, R12
-	KMOVW       R12, K1
-	SHRL        $0x10, R12
-	KMOVW       R12, K2
+	XORL        R13, R13
+	NOTL        R13
+	BZHIL       R12, R13, R13
+	KMOVW       R13, K1
+	SHRL        $0x10, R13
+	KMOVW       R13, K2
 	VMOVUPS.Z   (DX), K1, Z6
 	VMULPS      Z0, Z6, Z6
 	VMOVUPS.Z   (BX), K1, Z7
@@ -1384,30 +1460,30 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
-	LEAQ        (CX)(R11*4), CX
-	LEAQ        (DX)(R11*4), DX
-	LEAQ        (BX)(R11*4), BX
-	LEAQ        (SI)(R11*4), SI
+	LEAQ        (CX)(R12*4), CX
+	LEAQ        (DX)(R12*4), DX
+	LEAQ        (BX)(R12*4), BX
+	LEAQ        (SI)(R12*4), SI
 
 done:
-	LEAQ    (SP), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
+	LEAQ    (R9), R12
+	SUBQ    R11, R12
+	ORQ     R10, R12
 	JZ      fold
-	VMOVUPS Z4, (R10)
-	VMOVUPS Z5, 64(R10)
-	ADDQ    $0x80, R10
-	TESTQ   R9, R9
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	ADDQ    $0x80, R11
+	TESTQ   R10, R10
 	JNZ     quarter
-	VMOVUPS (SP), Z4
-	VADDPS  128(SP), Z4, Z4
-	VMOVUPS 256(SP), Z5
-	VADDPS  384(SP), Z5, Z5
+	VMOVUPS (R9), Z4
+	VADDPS  128(R9), Z4, Z4
+	VMOVUPS 256(R9), Z5
+	VADDPS  384(R9), Z5, Z5
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS 64(SP), Z5
-	VADDPS  192(SP), Z5, Z5
-	VMOVUPS 320(SP), Z6
-	VADDPS  448(SP), Z6, Z6
+	VMOVUPS 64(R9), Z5
+	VADDPS  192(R9), Z5, Z5
+	VMOVUPS 320(R9), Z6
+	VADDPS  448(R9), Z6, Z6
 	VADDPS  Z6, Z5, Z5
 
 fold:
@@ -1444,7 +1520,7 @@ GLOBL w1_ffff0000<>(SB), RODATA|NOPTR, $4
 
 // func stepFloat16AVX512(a *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·stepFloat16AVX512(SB), NOSPLIT, $512-8
+TEXT ·stepFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         8(AX), DX
@@ -1455,33 +1531,35 @@ TEXT ·stepFloat16AVX512(SB), NOSPLIT, $512-8
 	VBROADCASTSS 68(AX), Z1
 	VBROADCASTSS 72(AX), Z2
 	MOVQ         40(AX), R8
+	LEAQ         63(SP), R9
+	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    DI, R9
-	CMOVQLT DI, R9
-	SUBQ    R9, DI
-	LEAQ    (SP), R10
-	CMPQ    R9, $0x00000100
+	MOVQ    88(AX), R10
+	CMPQ    DI, R10
+	CMOVQLT DI, R10
+	SUBQ    R10, DI
+	LEAQ    (R9), R11
+	CMPQ    R10, $0x00000100
 	JLE     quarter
 	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (SP)
-	VMOVUPS Z3, 64(SP)
-	VMOVUPS Z3, 128(SP)
-	VMOVUPS Z3, 192(SP)
-	VMOVUPS Z3, 256(SP)
-	VMOVUPS Z3, 320(SP)
-	VMOVUPS Z3, 384(SP)
-	VMOVUPS Z3, 448(SP)
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z3, 64(R9)
+	VMOVUPS Z3, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z3, 256(R9)
+	VMOVUPS Z3, 320(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
+	MOVQ    $0x00000100, R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
 	VPXORD  Z4, Z4, Z4
 	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R12
 	JLT     rest
 
 group:
@@ -1511,18 +1589,18 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R11
+	SUBQ      $0x20, R12
 	JGE       group
 
 rest:
-	ADDQ      $0x20, R11
+	ADDQ      $0x20, R12
 	JZ        done
-	XORL      R12, R12
-	NOTL      R12
-	BZHIL     R11, R12, R12
-	KMOVW     R12, K1
-	SHRL      $0x10, R12
-	KMOVW     R12, K2
+	XORL      R13, R13
+	NOTL      R13
+	BZHIL     R12, R13, R13
+	KMOVW     R13, K1
+	SHRL      $0x10, R13
+	KMOVW     R13, K2
 	VMOVUPS.Z (DX), K1, Z6
 	VMULPS    Z0, Z6, Z6
 	VMOVUPS.Z (BX), K1, Z7
@@ -1553,30 +1631,30 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R11*4), CX
-	LEAQ      (DX)(R11*4), DX
-	LEAQ      (BX)(R11*4), BX
-	LEAQ      (SI)(R11*4), SI
+	LEAQ      (CX)(R12*4), CX
+	LEAQ      (DX)(R12*4), DX
+	LEAQ      (BX)(R12*4), BX
+	LEAQ      (SI)(R12*4), SI
 
 done:
-	LEAQ    (SP), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
+	LEAQ    (R9), R12
+	SUBQ    R11, R12
+	ORQ     R10, R12
 	JZ      fold
-	VMOVUPS Z4, (R10)
-	VMOVUPS Z5, 64(R10)
-	ADDQ    $0x80, R10
-	TESTQ   R9, R9
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	ADDQ    $0x80, R11
+	TESTQ   R10, R10
 	JNZ     quarter
-	VMOVUPS (SP), Z4
-	VADDPS  128(SP), Z4, Z4
-	VMOVUPS 256(SP), Z5
-	VADDPS  384(SP), Z5, Z5
+	VMOVUPS (R9), Z4
+	VADDPS  128(R9), Z4, Z4
+	VMOVUPS 256(R9), Z5
+	VADDPS  384(R9), Z5, Z5
 	VADDPS  Z5, Z4, Z4
-	VMOVUPS 64(SP), Z5
-	VADDPS  192(SP), Z5, Z5
-	VMOVUPS 320(SP), Z6
-	VADDPS  448(SP), Z6, Z6
+	VMOVUPS 64(R9), Z5
+	VADDPS  192(R9), Z5, Z5
+	VMOVUPS 320(R9), Z6
+	VADDPS  448(R9), Z6, Z6
 	VADDPS  Z6, Z5, Z5
 
 fold:
@@ -1601,7 +1679,7 @@ fold:
 
 // func squaresAVX512(a *byte)
 // Requires: AVX, AVX512F, BMI2, CMOV
-TEXT ·squaresAVX512(SB), NOSPLIT, $512-8
+TEXT ·squaresAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
 	MOVQ         8(AX), DX
@@ -1610,33 +1688,35 @@ TEXT ·squaresAVX512(SB), NOSPLIT, $512-8
 	VBROADCASTSS 64(AX), Z0
 	VBROADCASTSS 68(AX), Z1
 	MOVQ         40(AX), DI
+	LEAQ         63(SP), R8
+	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R8
-	CMPQ    SI, R8
-	CMOVQLT SI, R8
-	SUBQ    R8, SI
-	LEAQ    (SP), R9
-	CMPQ    R8, $0x00000100
+	MOVQ    88(AX), R9
+	CMPQ    SI, R9
+	CMOVQLT SI, R9
+	SUBQ    R9, SI
+	LEAQ    (R8), R10
+	CMPQ    R9, $0x00000100
 	JLE     quarter
 	VPXORD  Z2, Z2, Z2
-	VMOVUPS Z2, (SP)
-	VMOVUPS Z2, 64(SP)
-	VMOVUPS Z2, 128(SP)
-	VMOVUPS Z2, 192(SP)
-	VMOVUPS Z2, 256(SP)
-	VMOVUPS Z2, 320(SP)
-	VMOVUPS Z2, 384(SP)
-	VMOVUPS Z2, 448(SP)
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z2, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z2, 192(R8)
+	VMOVUPS Z2, 256(R8)
+	VMOVUPS Z2, 320(R8)
+	VMOVUPS Z2, 384(R8)
+	VMOVUPS Z2, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R10
-	CMPQ    R8, R10
-	CMOVQLT R8, R10
-	SUBQ    R10, R8
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
 	VPXORD  Z3, Z3, Z3
 	VPXORD  Z4, Z4, Z4
-	SUBQ    $0x20, R10
+	SUBQ    $0x20, R11
 	JLT     rest
 
 group:
@@ -1657,18 +1737,18 @@ group:
 	ADDQ    $0x80, CX
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
-	SUBQ    $0x20, R10
+	SUBQ    $0x20, R11
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R10
+	ADDQ      $0x20, R11
 	JZ        done
-	XORL      R11, R11
-	NOTL      R11
-	BZHIL     R10, R11, R11
-	KMOVW     R11, K1
-	SHRL      $0x10, R11
-	KMOVW     R11, K2
+	XORL      R12, R12
+	NOTL      R12
+	BZHIL     R11, R12, R12
+	KMOVW     R12, K1
+	SHRL      $0x10, R12
+	KMOVW     R12, K2
 	VMOVUPS.Z (DX), K1, Z5
 	VMULPS    Z0, Z5, Z5
 	VMOVUPS.Z (BX), K1, Z6
@@ -1689,29 +1769,29 @@ rest:
 	VMOVAPS.Z Z6, K2, Z6
 	VMULPS    Z6, Z6, Z6
 	VADDPS    Z6, Z4, Z4
-	LEAQ      (CX)(R10*4), CX
-	LEAQ      (DX)(R10*4), DX
-	LEAQ      (BX)(R10*4), BX
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
 
 done:
-	LEAQ    (SP), R10
-	SUBQ    R9, R10
-	ORQ     R8, R10
+	LEAQ    (R8), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
 	JZ      fold
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z4, 64(R9)
-	ADDQ    $0x80, R9
-	TESTQ   R8, R8
+	VMOVUPS Z3, (R10)
+	VMOVUPS Z4, 64(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
 	JNZ     quarter
-	VMOVUPS (SP), Z3
-	VADDPS  128(SP), Z3, Z3
-	VMOVUPS 256(SP), Z4
-	VADDPS  384(SP), Z4, Z4
+	VMOVUPS (R8), Z3
+	VADDPS  128(R8), Z3, Z3
+	VMOVUPS 256(R8), Z4
+	VADDPS  384(R8), Z4, Z4
 	VADDPS  Z4, Z3, Z3
-	VMOVUPS 64(SP), Z4
-	VADDPS  192(SP), Z4, Z4
-	VMOVUPS 320(SP), Z5
-	VADDPS  448(SP), Z5, Z5
+	VMOVUPS 64(R8), Z4
+	VADDPS  192(R8), Z4, Z4
+	VMOVUPS 320(R8), Z5
+	VADDPS  448(R8), Z5, Z5
 	VADDPS  Z5, Z4, Z4
 
 fold:
@@ -1823,6 +1903,1216 @@ rest:
 	LEAQ      (DX)(R10*4), DX
 	LEAQ      (BX)(R10*4), BX
 	LEAQ      (SI)(R10*4), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET
+
+// func stepBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $768-8
+	MOVQ         a+0(FP), AX
+	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
+	VMOVUPS      w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+0(SB), Z1
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z2
+	VBROADCASTSS 68(AX), Z3
+	VBROADCASTSS 72(AX), Z4
+	MOVQ         40(AX), R8
+	LEAQ         63(SP), R9
+	ANDQ         $-64, R9
+
+block:
+	MOVQ    88(AX), R10
+	CMPQ    DI, R10
+	CMOVQLT DI, R10
+	SUBQ    R10, DI
+	LEAQ    (R9), R11
+	CMPQ    R10, $0x00000100
+	JLE     quarter
+	VPXORD  Z5, Z5, Z5
+	VMOVUPS Z5, (R9)
+	VMOVUPS Z5, 64(R9)
+	VMOVUPS Z5, 128(R9)
+	VMOVUPS Z5, 192(R9)
+	VMOVUPS Z5, 256(R9)
+	VMOVUPS Z5, 320(R9)
+	VMOVUPS Z5, 384(R9)
+	VMOVUPS Z5, 448(R9)
+
+quarter:
+	MOVQ    $0x00000100, R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+	VPXORD  Z6, Z6, Z6
+	VPXORD  Z7, Z7, Z7
+	SUBQ    $0x20, R12
+	JLT     rest
+
+group:
+	VMOVUPS     (DX), Z9
+	VPSLLD      $0x10, Z9, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z9, Z9
+	VMULPS      Z2, Z8, Z8
+	VMULPS      Z2, Z9, Z9
+	VMOVUPS     (BX), Z11
+	VPSLLD      $0x10, Z11, Z10
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z11, Z11
+	VMULPS      Z3, Z10, Z10
+	VMULPS      Z3, Z11, Z11
+	VADDPS      Z10, Z8, Z8
+	VADDPS      Z11, Z9, Z9
+	VMOVUPS     (SI), Z10
+	VPERMT2PS   64(SI), Z0, Z10
+	VMOVUPS     (SI), Z11
+	VPERMT2PS   64(SI), Z1, Z11
+	VMULPS      Z4, Z10, Z10
+	VMULPS      Z4, Z11, Z11
+	VADDPS      Z8, Z10, Z10
+	VADDPS      Z9, Z11, Z11
+	VPSRLD      $0x10, Z10, Z12
+	VPANDD.BCST w1_00000001<>+0(SB), Z12, Z12
+	VPADDD.BCST w1_00007fff<>+0(SB), Z12, Z12
+	VCMPPS      $0x03, Z10, Z10, K1
+	VPADDD      Z10, Z12, Z12
+	VPORD.BCST  w1_00400000<>+0(SB), Z10, K1, Z12
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z12, Z10
+	VPSRLD      $0x10, Z11, Z12
+	VPANDD.BCST w1_00000001<>+0(SB), Z12, Z12
+	VPADDD.BCST w1_00007fff<>+0(SB), Z12, Z12
+	VCMPPS      $0x03, Z11, Z11, K1
+	VPADDD      Z11, Z12, Z12
+	VPORD.BCST  w1_00400000<>+0(SB), Z11, K1, Z12
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z12, Z11
+	VPSRLD      $0x10, Z10, Z12
+	VPORD       Z11, Z12, Z12
+	VMOVUPS     Z12, (CX)
+	VSUBPS      Z8, Z10, Z10
+	VSUBPS      Z9, Z11, Z11
+	VMULPS      Z10, Z10, Z10
+	VADDPS      Z10, Z6, Z6
+	VMULPS      Z11, Z11, Z11
+	VADDPS      Z11, Z7, Z7
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	ADDQ        $0x80, SI
+	SUBQ        $0x20, R12
+	JGE         group
+
+rest:
+	ADDQ    $0x20, R12
+	JZ      done
+	LEAL    1(R12), R13
+	SHRL    $0x01, R13
+	XORL    R14, R14
+	NOTL    R14
+	BZHIL   R13, R14, R14
+	KMOVW   R14, K1
+	LEAL    (R12), R13
+	SHRL    $0x01, R13
+	XORL    R14, R14
+	NOTL    R14
+	BZHIL   R13, R14, R14
+	KMOVW   R14, K2
+	XORL    R13, R13
+	TESTL   $0x00000010, R12
+	JZ      in16
+	VMOVUPS (DX)(R13*1), Y8
+	VMOVUPS Y8, 640(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), Y8
+	VMOVUPS Y8, 704(SP)(R13*1)
+	ADDQ    $0x20, R13
+
+in16:
+	TESTL   $0x00000008, R12
+	JZ      in8
+	VMOVUPS (DX)(R13*1), X8
+	VMOVUPS X8, 640(SP)(R13*1)
+	VMOVUPS (BX)(R13*1), X8
+	VMOVUPS X8, 704(SP)(R13*1)
+	ADDQ    $0x10, R13
+
+in8:
+	TESTL $0x00000004, R12
+	JZ    in4
+	MOVQ  (DX)(R13*1), R14
+	MOVQ  R14, 640(SP)(R13*1)
+	MOVQ  (BX)(R13*1), R14
+	MOVQ  R14, 704(SP)(R13*1)
+	ADDQ  $0x08, R13
+
+in4:
+	TESTL $0x00000002, R12
+	JZ    in2
+	MOVL  (DX)(R13*1), R14
+	MOVL  R14, 640(SP)(R13*1)
+	MOVL  (BX)(R13*1), R14
+	MOVL  R14, 704(SP)(R13*1)
+	ADDQ  $0x04, R13
+
+in2:
+	TESTL   $0x00000001, R12
+	JZ      in1
+	MOVWLZX (DX)(R13*1), R14
+	MOVW    R14, 640(SP)(R13*1)
+	MOVWLZX (BX)(R13*1), R14
+	MOVW    R14, 704(SP)(R13*1)
+	ADDQ    $0x02, R13
+
+in1:
+	VMOVUPS     640(SP), Z9
+	VPSLLD      $0x10, Z9, Z8
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z9, Z9
+	VMULPS      Z2, Z8, Z8
+	VMULPS      Z2, Z9, Z9
+	VMOVUPS     704(SP), Z11
+	VPSLLD      $0x10, Z11, Z10
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z11, Z11
+	VMULPS      Z3, Z10, Z10
+	VMULPS      Z3, Z11, Z11
+	VADDPS      Z10, Z8, Z8
+	VADDPS      Z11, Z9, Z9
+	VMOVUPS     (SI), Z10
+	VPERMT2PS   64(SI), Z0, Z10
+	VMOVUPS     (SI), Z11
+	VPERMT2PS   64(SI), Z1, Z11
+	VMULPS      Z4, Z10, Z10
+	VMULPS      Z4, Z11, Z11
+	VADDPS      Z8, Z10, Z10
+	VADDPS      Z9, Z11, Z11
+	VPSRLD      $0x10, Z10, Z12
+	VPANDD.BCST w1_00000001<>+0(SB), Z12, Z12
+	VPADDD.BCST w1_00007fff<>+0(SB), Z12, Z12
+	VCMPPS      $0x03, Z10, Z10, K3
+	VPADDD      Z10, Z12, Z12
+	VPORD.BCST  w1_00400000<>+0(SB), Z10, K3, Z12
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z12, Z10
+	VPSRLD      $0x10, Z11, Z12
+	VPANDD.BCST w1_00000001<>+0(SB), Z12, Z12
+	VPADDD.BCST w1_00007fff<>+0(SB), Z12, Z12
+	VCMPPS      $0x03, Z11, Z11, K3
+	VPADDD      Z11, Z12, Z12
+	VPORD.BCST  w1_00400000<>+0(SB), Z11, K3, Z12
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z12, Z11
+	VPSRLD      $0x10, Z10, Z12
+	VPORD       Z11, Z12, Z12
+	VMOVUPS     Z12, 576(SP)
+	VSUBPS      Z8, Z10, Z10
+	VSUBPS      Z9, Z11, Z11
+	VMOVAPS.Z   Z10, K1, Z10
+	VMULPS      Z10, Z10, Z10
+	VADDPS      Z10, Z6, Z6
+	VMOVAPS.Z   Z11, K2, Z11
+	VMULPS      Z11, Z11, Z11
+	VADDPS      Z11, Z7, Z7
+	XORL        R13, R13
+	TESTL       $0x00000010, R12
+	JZ          out16
+	VMOVUPS     576(SP)(R13*1), Y8
+	VMOVUPS     Y8, (CX)(R13*1)
+	ADDQ        $0x20, R13
+
+out16:
+	TESTL   $0x00000008, R12
+	JZ      out8
+	VMOVUPS 576(SP)(R13*1), X8
+	VMOVUPS X8, (CX)(R13*1)
+	ADDQ    $0x10, R13
+
+out8:
+	TESTL $0x00000004, R12
+	JZ    out4
+	MOVQ  576(SP)(R13*1), R14
+	MOVQ  R14, (CX)(R13*1)
+	ADDQ  $0x08, R13
+
+out4:
+	TESTL $0x00000002, R12
+	JZ    out2
+	MOVL  576(SP)(R13*1), R14
+	MOVL  R14, (CX)(R13*1)
+	ADDQ  $0x04, R13
+
+out2:
+	TESTL   $0x00000001, R12
+	JZ      out1
+	MOVWLZX 576(SP)(R13*1), R14
+	MOVW    R14, (CX)(R13*1)
+	ADDQ    $0x02, R13
+
+out1:
+	LEAQ (CX)(R12*2), CX
+	LEAQ (DX)(R12*2), DX
+	LEAQ (BX)(R12*2), BX
+	LEAQ (SI)(R12*4), SI
+
+done:
+	LEAQ    (R9), R12
+	SUBQ    R11, R12
+	ORQ     R10, R12
+	JZ      fold
+	VMOVUPS Z6, (R11)
+	VMOVUPS Z7, 64(R11)
+	ADDQ    $0x80, R11
+	TESTQ   R10, R10
+	JNZ     quarter
+	VMOVUPS (R9), Z6
+	VADDPS  128(R9), Z6, Z6
+	VMOVUPS 256(R9), Z7
+	VADDPS  384(R9), Z7, Z7
+	VADDPS  Z7, Z6, Z6
+	VMOVUPS 64(R9), Z7
+	VADDPS  192(R9), Z7, Z7
+	VMOVUPS 320(R9), Z8
+	VADDPS  448(R9), Z8, Z8
+	VADDPS  Z8, Z7, Z7
+
+fold:
+	VEXTRACTF64X4 $0x01, Z6, Y8
+	VADDPS        Y8, Y6, Y6
+	VEXTRACTF128  $0x01, Y6, X8
+	VADDPS        X8, X6, X6
+	VMOVHLPS      X6, X6, X8
+	VADDPS        X8, X6, X6
+	VMOVSHDUP     X6, X8
+	VADDSS        X8, X6, X6
+	VEXTRACTF64X4 $0x01, Z7, Y8
+	VADDPS        Y8, Y7, Y7
+	VEXTRACTF128  $0x01, Y7, X8
+	VADDPS        X8, X7, X7
+	VMOVHLPS      X7, X7, X8
+	VADDPS        X8, X7, X7
+	VMOVSHDUP     X7, X8
+	VADDSS        X8, X7, X7
+	VADDSS        X7, X6, X6
+	VMOVSS        X6, (R8)
+	ADDQ          $0x04, R8
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
+	TESTQ         DI, DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB)/4, $0x00000000
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+4(SB)/4, $0x00000002
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+8(SB)/4, $0x00000004
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+12(SB)/4, $0x00000006
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+16(SB)/4, $0x00000008
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+20(SB)/4, $0x0000000a
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+24(SB)/4, $0x0000000c
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+28(SB)/4, $0x0000000e
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+32(SB)/4, $0x00000010
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+36(SB)/4, $0x00000012
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+40(SB)/4, $0x00000014
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+44(SB)/4, $0x00000016
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+48(SB)/4, $0x00000018
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+52(SB)/4, $0x0000001a
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+56(SB)/4, $0x0000001c
+DATA w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+60(SB)/4, $0x0000001e
+GLOBL w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>(SB), RODATA|NOPTR, $64
+
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+0(SB)/4, $0x00000001
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+4(SB)/4, $0x00000003
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+8(SB)/4, $0x00000005
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+12(SB)/4, $0x00000007
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+16(SB)/4, $0x00000009
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+20(SB)/4, $0x0000000b
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+24(SB)/4, $0x0000000d
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+28(SB)/4, $0x0000000f
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+32(SB)/4, $0x00000011
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+36(SB)/4, $0x00000013
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+40(SB)/4, $0x00000015
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+44(SB)/4, $0x00000017
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+48(SB)/4, $0x00000019
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+52(SB)/4, $0x0000001b
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+56(SB)/4, $0x0000001d
+DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+60(SB)/4, $0x0000001f
+GLOBL w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>(SB), RODATA|NOPTR, $64
+
+// func squaresBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $768-8
+	MOVQ         a+0(FP), AX
+	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
+	VMOVUPS      w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+0(SB), Z0
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z4
+	MOVQ         40(AX), DI
+	LEAQ         63(SP), R8
+	ANDQ         $-64, R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    SI, R9
+	CMOVQLT SI, R9
+	SUBQ    R9, SI
+	LEAQ    (R8), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXORD  Z1, Z1, Z1
+	VMOVUPS Z1, (R8)
+	VMOVUPS Z1, 64(R8)
+	VMOVUPS Z1, 128(R8)
+	VMOVUPS Z1, 192(R8)
+	VMOVUPS Z1, 256(R8)
+	VMOVUPS Z1, 320(R8)
+	VMOVUPS Z1, 384(R8)
+	VMOVUPS Z1, 448(R8)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z2, Z2, Z2
+	VPXORD  Z3, Z3, Z3
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VMOVUPS     (DX), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VMULPS      Z0, Z5, Z5
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     (BX), Z8
+	VPSLLD      $0x10, Z8, Z7
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z8
+	VMULPS      Z4, Z7, Z7
+	VMULPS      Z4, Z8, Z8
+	VADDPS      Z7, Z5, Z5
+	VADDPS      Z8, Z6, Z6
+	VMOVUPS     (CX), Z8
+	VPSLLD      $0x10, Z8, Z7
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z8
+	VSUBPS      Z5, Z7, Z7
+	VSUBPS      Z6, Z8, Z8
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
+	VMULPS      Z8, Z8, Z8
+	VADDPS      Z8, Z3, Z3
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	SUBQ        $0x20, R11
+	JGE         group
+
+rest:
+	ADDQ    $0x20, R11
+	JZ      done
+	LEAL    1(R11), R12
+	SHRL    $0x01, R12
+	XORL    R13, R13
+	NOTL    R13
+	BZHIL   R12, R13, R13
+	KMOVW   R13, K1
+	LEAL    (R11), R12
+	SHRL    $0x01, R12
+	XORL    R13, R13
+	NOTL    R13
+	BZHIL   R12, R13, R13
+	KMOVW   R13, K2
+	XORL    R12, R12
+	TESTL   $0x00000010, R11
+	JZ      in16
+	VMOVUPS (CX)(R12*1), Y5
+	VMOVUPS Y5, 576(SP)(R12*1)
+	VMOVUPS (DX)(R12*1), Y5
+	VMOVUPS Y5, 640(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), Y5
+	VMOVUPS Y5, 704(SP)(R12*1)
+	ADDQ    $0x20, R12
+
+in16:
+	TESTL   $0x00000008, R11
+	JZ      in8
+	VMOVUPS (CX)(R12*1), X5
+	VMOVUPS X5, 576(SP)(R12*1)
+	VMOVUPS (DX)(R12*1), X5
+	VMOVUPS X5, 640(SP)(R12*1)
+	VMOVUPS (BX)(R12*1), X5
+	VMOVUPS X5, 704(SP)(R12*1)
+	ADDQ    $0x10, R12
+
+in8:
+	TESTL $0x00000004, R11
+	JZ    in4
+	MOVQ  (CX)(R12*1), R13
+	MOVQ  R13, 576(SP)(R12*1)
+	MOVQ  (DX)(R12*1), R13
+	MOVQ  R13, 640(SP)(R12*1)
+	MOVQ  (BX)(R12*1), R13
+	MOVQ  R13, 704(SP)(R12*1)
+	ADDQ  $0x08, R12
+
+in4:
+	TESTL $0x00000002, R11
+	JZ    in2
+	MOVL  (CX)(R12*1), R13
+	MOVL  R13, 576(SP)(R12*1)
+	MOVL  (DX)(R12*1), R13
+	MOVL  R13, 640(SP)(R12*1)
+	MOVL  (BX)(R12*1), R13
+	MOVL  R13, 704(SP)(R12*1)
+	ADDQ  $0x04, R12
+
+in2:
+	TESTL   $0x00000001, R11
+	JZ      in1
+	MOVWLZX (CX)(R12*1), R13
+	MOVW    R13, 576(SP)(R12*1)
+	MOVWLZX (DX)(R12*1), R13
+	MOVW    R13, 640(SP)(R12*1)
+	MOVWLZX (BX)(R12*1), R13
+	MOVW    R13, 704(SP)(R12*1)
+	ADDQ    $0x02, R12
+
+in1:
+	VMOVUPS     640(SP), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VMULPS      Z0, Z5, Z5
+	VMULPS      Z0, Z6, Z6
+	VMOVUPS     704(SP), Z8
+	VPSLLD      $0x10, Z8, Z7
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z8
+	VMULPS      Z4, Z7, Z7
+	VMULPS      Z4, Z8, Z8
+	VADDPS      Z7, Z5, Z5
+	VADDPS      Z8, Z6, Z6
+	VMOVUPS     576(SP), Z8
+	VPSLLD      $0x10, Z8, Z7
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z8, Z8
+	VSUBPS      Z5, Z7, Z7
+	VSUBPS      Z6, Z8, Z8
+	VMOVAPS.Z   Z7, K1, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z2, Z2
+	VMOVAPS.Z   Z8, K2, Z8
+	VMULPS      Z8, Z8, Z8
+	VADDPS      Z8, Z3, Z3
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+
+done:
+	LEAQ    (R8), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Z2, (R10)
+	VMOVUPS Z3, 64(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (R8), Z2
+	VADDPS  128(R8), Z2, Z2
+	VMOVUPS 256(R8), Z3
+	VADDPS  384(R8), Z3, Z3
+	VADDPS  Z3, Z2, Z2
+	VMOVUPS 64(R8), Z3
+	VADDPS  192(R8), Z3, Z3
+	VMOVUPS 320(R8), Z5
+	VADDPS  448(R8), Z5, Z5
+	VADDPS  Z5, Z3, Z3
+
+fold:
+	VEXTRACTF64X4 $0x01, Z2, Y5
+	VADDPS        Y5, Y2, Y2
+	VEXTRACTF128  $0x01, Y2, X5
+	VADDPS        X5, X2, X2
+	VMOVHLPS      X2, X2, X5
+	VADDPS        X5, X2, X2
+	VMOVSHDUP     X2, X5
+	VADDSS        X5, X2, X2
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X5
+	VADDPS        X5, X3, X3
+	VMOVHLPS      X3, X3, X5
+	VADDPS        X5, X3, X3
+	VMOVSHDUP     X3, X5
+	VADDSS        X5, X3, X3
+	VADDSS        X3, X2, X2
+	VMOVSS        X2, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	TESTQ         SI, SI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func gradBFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·gradBFloat16WordsAVX512(SB), NOSPLIT, $256-8
+	MOVQ         a+0(FP), AX
+	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
+	VMOVUPS      w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+0(SB), Z0
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Z2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VMOVUPS     (DX), Z4
+	VPSLLD      $0x10, Z4, Z3
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z4
+	VMULPS      Z0, Z3, Z3
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     (BX), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VMULPS      Z1, Z5, Z5
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z6, Z4, Z4
+	VMOVUPS     (SI), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VSUBPS      Z3, Z5, Z5
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z2, Z5, Z5
+	VMULPS      Z2, Z6, Z6
+	VMOVUPS     (CX), Z4
+	VPSLLD      $0x10, Z4, Z3
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z6, Z4, Z4
+	VPSRLD      $0x10, Z3, Z5
+	VPANDD.BCST w1_00000001<>+0(SB), Z5, Z5
+	VPADDD.BCST w1_00007fff<>+0(SB), Z5, Z5
+	VCMPPS      $0x03, Z3, Z3, K1
+	VPADDD      Z3, Z5, Z5
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K1, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z5, Z3
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD.BCST w1_00000001<>+0(SB), Z5, Z5
+	VPADDD.BCST w1_00007fff<>+0(SB), Z5, Z5
+	VCMPPS      $0x03, Z4, Z4, K1
+	VPADDD      Z4, Z5, Z5
+	VPORD.BCST  w1_00400000<>+0(SB), Z4, K1, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z5, Z4
+	VPSRLD      $0x10, Z3, Z3
+	VPORD       Z4, Z3, Z3
+	VMOVUPS     Z3, (CX)
+	ADDQ        $0x40, CX
+	ADDQ        $0x40, DX
+	ADDQ        $0x40, BX
+	ADDQ        $0x40, SI
+	SUBQ        $0x20, R10
+	JGE         group
+
+rest:
+	ADDQ    $0x20, R10
+	JZ      done
+	LEAL    1(R10), R11
+	SHRL    $0x01, R11
+	XORL    R12, R12
+	NOTL    R12
+	BZHIL   R11, R12, R12
+	KMOVW   R12, K1
+	LEAL    (R10), R11
+	SHRL    $0x01, R11
+	XORL    R12, R12
+	NOTL    R12
+	BZHIL   R11, R12, R12
+	KMOVW   R12, K1
+	XORL    R11, R11
+	TESTL   $0x00000010, R10
+	JZ      in16
+	VMOVUPS (CX)(R11*1), Y3
+	VMOVUPS Y3, (SP)(R11*1)
+	VMOVUPS (DX)(R11*1), Y3
+	VMOVUPS Y3, 64(SP)(R11*1)
+	VMOVUPS (BX)(R11*1), Y3
+	VMOVUPS Y3, 128(SP)(R11*1)
+	VMOVUPS (SI)(R11*1), Y3
+	VMOVUPS Y3, 192(SP)(R11*1)
+	ADDQ    $0x20, R11
+
+in16:
+	TESTL   $0x00000008, R10
+	JZ      in8
+	VMOVUPS (CX)(R11*1), X3
+	VMOVUPS X3, (SP)(R11*1)
+	VMOVUPS (DX)(R11*1), X3
+	VMOVUPS X3, 64(SP)(R11*1)
+	VMOVUPS (BX)(R11*1), X3
+	VMOVUPS X3, 128(SP)(R11*1)
+	VMOVUPS (SI)(R11*1), X3
+	VMOVUPS X3, 192(SP)(R11*1)
+	ADDQ    $0x10, R11
+
+in8:
+	TESTL $0x00000004, R10
+	JZ    in4
+	MOVQ  (CX)(R11*1), R12
+	MOVQ  R12, (SP)(R11*1)
+	MOVQ  (DX)(R11*1), R12
+	MOVQ  R12, 64(SP)(R11*1)
+	MOVQ  (BX)(R11*1), R12
+	MOVQ  R12, 128(SP)(R11*1)
+	MOVQ  (SI)(R11*1), R12
+	MOVQ  R12, 192(SP)(R11*1)
+	ADDQ  $0x08, R11
+
+in4:
+	TESTL $0x00000002, R10
+	JZ    in2
+	MOVL  (CX)(R11*1), R12
+	MOVL  R12, (SP)(R11*1)
+	MOVL  (DX)(R11*1), R12
+	MOVL  R12, 64(SP)(R11*1)
+	MOVL  (BX)(R11*1), R12
+	MOVL  R12, 128(SP)(R11*1)
+	MOVL  (SI)(R11*1), R12
+	MOVL  R12, 192(SP)(R11*1)
+	ADDQ  $0x04, R11
+
+in2:
+	TESTL   $0x00000001, R10
+	JZ      in1
+	MOVWLZX (CX)(R11*1), R12
+	MOVW    R12, (SP)(R11*1)
+	MOVWLZX (DX)(R11*1), R12
+	MOVW    R12, 64(SP)(R11*1)
+	MOVWLZX (BX)(R11*1), R12
+	MOVW    R12, 128(SP)(R11*1)
+	MOVWLZX (SI)(R11*1), R12
+	MOVW    R12, 192(SP)(R11*1)
+	ADDQ    $0x02, R11
+
+in1:
+	VMOVUPS     64(SP), Z4
+	VPSLLD      $0x10, Z4, Z3
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z4
+	VMULPS      Z0, Z3, Z3
+	VMULPS      Z0, Z4, Z4
+	VMOVUPS     128(SP), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VMULPS      Z1, Z5, Z5
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z6, Z4, Z4
+	VMOVUPS     192(SP), Z6
+	VPSLLD      $0x10, Z6, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z6, Z6
+	VSUBPS      Z3, Z5, Z5
+	VSUBPS      Z4, Z6, Z6
+	VMULPS      Z2, Z5, Z5
+	VMULPS      Z2, Z6, Z6
+	VMOVUPS     (SP), Z4
+	VPSLLD      $0x10, Z4, Z3
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z4, Z4
+	VADDPS      Z5, Z3, Z3
+	VADDPS      Z6, Z4, Z4
+	VPSRLD      $0x10, Z3, Z5
+	VPANDD.BCST w1_00000001<>+0(SB), Z5, Z5
+	VPADDD.BCST w1_00007fff<>+0(SB), Z5, Z5
+	VCMPPS      $0x03, Z3, Z3, K1
+	VPADDD      Z3, Z5, Z5
+	VPORD.BCST  w1_00400000<>+0(SB), Z3, K1, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z5, Z3
+	VPSRLD      $0x10, Z4, Z5
+	VPANDD.BCST w1_00000001<>+0(SB), Z5, Z5
+	VPADDD.BCST w1_00007fff<>+0(SB), Z5, Z5
+	VCMPPS      $0x03, Z4, Z4, K1
+	VPADDD      Z4, Z5, Z5
+	VPORD.BCST  w1_00400000<>+0(SB), Z4, K1, Z5
+	VPANDD.BCST w1_ffff0000<>+0(SB), Z5, Z4
+	VPSRLD      $0x10, Z3, Z3
+	VPORD       Z4, Z3, Z3
+	VMOVUPS     Z3, (SP)
+	XORL        R11, R11
+	TESTL       $0x00000010, R10
+	JZ          out16
+	VMOVUPS     (SP)(R11*1), Y3
+	VMOVUPS     Y3, (CX)(R11*1)
+	ADDQ        $0x20, R11
+
+out16:
+	TESTL   $0x00000008, R10
+	JZ      out8
+	VMOVUPS (SP)(R11*1), X3
+	VMOVUPS X3, (CX)(R11*1)
+	ADDQ    $0x10, R11
+
+out8:
+	TESTL $0x00000004, R10
+	JZ    out4
+	MOVQ  (SP)(R11*1), R12
+	MOVQ  R12, (CX)(R11*1)
+	ADDQ  $0x08, R11
+
+out4:
+	TESTL $0x00000002, R10
+	JZ    out2
+	MOVL  (SP)(R11*1), R12
+	MOVL  R12, (CX)(R11*1)
+	ADDQ  $0x04, R11
+
+out2:
+	TESTL   $0x00000001, R10
+	JZ      out1
+	MOVWLZX (SP)(R11*1), R12
+	MOVW    R12, (CX)(R11*1)
+	ADDQ    $0x02, R11
+
+out1:
+	LEAQ (CX)(R10*2), CX
+	LEAQ (DX)(R10*2), DX
+	LEAQ (BX)(R10*2), BX
+	LEAQ (SI)(R10*2), SI
+
+done:
+	TESTQ R9, R9
+	JNZ   quarter
+	SUBQ  48(AX), DX
+	SUBQ  56(AX), BX
+	TESTQ DI, DI
+	JNZ   block
+	VZEROUPPER
+	RET
+
+// func stepFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $576-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	VBROADCASTSS 72(AX), Z2
+	MOVQ         40(AX), R8
+	LEAQ         63(SP), R9
+	ANDQ         $-64, R9
+
+block:
+	MOVQ    88(AX), R10
+	CMPQ    DI, R10
+	CMOVQLT DI, R10
+	SUBQ    R10, DI
+	LEAQ    (R9), R11
+	CMPQ    R10, $0x00000100
+	JLE     quarter
+	VPXORD  Z3, Z3, Z3
+	VMOVUPS Z3, (R9)
+	VMOVUPS Z3, 64(R9)
+	VMOVUPS Z3, 128(R9)
+	VMOVUPS Z3, 192(R9)
+	VMOVUPS Z3, 256(R9)
+	VMOVUPS Z3, 320(R9)
+	VMOVUPS Z3, 384(R9)
+	VMOVUPS Z3, 448(R9)
+
+quarter:
+	MOVQ    $0x00000100, R12
+	CMPQ    R10, R12
+	CMOVQLT R10, R12
+	SUBQ    R12, R10
+	VPXORD  Z4, Z4, Z4
+	VPXORD  Z5, Z5, Z5
+	SUBQ    $0x20, R12
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z6
+	VMULPS    Z0, Z6, Z6
+	VCVTPH2PS (BX), Z7
+	VMULPS    Z1, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    (SI), Z2, Z7
+	VADDPS    Z6, Z7, Z7
+	VCVTPS2PH $0x00, Z7, Y7
+	VMOVUPS   Y7, (CX)
+	VCVTPH2PS Y7, Z7
+	VSUBPS    Z6, Z7, Z7
+	VMULPS    Z7, Z7, Z7
+	VADDPS    Z7, Z4, Z4
+	VCVTPH2PS 32(DX), Z6
+	VMULPS    Z0, Z6, Z6
+	VCVTPH2PS 32(BX), Z7
+	VMULPS    Z1, Z7, Z7
+	VADDPS    Z7, Z6, Z6
+	VMULPS    64(SI), Z2, Z7
+	VADDPS    Z6, Z7, Z7
+	VCVTPS2PH $0x00, Z7, Y7
+	VMOVUPS   Y7, 32(CX)
+	VCVTPH2PS Y7, Z7
+	VSUBPS    Z6, Z7, Z7
+	VMULPS    Z7, Z7, Z7
+	VADDPS    Z7, Z5, Z5
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x80, SI
+	SUBQ      $0x20, R12
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R12
+	JZ          done
+	XORL        R13, R13
+	NOTL        R13
+	BZHIL       R12, R13, R13
+	KMOVW       R13, K1
+	SHRL        $0x10, R13
+	KMOVW       R13, K2
+	VCVTPH2PS.Z (DX), K1, Z6
+	VMULPS      Z0, Z6, Z6
+	VCVTPH2PS.Z (BX), K1, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   (SI), K1, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VCVTPS2PH   $0x00, Z7, K1, (CX)
+	VCVTPS2PH   $0x00, Z7, Y7
+	VCVTPH2PS   Y7, Z7
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K1, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z4, Z4
+	VCVTPH2PS.Z 32(DX), K2, Z6
+	VMULPS      Z0, Z6, Z6
+	VCVTPH2PS.Z 32(BX), K2, Z7
+	VMULPS      Z1, Z7, Z7
+	VADDPS      Z7, Z6, Z6
+	VMOVUPS.Z   64(SI), K2, Z7
+	VMULPS      Z2, Z7, Z7
+	VADDPS      Z6, Z7, Z7
+	VCVTPS2PH   $0x00, Z7, K2, 32(CX)
+	VCVTPS2PH   $0x00, Z7, Y7
+	VCVTPH2PS   Y7, Z7
+	VSUBPS      Z6, Z7, Z7
+	VMOVAPS.Z   Z7, K2, Z7
+	VMULPS      Z7, Z7, Z7
+	VADDPS      Z7, Z5, Z5
+	LEAQ        (CX)(R12*2), CX
+	LEAQ        (DX)(R12*2), DX
+	LEAQ        (BX)(R12*2), BX
+	LEAQ        (SI)(R12*4), SI
+
+done:
+	LEAQ    (R9), R12
+	SUBQ    R11, R12
+	ORQ     R10, R12
+	JZ      fold
+	VMOVUPS Z4, (R11)
+	VMOVUPS Z5, 64(R11)
+	ADDQ    $0x80, R11
+	TESTQ   R10, R10
+	JNZ     quarter
+	VMOVUPS (R9), Z4
+	VADDPS  128(R9), Z4, Z4
+	VMOVUPS 256(R9), Z5
+	VADDPS  384(R9), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+	VMOVUPS 64(R9), Z5
+	VADDPS  192(R9), Z5, Z5
+	VMOVUPS 320(R9), Z6
+	VADDPS  448(R9), Z6, Z6
+	VADDPS  Z6, Z5, Z5
+
+fold:
+	VADDPS        Z5, Z4, Z4
+	VEXTRACTF64X4 $0x01, Z4, Y6
+	VADDPS        Y6, Y4, Y4
+	VEXTRACTF128  $0x01, Y4, X6
+	VADDPS        X6, X4, X4
+	VMOVHLPS      X4, X4, X6
+	VADDPS        X6, X4, X4
+	VMOVSHDUP     X4, X6
+	VADDSS        X6, X4, X4
+	VMOVSS        X4, (R8)
+	ADDQ          $0x04, R8
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	SUBQ          96(AX), SI
+	TESTQ         DI, DI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func squaresFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $576-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         32(AX), SI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), DI
+	LEAQ         63(SP), R8
+	ANDQ         $-64, R8
+
+block:
+	MOVQ    88(AX), R9
+	CMPQ    SI, R9
+	CMOVQLT SI, R9
+	SUBQ    R9, SI
+	LEAQ    (R8), R10
+	CMPQ    R9, $0x00000100
+	JLE     quarter
+	VPXORD  Z2, Z2, Z2
+	VMOVUPS Z2, (R8)
+	VMOVUPS Z2, 64(R8)
+	VMOVUPS Z2, 128(R8)
+	VMOVUPS Z2, 192(R8)
+	VMOVUPS Z2, 256(R8)
+	VMOVUPS Z2, 320(R8)
+	VMOVUPS Z2, 384(R8)
+	VMOVUPS Z2, 448(R8)
+
+quarter:
+	MOVQ    $0x00000100, R11
+	CMPQ    R9, R11
+	CMOVQLT R9, R11
+	SUBQ    R11, R9
+	VPXORD  Z3, Z3, Z3
+	VPXORD  Z4, Z4, Z4
+	SUBQ    $0x20, R11
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z5
+	VMULPS    Z0, Z5, Z5
+	VCVTPH2PS (BX), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VCVTPH2PS (CX), Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z3, Z3
+	VCVTPH2PS 32(DX), Z5
+	VMULPS    Z0, Z5, Z5
+	VCVTPH2PS 32(BX), Z6
+	VMULPS    Z1, Z6, Z6
+	VADDPS    Z6, Z5, Z5
+	VCVTPH2PS 32(CX), Z6
+	VSUBPS    Z5, Z6, Z6
+	VMULPS    Z6, Z6, Z6
+	VADDPS    Z6, Z4, Z4
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	SUBQ      $0x20, R11
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R11
+	JZ          done
+	XORL        R12, R12
+	NOTL        R12
+	BZHIL       R11, R12, R12
+	KMOVW       R12, K1
+	SHRL        $0x10, R12
+	KMOVW       R12, K2
+	VCVTPH2PS.Z (DX), K1, Z5
+	VMULPS      Z0, Z5, Z5
+	VCVTPH2PS.Z (BX), K1, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VCVTPH2PS.Z (CX), K1, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K1, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z3, Z3
+	VCVTPH2PS.Z 32(DX), K2, Z5
+	VMULPS      Z0, Z5, Z5
+	VCVTPH2PS.Z 32(BX), K2, Z6
+	VMULPS      Z1, Z6, Z6
+	VADDPS      Z6, Z5, Z5
+	VCVTPH2PS.Z 32(CX), K2, Z6
+	VSUBPS      Z5, Z6, Z6
+	VMOVAPS.Z   Z6, K2, Z6
+	VMULPS      Z6, Z6, Z6
+	VADDPS      Z6, Z4, Z4
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+
+done:
+	LEAQ    (R8), R11
+	SUBQ    R10, R11
+	ORQ     R9, R11
+	JZ      fold
+	VMOVUPS Z3, (R10)
+	VMOVUPS Z4, 64(R10)
+	ADDQ    $0x80, R10
+	TESTQ   R9, R9
+	JNZ     quarter
+	VMOVUPS (R8), Z3
+	VADDPS  128(R8), Z3, Z3
+	VMOVUPS 256(R8), Z4
+	VADDPS  384(R8), Z4, Z4
+	VADDPS  Z4, Z3, Z3
+	VMOVUPS 64(R8), Z4
+	VADDPS  192(R8), Z4, Z4
+	VMOVUPS 320(R8), Z5
+	VADDPS  448(R8), Z5, Z5
+	VADDPS  Z5, Z4, Z4
+
+fold:
+	VADDPS        Z4, Z3, Z3
+	VEXTRACTF64X4 $0x01, Z3, Y5
+	VADDPS        Y5, Y3, Y3
+	VEXTRACTF128  $0x01, Y3, X5
+	VADDPS        X5, X3, X3
+	VMOVHLPS      X3, X3, X5
+	VADDPS        X5, X3, X3
+	VMOVSHDUP     X3, X5
+	VADDSS        X5, X3, X3
+	VMOVSS        X3, (DI)
+	ADDQ          $0x04, DI
+	SUBQ          48(AX), DX
+	SUBQ          56(AX), BX
+	TESTQ         SI, SI
+	JNZ           block
+	VZEROUPPER
+	RET
+
+// func gradFloat16WordsAVX512(a *byte)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·gradFloat16WordsAVX512(SB), NOSPLIT, $0-8
+	MOVQ         a+0(FP), AX
+	MOVQ         (AX), CX
+	MOVQ         8(AX), DX
+	MOVQ         16(AX), BX
+	MOVQ         24(AX), SI
+	MOVQ         32(AX), DI
+	VBROADCASTSS 64(AX), Z0
+	VBROADCASTSS 68(AX), Z1
+	MOVQ         40(AX), R8
+
+block:
+	MOVQ         88(AX), R9
+	CMPQ         DI, R9
+	CMOVQLT      DI, R9
+	SUBQ         R9, DI
+	VBROADCASTSS (R8), Z2
+	ADDQ         104(AX), R8
+
+quarter:
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+	SUBQ    $0x20, R10
+	JLT     rest
+
+group:
+	VCVTPH2PS (DX), Z3
+	VMULPS    Z0, Z3, Z3
+	VCVTPH2PS (BX), Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    Z4, Z3, Z3
+	VCVTPH2PS (SI), Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VCVTPH2PS (CX), Z3
+	VADDPS    Z4, Z3, Z3
+	VCVTPS2PH $0x00, Z3, Y3
+	VMOVUPS   Y3, (CX)
+	VCVTPH2PS 32(DX), Z3
+	VMULPS    Z0, Z3, Z3
+	VCVTPH2PS 32(BX), Z4
+	VMULPS    Z1, Z4, Z4
+	VADDPS    Z4, Z3, Z3
+	VCVTPH2PS 32(SI), Z4
+	VSUBPS    Z3, Z4, Z4
+	VMULPS    Z2, Z4, Z4
+	VCVTPH2PS 32(CX), Z3
+	VADDPS    Z4, Z3, Z3
+	VCVTPS2PH $0x00, Z3, Y3
+	VMOVUPS   Y3, 32(CX)
+	ADDQ      $0x40, CX
+	ADDQ      $0x40, DX
+	ADDQ      $0x40, BX
+	ADDQ      $0x40, SI
+	SUBQ      $0x20, R10
+	JGE       group
+
+rest:
+	ADDQ        $0x20, R10
+	JZ          done
+	XORL        R11, R11
+	NOTL        R11
+	BZHIL       R10, R11, R11
+	KMOVW       R11, K1
+	SHRL        $0x10, R11
+	KMOVW       R11, K2
+	VCVTPH2PS.Z (DX), K1, Z3
+	VMULPS      Z0, Z3, Z3
+	VCVTPH2PS.Z (BX), K1, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VCVTPH2PS.Z (SI), K1, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VCVTPH2PS.Z (CX), K1, Z3
+	VADDPS      Z4, Z3, Z3
+	VCVTPS2PH   $0x00, Z3, K1, (CX)
+	VCVTPH2PS.Z 32(DX), K2, Z3
+	VMULPS      Z0, Z3, Z3
+	VCVTPH2PS.Z 32(BX), K2, Z4
+	VMULPS      Z1, Z4, Z4
+	VADDPS      Z4, Z3, Z3
+	VCVTPH2PS.Z 32(SI), K2, Z4
+	VSUBPS      Z3, Z4, Z4
+	VMULPS      Z2, Z4, Z4
+	VCVTPH2PS.Z 32(CX), K2, Z3
+	VADDPS      Z4, Z3, Z3
+	VCVTPS2PH   $0x00, Z3, K2, 32(CX)
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
+	LEAQ        (SI)(R10*2), SI
 
 done:
 	TESTQ R9, R9

@@ -13,7 +13,7 @@ func (w *Work) floats(p *Pass[float32]) {
 
 // words does a pass over words.
 func (w *Work) words(p *Pass[uint16]) {
-	if !use.hasWords() {
+	if use == portable {
 		w.unpacked(p)
 		return
 	}

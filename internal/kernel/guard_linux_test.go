@@ -65,3 +65,50 @@ func TestPagesBeyondSlices(t *testing.T) {
 		}
 	})
 }
+
+// No pass over words reads or writes beyond them either: lengths to 100, and around
+// quarters of two blocks.
+func TestPagesBeyondWords(t *testing.T) {
+	const most = 2*BlockLen + 40
+	all, around := 100, 33
+	if testing.Short() {
+		all, around = 40, 2
+	}
+	forEach(t, func(t *testing.T) {
+		for _, atEnd := range []bool{false, true} {
+			var memory [4][]uint16
+			for i := range memory {
+				m := pages(t, most/2, atEnd)
+				memory[i] = unsafe.Slice((*uint16)(unsafe.Pointer(&m[0])), most)
+			}
+			for _, storage := range []Storage{BFloat16, Float16} {
+				for i := range memory {
+					storage.Pack(memory[i], input(most, uint32(i)))
+				}
+				for n := 1; n <= most; n++ {
+					if n > all && (n+around)%256 > 2*around {
+						continue
+					}
+					part := memory
+					for i, m := range memory {
+						part[i] = m[:n:n]
+						if atEnd {
+							part[i] = m[most-n:]
+						}
+					}
+					for kind := range GradPass + 1 {
+						p := Pass[uint16]{
+							Kind: kind, Storage: storage, Dim: n, Rows: []Row{{Affine: testAffine, Scale: 0.3}},
+							Out: part[0], Next: part[1], X: part[2], V: part[3], Sums: make([]float32, Blocks(n)),
+						}
+						out, sums := ofValues(&p)
+						Do(new(Work), &p)
+						if !sameWords(storage, p.Out, out) || kind != GradPass && !sameFloats(p.Sums, sums) {
+							t.Fatalf("pass %d over %d words of type %d differs", kind, n, storage)
+						}
+					}
+				}
+			}
+		}
+	})
+}

@@ -10,12 +10,10 @@ TEXT ·normalsNEON(SB), NOSPLIT, $0-32
 	MOVD groups+8(FP), R1
 	MOVD s+24(FP), R2
 	MOVD $constants<>(SB), R8
-	MOVD $0xd2511f53, R4
-	VDUP R4, V0.S4
-	MOVD $0xcd9e8d57, R4
-	VDUP R4, V1.S4
 	MOVD $0xd2511f53, R6
 	MOVD $0xcd9e8d57, R7
+	VDUP R6, V0.S4
+	VDUP R7, V1.S4
 	MOVWU block+16(FP), R3
 	ADD $4, R3, R9
 	FMOVQ 640(R2), F2
@@ -1358,12 +1356,10 @@ TEXT ·groupNormalsNEON(SB), NOSPLIT, $0-32
 	MOVD groups+8(FP), R1
 	MOVD s+24(FP), R2
 	MOVD $constants<>(SB), R8
-	MOVD $0xd2511f53, R4
-	VDUP R4, V0.S4
-	MOVD $0xcd9e8d57, R4
-	VDUP R4, V1.S4
 	MOVD $0xd2511f53, R6
 	MOVD $0xcd9e8d57, R7
+	VDUP R6, V0.S4
+	VDUP R7, V1.S4
 	MOVD each+16(FP), R3
 	MOVWU 16(R3), R4
 	FMOVQ 0(R3), F2
@@ -2873,8 +2869,8 @@ four:
 	WORD $0x4e2bd58c // fadd v12.4s, v12.4s, v11.4s
 	FMOVQ F12, 0(R1)
 	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	FMOVQ 0(R12), F12
 	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVQ 0(R12), F12
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	FMOVQ F11, 0(R12)
 	ADD $16, R12
@@ -2900,8 +2896,8 @@ one:
 	WORD $0x4e2bd58c // fadd v12.4s, v12.4s, v11.4s
 	FMOVS F12, 0(R1)
 	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	FMOVS 0(R12), F12
 	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVS 0(R12), F12
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	FMOVS F11, 0(R12)
 	ADD $4, R12
@@ -3011,7 +3007,6 @@ TEXT ·stepBFloat16NEON(SB), NOSPLIT, $512-8
 	FMOVQ 400(R8), F3
 	FMOVQ 416(R8), F4
 	FMOVQ 432(R8), F5
-	FMOVQ 448(R8), F6
 	MOVD $partial-512(SP), R9
 
 block:
@@ -3022,29 +3017,30 @@ block:
 	MOVD R9, R10
 	CMP $256, R7
 	BLE quarter
-	VEOR V7.B16, V7.B16, V7.B16
-	FSTPQ (F7, F7), 0(R9)
-	FSTPQ (F7, F7), 32(R9)
-	FSTPQ (F7, F7), 64(R9)
-	FSTPQ (F7, F7), 96(R9)
-	FSTPQ (F7, F7), 128(R9)
-	FSTPQ (F7, F7), 160(R9)
-	FSTPQ (F7, F7), 192(R9)
-	FSTPQ (F7, F7), 224(R9)
-	FSTPQ (F7, F7), 256(R9)
-	FSTPQ (F7, F7), 288(R9)
-	FSTPQ (F7, F7), 320(R9)
-	FSTPQ (F7, F7), 352(R9)
-	FSTPQ (F7, F7), 384(R9)
-	FSTPQ (F7, F7), 416(R9)
-	FSTPQ (F7, F7), 448(R9)
-	FSTPQ (F7, F7), 480(R9)
+	VEOR V6.B16, V6.B16, V6.B16
+	FSTPQ (F6, F6), 0(R9)
+	FSTPQ (F6, F6), 32(R9)
+	FSTPQ (F6, F6), 64(R9)
+	FSTPQ (F6, F6), 96(R9)
+	FSTPQ (F6, F6), 128(R9)
+	FSTPQ (F6, F6), 160(R9)
+	FSTPQ (F6, F6), 192(R9)
+	FSTPQ (F6, F6), 224(R9)
+	FSTPQ (F6, F6), 256(R9)
+	FSTPQ (F6, F6), 288(R9)
+	FSTPQ (F6, F6), 320(R9)
+	FSTPQ (F6, F6), 352(R9)
+	FSTPQ (F6, F6), 384(R9)
+	FSTPQ (F6, F6), 416(R9)
+	FSTPQ (F6, F6), 448(R9)
+	FSTPQ (F6, F6), 480(R9)
 
 quarter:
 	MOVD $256, R11
 	CMP R11, R7
 	CSEL LT, R7, R11, R11
 	SUB R11, R7
+	VEOR V6.B16, V6.B16, V6.B16
 	VEOR V7.B16, V7.B16, V7.B16
 	VEOR V8.B16, V8.B16, V8.B16
 	VEOR V9.B16, V9.B16, V9.B16
@@ -3052,155 +3048,146 @@ quarter:
 	VEOR V11.B16, V11.B16, V11.B16
 	VEOR V12.B16, V12.B16, V12.B16
 	VEOR V13.B16, V13.B16, V13.B16
-	VEOR V14.B16, V14.B16, V14.B16
 	SUBS $32, R11
 	BLT rest
 
 group:
-	FLDPQ 0(R2), (F15, F16)
+	FLDPQ 0(R2), (F14, F15)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
 	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
-	FLDPQ 0(R3), (F17, F18)
+	FLDPQ 0(R3), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
 	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	FLDPQ 0(R4), (F17, F18)
-	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
-	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
-	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
-	WORD $0x4e30d652 // fadd v18.4s, v18.4s, v16.4s
-	VUSHR $16, V17.S4, V19.S4
-	VUSHR $16, V18.S4, V20.S4
-	VAND V3.B16, V19.B16, V19.B16
-	VAND V3.B16, V20.B16, V20.B16
-	VADD V4.S4, V17.S4, V21.S4
-	VADD V4.S4, V18.S4, V22.S4
-	VADD V19.S4, V21.S4, V19.S4
-	VADD V20.S4, V22.S4, V20.S4
-	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
-	WORD $0x4e32e656 // fcmeq v22.4s, v18.4s, v18.4s
-	VORR V5.B16, V17.B16, V17.B16
-	VORR V5.B16, V18.B16, V18.B16
-	VBSL V17.B16, V19.B16, V21.B16
-	VBSL V18.B16, V20.B16, V22.B16
-	VAND V6.B16, V21.B16, V17.B16
-	VAND V6.B16, V22.B16, V18.B16
-	FSTPQ (F17, F18), 0(R1)
-	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
-	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
-	WORD $0x4e30d508 // fadd v8.4s, v8.4s, v16.4s
-	FLDPQ 32(R2), (F15, F16)
-	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
-	FLDPQ 32(R3), (F17, F18)
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	FLDPQ 32(R4), (F17, F18)
-	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
-	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
-	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
-	WORD $0x4e30d652 // fadd v18.4s, v18.4s, v16.4s
-	VUSHR $16, V17.S4, V19.S4
-	VUSHR $16, V18.S4, V20.S4
-	VAND V3.B16, V19.B16, V19.B16
-	VAND V3.B16, V20.B16, V20.B16
-	VADD V4.S4, V17.S4, V21.S4
-	VADD V4.S4, V18.S4, V22.S4
-	VADD V19.S4, V21.S4, V19.S4
-	VADD V20.S4, V22.S4, V20.S4
-	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
-	WORD $0x4e32e656 // fcmeq v22.4s, v18.4s, v18.4s
-	VORR V5.B16, V17.B16, V17.B16
-	VORR V5.B16, V18.B16, V18.B16
-	VBSL V17.B16, V19.B16, V21.B16
-	VBSL V18.B16, V20.B16, V22.B16
-	VAND V6.B16, V21.B16, V17.B16
-	VAND V6.B16, V22.B16, V18.B16
-	FSTPQ (F17, F18), 32(R1)
-	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
-	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x4e2fd529 // fadd v9.4s, v9.4s, v15.4s
-	WORD $0x4e30d54a // fadd v10.4s, v10.4s, v16.4s
-	FLDPQ 64(R2), (F15, F16)
-	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
-	FLDPQ 64(R3), (F17, F18)
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	FLDPQ 64(R4), (F17, F18)
-	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
-	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
-	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
-	WORD $0x4e30d652 // fadd v18.4s, v18.4s, v16.4s
-	VUSHR $16, V17.S4, V19.S4
-	VUSHR $16, V18.S4, V20.S4
-	VAND V3.B16, V19.B16, V19.B16
-	VAND V3.B16, V20.B16, V20.B16
-	VADD V4.S4, V17.S4, V21.S4
-	VADD V4.S4, V18.S4, V22.S4
-	VADD V19.S4, V21.S4, V19.S4
-	VADD V20.S4, V22.S4, V20.S4
-	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
-	WORD $0x4e32e656 // fcmeq v22.4s, v18.4s, v18.4s
-	VORR V5.B16, V17.B16, V17.B16
-	VORR V5.B16, V18.B16, V18.B16
-	VBSL V17.B16, V19.B16, V21.B16
-	VBSL V18.B16, V20.B16, V22.B16
-	VAND V6.B16, V21.B16, V17.B16
-	VAND V6.B16, V22.B16, V18.B16
-	FSTPQ (F17, F18), 64(R1)
-	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
-	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
-	WORD $0x4e30d58c // fadd v12.4s, v12.4s, v16.4s
-	FLDPQ 96(R2), (F15, F16)
-	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	WORD $0x6e20de10 // fmul v16.4s, v16.4s, v0.4s
-	FLDPQ 96(R3), (F17, F18)
-	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
-	WORD $0x6e21de52 // fmul v18.4s, v18.4s, v1.4s
-	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
-	FLDPQ 96(R4), (F17, F18)
-	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
-	WORD $0x6e22de52 // fmul v18.4s, v18.4s, v2.4s
-	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
-	WORD $0x4e30d652 // fadd v18.4s, v18.4s, v16.4s
-	VUSHR $16, V17.S4, V19.S4
-	VUSHR $16, V18.S4, V20.S4
-	VAND V3.B16, V19.B16, V19.B16
-	VAND V3.B16, V20.B16, V20.B16
-	VADD V4.S4, V17.S4, V21.S4
-	VADD V4.S4, V18.S4, V22.S4
-	VADD V19.S4, V21.S4, V19.S4
-	VADD V20.S4, V22.S4, V20.S4
-	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
-	WORD $0x4e32e656 // fcmeq v22.4s, v18.4s, v18.4s
-	VORR V5.B16, V17.B16, V17.B16
-	VORR V5.B16, V18.B16, V18.B16
-	VBSL V17.B16, V19.B16, V21.B16
-	VBSL V18.B16, V20.B16, V22.B16
-	VAND V6.B16, V21.B16, V17.B16
-	VAND V6.B16, V22.B16, V18.B16
-	FSTPQ (F17, F18), 96(R1)
-	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
-	WORD $0x4eb0d650 // fsub v16.4s, v18.4s, v16.4s
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x6e30de10 // fmul v16.4s, v16.4s, v16.4s
-	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
 	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	FLDPQ 0(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2ed610 // fadd v16.4s, v16.4s, v14.4s
+	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VAND V5.B16, V20.B16, V16.B16
+	VAND V5.B16, V21.B16, V17.B16
+	FSTPQ (F16, F17), 0(R1)
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed4c6 // fadd v6.4s, v6.4s, v14.4s
+	WORD $0x4e2fd4e7 // fadd v7.4s, v7.4s, v15.4s
+	FLDPQ 32(R2), (F14, F15)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FLDPQ 32(R3), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	FLDPQ 32(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2ed610 // fadd v16.4s, v16.4s, v14.4s
+	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VAND V5.B16, V20.B16, V16.B16
+	VAND V5.B16, V21.B16, V17.B16
+	FSTPQ (F16, F17), 32(R1)
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed508 // fadd v8.4s, v8.4s, v14.4s
+	WORD $0x4e2fd529 // fadd v9.4s, v9.4s, v15.4s
+	FLDPQ 64(R2), (F14, F15)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FLDPQ 64(R3), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	FLDPQ 64(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2ed610 // fadd v16.4s, v16.4s, v14.4s
+	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VAND V5.B16, V20.B16, V16.B16
+	VAND V5.B16, V21.B16, V17.B16
+	FSTPQ (F16, F17), 64(R1)
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e2fd56b // fadd v11.4s, v11.4s, v15.4s
+	FLDPQ 96(R2), (F14, F15)
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	FLDPQ 96(R3), (F16, F17)
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	FLDPQ 96(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2ed610 // fadd v16.4s, v16.4s, v14.4s
+	WORD $0x4e2fd631 // fadd v17.4s, v17.4s, v15.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VAND V5.B16, V20.B16, V16.B16
+	VAND V5.B16, V21.B16, V17.B16
+	FSTPQ (F16, F17), 96(R1)
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2fd5ad // fadd v13.4s, v13.4s, v15.4s
 	ADD $128, R1
 	ADD $128, R2
 	ADD $128, R3
@@ -3211,37 +3198,36 @@ group:
 rest:
 	ADDS $32, R11
 	BEQ done
-	FSTPQ (F7, F8), 0(R10)
-	FSTPQ (F9, F10), 32(R10)
-	FSTPQ (F11, F12), 64(R10)
-	FSTPQ (F13, F14), 96(R10)
+	FSTPQ (F6, F7), 0(R10)
+	FSTPQ (F8, F9), 32(R10)
+	FSTPQ (F10, F11), 64(R10)
+	FSTPQ (F12, F13), 96(R10)
 	MOVD R10, R12
 	SUBS $4, R11
 	BLT ones
 
 four:
-	FMOVQ 0(R2), F15
-	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	FMOVQ 0(R3), F16
-	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
-	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
-	FMOVQ 0(R4), F16
-	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
-	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
-	VUSHR $16, V16.S4, V17.S4
-	VAND V3.B16, V17.B16, V17.B16
-	VADD V4.S4, V16.S4, V18.S4
-	VADD V17.S4, V18.S4, V17.S4
-	WORD $0x4e30e612 // fcmeq v18.4s, v16.4s, v16.4s
-	VORR V5.B16, V16.B16, V16.B16
-	VBSL V16.B16, V17.B16, V18.B16
-	VAND V6.B16, V18.B16, V16.B16
-	FMOVQ F16, 0(R1)
-	WORD $0x4eafd60f // fsub v15.4s, v16.4s, v15.4s
-	FMOVQ 0(R12), F16
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
-	FMOVQ F15, 0(R12)
+	FMOVQ 0(R2), F14
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ 0(R3), F15
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVQ 0(R4), F15
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x4e2ed5ef // fadd v15.4s, v15.4s, v14.4s
+	VUSHR $16, V15.S4, V16.S4
+	VAND V3.B16, V16.B16, V16.B16
+	VADD V4.S4, V15.S4, V17.S4
+	VADD V16.S4, V17.S4, V16.S4
+	WORD $0x4e2fe5f1 // fcmeq v17.4s, v15.4s, v15.4s
+	VBSL V15.B16, V16.B16, V17.B16
+	VAND V5.B16, V17.B16, V15.B16
+	FMOVQ F15, 0(R1)
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	FMOVQ 0(R12), F15
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVQ F14, 0(R12)
 	ADD $16, R12
 	ADD $16, R1
 	ADD $16, R2
@@ -3255,28 +3241,27 @@ ones:
 	BEQ tailed
 
 one:
-	FMOVS 0(R2), F15
-	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
-	FMOVS 0(R3), F16
-	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
-	WORD $0x4e30d5ef // fadd v15.4s, v15.4s, v16.4s
-	FMOVS 0(R4), F16
-	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
-	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
-	VUSHR $16, V16.S4, V17.S4
-	VAND V3.B16, V17.B16, V17.B16
-	VADD V4.S4, V16.S4, V18.S4
-	VADD V17.S4, V18.S4, V17.S4
-	WORD $0x4e30e612 // fcmeq v18.4s, v16.4s, v16.4s
-	VORR V5.B16, V16.B16, V16.B16
-	VBSL V16.B16, V17.B16, V18.B16
-	VAND V6.B16, V18.B16, V16.B16
-	FMOVS F16, 0(R1)
-	WORD $0x4eafd60f // fsub v15.4s, v16.4s, v15.4s
-	FMOVS 0(R12), F16
-	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
-	WORD $0x4e2fd60f // fadd v15.4s, v16.4s, v15.4s
-	FMOVS F15, 0(R12)
+	FMOVS 0(R2), F14
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVS 0(R3), F15
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVS 0(R4), F15
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x4e2ed5ef // fadd v15.4s, v15.4s, v14.4s
+	VUSHR $16, V15.S4, V16.S4
+	VAND V3.B16, V16.B16, V16.B16
+	VADD V4.S4, V15.S4, V17.S4
+	VADD V16.S4, V17.S4, V16.S4
+	WORD $0x4e2fe5f1 // fcmeq v17.4s, v15.4s, v15.4s
+	VBSL V15.B16, V16.B16, V17.B16
+	VAND V5.B16, V17.B16, V15.B16
+	FMOVS F15, 0(R1)
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	FMOVS 0(R12), F15
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVS F14, 0(R12)
 	ADD $4, R12
 	ADD $4, R1
 	ADD $4, R2
@@ -3286,75 +3271,75 @@ one:
 	BNE one
 
 tailed:
-	FLDPQ 0(R10), (F7, F8)
-	FLDPQ 32(R10), (F9, F10)
-	FLDPQ 64(R10), (F11, F12)
-	FLDPQ 96(R10), (F13, F14)
+	FLDPQ 0(R10), (F6, F7)
+	FLDPQ 32(R10), (F8, F9)
+	FLDPQ 64(R10), (F10, F11)
+	FLDPQ 96(R10), (F12, F13)
 
 done:
 	SUB R9, R10, R13
 	ORR R7, R13
 	CBZ R13, fold
-	FSTPQ (F7, F8), 0(R10)
-	FSTPQ (F9, F10), 32(R10)
-	FSTPQ (F11, F12), 64(R10)
-	FSTPQ (F13, F14), 96(R10)
+	FSTPQ (F6, F7), 0(R10)
+	FSTPQ (F8, F9), 32(R10)
+	FSTPQ (F10, F11), 64(R10)
+	FSTPQ (F12, F13), 96(R10)
 	ADD $128, R10
 	CBNZ R7, quarter
-	FLDPQ 0(R9), (F15, F16)
-	FLDPQ 128(R9), (F17, F18)
-	FLDPQ 256(R9), (F19, F20)
-	FLDPQ 384(R9), (F21, F22)
+	FLDPQ 0(R9), (F14, F15)
+	FLDPQ 128(R9), (F16, F17)
+	FLDPQ 256(R9), (F18, F19)
+	FLDPQ 384(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
 	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
 	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
-	WORD $0x4e36d692 // fadd v18.4s, v20.4s, v22.4s
+	WORD $0x4e30d5c6 // fadd v6.4s, v14.4s, v16.4s
 	WORD $0x4e31d5e7 // fadd v7.4s, v15.4s, v17.4s
-	WORD $0x4e32d608 // fadd v8.4s, v16.4s, v18.4s
-	FLDPQ 32(R9), (F15, F16)
-	FLDPQ 160(R9), (F17, F18)
-	FLDPQ 288(R9), (F19, F20)
-	FLDPQ 416(R9), (F21, F22)
+	FLDPQ 32(R9), (F14, F15)
+	FLDPQ 160(R9), (F16, F17)
+	FLDPQ 288(R9), (F18, F19)
+	FLDPQ 416(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
 	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
 	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
-	WORD $0x4e36d692 // fadd v18.4s, v20.4s, v22.4s
+	WORD $0x4e30d5c8 // fadd v8.4s, v14.4s, v16.4s
 	WORD $0x4e31d5e9 // fadd v9.4s, v15.4s, v17.4s
-	WORD $0x4e32d60a // fadd v10.4s, v16.4s, v18.4s
-	FLDPQ 64(R9), (F15, F16)
-	FLDPQ 192(R9), (F17, F18)
-	FLDPQ 320(R9), (F19, F20)
-	FLDPQ 448(R9), (F21, F22)
+	FLDPQ 64(R9), (F14, F15)
+	FLDPQ 192(R9), (F16, F17)
+	FLDPQ 320(R9), (F18, F19)
+	FLDPQ 448(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
 	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
 	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
-	WORD $0x4e36d692 // fadd v18.4s, v20.4s, v22.4s
+	WORD $0x4e30d5ca // fadd v10.4s, v14.4s, v16.4s
 	WORD $0x4e31d5eb // fadd v11.4s, v15.4s, v17.4s
-	WORD $0x4e32d60c // fadd v12.4s, v16.4s, v18.4s
-	FLDPQ 96(R9), (F15, F16)
-	FLDPQ 224(R9), (F17, F18)
-	FLDPQ 352(R9), (F19, F20)
-	FLDPQ 480(R9), (F21, F22)
+	FLDPQ 96(R9), (F14, F15)
+	FLDPQ 224(R9), (F16, F17)
+	FLDPQ 352(R9), (F18, F19)
+	FLDPQ 480(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
 	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
-	WORD $0x4e32d610 // fadd v16.4s, v16.4s, v18.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
 	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
-	WORD $0x4e36d692 // fadd v18.4s, v20.4s, v22.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
 	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
-	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
 
 fold:
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
 	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
 	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
 	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
-	WORD $0x4e2ed54a // fadd v10.4s, v10.4s, v14.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
 	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
-	WORD $0x4e2ad508 // fadd v8.4s, v8.4s, v10.4s
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	VEXT $8, V7.B16, V7.B16, V8.B16
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	VDUP V7.S[1], V8.S4
-	WORD $0x4e28d4e7 // fadd v7.4s, v7.4s, v8.4s
-	FMOVS F7, 0(R6)
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	VEXT $8, V6.B16, V6.B16, V7.B16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	VDUP V6.S[1], V7.S4
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	FMOVS F6, 0(R6)
 	ADD $4, R6
 	MOVD 48(R0), R13
 	SUB R13, R2
@@ -3552,8 +3537,8 @@ four:
 	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
 	FMOVQ F12, 0(R1)
 	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	FMOVQ 0(R12), F12
 	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVQ 0(R12), F12
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	FMOVQ F11, 0(R12)
 	ADD $16, R12
@@ -3581,8 +3566,8 @@ one:
 	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
 	FMOVS F12, 0(R1)
 	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
-	FMOVS 0(R12), F12
 	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVS 0(R12), F12
 	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
 	FMOVS F11, 0(R12)
 	ADD $4, R12
@@ -3815,8 +3800,8 @@ four:
 	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
 	FMOVQ 0(R1), F11
 	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
-	FMOVQ 0(R12), F11
 	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	FMOVQ 0(R12), F11
 	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
 	FMOVQ F10, 0(R12)
 	ADD $16, R12
@@ -3838,8 +3823,8 @@ one:
 	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
 	FMOVS 0(R1), F11
 	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
-	FMOVS 0(R12), F11
 	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	FMOVS 0(R12), F11
 	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
 	FMOVS F10, 0(R12)
 	ADD $4, R12
@@ -4093,6 +4078,1805 @@ done:
 	CBNZ R5, block
 	RET
 
+// func stepBFloat16WordsNEON(a *passArgs)
+TEXT ·stepBFloat16WordsNEON(SB), NOSPLIT, $512-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 24(R0), R4
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+	ADD $72, R0, R13
+	VLD1R (R13), [V2.S4]
+	MOVD $constants<>(SB), R8
+	FMOVQ 400(R8), F3
+	FMOVQ 416(R8), F4
+	VEOR V5.B16, V5.B16, V5.B16
+	MOVD $partial-512(SP), R9
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	MOVD R9, R10
+	CMP $256, R7
+	BLE quarter
+	VEOR V6.B16, V6.B16, V6.B16
+	FSTPQ (F6, F6), 0(R9)
+	FSTPQ (F6, F6), 32(R9)
+	FSTPQ (F6, F6), 64(R9)
+	FSTPQ (F6, F6), 96(R9)
+	FSTPQ (F6, F6), 128(R9)
+	FSTPQ (F6, F6), 160(R9)
+	FSTPQ (F6, F6), 192(R9)
+	FSTPQ (F6, F6), 224(R9)
+	FSTPQ (F6, F6), 256(R9)
+	FSTPQ (F6, F6), 288(R9)
+	FSTPQ (F6, F6), 320(R9)
+	FSTPQ (F6, F6), 352(R9)
+	FSTPQ (F6, F6), 384(R9)
+	FSTPQ (F6, F6), 416(R9)
+	FSTPQ (F6, F6), 448(R9)
+	FSTPQ (F6, F6), 480(R9)
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	VEOR V11.B16, V11.B16, V11.B16
+	VEOR V12.B16, V12.B16, V12.B16
+	VEOR V13.B16, V13.B16, V13.B16
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F14
+	VZIP1 V14.H8, V5.H8, V15.H8
+	VZIP2 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ 0(R3), F16
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FLDPQ 0(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ed631 // fadd v17.4s, v17.4s, v14.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VUZP2 V21.H8, V20.H8, V16.H8
+	FMOVQ F16, 0(R1)
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fd4c6 // fadd v6.4s, v6.4s, v15.4s
+	WORD $0x4e2ed4e7 // fadd v7.4s, v7.4s, v14.4s
+	FMOVQ 16(R2), F14
+	VZIP1 V14.H8, V5.H8, V15.H8
+	VZIP2 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ 16(R3), F16
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FLDPQ 32(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ed631 // fadd v17.4s, v17.4s, v14.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VUZP2 V21.H8, V20.H8, V16.H8
+	FMOVQ F16, 16(R1)
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fd508 // fadd v8.4s, v8.4s, v15.4s
+	WORD $0x4e2ed529 // fadd v9.4s, v9.4s, v14.4s
+	FMOVQ 32(R2), F14
+	VZIP1 V14.H8, V5.H8, V15.H8
+	VZIP2 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ 32(R3), F16
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FLDPQ 64(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ed631 // fadd v17.4s, v17.4s, v14.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VUZP2 V21.H8, V20.H8, V16.H8
+	FMOVQ F16, 32(R1)
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fd54a // fadd v10.4s, v10.4s, v15.4s
+	WORD $0x4e2ed56b // fadd v11.4s, v11.4s, v14.4s
+	FMOVQ 48(R2), F14
+	VZIP1 V14.H8, V5.H8, V15.H8
+	VZIP2 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddef // fmul v15.4s, v15.4s, v0.4s
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVQ 48(R3), F16
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x6e21de31 // fmul v17.4s, v17.4s, v1.4s
+	WORD $0x6e21de10 // fmul v16.4s, v16.4s, v1.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	FLDPQ 96(R4), (F16, F17)
+	WORD $0x6e22de10 // fmul v16.4s, v16.4s, v2.4s
+	WORD $0x6e22de31 // fmul v17.4s, v17.4s, v2.4s
+	WORD $0x4e2fd610 // fadd v16.4s, v16.4s, v15.4s
+	WORD $0x4e2ed631 // fadd v17.4s, v17.4s, v14.4s
+	VUSHR $16, V16.S4, V18.S4
+	VUSHR $16, V17.S4, V19.S4
+	VAND V3.B16, V18.B16, V18.B16
+	VAND V3.B16, V19.B16, V19.B16
+	VADD V4.S4, V16.S4, V20.S4
+	VADD V4.S4, V17.S4, V21.S4
+	VADD V18.S4, V20.S4, V18.S4
+	VADD V19.S4, V21.S4, V19.S4
+	WORD $0x4e30e614 // fcmeq v20.4s, v16.4s, v16.4s
+	WORD $0x4e31e635 // fcmeq v21.4s, v17.4s, v17.4s
+	VBSL V16.B16, V18.B16, V20.B16
+	VBSL V17.B16, V19.B16, V21.B16
+	VUZP2 V21.H8, V20.H8, V16.H8
+	FMOVQ F16, 48(R1)
+	VZIP1 V16.H8, V5.H8, V17.H8
+	VZIP2 V16.H8, V5.H8, V16.H8
+	WORD $0x4eafd62f // fsub v15.4s, v17.4s, v15.4s
+	WORD $0x4eaed60e // fsub v14.4s, v16.4s, v14.4s
+	WORD $0x6e2fddef // fmul v15.4s, v15.4s, v15.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	WORD $0x4e2fd58c // fadd v12.4s, v12.4s, v15.4s
+	WORD $0x4e2ed5ad // fadd v13.4s, v13.4s, v14.4s
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	ADD $128, R4
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	FSTPQ (F6, F7), 0(R10)
+	FSTPQ (F8, F9), 32(R10)
+	FSTPQ (F10, F11), 64(R10)
+	FSTPQ (F12, F13), 96(R10)
+	MOVD R10, R12
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F14
+	VZIP1 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	FMOVD 0(R3), F15
+	VZIP1 V15.H8, V5.H8, V15.H8
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVQ 0(R4), F15
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x4e2ed5ef // fadd v15.4s, v15.4s, v14.4s
+	VUSHR $16, V15.S4, V16.S4
+	VAND V3.B16, V16.B16, V16.B16
+	VADD V4.S4, V15.S4, V17.S4
+	VADD V16.S4, V17.S4, V16.S4
+	WORD $0x4e2fe5f1 // fcmeq v17.4s, v15.4s, v15.4s
+	VBSL V15.B16, V16.B16, V17.B16
+	VUZP2 V17.H8, V17.H8, V15.H8
+	FMOVD F15, 0(R1)
+	VZIP1 V15.H8, V5.H8, V15.H8
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	FMOVQ 0(R12), F15
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVQ F14, 0(R12)
+	ADD $16, R12
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	ADD $16, R4
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F14
+	VZIP1 V14.H8, V5.H8, V14.H8
+	WORD $0x6e20ddce // fmul v14.4s, v14.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F15
+	VZIP1 V15.H8, V5.H8, V15.H8
+	WORD $0x6e21ddef // fmul v15.4s, v15.4s, v1.4s
+	WORD $0x4e2fd5ce // fadd v14.4s, v14.4s, v15.4s
+	FMOVS 0(R4), F15
+	WORD $0x6e22ddef // fmul v15.4s, v15.4s, v2.4s
+	WORD $0x4e2ed5ef // fadd v15.4s, v15.4s, v14.4s
+	VUSHR $16, V15.S4, V16.S4
+	VAND V3.B16, V16.B16, V16.B16
+	VADD V4.S4, V15.S4, V17.S4
+	VADD V16.S4, V17.S4, V16.S4
+	WORD $0x4e2fe5f1 // fcmeq v17.4s, v15.4s, v15.4s
+	VBSL V15.B16, V16.B16, V17.B16
+	VUZP2 V17.H8, V17.H8, V15.H8
+	FMOVS F15, R13
+	MOVH R13, (R1)
+	VZIP1 V15.H8, V5.H8, V15.H8
+	WORD $0x4eaed5ee // fsub v14.4s, v15.4s, v14.4s
+	WORD $0x6e2eddce // fmul v14.4s, v14.4s, v14.4s
+	FMOVS 0(R12), F15
+	WORD $0x4e2ed5ee // fadd v14.4s, v15.4s, v14.4s
+	FMOVS F14, 0(R12)
+	ADD $4, R12
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	ADD $4, R4
+	SUBS $1, R11
+	BNE one
+
+tailed:
+	FLDPQ 0(R10), (F6, F7)
+	FLDPQ 32(R10), (F8, F9)
+	FLDPQ 64(R10), (F10, F11)
+	FLDPQ 96(R10), (F12, F13)
+
+done:
+	SUB R9, R10, R13
+	ORR R7, R13
+	CBZ R13, fold
+	FSTPQ (F6, F7), 0(R10)
+	FSTPQ (F8, F9), 32(R10)
+	FSTPQ (F10, F11), 64(R10)
+	FSTPQ (F12, F13), 96(R10)
+	ADD $128, R10
+	CBNZ R7, quarter
+	FLDPQ 0(R9), (F14, F15)
+	FLDPQ 128(R9), (F16, F17)
+	FLDPQ 256(R9), (F18, F19)
+	FLDPQ 384(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
+	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
+	WORD $0x4e30d5c6 // fadd v6.4s, v14.4s, v16.4s
+	WORD $0x4e31d5e7 // fadd v7.4s, v15.4s, v17.4s
+	FLDPQ 32(R9), (F14, F15)
+	FLDPQ 160(R9), (F16, F17)
+	FLDPQ 288(R9), (F18, F19)
+	FLDPQ 416(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
+	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
+	WORD $0x4e30d5c8 // fadd v8.4s, v14.4s, v16.4s
+	WORD $0x4e31d5e9 // fadd v9.4s, v15.4s, v17.4s
+	FLDPQ 64(R9), (F14, F15)
+	FLDPQ 192(R9), (F16, F17)
+	FLDPQ 320(R9), (F18, F19)
+	FLDPQ 448(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
+	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
+	WORD $0x4e30d5ca // fadd v10.4s, v14.4s, v16.4s
+	WORD $0x4e31d5eb // fadd v11.4s, v15.4s, v17.4s
+	FLDPQ 96(R9), (F14, F15)
+	FLDPQ 224(R9), (F16, F17)
+	FLDPQ 352(R9), (F18, F19)
+	FLDPQ 480(R9), (F20, F21)
+	WORD $0x4e30d5ce // fadd v14.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ef // fadd v15.4s, v15.4s, v17.4s
+	WORD $0x4e34d650 // fadd v16.4s, v18.4s, v20.4s
+	WORD $0x4e35d671 // fadd v17.4s, v19.4s, v21.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+
+fold:
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e2bd4e7 // fadd v7.4s, v7.4s, v11.4s
+	WORD $0x4e2cd508 // fadd v8.4s, v8.4s, v12.4s
+	WORD $0x4e2dd529 // fadd v9.4s, v9.4s, v13.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	VEXT $8, V6.B16, V6.B16, V7.B16
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	VDUP V6.S[1], V7.S4
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	FMOVS F6, 0(R6)
+	ADD $4, R6
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	MOVD 96(R0), R13
+	SUB R13, R4
+	CBNZ R5, block
+	RET
+
+// func squaresBFloat16WordsNEON(a *passArgs)
+TEXT ·squaresBFloat16WordsNEON(SB), NOSPLIT, $512-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+	VEOR V2.B16, V2.B16, V2.B16
+	MOVD $partial-512(SP), R9
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	MOVD R9, R10
+	CMP $256, R7
+	BLE quarter
+	VEOR V3.B16, V3.B16, V3.B16
+	FSTPQ (F3, F3), 0(R9)
+	FSTPQ (F3, F3), 32(R9)
+	FSTPQ (F3, F3), 64(R9)
+	FSTPQ (F3, F3), 96(R9)
+	FSTPQ (F3, F3), 128(R9)
+	FSTPQ (F3, F3), 160(R9)
+	FSTPQ (F3, F3), 192(R9)
+	FSTPQ (F3, F3), 224(R9)
+	FSTPQ (F3, F3), 256(R9)
+	FSTPQ (F3, F3), 288(R9)
+	FSTPQ (F3, F3), 320(R9)
+	FSTPQ (F3, F3), 352(R9)
+	FSTPQ (F3, F3), 384(R9)
+	FSTPQ (F3, F3), 416(R9)
+	FSTPQ (F3, F3), 448(R9)
+	FSTPQ (F3, F3), 480(R9)
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F11
+	VZIP1 V11.H8, V2.H8, V12.H8
+	VZIP2 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 0(R3), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ 0(R1), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	FMOVQ 16(R2), F11
+	VZIP1 V11.H8, V2.H8, V12.H8
+	VZIP2 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 16(R3), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ 16(R1), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
+	FMOVQ 32(R2), F11
+	VZIP1 V11.H8, V2.H8, V12.H8
+	VZIP2 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 32(R3), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ 32(R1), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd4e7 // fadd v7.4s, v7.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVQ 48(R2), F11
+	VZIP1 V11.H8, V2.H8, V12.H8
+	VZIP2 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 48(R3), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FMOVQ 48(R1), F13
+	VZIP1 V13.H8, V2.H8, V14.H8
+	VZIP2 V13.H8, V2.H8, V13.H8
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	FSTPQ (F3, F4), 0(R10)
+	FSTPQ (F5, F6), 32(R10)
+	FSTPQ (F7, F8), 64(R10)
+	FSTPQ (F9, F10), 96(R10)
+	MOVD R10, R12
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F11
+	VZIP1 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVD 0(R3), F12
+	VZIP1 V12.H8, V2.H8, V12.H8
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	FMOVD 0(R1), F12
+	VZIP1 V12.H8, V2.H8, V12.H8
+	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVQ 0(R12), F12
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVQ F11, 0(R12)
+	ADD $16, R12
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F11
+	VZIP1 V11.H8, V2.H8, V11.H8
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F12
+	VZIP1 V12.H8, V2.H8, V12.H8
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	MOVHU (R1), R13
+	FMOVS R13, F12
+	VZIP1 V12.H8, V2.H8, V12.H8
+	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVS 0(R12), F12
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVS F11, 0(R12)
+	ADD $4, R12
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	SUBS $1, R11
+	BNE one
+
+tailed:
+	FLDPQ 0(R10), (F3, F4)
+	FLDPQ 32(R10), (F5, F6)
+	FLDPQ 64(R10), (F7, F8)
+	FLDPQ 96(R10), (F9, F10)
+
+done:
+	SUB R9, R10, R13
+	ORR R7, R13
+	CBZ R13, fold
+	FSTPQ (F3, F4), 0(R10)
+	FSTPQ (F5, F6), 32(R10)
+	FSTPQ (F7, F8), 64(R10)
+	FSTPQ (F9, F10), 96(R10)
+	ADD $128, R10
+	CBNZ R7, quarter
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 128(R9), (F13, F14)
+	FLDPQ 256(R9), (F15, F16)
+	FLDPQ 384(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd563 // fadd v3.4s, v11.4s, v13.4s
+	WORD $0x4e2ed584 // fadd v4.4s, v12.4s, v14.4s
+	FLDPQ 32(R9), (F11, F12)
+	FLDPQ 160(R9), (F13, F14)
+	FLDPQ 288(R9), (F15, F16)
+	FLDPQ 416(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd565 // fadd v5.4s, v11.4s, v13.4s
+	WORD $0x4e2ed586 // fadd v6.4s, v12.4s, v14.4s
+	FLDPQ 64(R9), (F11, F12)
+	FLDPQ 192(R9), (F13, F14)
+	FLDPQ 320(R9), (F15, F16)
+	FLDPQ 448(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd567 // fadd v7.4s, v11.4s, v13.4s
+	WORD $0x4e2ed588 // fadd v8.4s, v12.4s, v14.4s
+	FLDPQ 96(R9), (F11, F12)
+	FLDPQ 224(R9), (F13, F14)
+	FLDPQ 352(R9), (F15, F16)
+	FLDPQ 480(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd569 // fadd v9.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58a // fadd v10.4s, v12.4s, v14.4s
+
+fold:
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	VDUP V3.S[1], V4.S4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVS F3, 0(R6)
+	ADD $4, R6
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	CBNZ R5, block
+	RET
+
+// func gradBFloat16WordsNEON(a *passArgs)
+TEXT ·gradBFloat16WordsNEON(SB), NOSPLIT, $0-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 24(R0), R4
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+	MOVD $constants<>(SB), R8
+	FMOVQ 400(R8), F2
+	FMOVQ 416(R8), F3
+	VEOR V4.B16, V4.B16, V4.B16
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	VLD1R (R6), [V5.S4]
+	MOVD 104(R0), R13
+	ADD R13, R6
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F6
+	VZIP1 V6.H8, V4.H8, V7.H8
+	VZIP2 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ 0(R3), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 0(R4), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4ea7d527 // fsub v7.4s, v9.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 0(R1), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	VUSHR $16, V7.S4, V8.S4
+	VUSHR $16, V6.S4, V9.S4
+	VAND V2.B16, V8.B16, V8.B16
+	VAND V2.B16, V9.B16, V9.B16
+	VADD V3.S4, V7.S4, V10.S4
+	VADD V3.S4, V6.S4, V11.S4
+	VADD V8.S4, V10.S4, V8.S4
+	VADD V9.S4, V11.S4, V9.S4
+	WORD $0x4e27e4ea // fcmeq v10.4s, v7.4s, v7.4s
+	WORD $0x4e26e4cb // fcmeq v11.4s, v6.4s, v6.4s
+	VBSL V7.B16, V8.B16, V10.B16
+	VBSL V6.B16, V9.B16, V11.B16
+	VUZP2 V11.H8, V10.H8, V6.H8
+	FMOVQ F6, 0(R1)
+	FMOVQ 16(R2), F6
+	VZIP1 V6.H8, V4.H8, V7.H8
+	VZIP2 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ 16(R3), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 16(R4), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4ea7d527 // fsub v7.4s, v9.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 16(R1), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	VUSHR $16, V7.S4, V8.S4
+	VUSHR $16, V6.S4, V9.S4
+	VAND V2.B16, V8.B16, V8.B16
+	VAND V2.B16, V9.B16, V9.B16
+	VADD V3.S4, V7.S4, V10.S4
+	VADD V3.S4, V6.S4, V11.S4
+	VADD V8.S4, V10.S4, V8.S4
+	VADD V9.S4, V11.S4, V9.S4
+	WORD $0x4e27e4ea // fcmeq v10.4s, v7.4s, v7.4s
+	WORD $0x4e26e4cb // fcmeq v11.4s, v6.4s, v6.4s
+	VBSL V7.B16, V8.B16, V10.B16
+	VBSL V6.B16, V9.B16, V11.B16
+	VUZP2 V11.H8, V10.H8, V6.H8
+	FMOVQ F6, 16(R1)
+	FMOVQ 32(R2), F6
+	VZIP1 V6.H8, V4.H8, V7.H8
+	VZIP2 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ 32(R3), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 32(R4), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4ea7d527 // fsub v7.4s, v9.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 32(R1), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	VUSHR $16, V7.S4, V8.S4
+	VUSHR $16, V6.S4, V9.S4
+	VAND V2.B16, V8.B16, V8.B16
+	VAND V2.B16, V9.B16, V9.B16
+	VADD V3.S4, V7.S4, V10.S4
+	VADD V3.S4, V6.S4, V11.S4
+	VADD V8.S4, V10.S4, V8.S4
+	VADD V9.S4, V11.S4, V9.S4
+	WORD $0x4e27e4ea // fcmeq v10.4s, v7.4s, v7.4s
+	WORD $0x4e26e4cb // fcmeq v11.4s, v6.4s, v6.4s
+	VBSL V7.B16, V8.B16, V10.B16
+	VBSL V6.B16, V9.B16, V11.B16
+	VUZP2 V11.H8, V10.H8, V6.H8
+	FMOVQ F6, 32(R1)
+	FMOVQ 48(R2), F6
+	VZIP1 V6.H8, V4.H8, V7.H8
+	VZIP2 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dce7 // fmul v7.4s, v7.4s, v0.4s
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVQ 48(R3), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x6e21dd29 // fmul v9.4s, v9.4s, v1.4s
+	WORD $0x6e21dd08 // fmul v8.4s, v8.4s, v1.4s
+	WORD $0x4e29d4e7 // fadd v7.4s, v7.4s, v9.4s
+	WORD $0x4e28d4c6 // fadd v6.4s, v6.4s, v8.4s
+	FMOVQ 48(R4), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4ea7d527 // fsub v7.4s, v9.4s, v7.4s
+	WORD $0x4ea6d506 // fsub v6.4s, v8.4s, v6.4s
+	WORD $0x6e25dce7 // fmul v7.4s, v7.4s, v5.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVQ 48(R1), F8
+	VZIP1 V8.H8, V4.H8, V9.H8
+	VZIP2 V8.H8, V4.H8, V8.H8
+	WORD $0x4e27d527 // fadd v7.4s, v9.4s, v7.4s
+	WORD $0x4e26d506 // fadd v6.4s, v8.4s, v6.4s
+	VUSHR $16, V7.S4, V8.S4
+	VUSHR $16, V6.S4, V9.S4
+	VAND V2.B16, V8.B16, V8.B16
+	VAND V2.B16, V9.B16, V9.B16
+	VADD V3.S4, V7.S4, V10.S4
+	VADD V3.S4, V6.S4, V11.S4
+	VADD V8.S4, V10.S4, V8.S4
+	VADD V9.S4, V11.S4, V9.S4
+	WORD $0x4e27e4ea // fcmeq v10.4s, v7.4s, v7.4s
+	WORD $0x4e26e4cb // fcmeq v11.4s, v6.4s, v6.4s
+	VBSL V7.B16, V8.B16, V10.B16
+	VBSL V6.B16, V9.B16, V11.B16
+	VUZP2 V11.H8, V10.H8, V6.H8
+	FMOVQ F6, 48(R1)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	ADD $64, R4
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F6
+	VZIP1 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	FMOVD 0(R3), F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	FMOVD 0(R4), F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x4ea6d4e6 // fsub v6.4s, v7.4s, v6.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	FMOVD 0(R1), F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+	VUSHR $16, V6.S4, V7.S4
+	VAND V2.B16, V7.B16, V7.B16
+	VADD V3.S4, V6.S4, V8.S4
+	VADD V7.S4, V8.S4, V7.S4
+	WORD $0x4e26e4c8 // fcmeq v8.4s, v6.4s, v6.4s
+	VBSL V6.B16, V7.B16, V8.B16
+	VUZP2 V8.H8, V8.H8, V6.H8
+	FMOVD F6, 0(R1)
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	ADD $8, R4
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F6
+	VZIP1 V6.H8, V4.H8, V6.H8
+	WORD $0x6e20dcc6 // fmul v6.4s, v6.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x6e21dce7 // fmul v7.4s, v7.4s, v1.4s
+	WORD $0x4e27d4c6 // fadd v6.4s, v6.4s, v7.4s
+	MOVHU (R4), R13
+	FMOVS R13, F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x4ea6d4e6 // fsub v6.4s, v7.4s, v6.4s
+	WORD $0x6e25dcc6 // fmul v6.4s, v6.4s, v5.4s
+	MOVHU (R1), R13
+	FMOVS R13, F7
+	VZIP1 V7.H8, V4.H8, V7.H8
+	WORD $0x4e26d4e6 // fadd v6.4s, v7.4s, v6.4s
+	VUSHR $16, V6.S4, V7.S4
+	VAND V2.B16, V7.B16, V7.B16
+	VADD V3.S4, V6.S4, V8.S4
+	VADD V7.S4, V8.S4, V7.S4
+	WORD $0x4e26e4c8 // fcmeq v8.4s, v6.4s, v6.4s
+	VBSL V6.B16, V7.B16, V8.B16
+	VUZP2 V8.H8, V8.H8, V6.H8
+	FMOVS F6, R13
+	MOVH R13, (R1)
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	ADD $2, R4
+	SUBS $1, R11
+	BNE one
+
+tailed:
+
+done:
+	CBNZ R7, quarter
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	CBNZ R5, block
+	RET
+
+// func stepFloat16WordsNEON(a *passArgs)
+TEXT ·stepFloat16WordsNEON(SB), NOSPLIT, $512-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 24(R0), R4
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+	ADD $72, R0, R13
+	VLD1R (R13), [V2.S4]
+	MOVD $partial-512(SP), R9
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	MOVD R9, R10
+	CMP $256, R7
+	BLE quarter
+	VEOR V3.B16, V3.B16, V3.B16
+	FSTPQ (F3, F3), 0(R9)
+	FSTPQ (F3, F3), 32(R9)
+	FSTPQ (F3, F3), 64(R9)
+	FSTPQ (F3, F3), 96(R9)
+	FSTPQ (F3, F3), 128(R9)
+	FSTPQ (F3, F3), 160(R9)
+	FSTPQ (F3, F3), 192(R9)
+	FSTPQ (F3, F3), 224(R9)
+	FSTPQ (F3, F3), 256(R9)
+	FSTPQ (F3, F3), 288(R9)
+	FSTPQ (F3, F3), 320(R9)
+	FSTPQ (F3, F3), 352(R9)
+	FSTPQ (F3, F3), 384(R9)
+	FSTPQ (F3, F3), 416(R9)
+	FSTPQ (F3, F3), 448(R9)
+	FSTPQ (F3, F3), 480(R9)
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	VEOR V10.B16, V10.B16, V10.B16
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F11
+	WORD $0x0e21796c // fcvtl v12.4s, v11.4h
+	WORD $0x4e21796b // fcvtl2 v11.4s, v11.8h
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 0(R3), F13
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FLDPQ 0(R4), (F13, F14)
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x0e2169ad // fcvtn v13.4h, v13.4s
+	WORD $0x4e2169cd // fcvtn2 v13.8h, v14.4s
+	FMOVQ F13, 0(R1)
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd463 // fadd v3.4s, v3.4s, v12.4s
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	FMOVQ 16(R2), F11
+	WORD $0x0e21796c // fcvtl v12.4s, v11.4h
+	WORD $0x4e21796b // fcvtl2 v11.4s, v11.8h
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 16(R3), F13
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FLDPQ 32(R4), (F13, F14)
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x0e2169ad // fcvtn v13.4h, v13.4s
+	WORD $0x4e2169cd // fcvtn2 v13.8h, v14.4s
+	FMOVQ F13, 16(R1)
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd4a5 // fadd v5.4s, v5.4s, v12.4s
+	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
+	FMOVQ 32(R2), F11
+	WORD $0x0e21796c // fcvtl v12.4s, v11.4h
+	WORD $0x4e21796b // fcvtl2 v11.4s, v11.8h
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 32(R3), F13
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FLDPQ 64(R4), (F13, F14)
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x0e2169ad // fcvtn v13.4h, v13.4s
+	WORD $0x4e2169cd // fcvtn2 v13.8h, v14.4s
+	FMOVQ F13, 32(R1)
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd4e7 // fadd v7.4s, v7.4s, v12.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	FMOVQ 48(R2), F11
+	WORD $0x0e21796c // fcvtl v12.4s, v11.4h
+	WORD $0x4e21796b // fcvtl2 v11.4s, v11.8h
+	WORD $0x6e20dd8c // fmul v12.4s, v12.4s, v0.4s
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVQ 48(R3), F13
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x6e21ddce // fmul v14.4s, v14.4s, v1.4s
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	FLDPQ 96(R4), (F13, F14)
+	WORD $0x6e22ddad // fmul v13.4s, v13.4s, v2.4s
+	WORD $0x6e22ddce // fmul v14.4s, v14.4s, v2.4s
+	WORD $0x4e2cd5ad // fadd v13.4s, v13.4s, v12.4s
+	WORD $0x4e2bd5ce // fadd v14.4s, v14.4s, v11.4s
+	WORD $0x0e2169ad // fcvtn v13.4h, v13.4s
+	WORD $0x4e2169cd // fcvtn2 v13.8h, v14.4s
+	FMOVQ F13, 48(R1)
+	WORD $0x0e2179ae // fcvtl v14.4s, v13.4h
+	WORD $0x4e2179ad // fcvtl2 v13.4s, v13.8h
+	WORD $0x4eacd5cc // fsub v12.4s, v14.4s, v12.4s
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x6e2cdd8c // fmul v12.4s, v12.4s, v12.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x4e2cd529 // fadd v9.4s, v9.4s, v12.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	ADD $128, R4
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	FSTPQ (F3, F4), 0(R10)
+	FSTPQ (F5, F6), 32(R10)
+	FSTPQ (F7, F8), 64(R10)
+	FSTPQ (F9, F10), 96(R10)
+	MOVD R10, R12
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	FMOVD 0(R3), F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	FMOVQ 0(R4), F12
+	WORD $0x6e22dd8c // fmul v12.4s, v12.4s, v2.4s
+	WORD $0x4e2bd58c // fadd v12.4s, v12.4s, v11.4s
+	WORD $0x0e21698c // fcvtn v12.4h, v12.4s
+	FMOVD F12, 0(R1)
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVQ 0(R12), F12
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVQ F11, 0(R12)
+	ADD $16, R12
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	ADD $16, R4
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F12
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2cd56b // fadd v11.4s, v11.4s, v12.4s
+	FMOVS 0(R4), F12
+	WORD $0x6e22dd8c // fmul v12.4s, v12.4s, v2.4s
+	WORD $0x4e2bd58c // fadd v12.4s, v12.4s, v11.4s
+	WORD $0x0e21698c // fcvtn v12.4h, v12.4s
+	FMOVS F12, R13
+	MOVH R13, (R1)
+	WORD $0x0e21798c // fcvtl v12.4s, v12.4h
+	WORD $0x4eabd58b // fsub v11.4s, v12.4s, v11.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	FMOVS 0(R12), F12
+	WORD $0x4e2bd58b // fadd v11.4s, v12.4s, v11.4s
+	FMOVS F11, 0(R12)
+	ADD $4, R12
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	ADD $4, R4
+	SUBS $1, R11
+	BNE one
+
+tailed:
+	FLDPQ 0(R10), (F3, F4)
+	FLDPQ 32(R10), (F5, F6)
+	FLDPQ 64(R10), (F7, F8)
+	FLDPQ 96(R10), (F9, F10)
+
+done:
+	SUB R9, R10, R13
+	ORR R7, R13
+	CBZ R13, fold
+	FSTPQ (F3, F4), 0(R10)
+	FSTPQ (F5, F6), 32(R10)
+	FSTPQ (F7, F8), 64(R10)
+	FSTPQ (F9, F10), 96(R10)
+	ADD $128, R10
+	CBNZ R7, quarter
+	FLDPQ 0(R9), (F11, F12)
+	FLDPQ 128(R9), (F13, F14)
+	FLDPQ 256(R9), (F15, F16)
+	FLDPQ 384(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd563 // fadd v3.4s, v11.4s, v13.4s
+	WORD $0x4e2ed584 // fadd v4.4s, v12.4s, v14.4s
+	FLDPQ 32(R9), (F11, F12)
+	FLDPQ 160(R9), (F13, F14)
+	FLDPQ 288(R9), (F15, F16)
+	FLDPQ 416(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd565 // fadd v5.4s, v11.4s, v13.4s
+	WORD $0x4e2ed586 // fadd v6.4s, v12.4s, v14.4s
+	FLDPQ 64(R9), (F11, F12)
+	FLDPQ 192(R9), (F13, F14)
+	FLDPQ 320(R9), (F15, F16)
+	FLDPQ 448(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd567 // fadd v7.4s, v11.4s, v13.4s
+	WORD $0x4e2ed588 // fadd v8.4s, v12.4s, v14.4s
+	FLDPQ 96(R9), (F11, F12)
+	FLDPQ 224(R9), (F13, F14)
+	FLDPQ 352(R9), (F15, F16)
+	FLDPQ 480(R9), (F17, F18)
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58c // fadd v12.4s, v12.4s, v14.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e32d60e // fadd v14.4s, v16.4s, v18.4s
+	WORD $0x4e2dd569 // fadd v9.4s, v11.4s, v13.4s
+	WORD $0x4e2ed58a // fadd v10.4s, v12.4s, v14.4s
+
+fold:
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e2ad4c6 // fadd v6.4s, v6.4s, v10.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	VEXT $8, V3.B16, V3.B16, V4.B16
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	VDUP V3.S[1], V4.S4
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVS F3, 0(R6)
+	ADD $4, R6
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	MOVD 96(R0), R13
+	SUB R13, R4
+	CBNZ R5, block
+	RET
+
+// func squaresFloat16WordsNEON(a *passArgs)
+TEXT ·squaresFloat16WordsNEON(SB), NOSPLIT, $512-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+	MOVD $partial-512(SP), R9
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	MOVD R9, R10
+	CMP $256, R7
+	BLE quarter
+	VEOR V2.B16, V2.B16, V2.B16
+	FSTPQ (F2, F2), 0(R9)
+	FSTPQ (F2, F2), 32(R9)
+	FSTPQ (F2, F2), 64(R9)
+	FSTPQ (F2, F2), 96(R9)
+	FSTPQ (F2, F2), 128(R9)
+	FSTPQ (F2, F2), 160(R9)
+	FSTPQ (F2, F2), 192(R9)
+	FSTPQ (F2, F2), 224(R9)
+	FSTPQ (F2, F2), 256(R9)
+	FSTPQ (F2, F2), 288(R9)
+	FSTPQ (F2, F2), 320(R9)
+	FSTPQ (F2, F2), 352(R9)
+	FSTPQ (F2, F2), 384(R9)
+	FSTPQ (F2, F2), 416(R9)
+	FSTPQ (F2, F2), 448(R9)
+	FSTPQ (F2, F2), 480(R9)
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	VEOR V2.B16, V2.B16, V2.B16
+	VEOR V3.B16, V3.B16, V3.B16
+	VEOR V4.B16, V4.B16, V4.B16
+	VEOR V5.B16, V5.B16, V5.B16
+	VEOR V6.B16, V6.B16, V6.B16
+	VEOR V7.B16, V7.B16, V7.B16
+	VEOR V8.B16, V8.B16, V8.B16
+	VEOR V9.B16, V9.B16, V9.B16
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F10
+	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
+	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ 0(R3), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ 0(R1), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2bd442 // fadd v2.4s, v2.4s, v11.4s
+	WORD $0x4e2ad463 // fadd v3.4s, v3.4s, v10.4s
+	FMOVQ 16(R2), F10
+	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
+	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ 16(R3), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ 16(R1), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2bd484 // fadd v4.4s, v4.4s, v11.4s
+	WORD $0x4e2ad4a5 // fadd v5.4s, v5.4s, v10.4s
+	FMOVQ 32(R2), F10
+	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
+	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ 32(R3), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ 32(R1), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2bd4c6 // fadd v6.4s, v6.4s, v11.4s
+	WORD $0x4e2ad4e7 // fadd v7.4s, v7.4s, v10.4s
+	FMOVQ 48(R2), F10
+	WORD $0x0e21794b // fcvtl v11.4s, v10.4h
+	WORD $0x4e21794a // fcvtl2 v10.4s, v10.8h
+	WORD $0x6e20dd6b // fmul v11.4s, v11.4s, v0.4s
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVQ 48(R3), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x6e21ddad // fmul v13.4s, v13.4s, v1.4s
+	WORD $0x6e21dd8c // fmul v12.4s, v12.4s, v1.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	FMOVQ 48(R1), F12
+	WORD $0x0e21798d // fcvtl v13.4s, v12.4h
+	WORD $0x4e21798c // fcvtl2 v12.4s, v12.8h
+	WORD $0x4eabd5ab // fsub v11.4s, v13.4s, v11.4s
+	WORD $0x4eaad58a // fsub v10.4s, v12.4s, v10.4s
+	WORD $0x6e2bdd6b // fmul v11.4s, v11.4s, v11.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	WORD $0x4e2bd508 // fadd v8.4s, v8.4s, v11.4s
+	WORD $0x4e2ad529 // fadd v9.4s, v9.4s, v10.4s
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	FSTPQ (F2, F3), 0(R10)
+	FSTPQ (F4, F5), 32(R10)
+	FSTPQ (F6, F7), 64(R10)
+	FSTPQ (F8, F9), 96(R10)
+	MOVD R10, R12
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F10
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	FMOVD 0(R3), F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	FMOVD 0(R1), F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	FMOVQ 0(R12), F11
+	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
+	FMOVQ F10, 0(R12)
+	ADD $16, R12
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F10
+	WORD $0x0e21794a // fcvtl v10.4s, v10.4h
+	WORD $0x6e20dd4a // fmul v10.4s, v10.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x6e21dd6b // fmul v11.4s, v11.4s, v1.4s
+	WORD $0x4e2bd54a // fadd v10.4s, v10.4s, v11.4s
+	MOVHU (R1), R13
+	FMOVS R13, F11
+	WORD $0x0e21796b // fcvtl v11.4s, v11.4h
+	WORD $0x4eaad56a // fsub v10.4s, v11.4s, v10.4s
+	WORD $0x6e2add4a // fmul v10.4s, v10.4s, v10.4s
+	FMOVS 0(R12), F11
+	WORD $0x4e2ad56a // fadd v10.4s, v11.4s, v10.4s
+	FMOVS F10, 0(R12)
+	ADD $4, R12
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	SUBS $1, R11
+	BNE one
+
+tailed:
+	FLDPQ 0(R10), (F2, F3)
+	FLDPQ 32(R10), (F4, F5)
+	FLDPQ 64(R10), (F6, F7)
+	FLDPQ 96(R10), (F8, F9)
+
+done:
+	SUB R9, R10, R13
+	ORR R7, R13
+	CBZ R13, fold
+	FSTPQ (F2, F3), 0(R10)
+	FSTPQ (F4, F5), 32(R10)
+	FSTPQ (F6, F7), 64(R10)
+	FSTPQ (F8, F9), 96(R10)
+	ADD $128, R10
+	CBNZ R7, quarter
+	FLDPQ 0(R9), (F10, F11)
+	FLDPQ 128(R9), (F12, F13)
+	FLDPQ 256(R9), (F14, F15)
+	FLDPQ 384(R9), (F16, F17)
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e2cd542 // fadd v2.4s, v10.4s, v12.4s
+	WORD $0x4e2dd563 // fadd v3.4s, v11.4s, v13.4s
+	FLDPQ 32(R9), (F10, F11)
+	FLDPQ 160(R9), (F12, F13)
+	FLDPQ 288(R9), (F14, F15)
+	FLDPQ 416(R9), (F16, F17)
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e2cd544 // fadd v4.4s, v10.4s, v12.4s
+	WORD $0x4e2dd565 // fadd v5.4s, v11.4s, v13.4s
+	FLDPQ 64(R9), (F10, F11)
+	FLDPQ 192(R9), (F12, F13)
+	FLDPQ 320(R9), (F14, F15)
+	FLDPQ 448(R9), (F16, F17)
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e2cd546 // fadd v6.4s, v10.4s, v12.4s
+	WORD $0x4e2dd567 // fadd v7.4s, v11.4s, v13.4s
+	FLDPQ 96(R9), (F10, F11)
+	FLDPQ 224(R9), (F12, F13)
+	FLDPQ 352(R9), (F14, F15)
+	FLDPQ 480(R9), (F16, F17)
+	WORD $0x4e2cd54a // fadd v10.4s, v10.4s, v12.4s
+	WORD $0x4e2dd56b // fadd v11.4s, v11.4s, v13.4s
+	WORD $0x4e30d5cc // fadd v12.4s, v14.4s, v16.4s
+	WORD $0x4e31d5ed // fadd v13.4s, v15.4s, v17.4s
+	WORD $0x4e2cd548 // fadd v8.4s, v10.4s, v12.4s
+	WORD $0x4e2dd569 // fadd v9.4s, v11.4s, v13.4s
+
+fold:
+	WORD $0x4e26d442 // fadd v2.4s, v2.4s, v6.4s
+	WORD $0x4e27d463 // fadd v3.4s, v3.4s, v7.4s
+	WORD $0x4e28d484 // fadd v4.4s, v4.4s, v8.4s
+	WORD $0x4e29d4a5 // fadd v5.4s, v5.4s, v9.4s
+	WORD $0x4e24d442 // fadd v2.4s, v2.4s, v4.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	VEXT $8, V2.B16, V2.B16, V3.B16
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	VDUP V2.S[1], V3.S4
+	WORD $0x4e23d442 // fadd v2.4s, v2.4s, v3.4s
+	FMOVS F2, 0(R6)
+	ADD $4, R6
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	CBNZ R5, block
+	RET
+
+// func gradFloat16WordsNEON(a *passArgs)
+TEXT ·gradFloat16WordsNEON(SB), NOSPLIT, $0-8
+	MOVD a+0(FP), R0
+	MOVD 0(R0), R1
+	MOVD 8(R0), R2
+	MOVD 16(R0), R3
+	MOVD 24(R0), R4
+	MOVD 32(R0), R5
+	MOVD 40(R0), R6
+	ADD $64, R0, R13
+	VLD1R (R13), [V0.S4]
+	ADD $68, R0, R13
+	VLD1R (R13), [V1.S4]
+
+block:
+	MOVD 88(R0), R7
+	CMP R7, R5
+	CSEL LT, R5, R7, R7
+	SUB R7, R5
+	VLD1R (R6), [V2.S4]
+	MOVD 104(R0), R13
+	ADD R13, R6
+
+quarter:
+	MOVD $256, R11
+	CMP R11, R7
+	CSEL LT, R7, R11, R11
+	SUB R11, R7
+	SUBS $32, R11
+	BLT rest
+
+group:
+	FMOVQ 0(R2), F3
+	WORD $0x0e217864 // fcvtl v4.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ 0(R3), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 0(R4), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 0(R1), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	WORD $0x4e216864 // fcvtn2 v4.8h, v3.4s
+	FMOVQ F4, 0(R1)
+	FMOVQ 16(R2), F3
+	WORD $0x0e217864 // fcvtl v4.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ 16(R3), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 16(R4), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 16(R1), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	WORD $0x4e216864 // fcvtn2 v4.8h, v3.4s
+	FMOVQ F4, 16(R1)
+	FMOVQ 32(R2), F3
+	WORD $0x0e217864 // fcvtl v4.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ 32(R3), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 32(R4), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 32(R1), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	WORD $0x4e216864 // fcvtn2 v4.8h, v3.4s
+	FMOVQ F4, 32(R1)
+	FMOVQ 48(R2), F3
+	WORD $0x0e217864 // fcvtl v4.4s, v3.4h
+	WORD $0x4e217863 // fcvtl2 v3.4s, v3.8h
+	WORD $0x6e20dc84 // fmul v4.4s, v4.4s, v0.4s
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVQ 48(R3), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x6e21dcc6 // fmul v6.4s, v6.4s, v1.4s
+	WORD $0x6e21dca5 // fmul v5.4s, v5.4s, v1.4s
+	WORD $0x4e26d484 // fadd v4.4s, v4.4s, v6.4s
+	WORD $0x4e25d463 // fadd v3.4s, v3.4s, v5.4s
+	FMOVQ 48(R4), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4ea4d4c4 // fsub v4.4s, v6.4s, v4.4s
+	WORD $0x4ea3d4a3 // fsub v3.4s, v5.4s, v3.4s
+	WORD $0x6e22dc84 // fmul v4.4s, v4.4s, v2.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVQ 48(R1), F5
+	WORD $0x0e2178a6 // fcvtl v6.4s, v5.4h
+	WORD $0x4e2178a5 // fcvtl2 v5.4s, v5.8h
+	WORD $0x4e24d4c4 // fadd v4.4s, v6.4s, v4.4s
+	WORD $0x4e23d4a3 // fadd v3.4s, v5.4s, v3.4s
+	WORD $0x0e216884 // fcvtn v4.4h, v4.4s
+	WORD $0x4e216864 // fcvtn2 v4.8h, v3.4s
+	FMOVQ F4, 48(R1)
+	ADD $64, R1
+	ADD $64, R2
+	ADD $64, R3
+	ADD $64, R4
+	SUBS $32, R11
+	BGE group
+
+rest:
+	ADDS $32, R11
+	BEQ done
+	SUBS $4, R11
+	BLT ones
+
+four:
+	FMOVD 0(R2), F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	FMOVD 0(R3), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	FMOVD 0(R4), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	FMOVD 0(R1), F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x0e216863 // fcvtn v3.4h, v3.4s
+	FMOVD F3, 0(R1)
+	ADD $8, R1
+	ADD $8, R2
+	ADD $8, R3
+	ADD $8, R4
+	SUBS $4, R11
+	BGE four
+
+ones:
+	ADDS $4, R11
+	BEQ tailed
+
+one:
+	MOVHU (R2), R13
+	FMOVS R13, F3
+	WORD $0x0e217863 // fcvtl v3.4s, v3.4h
+	WORD $0x6e20dc63 // fmul v3.4s, v3.4s, v0.4s
+	MOVHU (R3), R13
+	FMOVS R13, F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x6e21dc84 // fmul v4.4s, v4.4s, v1.4s
+	WORD $0x4e24d463 // fadd v3.4s, v3.4s, v4.4s
+	MOVHU (R4), R13
+	FMOVS R13, F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x4ea3d483 // fsub v3.4s, v4.4s, v3.4s
+	WORD $0x6e22dc63 // fmul v3.4s, v3.4s, v2.4s
+	MOVHU (R1), R13
+	FMOVS R13, F4
+	WORD $0x0e217884 // fcvtl v4.4s, v4.4h
+	WORD $0x4e23d483 // fadd v3.4s, v4.4s, v3.4s
+	WORD $0x0e216863 // fcvtn v3.4h, v3.4s
+	FMOVS F3, R13
+	MOVH R13, (R1)
+	ADD $2, R1
+	ADD $2, R2
+	ADD $2, R3
+	ADD $2, R4
+	SUBS $1, R11
+	BNE one
+
+tailed:
+
+done:
+	CBNZ R7, quarter
+	MOVD 48(R0), R13
+	SUB R13, R2
+	MOVD 56(R0), R13
+	SUB R13, R3
+	CBNZ R5, block
+	RET
+
 DATA constants<>+0(SB)/8, $0x0000000100000000
 DATA constants<>+8(SB)/8, $0x0000000300000002
 DATA constants<>+16(SB)/8, $0x3f0000003f000000
@@ -4147,8 +5931,6 @@ DATA constants<>+400(SB)/8, $0x0000000100000001
 DATA constants<>+408(SB)/8, $0x0000000100000001
 DATA constants<>+416(SB)/8, $0x00007fff00007fff
 DATA constants<>+424(SB)/8, $0x00007fff00007fff
-DATA constants<>+432(SB)/8, $0x0040000000400000
-DATA constants<>+440(SB)/8, $0x0040000000400000
-DATA constants<>+448(SB)/8, $0xffff0000ffff0000
-DATA constants<>+456(SB)/8, $0xffff0000ffff0000
-GLOBL constants<>(SB), RODATA|NOPTR, $464
+DATA constants<>+432(SB)/8, $0xffff0000ffff0000
+DATA constants<>+440(SB)/8, $0xffff0000ffff0000
+GLOBL constants<>(SB), RODATA|NOPTR, $448

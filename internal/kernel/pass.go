@@ -42,7 +42,7 @@ type Pass[T Element] struct {
 	Storage Storage // of words; of the results of a step
 	Key     uint64
 	Dim     int
-	Rows    []Row // at most MaxRows; one if Dim is more than BlockLen
+	Rows    []Row // at most MaxRows
 	Same    bool  // whether all rows have the weights of the first, whatever is in theirs
 
 	// All have len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
@@ -54,9 +54,8 @@ type Pass[T Element] struct {
 	Sums []float32 // of Blocks(Dim) blocks a row, unless the pass is a gradient
 }
 
-// MaxRows is the largest number of rows of a pass. No more than that many blocks are one
-// call of assembly, which nothing can interrupt.
-const MaxRows = 64
+// MaxRows is the largest number of rows of a pass.
+const MaxRows = 128
 
 // Do does a pass. Over words it does to their values what it does to float32s; a gradient
 // is rounded to their type too. It does not allocate. Wrong lengths panic.
@@ -83,7 +82,7 @@ func (p *Pass[T]) check() bool {
 		return false
 	case p.Kind > GradPass || p.Storage > Float16:
 		panic("kernel: unknown pass or storage")
-	case len(p.Rows) > 1 && (p.Dim > BlockLen || len(p.Rows) > MaxRows):
+	case len(p.Rows) > MaxRows:
 		panic("kernel: too many rows")
 	case len(p.Out) != n || p.Kind == GradPass && len(p.Next) != n:
 		panic("kernel: length of dst or next is not len(Rows)·Dim")
@@ -93,55 +92,47 @@ func (p *Pass[T]) check() bool {
 	return true
 }
 
-// unpacked does a pass over words by that over float32s, a block or less at a time.
+// unpacked does a pass over words by that over float32s, a block of a row at a time.
 func (w *Work) unpacked(p *Pass[uint16]) {
-	rows := max(1, BlockLen/p.Dim) // at a time
-	for i := 0; i < len(p.Rows); i += rows {
-		rows = min(rows, len(p.Rows)-i)
+	for i := range p.Rows {
 		for lo := 0; lo < p.Dim; lo += BlockLen {
-			w.unpackedPart(p, i, rows, lo, min(BlockLen, p.Dim-lo))
+			w.unpackedBlock(p, i, lo, min(BlockLen, p.Dim-lo))
 		}
 	}
 }
 
-// unpackedPart does n elements, from element lo on, of each of some rows from i on.
-func (w *Work) unpackedPart(p *Pass[uint16], i, rows, lo, n int) {
-	q := Pass[float32]{Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: n, Rows: w.part[:copy(w.part[:], p.Rows[i:][:rows])]}
-	for k := range q.Rows {
-		q.Rows[k].Affine = *p.weights(i + k)
-		q.Rows[k].Block += uint32(lo / 4)
-	}
-	from, to := i*p.Dim+lo, i*p.Dim+lo+rows*n
+// unpackedBlock does n elements of row i, from element lo on.
+func (w *Work) unpackedBlock(p *Pass[uint16], i, lo, n int) {
+	r := p.Rows[i]
+	r.Affine = *p.weights(i)
+	r.Block += uint32(lo / 4)
+	from, to := i*p.Dim+lo, i*p.Dim+lo+n
 	unpack := func(k int, x []uint16) []float32 {
 		p.Storage.Unpack(w.values[k][:], x[from:to])
-		return w.values[k][:to-from]
+		return w.values[k][:n]
 	}
-	q.Out = w.values[0][:to-from]
-	var readX, readV bool
-	for k := range q.Rows {
-		readX, readV = readX || q.Rows[k].X != 0, readV || q.Rows[k].V != 0
-	}
-	if readX {
+	q := Pass[float32]{Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: n, Rows: []Row{r}, Out: w.values[0][:n]}
+	if r.X != 0 {
 		q.X = unpack(1, p.X)
 	}
-	if readV {
+	if r.V != 0 {
 		q.V = unpack(2, p.V)
 	}
 	if p.Kind != StepPass {
-		q.Out = unpack(0, p.Out)
+		unpack(0, p.Out)
 	}
 	if p.Kind == GradPass {
 		q.Next = unpack(3, p.Next)
 	} else {
-		q.Sums = p.Sums[i*Blocks(p.Dim)+lo/BlockLen:][:rows]
+		q.Sums = p.Sums[i*Blocks(p.Dim)+lo/BlockLen:][:1]
 	}
-	w.floats(&q)
+	doPortable(&q)
 	if p.Kind != SquaresPass {
 		p.Storage.Pack(p.Out[from:to], q.Out)
 	}
 }
 
-// portable does a pass by the code that is the specification.
+// doPortable does a pass by the code that is the specification.
 func doPortable(p *Pass[float32]) {
 	blocks := Blocks(p.Dim)
 	for i := range p.Rows {

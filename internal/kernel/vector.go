@@ -25,7 +25,7 @@ type schedule struct {
 // set makes c the schedule of s.
 func (c *schedule) set(s Stream) {
 	c.setKey(s.Key)
-	c.first = c.firstOf(s.Sample, s.Step)
+	c.first[0], c.first[1], c.first[2], c.first[3] = c.firstOf(s.Sample, s.Step)
 }
 
 func (c *schedule) setKey(key uint64) {
@@ -41,17 +41,13 @@ func (c *schedule) setKey(key uint64) {
 	}
 }
 
-// firstOf returns the first words of a stream whose key is c's.
-func (c *schedule) firstOf(sample uint64, step uint32) [4]uint32 {
+// firstOf returns the first words of a stream whose key is c's. They are no array, for to
+// store four words and load them as one waits for the stores.
+func (c *schedule) firstOf(sample uint64, step uint32) (w0, w1, w2, w3 uint32) {
 	c1, c2, c3 := step, uint32(sample), uint32(sample>>32)
 	p := uint64(c2) * philoxM1
 	q := uint64(uint32(p>>32)^c1^c.keys[0][0]) * philoxM0
-	return [4]uint32{
-		c3 ^ c.keys[1][0],
-		uint32(p) ^ c.keys[2][0],
-		uint32(q>>32) ^ c.keys[3][0],
-		uint32(q),
-	}
+	return c3 ^ c.keys[1][0], uint32(p) ^ c.keys[2][0], uint32(q>>32) ^ c.keys[3][0], uint32(q)
 }
 
 // A group is eight or, with AVX-512, sixteen blocks of one of many streams. Its layout
@@ -79,8 +75,10 @@ const minGroup = 32
 //
 // A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
 // After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
-// Of a pass over words, dst, x, v and a gradient's extra point to words. The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
-// Its layout is known to _asm and _neon.
+// The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
+// Of a pass over words, dst, x, v and a gradient's extra point to words, a gradient is
+// rounded to their type, and the noise of a step is there in whole groups. Its layout is
+// known to _asm and _neon.
 type passArgs struct {
 	dst, x, v, extra *float32
 	n                int
@@ -115,16 +113,15 @@ var minusZero = math.Float32frombits(1 << 31)
 // interrupt: some tens of microseconds. It is a multiple of BlockLen.
 const maxCall = 1 << 15
 
-// arguments returns those of n elements of p from element i on, in blocks of blockLen,
-// without noise and without a place for sums or scales.
-func arguments[T Element](p *Pass[T], w *Affine, i, n, blockLen int) passArgs {
+// arguments sets a to those of n elements of p from element i on, in blocks of blockLen,
+// without noise and without a place for sums or scales. It returns no struct, for to store
+// fields and copy them at once waits for the stores.
+func arguments[T Element](a *passArgs, p *Pass[T], w *Affine, i, n, blockLen int) {
 	size := int(unsafe.Sizeof(T(0)))
-	a := passArgs{
-		dst: pointer(p.Out[i:]), n: n, masks: &masks[32], blockLen: blockLen,
-		x: &zeros[0], wx: minusZero, backX: size * blockLen,
-		v: &zeros[0], wv: minusZero, backV: size * blockLen,
-		extra: &zeros[0], we: minusZero, backExtra: 4 * blockLen,
-	}
+	a.dst, a.n, a.blockLen, a.masks = pointer(p.Out[i:]), n, blockLen, &masks[32]
+	a.x, a.wx, a.backX = &zeros[0], minusZero, size*blockLen
+	a.v, a.wv, a.backV = &zeros[0], minusZero, size*blockLen
+	a.extra, a.we, a.backExtra = &zeros[0], minusZero, 4*blockLen
 	if w.X != 0 {
 		a.x, a.wx, a.backX = pointer(p.X[i:][:n]), w.X, 0
 	}
@@ -137,7 +134,6 @@ func arguments[T Element](p *Pass[T], w *Affine, i, n, blockLen int) passArgs {
 	if p.Kind == GradPass {
 		a.extra = pointer(p.Next[i:])
 	}
-	return a
 }
 
 // pointer returns the first element's address, as assembly takes it.
@@ -153,8 +149,11 @@ func vector[T Element](w *Work, p *Pass[T]) {
 		}
 		return
 	}
-	groupLen := use.groupLen()
-	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	groupLen, groups := use.groupLen(), 0
+	if p.Kind == StepPass {
+		groups = (p.Dim + groupLen - 1) / groupLen // of the noise of a row
+	}
+	var a passArgs
 	for i := 0; i < len(p.Rows); {
 		end := len(p.Rows)
 		if p.Kind == StepPass {
@@ -162,11 +161,15 @@ func vector[T Element](w *Work, p *Pass[T]) {
 		}
 		for made := 0; i < end; {
 			weights, n := p.weights(i), end-i
+			if n*p.Dim > maxCall {
+				n = maxCall / p.Dim
+			}
 			if !p.Same {
-				for n = 1; i+n < end && p.Rows[i+n].Affine == *weights; n++ {
+				most := n
+				for n = 1; n < most && p.Rows[i+n].Affine == *weights; n++ {
 				}
 			}
-			a := arguments(p, weights, i*p.Dim, n*p.Dim, p.Dim)
+			arguments(&a, p, weights, i*p.Dim, n*p.Dim, p.Dim)
 			switch {
 			case p.Kind == GradPass:
 				a.sums, a.scaleStep = &p.Rows[i].Scale, int(unsafe.Sizeof(Row{}))
@@ -190,22 +193,28 @@ func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	w.schedule.setKey(p.Key)
 	groupLen := use.groupLen()
 	room := BlockLen / groupLen
-	g, k := w.groups[:0], i
+	k, n := i, 0
 	for ; k < len(p.Rows); k++ {
 		if p.weights(k).Eps == 0 {
 			continue
 		}
-		if len(g)+groups > room {
+		if n+groups > room {
 			break
 		}
 		r := &p.Rows[k]
-		first := w.schedule.firstOf(r.Sample, r.Step)
+		w0, w1, w2, w3 := w.schedule.firstOf(r.Sample, r.Step)
 		for at := range groups {
-			g = append(g, group{first: first, block: r.Block + uint32(at*groupLen/4)})
+			g := &w.groups[n]
+			g.first[0], g.first[1], g.first[2], g.first[3] = w0, w1, w2, w3
+			g.block = r.Block + uint32(at*groupLen/4)
+			n++
 		}
 	}
-	if len(g) > 0 {
-		w.schedule.ofGroups(&w.aligned()[0], g)
+	if n > 0 {
+		var a passArgs
+		arguments(&a, p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
+		ask := a.prefetch(int(unsafe.Sizeof(T(0))), n)
+		w.schedule.ofGroups(&w.aligned()[0], w.groups[:n], &ask)
 	}
 	return k - i
 }
@@ -219,12 +228,15 @@ func longRow[T Element](w *Work, p *Pass[T], i int) {
 		most = BlockLen
 	}
 	groupLen := use.groupLen()
+	var a passArgs
 	for at := 0; at < p.Dim; at += most {
 		n := min(most, p.Dim-at)
-		a := arguments(p, weights, lo+at, n, BlockLen)
+		arguments(&a, p, weights, lo+at, n, BlockLen)
 		if noisy {
 			a.extra, a.we = &w.aligned()[0], weights.Eps
-			w.schedule.normals(a.extra, (n+groupLen-1)/groupLen, r.Block+uint32(at/4))
+			groups := (n + groupLen - 1) / groupLen
+			ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
+			w.schedule.normals(a.extra, groups, r.Block+uint32(at/4), &ask)
 		}
 		if p.Kind == GradPass {
 			a.sums = &r.Scale
@@ -264,12 +276,14 @@ func (s Stream) normalVector(dst []float32, off uint64) {
 	groupLen := use.groupLen()
 	for len(dst) >= groupLen {
 		n := min(len(dst)/groupLen*groupLen, maxCall)
-		c.normals(&dst[0], n/groupLen, uint32(off/4))
+		ask := noPrefetch(&dst[0])
+		c.normals(&dst[0], n/groupLen, uint32(off/4), &ask)
 		dst, off = dst[n:], off+uint64(n)
 	}
 	if len(dst) > 0 {
 		var last [maxGroup]float32
-		c.normals(&last[0], 1, uint32(off/4))
+		ask := noPrefetch(&last[0])
+		c.normals(&last[0], 1, uint32(off/4), &ask)
 		copy(dst, last[:])
 	}
 }

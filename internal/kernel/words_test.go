@@ -1,87 +1,136 @@
 package kernel
 
 import (
-	"flag"
-	"fmt"
-	"math"
-	"os"
-	"runtime"
-	"strings"
-	"sync"
+	"slices"
 	"testing"
+
+	"pgregory.net/rapid"
 )
+
+// A fencedWords has words before and after it that nobody may touch.
+type fencedWords struct{ all, part []uint16 }
 
 const (
-	segmentLen   = 1 << 24 // words of a line of testdata/words.txt
-	segmentCount = 1 << 8
+	guardHalf = 0x7dcb // a NaN of both types that no computation makes
+	fenceLen  = 80
 )
 
-// go test ./internal/kernel -run TestWordDigests -words
-var writeWords = flag.Bool("words", false, "write testdata/words.txt, from all 2³² words, in a minute")
-
-func segments(of ...int) string {
-	lines := make([]string, len(of))
-	var wait sync.WaitGroup
-	limit := make(chan bool, runtime.GOMAXPROCS(0))
-	for i, s := range of {
-		limit <- true
-		wait.Go(func() {
-			d := DigestWords(uint32(s)*segmentLen, segmentLen)
-			lines[i] = fmt.Sprintf("%02x %016x %016x %016x %016x %016x\n", s, d[0], d[1], d[2], d[3], d[4])
-			<-limit
-		})
-	}
-	wait.Wait()
-	return strings.Join(lines, "")
+// fenceWords returns the values of x as words that start offset words into their memory.
+func fenceWords(t Storage, x []float32, offset int) fencedWords {
+	all := slices.Repeat([]uint16{guardHalf}, offset+len(x)+fenceLen)
+	part := all[offset:][:len(x):len(x)]
+	t.Pack(part, x)
+	return fencedWords{all, part}
 }
 
-// The committed digests, which other processors are compared with, are those of this
-// package. A few segments are made again.
-func TestWordDigests(t *testing.T) {
-	const file = "testdata/words.txt"
-	if *writeWords {
-		all := make([]int, segmentCount)
-		for i := range all {
-			all[i] = i
+func (f fencedWords) intact() bool {
+	end := len(f.all) - fenceLen
+	other := func(w uint16) bool { return w != guardHalf }
+	return !slices.ContainsFunc(f.all[:end-len(f.part)], other) && !slices.ContainsFunc(f.all[end:], other)
+}
+
+// values returns those of words.
+func values(t Storage, words []uint16) []float32 {
+	x := make([]float32, len(words))
+	t.Unpack(x, words)
+	return x
+}
+
+// sameWords compares words of type t; a NaN is a NaN.
+func sameWords(t Storage, a, b []uint16) bool {
+	return slices.EqualFunc(a, b, func(v, w uint16) bool {
+		x := values(t, []uint16{v, w})
+		return v == w || x[0] != x[0] && x[1] != x[1]
+	})
+}
+
+// firstOther returns the first place where words differ.
+func firstOther(t Storage, a, b []uint16) (i int) {
+	for i < len(a) && sameWords(t, a[i:i+1], b[i:i+1]) {
+		i++
+	}
+	return i
+}
+
+// ofValues does a pass over words as portable code does it to float32s: it returns what
+// the pass should leave in Out and Sums.
+func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
+	q := Pass[float32]{
+		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Same: p.Same,
+		Out: values(p.Storage, p.Out), Next: values(p.Storage, p.Next), X: values(p.Storage, p.X), V: values(p.Storage, p.V),
+		Sums: make([]float32, len(p.Sums)),
+	}
+	doPortable(&q)
+	out = make([]uint16, len(p.Out))
+	p.Storage.Pack(out, q.Out)
+	return out, q.Sums
+}
+
+// Passes over words do to their values what portable code does to float32s, and round it,
+// whatever they do, for rows of any length and place, and touch nothing else.
+func wordsAgree(t *rapid.T) {
+	d := drawPass(t)
+	storage := rapid.SampledFrom([]Storage{BFloat16, Float16}).Draw(t, "type")
+	words := func(x []float32, name string) fencedWords {
+		return fenceWords(storage, x, rapid.IntRange(0, 35).Draw(t, name+" words offset"))
+	}
+	out, x, v, next := words(d.Out, "out"), words(d.X, "x"), words(d.V, "v"), words(d.Next, "next")
+	p := Pass[uint16]{
+		Kind: d.Kind, Storage: storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Same: d.Same,
+		Out: [...]fencedWords{out, x, v, next}[d.alias].part, Next: next.part, X: x.part, V: v.part, Sums: d.sums.part,
+	}
+	inputs := []fencedWords{out, x, v, next}
+	inputs = slices.Delete(inputs, d.alias, d.alias+1)
+	var before [][]uint16
+	for _, f := range inputs {
+		before = append(before, slices.Clone(f.part))
+	}
+	wantOut, wantSums := ofValues(&p)
+	Do(new(Work), &p)
+	if !sameWords(storage, p.Out, wantOut) {
+		i := firstOther(storage, p.Out, wantOut)
+		t.Fatalf("%v: element %d of row %d is %#04x, want %#04x", use, i%d.Dim, i/d.Dim, p.Out[i], wantOut[i])
+	}
+	if !sameFloats(p.Sums, wantSums) {
+		t.Fatalf("%v: sums are %v, want %v", use, p.Sums, wantSums)
+	}
+	for i, f := range inputs {
+		if !slices.Equal(f.part, before[i]) {
+			t.Fatalf("%v: an input was written", use)
 		}
-		if err := os.WriteFile(file, []byte(segments(all...)), 0o644); err != nil {
-			t.Fatal(err)
+	}
+	for _, f := range []fencedWords{out, x, v, next} {
+		if !f.intact() {
+			t.Fatalf("%v: memory beside the words was written", use)
 		}
 	}
-	text, err := os.ReadFile(file)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := strings.SplitAfter(string(text), "\n")
-	if len(lines) != segmentCount+1 {
-		t.Fatalf("%d lines", len(lines))
-	}
-	some := []int{0x47, 0xff} // numbers that round to infinity; the largest words
-	if testing.Short() {
-		some = some[:1]
-	}
-	for _, s := range some {
-		if got := segments(s); got != lines[s] {
-			t.Errorf("segment %02x is\n%s, committed is\n%s", s, got, lines[s])
-		}
+	if d.Kind != GradPass && !d.sums.intact() {
+		t.Fatalf("%v: memory beside the sums was written", use)
 	}
 }
 
-// A difference in the last bit of one word shows.
-func TestDigestWords(t *testing.T) {
-	const first, n = 0x3f7ffff0, 64
-	var want Digests
-	for w := uint64(first); w < first+n; w++ {
-		s, c := sincos(uint32(w))
-		f := math.Float32frombits(uint32(w))
-		for i, r := range []float32{radius(uint32(w)), s, c, BFloat16.Round(f), Float16.Round(f)} {
-			want[i] += uint64(math.Float32bits(r)) * (2*w + 1)
+func TestWordsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t, wordsAgree) }) }
+
+func FuzzWordsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(wordsAgree)) }
+
+// Every word is read as its value and written as itself, at every place of a register and
+// of a tail.
+func TestEveryWord(t *testing.T) {
+	forEach(t, func(t *testing.T) {
+		w := new(Work)
+		for _, storage := range []Storage{BFloat16, Float16} {
+			for _, n := range []int{64, 61, 5} {
+				x, out := make([]uint16, n), make([]uint16, n)
+				p := Pass[uint16]{Storage: storage, Dim: n, Rows: []Row{{Affine: Affine{X: 1}}}, Out: out, X: x, Sums: make([]float32, 1)}
+				for first := 0; first < 1<<16; first += n {
+					for i := range x {
+						x[i] = uint16(first + i)
+					}
+					if Do(w, &p); !sameWords(storage, out, x) {
+						t.Fatalf("type %d: %#04x became %#04x", storage, x, out)
+					}
+				}
+			}
 		}
-	}
-	if got := DigestWords(first, n); got != want {
-		t.Errorf("%x, want %x", got, want)
-	}
-	if got := DigestWords(0x7fc00000, 3); got[3] != 0 || got[4] != 0 {
-		t.Errorf("NaNs count: %x", got)
-	}
+	})
 }

@@ -5,10 +5,9 @@ import "unsafe"
 // A Work is the memory that one goroutine needs for its passes. The zero Work is ready;
 // keep one, since it costs more to clear than a short row to step.
 type Work struct {
-	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
-	values [4][BlockLen]float32   // of words, where they are unpacked
-	part   [MaxRows]Row           // of the rows of a pass over words
 	vectors
+	memory [BlockLen + 15]float32 // of the noise of a block, see aligned
+	values [4][BlockLen]float32   // of words, in portable code
 }
 
 // aligned returns memory for the noise of a block from a multiple of 64 bytes on, as

@@ -17,20 +17,23 @@ import (
 	"cps/schedule"
 )
 
-// The loop of the README, on a policy with one parameter: the mean of the data that
-// it believes in.
+// The loop of the README runs on a policy with one parameter, the mean of its data. The reward
+// is the mean of a sample.
 func TestLoop(t *testing.T) {
 	const dim, key = 64, noise.Key(3)
-	ctx, cpu := context.Background(), sampler.CPU{}
-	form, objective := logprob.Form{Gaussian: true}, grpo.Objective{ClipLow: 1e-3, ClipHigh: 1e-3}
-	old, logp, sq, grad, scale := make([]float64, 4), make([]float64, 4), make([]float64, 4), make([]float64, 4), make([]float64, 4)
-	v, dv := make([]float32, 4*dim), make([]float32, 4*dim)
-	adv := []float64{1, -1, 0.5, -0.5}
+	ctx := context.Background()
 	policy := func(v, x []float32, time float64) error {
 		for i := range v {
 			v[i] = (x[i] - 0.3) / float32(time)
 		}
 		return nil
+	}
+	rewards := func(x []float32) []float64 {
+		r := make([]float64, len(x)/dim)
+		for i := range x {
+			r[i/dim] += float64(x[i]) / dim
+		}
+		return r
 	}
 	steps, slope := 0, 0.0
 	backward := func(dv []float32) {
@@ -41,30 +44,33 @@ func TestLoop(t *testing.T) {
 	}
 
 	// README
-	s, err := sampler.New(sampler.Config{ // mistakes in a configuration end here
+	s, err := sampler.New(sampler.Config{ // a mistake in a configuration ends here
 		Scheduler: schedule.Linear(10).Shift(3),
 		Rule:      sampler.FlowCPS{Eta: 0.9},
 	})
-	b := s.Batch(dim, key, 0, 1, 2, 3)                           // four samples
-	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{}) // memory for all latents
-	cpu.Step(run.Latents[0], nil, nil, b, nil)                   // initial noise
+	cpu, form := sampler.CPU{}, logprob.Form{Gaussian: true}
+	objective := grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4}
+	b := s.Batch(dim, key, 0, 1, 2, 3) // four samples
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+	cpu.Step(run.Latents[0], nil, nil, b, nil) // pure noise
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy))
+	adv, err := grpo.Advantages(make([]float64, 4), rewards(run.Latents[s.Steps()]), 4, 1e-4)
 
-	for i := range s.Steps() {
-		if !s.At(i).Stochastic() {
-			continue // the last step draws no noise and has no density
-		}
+	v, dv := make([]float32, b.Len()), make([]float32, b.Len())
+	sq, old, logp := make([]float64, 4), make([]float64, 4), make([]float64, 4)
+	grad, scale := make([]float64, 4), make([]float64, 4)
+	for _, i := range s.Stochastic() { // the steps that draw noise
 		s.SetStep(b, i)
 		x, next := run.Latents[i], run.Latents[i+1]
-		err = policy(v, x, s.At(i).From.Time)            // the policy in training
-		cpu.SumSquares(sq, next, x, v, b)                // one number a row
-		_, err = form.LogProb(old, b, run.SumSquares[i]) // of the rollout
-		_, err = form.LogProb(logp, b, sq)               // exactly the same on policy
-		_, err = objective.Loss(grad, logp, old, adv)    // ∂loss/∂log p
+		err = policy(v, x, s.Time(i))                   // the policy in training
+		cpu.SumSquares(sq, next, x, v, b)               // one number a sample
+		_, err = form.LogProb(logp, b, sq)              // log p now
+		_, err = logprob.OfRun(old, form, s, b, run, i) // and in the rollout: the same bits
+		_, err = objective.Loss(grad, logp, old, adv)   // ∂loss/∂log p
 		_, err = form.GradScale(scale, b, grad)
 		clear(dv)
 		cpu.Grad(dv, next, x, v, b, scale) // ∂loss/∂v
-		backward(dv)                       // yours
+		backward(dv)                       // yours, then a step of your optimiser
 	}
 	// end
 
@@ -81,7 +87,7 @@ func TestLoop(t *testing.T) {
 	}
 }
 
-// The README shows that code.
+// README.md shows the code of TestLoop.
 func TestSame(t *testing.T) {
 	page, err := os.ReadFile("../../README.md")
 	if err != nil {

@@ -1,5 +1,5 @@
-// Package rules has the rules of package sampler by name, as programs spell them in their
-// flags. It lists every rule with every diffusion coefficient, which a test makes sure of.
+// Package rules lists the rules of package sampler by name, for the flags of programs. It has
+// every rule, and those with a diffusion coefficient once for each coefficient.
 package rules
 
 import (
@@ -10,22 +10,22 @@ import (
 	"cps/sampler"
 )
 
-// A Family is the rules of one name, by eta.
+// A Family has the rules of one name. They differ in eta alone.
 type Family struct {
-	// Label is the rule's name, and that of its diffusion coefficient: FlowSDE Ratio.
+	// Label is the name of the rule and of its diffusion coefficient, such as FlowSDE Ratio.
 	Label string
-	// At returns the rule at an eta: the same at any eta, if it has none. Whether the
-	// rule takes that eta, sampler.New finds out.
+	// At returns the rule at an eta. A rule without eta is the same at any. At does not
+	// check eta; sampler.New does.
 	At func(eta float64) sampler.Rule
 }
 
-// Name is the family on a command line: its label in small letters, flowsde-ratio.
+// Name returns the name for command lines: the label in lower case, such as flowsde-ratio.
 func (f Family) Name() string { return strings.ToLower(strings.ReplaceAll(f.Label, " ", "-")) }
 
 // HasEta reports whether the rule depends on eta.
 func (f Family) HasEta() bool { return f.At(0) != f.At(1) }
 
-// Describe names the rule at an eta, for titles: FlowCPS, η = 0.9.
+// Describe returns the name of the rule at an eta for titles, such as FlowCPS, η = 0.9.
 func (f Family) Describe(eta float64) string {
 	if !f.HasEta() {
 		return f.Label
@@ -33,7 +33,7 @@ func (f Family) Describe(eta float64) string {
 	return fmt.Sprintf("%s, η = %v", f.Label, eta)
 }
 
-// All returns all families. Those with a diffusion coefficient come once for each.
+// All returns all families. A rule with a diffusion coefficient has a family for each one.
 func All() []Family {
 	all := []Family{
 		of(func(float64) sampler.Rule { return sampler.FlowODE{} }),
@@ -68,7 +68,7 @@ func All() []Family {
 	return all
 }
 
-// of returns the family of a rule, under the name that its facts give it.
+// of returns the family of a rule. Its label is the name in the rule's facts.
 func of(at func(eta float64) sampler.Rule) Family {
 	return Family{sampler.FactsOf(at(0)).Name, at}
 }
@@ -82,8 +82,8 @@ func Names() []string {
 	return names
 }
 
-// Find returns the family of a name, in small or capital letters. An error lists the
-// names there are.
+// Find returns the family of a name. Upper and lower case are the same. The error for an
+// unknown name lists all names.
 func Find(name string) (Family, error) {
 	for _, f := range All() {
 		if f.Name() == strings.ToLower(name) {
@@ -93,7 +93,8 @@ func Find(name string) (Family, error) {
 	return Family{}, fmt.Errorf("rule %q is none of %s", name, strings.Join(Names(), ", "))
 }
 
-// Must is Find of a name in the program's own text. It panics on one that there is not.
+// Must returns the family of a name that a program's source contains. It panics if there is
+// none.
 func Must(name string) Family {
 	f, err := Find(name)
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 	"cps/schedule"
 )
 
-// Every name finds its own family, however it is spelled, and no two are alike.
+// Every name finds its own family, in upper and lower case. No two families are alike.
 func TestFind(t *testing.T) {
 	seen := map[sampler.Rule]string{}
 	for _, f := range All() {
@@ -38,7 +38,7 @@ func TestFind(t *testing.T) {
 	}
 }
 
-// A name that there is not gets the list of those there are.
+// The error for an unknown name lists all names.
 func TestUnknownName(t *testing.T) {
 	for _, name := range []string{"heun", "", "cps", "flowsde", "flowcps ", "flowsde ratio"} {
 		_, err := Find(name)
@@ -70,7 +70,7 @@ func TestDescribe(t *testing.T) {
 	}
 }
 
-// A rule's eta reaches it: more of it injects more noise, and none with eta 0.
+// At passes eta to the rule: a higher eta injects more noise, and eta 0 injects none.
 func TestEta(t *testing.T) {
 	for _, f := range All() {
 		if !f.HasEta() {

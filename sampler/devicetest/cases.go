@@ -10,6 +10,7 @@ import (
 
 	"cps/noise"
 	"cps/sampler"
+	"cps/sampler/solver"
 	"cps/schedule"
 )
 
@@ -348,7 +349,7 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	}}
 	values := make([]float32, b.Len())
 	for i := range values {
-		values[i] = float32(i%97)*0.031 - 1.5
+		values[i] = float32(float32(i%97)*0.031) - 1.5 // not fused anywhere
 	}
 	x, v := hold(&s, values, s.plain(), 0), hold(&s, values, s.plain(), 1)
 	dst := hold(&s, values, s.plain(), 0)
@@ -373,67 +374,86 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// A rollout and its replay give what the CPU gives.
+// rounding is the CPU with buffers that hold a type: every result is rounded to it.
+type rounding struct {
+	sampler.CPU
+	typ sampler.Storage
+}
+
+func (r rounding) Step(dst, x, v []float32, b sampler.Batch, sq []float64) {
+	if b.Storage == sampler.Float32 {
+		b.Storage = r.typ
+	}
+	r.CPU.Step(dst, x, v, b, sq)
+}
+
+// A rollout and its replay give what the CPU gives, of a rule that looks back too.
 func testRollout[B any](t *testing.T, s Subject[B]) {
 	for _, typ := range s.Types {
-		run, err := sampler.New(sampler.Config{
-			Scheduler: schedule.Linear(4).Shift(3),
-			Rule:      sampler.FlowCPS{Eta: 0.55},
-			Storage:   typ,
-		})
-		if err != nil {
-			t.Fatal(err)
+		for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: 0.55}, solver.DPMPlus{Order: 3, Eta: 0.7, Heun: true}} {
+			testRolloutOf(t, s, typ, rule)
 		}
-		b := run.Batch(700, 11, 5, 6, 9)
-		want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
-		cpu := sampler.CPU{Workers: 1}
-		cpu.Step(want.Latents[0], nil, nil, b, nil)
-		if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
-			err := velocity(v, x, time)
-			for i := range v {
-				v[i] = s.plain().Round(v[i]) // as the device's buffer has it
-			}
-			return err
-		})); err != nil {
-			t.Fatal(err)
-		}
+	}
+}
 
-		b = run.Batch(700, 11, 5, 6, 9)
-		got := &sampler.Trajectory[B]{V: s.make(b.Len(), s.plain()), SumSquares: make([][]float64, run.Steps())}
-		for range run.Steps() + 1 {
-			got.Latents = append(got.Latents, s.make(b.Len(), typ))
+func testRolloutOf[B any](t *testing.T, s Subject[B], typ sampler.Storage, rule sampler.Rule) {
+	run, err := sampler.New(sampler.Config{
+		Scheduler: schedule.Linear(4).Shift(3),
+		Rule:      rule,
+		Storage:   typ,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := run.Batch(700, 11, 5, 6, 9)
+	want := sampler.NewTrajectory(b, run.Steps(), sampler.Window{})
+	cpu := rounding{sampler.CPU{Workers: 1}, s.plain()}
+	cpu.Step(want.Latents[0], nil, nil, b, nil)
+	if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
+		err := velocity(v, x, time)
+		for i := range v {
+			v[i] = s.plain().Round(v[i]) // as the device's buffer has it
 		}
-		for i := range got.SumSquares {
-			got.SumSquares[i] = make([]float64, len(b.Rows))
-		}
-		var none B
-		s.Device.Step(got.Latents[0], none, none, b, nil)
-		hostX := make([]float32, b.Len())
-		model := func(_ context.Context, c sampler.Call[B]) error {
-			n := len(c.Rows) * c.Dim
-			x, v := make([]float32, n), make([]float32, n)
-			s.Download(x, c.X)
-			velocity(v, x, c.Times[0])
-			s.Upload(c.V, v)
-			return nil
-		}
-		if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
-			t.Fatal(err)
-		}
-		for i := range want.Latents {
-			s.Download(hostX, got.Latents[i])
-			for j := range hostX {
-				if !same(hostX[j], want.Latents[i][j]) {
-					t.Fatalf("%v: element %d of latents %d is %v, want %v", typ, j, i, hostX[j], want.Latents[i][j])
-				}
+		return err
+	})); err != nil {
+		t.Fatal(err)
+	}
+
+	b = run.Batch(700, 11, 5, 6, 9)
+	got := &sampler.Trajectory[B]{V: s.make(b.Len(), s.plain()), SumSquares: make([][]float64, run.Steps())}
+	for range run.Steps() + 1 {
+		got.Latents = append(got.Latents, s.make(b.Len(), typ))
+	}
+	for i := range got.SumSquares {
+		got.SumSquares[i] = make([]float64, len(b.Rows))
+	}
+	var none B
+	s.Device.Step(got.Latents[0], none, none, b, nil)
+	hostX := make([]float32, b.Len())
+	model := func(_ context.Context, c sampler.Call[B]) error {
+		n := len(c.Rows) * c.Dim
+		x, v := make([]float32, n), make([]float32, n)
+		s.Download(x, c.X)
+		velocity(v, x, c.Times[0])
+		s.Upload(c.V, v)
+		return nil
+	}
+	if err := sampler.Rollout(context.Background(), s.Device, run, b, got, model); err != nil {
+		t.Fatal(err)
+	}
+	for i := range want.Latents {
+		s.Download(hostX, got.Latents[i])
+		for j := range hostX {
+			if !same(hostX[j], want.Latents[i][j]) {
+				t.Fatalf("%v, %T: element %d of latents %d is %v, want %v", typ, rule, j, i, hostX[j], want.Latents[i][j])
 			}
 		}
-		for i := range want.SumSquares {
-			checkSums(t, fmt.Sprintf("%v, step %d", typ, i), got.SumSquares[i], want.SumSquares[i])
-		}
-		if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
-			t.Errorf("%v: %v", typ, err)
-		}
+	}
+	for i := range want.SumSquares {
+		checkSums(t, fmt.Sprintf("%v, %T, step %d", typ, rule, i), got.SumSquares[i], want.SumSquares[i])
+	}
+	if err := sampler.CheckOnPolicy(context.Background(), s.Device, run, b, got, model); err != nil {
+		t.Errorf("%v, %T: %v", typ, rule, err)
 	}
 }
 
@@ -465,6 +485,10 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 	most := uint64(sampler.MaxDim)
 	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // too many either way
 	stored := with(func(b *sampler.Batch) { b.Storage = sampler.Float16 + 1 })
+	beyond := with(func(b *sampler.Batch) {
+		b.Dim, b.Rows = 6, b.Rows[1:]
+		b.Rows[0].Block = math.MaxUint32
+	})
 	reserved := with(func(b *sampler.Batch) { b.Rows[1].Step = math.MaxUint32 })
 	dev := s.Device
 	for i, call := range []func(){
@@ -480,6 +504,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Step(f(6), f(6), f(6), zero, nil) },
 		func() { dev.Step(f(6), f(6), f(6), long, nil) },
 		func() { dev.Step(f(6), f(6), f(6), reserved, nil) },
+		func() { dev.Step(f(6), f(6), f(6), beyond, nil) },
 		func() { dev.Step(f(6), f(6), f(6), stored, nil) },
 		func() { dev.SumSquares(d(2), f(3), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(3), f(6), b) },
@@ -487,6 +512,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.SumSquares(d(3), f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(nil, f(6), f(6), f(6), b) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(6), zero) },
+		func() { dev.SumSquares(d(1), f(6), f(6), f(6), beyond) },
 		func() { dev.SumSquares(d(2), f(6), f(6), f(6), stored) },
 		func() { dev.Grad(f(6), f(3), f(6), f(6), b, d(2)) },
 		func() { dev.Grad(f(6), f(6), f(3), f(6), b, d(2)) },
@@ -496,6 +522,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, d(1)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), b, nil) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), zero, d(2)) },
+		func() { dev.Grad(f(6), f(6), f(6), f(6), beyond, d(1)) },
 		func() { dev.Grad(f(6), f(6), f(6), f(6), stored, d(2)) },
 	} {
 		if message := panics(call); message == nil {

@@ -2,8 +2,7 @@ package digits
 
 import "math"
 
-// Adam is the optimizer of Kingma and Ba, arXiv 1412.6980, Algorithm 1. It must
-// be made with NewAdam.
+// Adam is the optimizer of Kingma and Ba (arXiv 1412.6980, Algorithm 1). NewAdam makes one.
 type Adam struct {
 	m, v  []float32
 	steps int
@@ -11,8 +10,8 @@ type Adam struct {
 	Beta1, Beta2, Epsilon float64
 }
 
-// NewAdam returns an optimizer of n weights with the paper's settings: 0.9, 0.999
-// and 1e-8.
+// NewAdam returns an optimizer of n weights with the paper's settings: β₁ 0.9, β₂ 0.999 and
+// ε 1e-8.
 func NewAdam(n int) *Adam {
 	return &Adam{
 		m: make([]float32, n), v: make([]float32, n),
@@ -20,8 +19,8 @@ func NewAdam(n int) *Adam {
 	}
 }
 
-// Step moves params against grad, at a learning rate, and clears grad. It panics if
-// the lengths are not those the optimizer was made for.
+// Step moves params against grad with a learning rate, and clears grad. It panics if a length
+// is not the n of NewAdam.
 func (o *Adam) Step(params, grad []float32, rate float64) {
 	if len(params) != len(o.m) || len(grad) != len(o.m) {
 		panic(badLen)
@@ -43,7 +42,7 @@ func (o *Adam) Step(params, grad []float32, rate float64) {
 	})
 }
 
-// An adamStep is the numbers of one step.
+// An adamStep has the numbers of one step.
 type adamStep struct{ b1, a1, b2, a2, alpha, eps float32 }
 
 func (c adamStep) move(p, g, m, v []float32) {
@@ -56,12 +55,12 @@ func (c adamStep) move(p, g, m, v []float32) {
 	}
 }
 
-// State returns the moments of o, which are its own memory, and the number of its
-// steps: with the parameters, all that a resumed run needs.
+// State returns the moments and the number of steps of o. With the parameters they are all
+// that a resumed run needs. The slices are the memory of o, not copies.
 func (o *Adam) State() (m, v []float32, steps int) { return o.m, o.v, o.steps }
 
-// Restore makes o go on from a copy of another's state. It panics if the lengths are
-// not those it was made for.
+// Restore copies a state that State returned into o. It panics if a length is not the n of
+// NewAdam.
 func (o *Adam) Restore(m, v []float32, steps int) {
 	if len(m) != len(o.m) || len(v) != len(o.v) {
 		panic(badLen)
@@ -71,7 +70,7 @@ func (o *Adam) Restore(m, v []float32, steps int) {
 	o.steps = steps
 }
 
-// power returns b^n by multiplication, the same everywhere.
+// power returns b^n by multiplication, with the same bits on every processor.
 func power(b float64, n int) float64 {
 	p := 1.0
 	for ; n > 0; n >>= 1 {
@@ -83,7 +82,7 @@ func power(b float64, n int) float64 {
 	return p
 }
 
-// average moves mean towards params: an exponential moving average,
+// average updates an exponential moving average of params,
 //
 //	mean = mean + (1-decay)·(params - mean).
 func average(mean, params []float32, decay float64) {
@@ -96,8 +95,8 @@ func average(mean, params []float32, decay float64) {
 	}
 }
 
-// cosine returns the learning rate of step 0 to steps-1, which rises linearly to
-// peak over the warmup and falls to 0 as half a cosine.
+// cosine returns the learning rate of a step in [0, steps). The rate rises linearly to peak
+// over the warmup, and then falls to 0 as half a cosine.
 func cosine(step, steps, warmup int, peak float64) float64 {
 	if step < warmup {
 		return peak * float64(step+1) / float64(warmup)

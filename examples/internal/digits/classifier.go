@@ -6,15 +6,14 @@ import (
 	"sync"
 )
 
-// A Classifier tells which digit an image shows. Its methods may be called
-// concurrently.
+// A Classifier recognises the digit of an image. Its methods may be called concurrently.
 type Classifier struct {
 	shape
 	params []float32
 	spare  sync.Pool // of *reading
 }
 
-// A reading is the memory to classify chunk images.
+// A reading is the memory for chunk images.
 type reading struct {
 	act    *activations
 	logits [chunk * Classes]float32
@@ -31,11 +30,10 @@ func (c *Classifier) Clone() *Classifier {
 	return &Classifier{shape: c.shape, params: slices.Clone(c.params)}
 }
 
-// Probabilities stores in dst, row-major [rows, Classes], the probability of every
-// digit for rows of x, row-major [rows, Dim], and returns dst. Pixels beyond
-// [-1, 1] are read as they are. A row with a NaN has NaN probabilities.
-// It does not allocate, apart from its first calls, and panics if a length is
-// wrong.
+// Probabilities stores in dst the probability of every digit for each row of x, and returns
+// dst. dst is row-major [rows, Classes], and x is row-major [rows, Dim]. Pixels beyond [-1, 1]
+// are not cut off. A row with a NaN gets NaN probabilities. Only the first calls allocate. It
+// panics if a length is wrong.
 func (c *Classifier) Probabilities(dst []float64, x []float32) []float64 {
 	rows := len(x) / Dim
 	if len(x) != rows*Dim || len(dst) != rows*Classes {
@@ -59,8 +57,8 @@ func (c *Classifier) Probabilities(dst []float64, x []float32) []float64 {
 	return dst
 }
 
-// Classify stores in dst the most probable digit of every row of x, row-major
-// [len(dst), Dim], and returns dst. A row with a NaN gets -1, which is no digit.
+// Classify stores in dst the most probable digit of every row of x, and returns dst. x is
+// row-major [len(dst), Dim]. A row with a NaN gets -1.
 func (c *Classifier) Classify(dst []int, x []float32) []int {
 	if len(x) != len(dst)*Dim {
 		panic(badLen)
@@ -68,13 +66,13 @@ func (c *Classifier) Classify(dst []int, x []float32) []int {
 	p := c.Probabilities(make([]float64, len(dst)*Classes), x)
 	for i := range dst {
 		row := p[i*Classes:][:Classes]
-		best := slices.Max(row) // a NaN if there is one
+		best := slices.Max(row) // NaN if the row has one
 		dst[i] = slices.Index(row, best)
 	}
 	return dst
 }
 
-// show makes the image x a row of input.
+// show fills a row of input from the image x.
 func show(row, x []float32) {
 	copy(row, x)
 	row[Dim] = 1
@@ -92,8 +90,7 @@ func softmax(dst []float64, logits []float32) {
 	}
 }
 
-// crossEntropy returns -log p of the label and stores its derivative by the
-// logits in delta.
+// crossEntropy returns -log p of the label, and stores its derivative by the logits in delta.
 func crossEntropy(delta, logits []float32, label int) float64 {
 	var p [Classes]float64
 	softmax(p[:], logits)

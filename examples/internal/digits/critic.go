@@ -11,17 +11,16 @@ import (
 	"cps/noise"
 )
 
-// A Critic says how much it likes an image as one of a digit: a preference model, as
-// PickScore and HPS are of pictures. It was taught by comparing pairs of damaged
-// images (Bradley and Terry's model) and is, as they are, sensitive to noise. Its
-// methods may be called concurrently.
+// A Critic scores how good an image of a digit is. It is a preference model, as PickScore and
+// HPS are for pictures, and like them it is sensitive to noise. It was trained on pairs of
+// damaged images with Bradley and Terry's model. Its methods may be called concurrently.
 type Critic struct {
 	shape
 	params []float32
 	spare  sync.Pool // of *opinion
 }
 
-// An opinion is the memory to score chunk images.
+// An opinion is the memory for chunk images.
 type opinion struct {
 	act    *activations
 	scores [chunk]float32
@@ -32,11 +31,10 @@ func criticShape(hidden, depth int) shape {
 	return shape{In: Dim, Hidden: hidden, Depth: depth, Out: 1, Extra: Classes + 1}
 }
 
-// Scores stores in dst, and returns, the score of every row of x, row-major
-// [len(classes), Dim], as an image of its class. The unit is fixed by two means: that
-// of the images of the data set is 1, that of pure noise 0. Pixels beyond [-1, 1] are
-// cut off, as in any picture. A row with a NaN has the score NaN. It does not allocate,
-// apart from its first calls, and panics if a length or a class is wrong.
+// Scores stores in dst the score of every row of x as an image of its class, and returns dst.
+// x is row-major [len(classes), Dim]. The mean score is 1 for the images of the data set and 0
+// for pure noise. Pixels beyond [-1, 1] are cut off. A row with a NaN has the score NaN. Only
+// the first calls allocate. It panics if a length or a class is wrong.
 func (c *Critic) Scores(dst []float64, x []float32, classes []int) []float64 {
 	if len(x) != len(classes)*Dim || len(dst) != len(classes) {
 		panic(badLen)
@@ -59,13 +57,13 @@ func (c *Critic) Scores(dst []float64, x []float32, classes []int) []float64 {
 	return dst
 }
 
-// look makes the image x of a class a row of input.
+// look fills a row of input from the image x of a class.
 func look(row, x []float32, class int) {
 	if class < 0 || class >= Classes {
 		panic(badDigit)
 	}
 	for i, v := range x {
-		row[i] = max(-1, min(1, v)) // a NaN stays
+		row[i] = max(-1, min(1, v)) // a NaN stays a NaN
 	}
 	clear(row[Dim:])
 	row[Dim+class], row[Dim+Classes] = 1, 1
@@ -73,15 +71,15 @@ func look(row, x []float32, class int) {
 
 const criticSteps = 4000
 
-// TrainCritic trains a critic on the train part of the data set's split. Two images
-// of one digit are damaged, each in its own way: by noise, or as no digit is formed. The one
-// that is left nearer to what it was shall have the higher score,
+// TrainCritic trains a critic on the train part of the data set. It damages two images of one
+// digit, each in its own way: with noise, or into a shape that no digit has. The image that
+// stays nearer to its original should get the higher score:
 //
 //	loss = -log σ(score of the nearer - score of the other)
 //
-// The committed critic is that of seed 0 and steps 0, which stands for 4000; a tenth
-// gives a rough one. Weights are rounded to the type in which Save stores them. What Train says of
-// processors, progress and ctx holds here too.
+// steps = 0 means 4000. The committed critic has seed 0 and 4000 steps; 400 give a rough one.
+// Weights are rounded to the type in which Save stores them. Processors, progress and ctx are
+// as in Train.
 func TrainCritic(ctx context.Context, seed uint64, steps int, progress func(step, of int, loss float64)) (*Critic, error) {
 	const pairs, rate, decay = 64, 2e-3, 0.995
 	if steps == 0 {
@@ -113,7 +111,7 @@ func TrainCritic(ctx context.Context, seed uint64, steps int, progress func(step
 			if i%2 == 0 {
 				class = r.IntN(Classes)
 			} else {
-				class = d.class // that of the other image of the pair
+				class = d.class // the class of the pair's other image
 			}
 			far[i] = d.next(class)
 			look(act.input(i), d.image[:], class)
@@ -157,8 +155,8 @@ func surprise(z float32) (loss float64, slope float32) {
 	return math.Log1p(float64(e)), -e / (1 + e)
 }
 
-// calibrate fixes the unit of c. Scores are linear in the last layer, in which the
-// column of ones carries what is added.
+// calibrate scales and shifts the scores of c so that images have mean 1 and noise has mean 0.
+// Scores are linear in the last layer, whose column of ones is the added constant.
 func (c *Critic) calibrate(data *Set, key noise.Key) error {
 	average := func(x []float32) float64 {
 		sum := 0.0
@@ -171,7 +169,7 @@ func (c *Critic) calibrate(data *Set, key noise.Key) error {
 	noise.Normal(x, key, noise.ID{}, 0)
 	real, none := average(data.Pixels), average(x)
 	if !(real > none) {
-		return fmt.Errorf("digits: the critic prefers noise, %v, to images, %v", none, real)
+		return fmt.Errorf("digits: the critic scores noise %v, which is not below images, %v", none, real)
 	}
 	w := c.weights(c.params, c.Depth)
 	w[len(w)-1] -= float32(none)
@@ -192,14 +190,14 @@ type damager struct {
 	image [Dim]float32
 }
 
-// next stores in d.image a damaged image of a class and returns its distance from
-// what it was, root mean square over the pixels.
+// next stores a damaged image of a class in d.image. It returns the distance from the original:
+// the root mean square over pixels.
 func (d *damager) next(class int) float64 {
 	d.class = class
 	real := d.pick(class)
 	x := &d.image
 	copy(x[:], real)
-	// Half of the images are malformed and most of them noisy; one in sixteen is whole.
+	// Half of the images are malformed, most are noisy, and one in sixteen is undamaged.
 	switch kind := d.rand.IntN(10); kind {
 	case 0: // a mixture with another image
 		w := float32(0.5 * d.rand.Float64())
@@ -225,8 +223,8 @@ func (d *damager) next(class int) float64 {
 		copy(x[:], d.pick((class+1+d.rand.IntN(Classes-1))%Classes))
 	}
 	if d.rand.IntN(8) > 0 {
-		// Noise from hardly visible to a picture of nothing, alike on a scale of ratios.
-		const lo, ratio = -3.912023005428146, 3.6888794541139363 // logarithms of 0.02 and 40
+		// Noise from hardly visible to overwhelming, uniform in its logarithm.
+		const lo, ratio = -3.912023005428146, 3.6888794541139363 // ln 0.02 and ln 40
 		sigma := exp(float32(lo + float64(d.rand.Float64()*ratio)))
 		var e [Dim]float32
 		noise.Normal(e[:], d.key, noise.ID{Sample: d.drawn}, 0)
@@ -244,7 +242,7 @@ func (d *damager) next(class int) float64 {
 	return math.Sqrt(sum / Dim)
 }
 
-// pick returns an image of a class.
+// pick returns a random image of a class.
 func (d *damager) pick(class int) []float32 {
 	for {
 		if i := d.rand.IntN(d.data.Len()); d.data.Labels[i] == class {

@@ -25,7 +25,7 @@ func taste(t testing.TB) *Critic {
 	return c
 }
 
-// meanScore returns the mean score of images that the critic was not trained on, after change.
+// meanScore returns the mean score of changed images that the critic was not trained on.
 func meanScore(t *testing.T, c *Critic, change func(x []float32, i int)) float64 {
 	_, test := data(t).Split()
 	x := slices.Clone(test.Pixels)
@@ -49,8 +49,8 @@ func noisy(sigma float32) func(x []float32, i int) {
 	}
 }
 
-// The critic likes images it has never seen, likes them less the noisier they are, down
-// to noise that is hardly visible, and likes no image that is none of a digit.
+// The critic gives images it was not trained on a high score. The score falls with noise, even
+// hardly visible noise, and is low for malformed digits.
 func TestCriticPrefersWhatIsWhole(t *testing.T) {
 	c := taste(t)
 	real := meanScore(t, c, func([]float32, int) {})
@@ -63,8 +63,8 @@ func TestCriticPrefersWhatIsWhole(t *testing.T) {
 		}
 		last = s
 	}
-	// Images that were trained on have 1 on average, and noise 0. Seen were 0.999 and,
-	// malformed, 0.49 to 0.93; the standard error is 0.009.
+	// Images of the training have mean 1, and noise 0. Measured: 0.999 for these, 0.49 to
+	// 0.93 for malformed ones; the standard error is 0.009.
 	if math.Abs(real-1) > 0.04 {
 		t.Errorf("mean score %.4f", real)
 	}
@@ -104,8 +104,7 @@ func TestCriticPrefersWhatIsWhole(t *testing.T) {
 	}
 }
 
-// Scores do not depend on the other rows, cut off what no picture shows, and let a NaN
-// be seen.
+// A score does not depend on the other rows. Pixels are cut off at -1 and 1. A NaN gives NaN.
 func TestCriticScores(t *testing.T) {
 	c := taste(t)
 	s := data(t)

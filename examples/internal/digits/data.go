@@ -14,7 +14,7 @@ const (
 	Side = 8
 	// Dim is the number of pixels of an image.
 	Dim = Side * Side
-	// Classes is the number of classes; class k shows the digit k.
+	// Classes is the number of classes. Class k is the digit k.
 	Classes = 10
 	// Images is the number of images of the data set.
 	Images = 1797
@@ -23,16 +23,16 @@ const (
 //go:embed digits8x8.bin.gz
 var archive []byte
 
-// A Set is labelled images.
+// A Set is a set of labelled images.
 type Set struct {
 	Pixels []float32 // row-major [len(Labels), Dim]; an image is row-major [Side, Side]; -1 is paper, 1 is ink
 	Labels []int     // digits 0 to 9
 }
 
-// Load returns the data set, all 1797 images. It allocates a new Set at every
-// call; the caller may change it.
+// Load returns all 1797 images of the data set. Every call allocates a new Set, which the
+// caller may change.
 //
-// An image in the file holds ink counts from 0 to 16, of which a pixel is
+// The file has ink counts from 0 to 16. A pixel is
 //
 //	x = count/8 - 1
 func Load() (*Set, error) { return decode(archive) }
@@ -75,9 +75,8 @@ func (s *Set) Len() int { return len(s.Labels) }
 // Image returns image i, a view of Dim pixels.
 func (s *Set) Image(i int) []float32 { return s.Pixels[i*Dim:][:Dim:Dim] }
 
-// Split returns two new sets: test has every fifth image, and train the others.
-// The split is fixed. The images stand in the order of their thirteen writers,
-// so both sets have images of every writer.
+// Split returns two new sets: test has every fifth image, and train has the others. The images
+// are in the order of their thirteen writers, so both sets have images of every writer.
 func (s *Set) Split() (train, test *Set) {
 	train, test = new(Set), new(Set)
 	for i, l := range s.Labels {
@@ -91,7 +90,7 @@ func (s *Set) Split() (train, test *Set) {
 	return train, test
 }
 
-// moments returns mean and variance of every pixel over the images of s.
+// moments returns the mean and the variance of every pixel over the images of s.
 func (s *Set) moments() (mean, variance [Dim]float64) {
 	n := float64(s.Len())
 	for i := range s.Labels {

@@ -25,7 +25,7 @@ func TestLoad(t *testing.T) {
 			t.Errorf("pixel %d is %v, want %v", p, x, count/8-1)
 		}
 	}
-	// How many images each digit has, from the description of the data set.
+	// The number of images of each digit, from the description of the data set.
 	var counts [Classes]int
 	for _, l := range s.Labels {
 		counts[l]++

@@ -8,8 +8,8 @@ import (
 	"cps/noise"
 )
 
-// One sample of every digit, by sixteen steps of Euler's method from pure noise,
-// and what the classifier sees in them.
+// This example draws one sample of every digit, with sixteen steps of Euler's method from
+// pure noise. Then it classifies them.
 func ExampleVelocity() {
 	net, err := digits.Velocity()
 	if err != nil {
@@ -36,14 +36,14 @@ func ExampleVelocity() {
 	// Output: [0 1 2 3 4 5 6 7 8 9]
 }
 
-// A gradient step on one's own loss, here half the squared velocity: how
-// reinforcement learning changes the network.
+// This example takes a gradient step on a loss of its own, half the squared velocity. A step
+// of reinforcement learning does the same with another loss.
 func ExamplePass() {
 	net, err := digits.Velocity()
 	if err != nil {
 		log.Fatal(err)
 	}
-	net = net.Clone() // keep the original as reference
+	net = net.Clone() // the original stays as a reference
 	x := make([]float32, 2*digits.Dim)
 	classes, times := []int{3, 8}, []float64{0.9, 0.1}
 	v := make([]float32, len(x))

@@ -12,16 +12,16 @@ import (
 	"cps/internal/kernel"
 )
 
-// Weights are stored in half precision, in a file of
+// Weights are stored in half precision. A file has
 //
 //	magic      8 bytes
 //	version    uint32
 //	sizes      In, Hidden, Depth, Out, Extra as uint32
 //	baseline   mean[Dim], std[Dim] as float32, of a velocity network only
 //	weights    float16
-//	checksum   SHA-256 of all before
+//	checksum   SHA-256 of everything before
 //
-// all little-endian, without gaps, and nothing after it.
+// in little-endian order, without gaps, and nothing after the checksum.
 const (
 	magicNet        = "cps flow"
 	magicClassifier = "cps read"
@@ -29,7 +29,7 @@ const (
 	version         = 1
 )
 
-// Bounds of what Load and Train accept: the largest network has 2 million weights.
+// Bounds of the shapes that Load and Train accept. The largest network has 2 million weights.
 const (
 	maxHidden = 512
 	maxDepth  = 8
@@ -37,7 +37,7 @@ const (
 
 var (
 	errMagic    = errors.New("not a file of this kind")
-	errChecksum = errors.New("the checksum does not fit: the file is damaged")
+	errChecksum = errors.New("wrong checksum: the file is damaged")
 )
 
 // round rounds params to the type in which they are stored.
@@ -51,8 +51,8 @@ func round(params []float32) error {
 	return nil
 }
 
-// Save writes n to w. Weights are rounded to float16; those of Train and LoadNet
-// are float16 values and keep their bits.
+// Save writes n to w. Weights are rounded to float16. Those of Train and LoadNet are float16
+// values already, so they keep their bits.
 func (n *Net) Save(w io.Writer) error {
 	return save(w, magicNet, n.shape, n.params, n.base.mean, n.base.std)
 }
@@ -129,8 +129,7 @@ func LoadCritic(r io.Reader) (*Critic, error) {
 	return c, nil
 }
 
-// load reads a file. The network must have a shape that want returns for its
-// width and depth.
+// load reads a file. The shape must be the one that want returns for its width and depth.
 func load(r io.Reader, magic string, want func(hidden, depth int) shape, table ...[]float32) (s shape, params []float32, err error) {
 	const header = 8 + 6*4
 	var head [header]byte

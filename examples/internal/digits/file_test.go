@@ -60,8 +60,8 @@ func TestSaveLoad(t *testing.T) {
 
 func TestSaveRounds(t *testing.T) {
 	n := tiny(t)
-	n.params[0] = 1 + 0x1p-11 // halfway between float16 values: to even
-	n.params[1] = 0x1p-24     // the least one
+	n.params[0] = 1 + 0x1p-11 // halfway between two float16 values: rounds to even
+	n.params[1] = 0x1p-24     // the least float16 above 0
 	before := slices.Clone(n.params)
 	n2, err := LoadNet(bytes.NewReader(encoded(t, n)))
 	if err != nil {
@@ -94,7 +94,7 @@ func TestSaveWriteError(t *testing.T) {
 	}
 }
 
-// resum makes the checksum of a changed file fit again.
+// resum corrects the checksum of a changed file.
 func resum(b []byte) []byte {
 	body := b[:len(b)-sha256.Size]
 	sum := sha256.Sum256(body)
@@ -158,8 +158,8 @@ func TestLoadBadFile(t *testing.T) {
 	}
 }
 
-// What loads saves to the same bytes; nothing else happens. Checksums are made to
-// fit, or the fuzzer would not get past them.
+// A file that loads saves to the same bytes. Any other file gives an error. The test corrects
+// checksums, since the fuzzer would not get past wrong ones.
 func FuzzLoad(f *testing.F) {
 	f.Add(encoded(f, tiny(f)))
 	f.Add(encoded(f, &Classifier{shape: classifierShape(2), params: make([]float32, classifierShape(2).size())}))

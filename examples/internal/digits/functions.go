@@ -2,9 +2,9 @@ package digits
 
 import "math"
 
-// The functions here are written out, in arithmetic that no compiler fuses, so
-// that training does not depend on which instructions a processor has: those of
-// package math use fused multiply-add where they find it.
+// The functions here use arithmetic that no compiler fuses, so training does not depend on
+// the instructions of a processor. Those of package math use fused multiply-add if the
+// processor has it.
 
 // silu returns z·σ(z) with σ(z) = 1/(1 + e^-z), and its derivative
 // σ(z)·(1 + z·(1 - σ(z))).
@@ -14,16 +14,16 @@ func silu(z float32) (y, slope float32) {
 	return y, s * (1 + float32(z*(1-s)))
 }
 
-// siluTo stores silu and its derivative of every element of z in y and slope, which
-// are no shorter.
+// siluTo stores silu of every element of z in y, and its derivative in slope. y and slope must
+// not be shorter than z.
 func siluTo(y, slope, z []float32) {
 	for i := vectorSilu(y, slope, z); i < len(z); i++ {
 		y[i], slope[i] = silu(z[i])
 	}
 }
 
-// exp returns e^x within 2 ulp. Arguments beyond ±87 are moved there, where the
-// result is still a normal number.
+// exp returns e^x within 2 ulp. Arguments beyond ±87 count as ±87, whose result is still a
+// normal number.
 func exp(x float32) float32 {
 	const (
 		log2e = 1 / math.Ln2

@@ -37,7 +37,7 @@ func TestSilu(t *testing.T) {
 		y, slope := silu(float32(z))
 		z = float64(float32(z))
 		s := 1 / (1 + math.Exp(-z))
-		// exp's 2 ulp, two more roundings; near the zero of the slope an absolute error.
+		// 2 ulp of exp and two more roundings. Near the zero of the slope the error is absolute.
 		if d := math.Abs(float64(y) - z*s); d > 5e-7*(math.Abs(z*s)+1e-30) {
 			t.Errorf("silu(%v) = %v, want %v", z, y, z*s)
 		}
@@ -53,7 +53,7 @@ func TestHalfTurn(t *testing.T) {
 		x := float64(i) / 1000
 		c, s := halfTurn(x)
 		wantS, wantC := math.Sincos(math.Pi * x)
-		// π·x is rounded differently by either side: one ulp of π is 4.4e-16.
+		// Both sides round π·x differently. One ulp of π is 4.4e-16.
 		if math.Abs(c-wantC) > 1e-15 || math.Abs(s-wantS) > 1e-15 {
 			t.Errorf("halfTurn(%v) = %v, %v, want %v, %v", x, c, s, wantC, wantS)
 		}

@@ -2,15 +2,15 @@ package digits
 
 import "math"
 
-// A Background is the pixels that hardly differ between the images of a set.
-// There every deviation of a sample is noise that its sampler left.
+// A Background has the pixels that hardly differ between the images of a set. A deviation of a
+// sample on these pixels is noise that its sampler left.
 type Background struct {
 	Pixels []int     // in ascending order
-	Mean   []float64 // of each of them
+	Mean   []float64 // mean of each pixel
 }
 
-// NearConstant returns the pixels of s whose variance is below the limit. The data
-// set has eleven below 0.0025, all nearly blank.
+// NearConstant returns the pixels of s whose variance is below the limit. The data set has
+// eleven below 0.0025, and all are nearly blank.
 func NearConstant(s *Set, limit float64) Background {
 	mean, variance := s.moments()
 	var b Background
@@ -23,9 +23,8 @@ func NearConstant(s *Set, limit float64) Background {
 	return b
 }
 
-// Residual returns the root mean square of the deviations from the mean in the
-// background of rows of x, row-major [rows, Dim]. Without rows or background it
-// is NaN.
+// Residual returns the root mean square deviation from the mean, over the background pixels of
+// all rows of x, row-major [rows, Dim]. It is NaN if there are no rows or no such pixels.
 func (b Background) Residual(x []float32) float64 {
 	if len(x)%Dim != 0 {
 		panic(badLen)
@@ -40,20 +39,20 @@ func (b Background) Residual(x []float32) float64 {
 	return math.Sqrt(sum / float64(len(x)/Dim*len(b.Pixels)))
 }
 
-// Diversity returns the mean distance of a row of x, row-major [rows, Dim], to its
-// nearest other row. With fewer than two rows it is NaN.
+// Diversity returns the mean distance from a row of x, row-major [rows, Dim], to the nearest
+// other row. It is NaN for fewer than two rows.
 func Diversity(x []float32) float64 {
 	return meanNearest(x, x, true)
 }
 
-// Novelty returns the mean distance of a row of x to its nearest row of data, both
-// row-major [rows, Dim]: 0 for copies. Without rows it is NaN.
+// Novelty returns the mean distance from a row of x to the nearest row of data, both row-major
+// [rows, Dim]. It is 0 for copies of data, and NaN without rows.
 func Novelty(x, data []float32) float64 {
 	return meanNearest(x, data, false)
 }
 
-// meanNearest returns the mean over rows of x of the distance to the nearest row of
-// y, leaving out the row of the same index if same.
+// meanNearest returns the mean distance from a row of x to the nearest row of y. If same, it
+// leaves out the row of y with the same index.
 func meanNearest(x, y []float32, same bool) float64 {
 	if len(x)%Dim != 0 || len(y)%Dim != 0 {
 		panic(badLen)
@@ -88,8 +87,8 @@ func distance(x, y []float32) float64 {
 	return math.Sqrt(sum)
 }
 
-// Accuracy returns the part of rows of x, row-major [len(classes), Dim], in which c
-// sees the digit of their class. Without rows it is NaN.
+// Accuracy returns the part of the rows of x whose most probable digit is their class. x is
+// row-major [len(classes), Dim]. Accuracy is NaN without rows.
 func (c *Classifier) Accuracy(x []float32, classes []int) float64 {
 	right := 0
 	for i, k := range c.Classify(make([]int, len(classes)), x) {

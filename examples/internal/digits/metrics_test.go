@@ -18,7 +18,7 @@ func TestNearConstant(t *testing.T) {
 			t.Errorf("pixel %d has mean %v", b.Pixels[i], m)
 		}
 	}
-	// The images themselves: the root of the mean variance.
+	// For the images themselves it is the root of the mean variance.
 	_, variance := s.moments()
 	sum := 0.0
 	for _, p := range b.Pixels {
@@ -36,7 +36,7 @@ func TestResidual(t *testing.T) {
 	b := Background{Pixels: []int{3, 9}, Mean: []float64{-1, 0.5}}
 	x := make([]float32, 2*Dim)
 	for i := range x {
-		x[i] = 100 // does not count
+		x[i] = 100 // not a background pixel
 	}
 	x[3], x[9], x[Dim+3], x[Dim+9] = -1, 0.5, -1+3, 0.5-4
 	if got := b.Residual(x); got != 2.5 { // √((0+0+9+16)/4)

@@ -6,9 +6,9 @@ import (
 	"sync/atomic"
 )
 
-// parallel calls f(0) to f(tasks-1), on as many goroutines as there are
-// processors, and returns when all have. The tasks write to different memory,
-// and what they are does not depend on the processors: so neither do the bits.
+// parallel calls f(0) to f(tasks-1) on as many goroutines as there are processors, and returns
+// when all are done. Tasks must write to different memory, and must not depend on the number
+// of processors. Then the bits do not depend on it either.
 func parallel(tasks int, f func(task int)) {
 	workers := min(runtime.GOMAXPROCS(0), tasks)
 	if workers == 1 {
@@ -29,5 +29,5 @@ func parallel(tasks int, f func(task int)) {
 	all.Wait()
 }
 
-// pieces returns the number of pieces of size that cover n.
+// pieces returns the number of pieces of a size that cover n.
 func pieces(n, size int) int { return (n + size - 1) / size }

@@ -6,20 +6,19 @@ import (
 )
 
 // A shape is the size of a multilayer perceptron with residual hidden layers.
-// Layer 0 leads from In to Hidden, the others of the Depth hidden layers from
-// Hidden to Hidden, the last layer to Out:
+// Layer 0 leads from In to Hidden columns. The other hidden layers, Depth in all, lead from
+// Hidden to Hidden, and the last layer to Out:
 //
 //	h₀ = silu([x c]·W₀)
 //	hₗ = hₗ₋₁ + silu([hₗ₋₁ c]·Wₗ)
 //	y  = [h c]·W
 //
-// The condition c, Extra columns that every layer sees, says what is known
-// beside x. One of its columns, or the sum of some, is always 1 and carries the
-// bias.
+// The condition c has Extra columns that every layer gets besides x. One of its columns, or
+// the sum of some, is always 1, so its weights are the bias.
 type shape struct{ In, Hidden, Depth, Out, Extra int }
 
-// layer returns the columns that layer l takes beside the condition, and those
-// it gives.
+// layer returns the number of input columns of layer l, without the condition, and the number
+// of its output columns.
 func (s shape) layer(l int) (in, out int) {
 	in, out = s.Hidden, s.Hidden
 	if l == 0 {
@@ -52,8 +51,8 @@ func (s shape) weights(params []float32, l int) []float32 {
 	return params[at:][: (in+s.Extra)*out : (in+s.Extra)*out]
 }
 
-// initial returns weights to start training from: uniform with variance 1/rows
-// in the hidden layers, and zero in the last.
+// initial returns weights for the start of a training. They are uniform with variance 1/rows
+// in the hidden layers, and zero in the last layer.
 func (s shape) initial(r *rand.Rand) []float32 {
 	params := make([]float32, s.size())
 	for l := range s.Depth {
@@ -76,17 +75,17 @@ type activations struct {
 	in      [][]float32 // input of every layer, condition included, [rows, in+Extra]
 	sums    []float32   // scratch, [rows, Hidden]
 	slope   [][]float32 // derivative of every hidden layer's silu, [rows, Hidden]
-	noSlope []float32   // where it goes without a backward pass
+	noSlope []float32   // scratch for slope without a backward pass
 	delta   [][]float32 // derivative of the loss by every layer's sums, [rows, out]
 	turn    [][]float32 // weights without condition, transposed, [out, in]
-	tasks   []gradient  // of the weights
+	tasks   []gradient  // parts of the gradient of the weights
 }
 
-// A gradient is the task to compute that of rows lo to hi of a layer's weights.
+// A gradient is the task of rows lo to hi of a layer's weights.
 type gradient struct{ layer, lo, hi int }
 
-// newActivations allocates for batches of up to rows rows, and for the backward
-// pass if there is to be one.
+// newActivations allocates memory for batches of up to rows rows, and for the backward pass if
+// backward is true.
 func newActivations(s shape, rows int, backward bool) *activations {
 	a := &activations{shape: s, sums: make([]float32, rows*s.Hidden)}
 	if !backward {
@@ -108,8 +107,8 @@ func newActivations(s shape, rows int, backward bool) *activations {
 	return a
 }
 
-// input returns row i of the first layer's input: In columns, then the
-// condition, for the caller to fill.
+// input returns row i of the first layer's input, for the caller to fill. It has In columns,
+// and then the condition.
 func (a *activations) input(i int) []float32 {
 	n := a.In + a.Extra
 	return a.in[0][i*n:][:n:n]
@@ -144,7 +143,7 @@ func (a *activations) forward(y, params []float32, lo, hi int) {
 	mul(y[lo*out:hi*out], a.in[a.Depth][lo*in:hi*in], a.weights(params, a.Depth), hi-lo, in, out)
 }
 
-// prepare makes backward and gradients use params.
+// prepare makes backward and gradients use the weights params.
 func (a *activations) prepare(params []float32) {
 	parallel(a.Depth, func(l int) {
 		in, out := a.layer(l + 1)
@@ -152,14 +151,14 @@ func (a *activations) prepare(params []float32) {
 	})
 }
 
-// backward computes the deltas of the hidden layers for rows lo to hi, from the
-// last layer's, a.delta[a.Depth], which the caller fills.
+// backward computes the deltas of the hidden layers for rows lo to hi. The caller fills those
+// of the last layer, a.delta[a.Depth], before.
 func (a *activations) backward(lo, hi int) {
 	up := a.sums[lo*a.Hidden : hi*a.Hidden] // derivative of the loss by h, layer by layer
 	clear(up)
 	for l := a.Depth; l > 0; l-- {
 		in, out := a.layer(l)
-		// Below a residual layer h has two ways to y: so the sum goes on in up.
+		// Below a residual layer h reaches y in two ways, so up keeps the sum.
 		mul(up, a.delta[l][lo*out:hi*out], a.turn[l], hi-lo, out, in)
 		delta := a.delta[l-1][lo*in : hi*in]
 		for j, s := range a.slope[l-1][lo*in : hi*in] {
@@ -168,8 +167,8 @@ func (a *activations) backward(lo, hi int) {
 	}
 }
 
-// gradients adds to grad, a slice like params, the derivatives of the loss by
-// all weights, for a batch of rows whose deltas are computed.
+// gradients adds the derivatives of the loss by all weights to grad, which is as long as
+// params. The deltas of the batch's rows must be computed before.
 func (a *activations) gradients(grad []float32, rows int) {
 	parallel(len(a.tasks), func(t int) {
 		g := a.tasks[t]

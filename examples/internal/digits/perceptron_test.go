@@ -8,7 +8,7 @@ import (
 	"gonum.org/v1/gonum/diff/fd"
 )
 
-// naive is the perceptron's formula in float64, with math's functions.
+// naive computes the perceptron's formula in float64 with package math.
 func naive(s shape, params []float32, input []float32) []float64 {
 	var h []float64
 	for _, x := range input[:s.In] {
@@ -69,7 +69,7 @@ func TestPerceptronFormula(t *testing.T) {
 	}
 }
 
-// The last layer's own number of weights counts: no layer may overlap another.
+// Layers do not overlap, although the last has another number of weights.
 func TestShapeLayersTile(t *testing.T) {
 	s := shape{5, 7, 3, 4, 2}
 	params := make([]float32, s.size())
@@ -89,8 +89,8 @@ func TestShapeLayersTile(t *testing.T) {
 	}
 }
 
-// The derivative of a weighted sum of the outputs, by every weight, against
-// finite differences of the float64 formula.
+// The derivative of a weighted sum of the outputs by every weight equals finite differences
+// of the float64 formula.
 func TestPerceptronGradient(t *testing.T) {
 	r := rand.New(rand.NewPCG(2, 2))
 	const rows = 3
@@ -130,9 +130,9 @@ func TestPerceptronGradient(t *testing.T) {
 			return sum
 		}
 		for i, w := range params {
-			// The weight itself is float32: the step is a power of two, so that the
-			// points of the central formula are rounded by 2⁻²⁴ only, and divided by the
-			// step that is 1e-5. The rule's own error is of the order step² = 6e-5.
+			// The weight is float32. The step is a power of two, so the two points are
+			// rounded by 2⁻²⁴ at most; divided by the step that is 1e-5. The error of the
+			// central formula itself is of the order step² = 6e-5.
 			want := fd.Derivative(func(w float64) float64 { return loss(w, i) }, float64(w),
 				&fd.Settings{Formula: fd.Central, Step: 1.0 / 128})
 			if d := math.Abs(float64(got[i]) - already - want); d > 3e-4*(1+math.Abs(want)) {

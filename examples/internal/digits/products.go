@@ -2,20 +2,19 @@ package digits
 
 import "gonum.org/v1/gonum/blas/gonum"
 
-// The portable matrix products are rows of gonum's Saxpy, which on amd64 is assembly.
-// Sgemm would do the same sums in blocks of 64, but calls Saxpy for 64 elements
-// at a time and takes half as long again (10 against 15 GFlop/s on one core of
-// an AMD EPYC, 256×256 layers).
+// The portable matrix products call gonum's Saxpy for whole rows. On amd64 Saxpy is assembly.
+// gonum's Sgemm does the same sums, but calls Saxpy for 64 elements at a time, and reaches 10
+// instead of 15 GFlop/s (one core of an AMD EPYC, 256×256 layers).
 //
-// With AVX2, tiles of four rows and sixteen columns stay in registers, and a pass
-// forward and back takes a quarter of the time (BenchmarkPass). Either way an element of a product is the sum of its rounded terms in
-// ascending order, whatever the size of the batch, the split of its rows and the
-// number of processors, so that the bits are the same.
+// With AVX2, tiles of four rows and sixteen columns stay in registers. A pass forward and back
+// then takes a quarter of the time (BenchmarkPass). Either way an element of a product is the
+// sum of its rounded terms in ascending order. It does not depend on the size of the batch, the
+// split of its rows or the number of processors, so the bits are the same.
 var blas gonum.Implementation
 
 const (
-	// strip is the number of rows of b that are applied before the next, few enough
-	// to stay in the first-level cache.
+	// strip is the number of rows of b that are used together. They fit in the first-level
+	// cache.
 	strip = 16
 
 	tileRows, tileColumns = 4, 16
@@ -34,17 +33,17 @@ func mulT(c, a, b []float32, m, k, n, lo, hi int) {
 	}
 }
 
-// A product is the task to add a·b to c, row-major with n columns, where element
-// (i, l) of a is a[i*rowA+l*stepA].
+// A product is the task to add a·b to c. c is row-major with n columns. Element (i, l) of a is
+// a[i*rowA+l*stepA].
 type product struct {
 	c, a, b     []float32
 	n           int
 	rowA, stepA int
 }
 
-// add does it for m rows of c and k of b.
+// add does the product for m rows of c and k rows of b.
 func (p product) add(m, k int) {
-	rows, columns := 0, 0 // of c, in tiles
+	rows, columns := 0, 0 // of c, done in tiles
 	if useVector {
 		rows, columns = m/tileRows*tileRows, p.n/tileColumns*tileColumns
 		p.tiles(rows, columns, k)
@@ -53,7 +52,7 @@ func (p product) add(m, k int) {
 	p.part(rows, m, 0, k)
 }
 
-// part does rows lo to hi, from one column on, with gonum.
+// part does rows lo to hi with gonum, from a column on.
 func (p product) part(lo, hi, column, k int) {
 	width := p.n - column
 	if lo == hi || width == 0 {
@@ -63,7 +62,7 @@ func (p product) part(lo, hi, column, k int) {
 		for i := lo; i < hi; i++ {
 			row := p.c[i*p.n+column:][:width]
 			for j := l; j < min(l+strip, k); j++ {
-				// Terms that are 0 are left out: a sum that starts at +0 does not see them.
+				// Saxpy leaves out terms with a 0. They change no sum that starts at +0.
 				if w := p.a[i*p.rowA+j*p.stepA]; w != 0 {
 					blas.Saxpy(width, w, p.b[j*p.n+column:], 1, row, 1)
 				}

@@ -8,8 +8,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Products of small integers are exact in float32, so every order of summation
-// gives the same result.
+// Products of small integers are exact in float32. Therefore every order of summation gives the
+// same result.
 func TestProducts(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		m := rapid.IntRange(1, 40).Draw(t, "m")
@@ -52,7 +52,7 @@ func TestProducts(t *testing.T) {
 	})
 }
 
-// A NaN among zeros may not get lost.
+// A NaN among zeros reaches the result.
 func TestProductsKeepNaN(t *testing.T) {
 	nan := float32(math.NaN())
 	c := []float32{0, 0, 0, 0}

@@ -10,20 +10,20 @@ import (
 	"cps/noise"
 )
 
-// A TrainConfig says how to train. The zero value of a field is the default in
-// brackets; the committed weights are those of the zero TrainConfig.
+// A TrainConfig has the settings of Train. A zero field stands for the default in brackets.
+// The committed weights are those of the zero TrainConfig.
 type TrainConfig struct {
-	Seed uint64 // of everything random
+	Seed uint64 // of all random numbers
 
 	Hidden int     // width of the velocity network [256]
 	Depth  int     // number of its hidden layers [3]
 	Batch  int     // images in a step [128]
 	Steps  int     // optimizer steps of the velocity network [10000]
 	Rate   float64 // highest learning rate [2e-3]
-	Drop   float64 // probability that a class is hidden, in [0, 1] [0.1]; negative: 0
+	Drop   float64 // probability that a class is replaced by Unconditional, in [0, 1] [0.1]; negative: 0
 	Decay  float64 // of the moving average that becomes the weights, in [0, 1) [0.999]
 
-	ClassifierSteps int // of 64 images each [4000]
+	ClassifierSteps int // optimizer steps of the classifier, of 64 images each [4000]
 }
 
 func (c TrainConfig) withDefaults() (TrainConfig, error) {
@@ -67,19 +67,18 @@ func (c TrainConfig) withDefaults() (TrainConfig, error) {
 	return c, nil
 }
 
-// warmup is the part of all steps in which the learning rate rises.
+// warmup is the part of the steps in which the learning rate rises.
 const warmup = 0.02
 
-// Train trains the velocity network, on all images, and the classifier, on the
-// train part of their split. The weights it returns are rounded to the type in
-// which Save stores them.
+// Train trains the velocity network on all images, and the classifier on the train part of
+// their split. The weights are rounded to the type in which Save stores them.
 //
-// The result is a function of the config alone: to the bit the same for any
-// number of processors of one architecture. Train uses all of them.
+// The result depends on the config and the architecture alone. It has the same bits for any
+// number of processors. Train uses all of them.
 //
-// Train calls progress, unless nil, after every step with the number of steps done,
-// of both networks together, and the mean loss of the step's batch. It stops with
-// the error of ctx when ctx is done, and with an error when a loss is not finite.
+// After every step Train calls progress, unless it is nil. Its arguments are the steps done and
+// the steps in all, both networks together, and the mean loss of the step's batch. Train
+// returns the error of ctx when ctx is done, and an error when a loss is not finite.
 func Train(ctx context.Context, c TrainConfig, progress func(step, of int, loss float64)) (*Net, *Classifier, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -132,12 +131,12 @@ func trainVelocity(c TrainConfig, data *Set, report func(done int, loss float64)
 		classes = make([]int, c.Batch)
 		times   = make([]float64, c.Batch)
 		losses  = make([]float64, c.Batch)
-		key     = noise.Key(c.Seed).Derive(0) // apart from that of samples
+		key     = noise.Key(c.Seed).Derive(0) // not the key of samples
 	)
 	for step := range c.Steps {
 		parallel(pieces(c.Batch, chunk), func(task int) {
 			for i := task * chunk; i < min((task+1)*chunk, c.Batch); i++ {
-				// Row i of the step is a sample of its own, with two streams.
+				// Each row of a step has its own sample number, with two streams.
 				id := noise.ID{Sample: uint64(step)*uint64(c.Batch) + uint64(i)}
 				var u [3]uint32
 				noise.Uint32s(u[:], key, id, 0)
@@ -146,7 +145,7 @@ func trainVelocity(c TrainConfig, data *Set, report func(done int, loss float64)
 				if float64(u[1])*0x1p-32 < c.Drop {
 					classes[i] = Unconditional
 				}
-				// Stratified: one time in every i-th part of [0, 1].
+				// The times are stratified: each part of [0, 1] has one.
 				times[i] = (float64(i) + float64(u[2])*0x1p-32) / float64(c.Batch)
 				id.Step = 1
 				x1 := target[i*Dim:][:Dim]
@@ -186,8 +185,8 @@ func trainVelocity(c TrainConfig, data *Set, report func(done int, loss float64)
 	return n, round(n.params)
 }
 
-// trainClassifier minimizes the cross entropy. The images it sees are a little
-// noisy, so that it judges the digit and not the quality of the picture.
+// trainClassifier minimizes the cross entropy. It adds a little noise to the images, so that
+// the classifier judges the digit and not the quality of the picture.
 func trainClassifier(c TrainConfig, data *Set, report func(done int, loss float64) error) (*Classifier, error) {
 	const batch, rate, decay, blur = 64, 2e-3, 0.995, 0.2
 	s := classifierShape(64)

@@ -16,8 +16,8 @@ import (
 
 var long = flag.Bool("long", false, "train the committed weights again, which takes minutes, and compare them bit for bit (amd64)")
 
-// What Train returned, on amd64, when the weights were committed: all of it, and for
-// the config quick.
+// SHA-256 sums of the weights that Train returned on amd64 when they were committed, for the
+// zero config and for quick.
 const (
 	velocitySum   = "71104cce1f76a45fe2d2006076390e453f7c3be415bcf184d4e19e0893ff190a"
 	quickSum      = "85013c167b044a884c03a185772ac5ce75b2ed9c1e59fff25b5cd0b18d3dd132"
@@ -81,7 +81,7 @@ func TestTrainReproducesCommittedWeights(t *testing.T) {
 	}
 }
 
-// quick is a training in which every layer, shard and task size differs from 1.
+// quick is a short training in which every layer, shard and task has a size above 1.
 var quick = TrainConfig{Hidden: 40, Depth: 3, Batch: 50, Steps: 12, ClassifierSteps: 12}
 
 func train(t *testing.T, c TrainConfig) []byte {
@@ -116,7 +116,7 @@ func TestTrainDoesNotDependOnProcessors(t *testing.T) {
 	}
 }
 
-// The weights of Train are values of the stored type: they survive the file.
+// The weights of Train are float16 values, so a file keeps their bits.
 func TestTrainRounds(t *testing.T) {
 	n, c, err := Train(t.Context(), quick, nil)
 	if err != nil {
@@ -163,13 +163,13 @@ func TestTrainLearns(t *testing.T) {
 	}
 	velocity := losses[300:]
 	t.Logf("%.3f to %.3f", mean(velocity[:3]), mean(velocity[140:]))
-	// Fixed seed: seen were 0.725, the loss of the baseline without a network, and
-	// 0.624; means over so few steps vary by a few hundredths.
+	// Measured with this seed: 0.725, the loss of the baseline without a network, and then
+	// 0.624. Means over so few steps vary by a few hundredths.
 	if first, last := mean(velocity[:3]), mean(velocity[140:]); !(last < 0.9*first) {
 		t.Errorf("velocity loss from %.3f to %.3f", first, last)
 	}
 	_, test := data(t).Split()
-	// A tenth of it would be guessing.
+	// Guessing would give a tenth.
 	if a := cl.Accuracy(test.Pixels, test.Labels); a < 0.85 {
 		t.Errorf("classifier accuracy %.3f", a)
 	}

@@ -6,7 +6,7 @@ import "golang.org/x/sys/cpu"
 
 //go:generate sh -c "cd _asm && go run . -out ../avx2_amd64.s"
 
-// useVector says whether to use the assembly. Tests set it.
+// useVector reports whether to use the assembly. Tests set it.
 var useVector = cpu.X86.HasAVX2
 
 //go:noescape
@@ -18,14 +18,14 @@ func siluAVX2(y, slope, z *float32, n int)
 //go:noescape
 func adamAVX2(p, d, m, v *float32, n int, b1, a1, b2, a2, alpha, eps float32)
 
-// tiles does the first rows and columns of p, multiples of those of a tile. Columns of
-// b as wide as a tile serve all rows before the next ones: 1 KiB apart, they miss the
-// first-level cache, and are there in time all the same; strips of them are no faster.
+// tiles does the first rows and columns of p, as many as fill whole tiles. It uses columns of b
+// as wide as a tile for all rows before the next columns. Their rows are 1 KiB apart and miss
+// the first-level cache, but strips of them are no faster.
 func (p product) tiles(rows, columns, k int) {
 	if rows == 0 || columns == 0 || k == 0 {
 		return
 	}
-	// The last elements that are read and written, for the bounds check.
+	// These bounds checks cover the last elements that the assembly reads and writes.
 	_, _, _ = p.c[(rows-1)*p.n+columns-1], p.a[(rows-1)*p.rowA+(k-1)*p.stepA], p.b[(k-1)*p.n+columns-1]
 	for j := 0; j < columns; j += tileColumns {
 		for i := 0; i < rows; i += tileRows {

@@ -21,7 +21,7 @@ func both(t *testing.T, f func() []float32) (portable, vector []float32) {
 	return portable, f()
 }
 
-// bits reports elements that differ in any bit; a NaN is one whatever its payload.
+// bits reports elements that differ in any bit. All NaNs count as equal.
 func bits(t *rapid.T, what string, got, want []float32) {
 	t.Helper()
 	for i := range want {
@@ -31,7 +31,7 @@ func bits(t *rapid.T, what string, got, want []float32) {
 	}
 }
 
-// special returns n numbers, with zeros of both signs, tiny and huge ones among them.
+// special returns n numbers. Among them are zeros of both signs, tiny and huge ones.
 func special(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {
@@ -51,7 +51,7 @@ func special(r *rand.Rand, n int) []float32 {
 	return x
 }
 
-// Products of all shapes are the same bits, and write nowhere else.
+// Products of all shapes have the same bits and write nothing else.
 func TestVectorProducts(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		m := rapid.IntRange(1, 21).Draw(rt, "m")
@@ -62,7 +62,7 @@ func TestVectorProducts(t *testing.T) {
 		r := rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 0))
 		a, b, b2 := special(r, m*k), special(r, k*n), special(r, m*n)
 		c, c2 := make([]float32, m*n), make([]float32, k*n)
-		if rapid.Bool().Draw(rt, "onto") { // sums of what is there, never -0
+		if rapid.Bool().Draw(rt, "onto") { // onto sums, which are never -0
 			for i := range c {
 				c[i] = float32(r.Float64())
 			}
@@ -82,7 +82,7 @@ func TestVectorProducts(t *testing.T) {
 	})
 }
 
-// Silu is the same bits for numbers of every size, infinities and NaN.
+// Silu has the same bits for numbers of every size, infinities and NaN.
 func TestVectorSilu(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		z := rapid.SliceOfN(rapid.OneOf(
@@ -121,7 +121,7 @@ func TestVectorAdam(t *testing.T) {
 	})
 }
 
-// A NaN stays in its row, in tiles too.
+// A NaN stays in its row, also in tiles.
 func TestVectorNaN(t *testing.T) {
 	const m, k, n = 8, 3, 32
 	a, b := make([]float32, m*k), make([]float32, k*n)

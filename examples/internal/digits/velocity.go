@@ -6,15 +6,15 @@ import (
 	"sync"
 )
 
-// Unconditional is the class of no class: the velocity of the whole data set,
-// for classifier-free guidance.
+// Unconditional stands for no class. Its velocity is that of the whole data set, for
+// classifier-free guidance.
 const Unconditional = Classes
 
 // harmonics is the number of frequencies of the time features.
 const harmonics = 8
 
-// A Net is a class-conditional velocity network. Its methods may be called
-// concurrently as long as nobody writes to Params.
+// A Net is a class-conditional velocity network. Its methods may be called concurrently, unless
+// one writes to Params meanwhile.
 type Net struct {
 	shape
 	params []float32
@@ -22,20 +22,20 @@ type Net struct {
 	spare  sync.Pool // of *Pass, chunk rows each, without backward
 }
 
-// A baseline is the velocity that is best when every pixel is Gaussian and
-// independent of all others, and the scale of what it leaves unexplained. The
-// network has to learn the difference, of variance 1, and nothing of pixels that
-// are the same in all images: there the baseline alone takes all noise off. It is
-// the preconditioning of Karras et al., arXiv 2206.00364, Table 1, for the path
-// x_t = (1-t)·x0 + t·x1 and with moments of each pixel. With y = x - (1-t)·mean
-// and q² = (1-t)²·std² + t²:
+// A baseline is the exact velocity if all pixels are Gaussian and independent, with the scale
+// of what it leaves unexplained. The network learns the rest, which has variance 1. On pixels
+// that are the same in all images nothing is left to learn: there the baseline alone removes
+// all noise.
+//
+// It is the preconditioning of Karras et al. (arXiv 2206.00364, Table 1) for the path
+// x_t = (1-t)·x0 + t·x1, with moments of each pixel. With y = x - (1-t)·mean and
+// q² = (1-t)²·std² + t²:
 //
 //	input    = y/q
 //	velocity = y·(t - (1-t)·std²)/q² - mean + output·std/q
 type baseline struct{ mean, std [Dim]float32 }
 
-// minStd bounds std from below, so that the velocity at t = 0 is finite. Ink
-// comes in counts of 1/8.
+// minStd is the least std, so that the velocity at t = 0 is finite. Ink has steps of 1/8.
 const minStd = 1.0 / 64
 
 func newBaseline(s *Set) (b baseline) {
@@ -65,8 +65,8 @@ func netShape(hidden, depth int) shape {
 	return shape{In: Dim, Hidden: hidden, Depth: depth, Out: Dim, Extra: Classes + 1 + 2*harmonics}
 }
 
-// Params returns the weights, all layers in one slice, as the network uses them:
-// what is written there counts from the next call on.
+// Params returns the weights of all layers in one slice. It is the memory of n: what is written
+// there counts from the next call on.
 func (n *Net) Params() []float32 { return n.params }
 
 // Clone returns a copy that shares nothing with n.
@@ -74,14 +74,13 @@ func (n *Net) Clone() *Net {
 	return &Net{shape: n.shape, params: slices.Clone(n.params), base: n.base}
 }
 
-// Forward stores in dst the velocity x1 - x0 that n predicts for rows of x at one
-// time in [0, 1]; 1 is pure noise. dst and x are row-major [len(classes), Dim]
-// and may be the same slice. classes are digits, or Unconditional.
+// Forward stores in dst the velocity x1 - x0 that n predicts for the rows of x at a time in
+// [0, 1], where 1 is pure noise. dst and x are row-major [len(classes), Dim] and may be the
+// same slice. classes are digits or Unconditional.
 //
-// A row's result depends on that row alone, to the bit: neither on the others nor
-// on the number of processors. A NaN or an infinity in a row makes that row NaN.
-// Forward runs on the caller's goroutine and does not allocate, apart from its
-// first calls. It panics if a length, a class or the time is out of range.
+// The bits of a row depend on that row alone, not on other rows or the number of processors. A
+// NaN or an infinity in a row makes that row NaN. Forward runs on the caller's goroutine. Only
+// its first calls allocate. It panics if a length, a class or the time is out of range.
 func (n *Net) Forward(dst, x []float32, classes []int, time float64) {
 	checkRows(dst, x, classes)
 	checkTime(time)
@@ -99,8 +98,8 @@ func (n *Net) Forward(dst, x []float32, classes []int, time float64) {
 	n.spare.Put(p)
 }
 
-// ForwardParallel is Forward on as many goroutines as there are processors, with the
-// same bits.
+// ForwardParallel does what Forward does, with the same bits, on as many goroutines as there
+// are processors.
 func (n *Net) ForwardParallel(dst, x []float32, classes []int, time float64) {
 	checkRows(dst, x, classes)
 	checkTime(time)
@@ -111,14 +110,14 @@ func (n *Net) ForwardParallel(dst, x []float32, classes []int, time float64) {
 	})
 }
 
-// A Pass is the memory of one forward pass, kept for the backward pass: for
-// training. It serves one goroutine at a time, and uses all processors itself.
+// A Pass is for training. It keeps the numbers of a forward pass that the backward pass needs.
+// One goroutine at a time may use it. It uses all processors itself.
 type Pass struct {
 	net  *Net
 	act  *activations
 	rows int       // of the last Forward
 	bias []float32 // velocity without the network's output, [rows, Dim]
-	gain []float32 // what its output is multiplied by, [rows, Dim]
+	gain []float32 // factors of the network's output, [rows, Dim]
 }
 
 // NewPass returns a Pass for batches of up to rows rows through n.
@@ -133,11 +132,11 @@ func newPass(n *Net, rows int, backward bool) *Pass {
 	}
 }
 
-// Rows returns the number of rows that p is for.
+// Rows returns the greatest number of rows of a batch.
 func (p *Pass) Rows() int { return len(p.bias) / Dim }
 
-// Forward is Net.Forward with a time for every row, and the same bits. It panics
-// if there are more rows than the Pass is for.
+// Forward does what Net.Forward does, with the same bits, with a time for every row. It panics
+// if there are more rows than p.Rows().
 func (p *Pass) Forward(dst, x []float32, classes []int, times []float64) {
 	checkRows(dst, x, classes)
 	if len(times) != len(classes) {
@@ -159,10 +158,9 @@ func (p *Pass) Forward(dst, x []float32, classes []int, times []float64) {
 	})
 }
 
-// Backward adds to grad, a slice like Params, the derivative by every weight of a
-// loss whose derivative by the velocities of the last Forward is dv, row-major
-// [rows, Dim]. The weights must not have changed in between. The sum over rows is
-// taken in their order.
+// Backward adds the derivative of a loss by every weight to grad, which is as long as Params.
+// dv is the derivative of the loss by the velocities of the last Forward, row-major
+// [rows, Dim]. The weights must not have changed in between. Rows are summed in their order.
 func (p *Pass) Backward(grad, dv []float32) {
 	if len(grad) != len(p.net.params) {
 		panic(badGrad)
@@ -182,7 +180,7 @@ func (p *Pass) Backward(grad, dv []float32) {
 	p.act.gradients(grad, p.rows)
 }
 
-// set makes x, class and t the input of row i.
+// set fills the input of row i with x, class and t.
 func (p *Pass) set(i int, x []float32, class int, t float64) {
 	row := p.act.input(i)
 	bias, gain := p.bias[i*Dim:][:Dim], p.gain[i*Dim:][:Dim]
@@ -195,8 +193,8 @@ func (p *Pass) set(i int, x []float32, class int, t float64) {
 	condition(row[Dim:], class, t)
 }
 
-// condition stores what the network knows beside the latent: the class as one of
-// eleven columns, and
+// condition stores the network's inputs besides the latent: the class, as one of eleven
+// columns, and
 //
 //	cos(k·π·t), sin(k·π·t)   for k = 1 … 8.
 func condition(dst []float32, class int, t float64) {
@@ -211,7 +209,7 @@ func condition(dst []float32, class int, t float64) {
 	}
 }
 
-// run computes rows lo to hi, which are set.
+// run computes rows lo to hi. Their inputs must be set.
 func (p *Pass) run(dst []float32, lo, hi int) {
 	p.act.forward(dst, p.net.params, lo, hi)
 	for i := lo * Dim; i < hi*Dim; i++ {

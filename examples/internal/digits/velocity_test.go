@@ -33,7 +33,7 @@ func data(t testing.TB) *Set {
 	return s
 }
 
-// normals returns rows of pure noise, and their classes: all eleven in turn.
+// normals returns rows of pure noise and their classes, all eleven in turn.
 func normals(rows int, seed uint64) (x []float32, classes []int) {
 	r := rand.New(rand.NewPCG(seed, 0))
 	x, classes = make([]float32, rows*Dim), make([]int, rows)
@@ -52,9 +52,8 @@ func tiny(t testing.TB) *Net {
 	return &Net{shape: s, params: randomized(s, rand.New(rand.NewPCG(3, 3))), base: newBaseline(data(t))}
 }
 
-// For independent Gaussian pixels the baseline, with no network, is the exact
-// velocity: E[x1 - x0 | x_t] has the slope Cov(x1 - x0, x_t)/Var(x_t), and what
-// it leaves has the variance gain².
+// For independent Gaussian pixels the baseline without a network is the exact velocity.
+// E[x1 - x0 | x_t] has slope Cov(x1 - x0, x_t)/Var(x_t), and the remainder has variance gain².
 func TestBaselineIsConditionalMean(t *testing.T) {
 	b := newBaseline(data(t))
 	for p := range Dim {
@@ -70,7 +69,7 @@ func TestBaselineIsConditionalMean(t *testing.T) {
 				got             float32
 				want, tolerance float64
 			}{
-				// Rounding to float32 is 6e-8; the variance left is a difference of
+				// Rounding to float32 is 6e-8. The remaining variance is a difference of
 				// terms up to 1/varX ≤ 4096 times as large.
 				{"shift", shift, (1 - u) * mean, 1e-7},
 				{"scale", scale, 1 / math.Sqrt(varX), 1e-7},
@@ -114,8 +113,8 @@ func TestForwardFormula(t *testing.T) {
 	}
 }
 
-// A row's bits depend on nothing but the row: not on its batch, on aliasing, on
-// processors, and not on whether a Pass or the Net computes them.
+// The bits of a row depend on the row alone: not on its batch, aliasing or processors, and not
+// on whether a Pass or the Net computes them.
 func TestForwardBits(t *testing.T) {
 	n, _ := committed(t)
 	const rows = 45
@@ -183,7 +182,7 @@ func TestForwardConcurrent(t *testing.T) {
 	})
 }
 
-// Backward, through the baseline, against finite differences of Forward.
+// Backward equals finite differences of Forward, through the baseline.
 func TestPassGradient(t *testing.T) {
 	n := tiny(t)
 	const rows = 5
@@ -209,15 +208,15 @@ func TestPassGradient(t *testing.T) {
 			return sum
 		}, float64(w), &fd.Settings{Formula: fd.Central, Step: 1.0 / 64})
 		n.params[i] = w
-		// float32 outputs: 320 terms rounded by 1e-7, over a step of 1/32, is 1e-4;
-		// the central formula's own error is of the order of step² = 2.4e-4.
+		// 320 float32 outputs rounded by 1e-7, over a step of 1/32, give 1e-4. The error of
+		// the central formula itself is of the order step² = 2.4e-4.
 		if d := math.Abs(float64(grad[i]) - want); d > 2e-3*(1+math.Abs(want)) {
 			t.Errorf("derivative by weight %d is %v, want %v", i, grad[i], want)
 		}
 	}
 }
 
-// Gradients add up, and splitting a batch in two adds the same terms.
+// Gradients add up. Two halves of a batch add the same terms as the batch.
 func TestBackwardAdds(t *testing.T) {
 	n := tiny(t)
 	x, classes := normals(20, 12)
@@ -233,7 +232,7 @@ func TestBackwardAdds(t *testing.T) {
 		p.Forward(v[lo*Dim:hi*Dim], x[lo*Dim:hi*Dim], classes[lo:hi], times[lo:hi])
 		p.Backward(parts, dv[lo*Dim:hi*Dim])
 	}
-	// One after the other is the same order as all at once.
+	// Both add the terms in the same order.
 	if !slices.Equal(whole, parts) {
 		t.Error("two parts of a batch do not give the gradient of the batch")
 	}

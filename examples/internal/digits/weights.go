@@ -7,8 +7,8 @@ import (
 	"path/filepath"
 )
 
-// Names of the files that WriteWeights and WriteCritic write, and from which
-// Velocity, Judge and Taste read what the last build embedded.
+// Names of the files that WriteWeights and WriteCritic write. A build embeds them, and
+// Velocity, Judge and Taste read them.
 const (
 	VelocityFile   = "velocity.bin"
 	ClassifierFile = "classifier.bin"
@@ -42,8 +42,8 @@ func WriteCritic(dir string, c *Critic) error {
 	return os.WriteFile(filepath.Join(dir, CriticFile), b.Bytes(), 0o644)
 }
 
-// WriteWeights writes n and c to the folder dir. Files that are already there keep
-// their old contents unless both networks can be saved.
+// WriteWeights writes n and c to the folder dir. If one of the two cannot be saved, files that
+// are already there keep their contents.
 func WriteWeights(dir string, n *Net, c *Classifier) error {
 	var velocity, classifier bytes.Buffer
 	if err := n.Save(&velocity); err != nil {

@@ -13,7 +13,12 @@ import (
 // is written beside the old one, put on the disk, and renamed. Whenever the process or
 // the machine stops, path is the old file or the new one; of a write that was cut off
 // path.tmp is left, which the next one replaces. It is for one process at a time.
-func WriteFile(path string, write func(w io.Writer) error) (err error) {
+func WriteFile(path string, write func(w io.Writer) error) error {
+	return writeFile(path, write, syncDir)
+}
+
+// writeFile is WriteFile with what puts the names in a directory on the disk.
+func writeFile(path string, write func(w io.Writer) error, syncDir func(dir string) error) (err error) {
 	temp := path + ".tmp"
 	f, err := os.Create(temp)
 	if err != nil {

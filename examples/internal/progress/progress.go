@@ -1,5 +1,5 @@
-// Package progress shows how far an example is: a bar to a person, and to a file or a
-// pipe, where a bar would leave its every state, a line now and then.
+// Package progress shows the progress of an example. A terminal gets a bar. A file or a pipe
+// gets a line now and then, since every state of a bar would remain in it.
 package progress
 
 import (
@@ -17,16 +17,16 @@ import (
 type Progress struct {
 	w          io.Writer
 	what, unit string
-	bar        *progressbar.ProgressBar // nil: lines
+	bar        *progressbar.ProgressBar // nil if lines are written instead
 
 	mu          sync.Mutex
 	start       time.Time
-	said        time.Time // when the last line was written
-	added, left int       // units since New, and that were to do then
+	said        time.Time // time of the last line
+	added, left int       // units done since New, and units that were left at New
 }
 
-// New shows on w the progress of work of which done of total units are behind it, named by
-// what and unit, as in "training" and "iterations".
+// New shows on w the progress of work that has total units, of which done are already done.
+// what names the work and unit its units, such as "training" and "iterations".
 func New(w io.Writer, what, unit string, done, total int) *Progress {
 	return start(w, isTerminal(w), what, unit, done, total)
 }
@@ -62,7 +62,7 @@ func (p *Progress) Add(n int) {
 	}
 }
 
-// Describe replaces what stands before the bar. Lines do not show it.
+// Describe replaces the text before the bar. Lines do not show it.
 func (p *Progress) Describe(text string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -71,7 +71,7 @@ func (p *Progress) Describe(text string) {
 	}
 }
 
-// End leaves the line of the bar, or writes the last one.
+// End ends the line of the bar, or writes the last line.
 func (p *Progress) End() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -86,7 +86,7 @@ func (p *Progress) line() {
 	fmt.Fprintf(p.w, "%s: %d of %d %s done in %.1f s\n", p.what, p.added, p.left, p.unit, time.Since(p.start).Seconds())
 }
 
-// isTerminal reports whether a person reads what is written to w.
+// isTerminal reports whether w is a terminal.
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	return ok && term.IsTerminal(int(f.Fd()))

@@ -25,7 +25,7 @@ func TestBar(t *testing.T) {
 	}
 }
 
-// A file gets a line at the start, one a minute and one at the end.
+// A file gets a line at the start, one every minute, and one at the end.
 func TestLines(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var out bytes.Buffer
@@ -45,7 +45,7 @@ func TestLines(t *testing.T) {
 	})
 }
 
-// Work that is stopped says how far it came.
+// The last line of work that was stopped says how much was done.
 func TestStopped(t *testing.T) {
 	var out bytes.Buffer
 	p := New(&out, "training", "steps", 0, 10)

@@ -1,5 +1,4 @@
-// Package strips draws pictures of images of 8×8 pixels in labelled rows, as the
-// examples write them.
+// Package strips draws the pictures of the examples: labelled rows of images of 8×8 pixels.
 package strips
 
 import (
@@ -17,8 +16,8 @@ import (
 	"golang.org/x/image/math/fixed"
 )
 
-// A Strip is one row of the picture: a label, a remark below it, and images of
-// 8×8 pixels, -1 for paper and 1 for ink.
+// A Strip is one row of the picture. It has a label, a remark below the label, and images of
+// 8×8 pixels. A pixel is -1 for paper and 1 for ink.
 type Strip struct {
 	Label, Remark string
 	Images        []float32 // row-major [n, 64]
@@ -26,7 +25,7 @@ type Strip struct {
 
 const (
 	side    = 8  // pixels of an image
-	zoom    = 6  // screen pixels a pixel
+	zoom    = 6  // screen pixels per pixel of an image
 	gap     = 4  // between images
 	margin  = 12 // around everything
 	labels  = 190
@@ -34,8 +33,8 @@ const (
 	pitch   = side*zoom + gap
 )
 
-// Save writes the picture of strips, with a title and a remark below it, as a PNG. All
-// strips have as many images as the first.
+// Save writes the picture as a PNG file, with a title and a remark below the title. All
+// strips must have as many images as the first.
 func Save(name, title, remark string, strips []Strip) error {
 	f, err := os.Create(name)
 	if err != nil {
@@ -48,7 +47,7 @@ func Save(name, title, remark string, strips []Strip) error {
 	return f.Close()
 }
 
-// Encode is Save to a writer.
+// Encode writes the picture that Save writes to w.
 func Encode(w io.Writer, title, remark string, strips []Strip) error {
 	p, err := newPicture(len(strips), len(strips[0].Images)/(side*side))
 	if err != nil {
@@ -111,8 +110,8 @@ func (p *picture) strip(row int, s Strip) {
 	}
 }
 
-// grey maps a pixel value, -1 for paper and 1 for ink, to a shade. What lies beyond
-// is cut off, as in any picture; the root lifts faint noise on the paper.
+// grey maps a pixel value, -1 for paper and 1 for ink, to a shade. Values beyond are cut off.
+// The root makes faint noise on the paper visible.
 func grey(v float32) color.Gray {
 	x := (float64(v) + 1) / 2
 	return color.Gray{uint8(math.Round(255 * math.Sqrt(max(0, min(1, x)))))}

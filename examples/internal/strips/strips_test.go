@@ -8,7 +8,7 @@ import (
 	"testing"
 )
 
-// Every pixel of every image is where it belongs, in a shade that rises with ink.
+// Every pixel of every image is in its place, and more ink gives a brighter shade.
 func TestEncode(t *testing.T) {
 	const columns = 3
 	var strips []Strip

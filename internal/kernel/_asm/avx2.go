@@ -7,33 +7,60 @@ import (
 )
 
 // avx2 is an isa of sixteen registers of eight elements.
-type avx2 struct{ masks reg.GPVirtual }
+type avx2 struct {
+	paired bool
+	masks  [2]reg.GPVirtual // of even and odd elements, if paired
+}
 
 func (*avx2) name() string { return "AVX2" }
 func (*avx2) width() int   { return 32 }
 func (*avx2) vec() vec     { return YMM() }
 func (*avx2) zero(v vec)   { VPXOR(v, v, v) }
 
+func (s *avx2) begin(paired bool) { s.paired = paired }
+
 // prepare points masks into a table of 32 ones and 32 zeros.
 func (s *avx2) prepare(args reg.Register, count reg.GPVirtual) {
-	s.masks = GP64()
-	MOVQ(count, s.masks)
-	NEGQ(s.masks)
-	SHLQ(Imm(2), s.masks)
-	ADDQ(at(args, offMask), s.masks)
+	if !s.paired {
+		s.masks[0] = s.ones(args, count)
+		return
+	}
+	for i := range s.masks {
+		half := GP64()
+		LEAQ(at(count, 1-i), half)
+		SHRQ(Imm(1), half)
+		s.masks[i] = s.ones(args, half)
+	}
+}
+
+// ones returns where in the table count ones are.
+func (*avx2) ones(args reg.Register, count reg.GPVirtual) reg.GPVirtual {
+	m := GP64()
+	MOVQ(count, m)
+	NEGQ(m)
+	SHLQ(Imm(2), m)
+	ADDQ(at(args, offMask), m)
+	return m
 }
 
 func (s *avx2) mask(i int) reg.Register {
 	m := YMM()
-	VMOVUPS(at(s.masks, 32*i), m)
+	if s.paired {
+		VMOVUPS(at(s.masks[i%2], 32*(i/2)), m)
+	} else {
+		VMOVUPS(at(s.masks[0], 32*i), m)
+	}
 	return m
 }
 
-func (*avx2) load(from Mem, m reg.Register) vec {
+func (*avx2) load(t storage, from Mem, m reg.Register) vec {
 	r := YMM()
-	if m != nil {
+	switch {
+	case t == float16s:
+		VCVTPH2PS(from, r)
+	case m != nil:
 		VMASKMOVPS(from, m, r)
-	} else {
+	default:
 		VMOVUPS(from, r)
 	}
 	return r
@@ -68,14 +95,67 @@ func (*avx2) round(t storage, y vec) {
 	}
 }
 
+func (*avx2) storeHalves(y vec, back bool, _ reg.Register, to Mem) {
+	h := XMM()
+	VCVTPS2PH(Imm(0), y, h) // to nearest even, whatever the mode is
+	VMOVUPS(h, to)
+	if back {
+		VCVTPH2PS(h, y)
+	}
+}
+
+// masksHalves: AVX2 has masks of 32-bit elements at least.
+func (*avx2) masksHalves() bool { return false }
+
+func (*avx2) loadPairs(from Mem) []vec {
+	even, odd := YMM(), YMM()
+	VMOVUPS(from, odd)
+	VPSLLD(Imm(16), odd, even)
+	VPAND(all(0xffff0000), odd, odd)
+	return []vec{even, odd}
+}
+
+func (*avx2) deal(from Mem) []vec {
+	even, odd := YMM(), YMM()
+	VMOVUPS(from, odd)
+	VSHUFPS(Imm(0x88), from.Offset(32), odd, even)
+	VSHUFPS(Imm(0xdd), from.Offset(32), odd, odd)
+	VPERMPD(Imm(0xd8), even, even)
+	VPERMPD(Imm(0xd8), odd, odd)
+	return []vec{even, odd}
+}
+
+// storePairs: the lower halves of y are 0.
+func (*avx2) storePairs(y []vec, to Mem) {
+	w := YMM()
+	VPSRLD(Imm(16), y[0], w)
+	VPOR(y[1], w, w)
+	VMOVUPS(w, to)
+}
+
 func (*avx2) fold(t []vec) vec {
 	VADDPS(t[2], t[0], t[0])
 	VADDPS(t[3], t[1], t[1])
 	VADDPS(t[1], t[0], t[0])
-	h := XMM()
-	VEXTRACTF128(Imm(1), t[0], h)
-	foldX(t[0], h)
+	foldHalf(t[0])
 	return t[0]
+}
+
+func (*avx2) foldPairs(t []vec) vec {
+	VADDPS(t[2], t[0], t[0])
+	VADDPS(t[3], t[1], t[1])
+	for _, t := range t[:2] {
+		foldHalf(t)
+	}
+	VADDSS(t[1].AsX(), t[0].AsX(), t[0].AsX())
+	return t[0]
+}
+
+// foldHalf adds the eight lanes of t.
+func foldHalf(t vec) {
+	h := XMM()
+	VEXTRACTF128(Imm(1), t, h)
+	foldX(t, h)
 }
 
 // foldX adds the eight lanes of t, whose upper half is h.

@@ -38,10 +38,15 @@ func main() {
 	noise(oneStream)
 	noise(manyStreams)
 	for _, t := range []storage{float32s, bfloat16s, float16s} {
-		pass(set, step, t)
+		pass(set, step, t, false)
 	}
-	pass(set, squares, float32s)
-	pass(set, gradient, float32s)
+	pass(set, squares, float32s, false)
+	pass(set, gradient, float32s, false)
+	for _, t := range []storage{bfloat16s, float16s} {
+		for _, k := range []kind{step, squares, gradient} {
+			pass(set, k, t, true)
+		}
+	}
 	Generate()
 }
 

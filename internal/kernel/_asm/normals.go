@@ -93,9 +93,9 @@ type noiser struct {
 func normals(from source) {
 	n := &noiser{source: from}
 	if from == oneStream {
-		TEXT("normalsAVX2", NOSPLIT, "func(dst *float32, groups int, block uint32, s *byte)")
+		TEXT("normalsAVX2", NOSPLIT, "func(dst *float32, groups int, block uint32, s, ask *byte)")
 	} else {
-		TEXT("groupNormalsAVX2", NOSPLIT, "func(dst *float32, groups int, each *byte, s *byte)")
+		TEXT("groupNormalsAVX2", NOSPLIT, "func(dst *float32, groups int, each, s, ask *byte)")
 	}
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)
@@ -126,19 +126,20 @@ func normals(from source) {
 
 // groupLoop generates the loop over groups: the words of the next group are made between
 // the draws of this one, which take so many bytes.
-func groupLoop(dst, groups reg.GPVirtual, bytes uint32, writes *int, philox, boxMuller func() stream) {
+func groupLoop(dst, groups reg.GPVirtual, bytes int, writes *int, philox, boxMuller func() stream) {
+	ask := newPrefetcher(bytes)
 	emit := func(s stream) {
 		*writes = 0
 		for _, f := range s {
 			f()
 		}
 	}
-	emit(philox())
+	emit(merge(philox(), ask.group()))
 	DECQ(groups)
 	JZ(LabelRef("last"))
 	Label("group")
-	emit(merge(philox(), boxMuller()))
-	ADDQ(U32(bytes), dst)
+	emit(merge(merge(philox(), boxMuller()), ask.group()))
+	ADDQ(U32(uint32(bytes)), dst)
 	DECQ(groups)
 	JNZ(LabelRef("group"))
 	Label("last")

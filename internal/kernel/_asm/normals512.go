@@ -38,9 +38,9 @@ type noiser512 struct {
 func normals512(from source) {
 	n := &noiser512{source: from}
 	if from == oneStream {
-		TEXT("normalsAVX512", NOSPLIT, "func(dst *float32, groups int, block uint32, s *byte)")
+		TEXT("normalsAVX512", NOSPLIT, "func(dst *float32, groups int, block uint32, s, ask *byte)")
 	} else {
-		TEXT("groupNormalsAVX512", NOSPLIT, "func(dst *float32, groups int, each *byte, s *byte)")
+		TEXT("groupNormalsAVX512", NOSPLIT, "func(dst *float32, groups int, each, s, ask *byte)")
 	}
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"fmt"
+
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -46,49 +48,86 @@ const (
 	lanes   = 32
 )
 
+// A row is what a pass moves along: float32s, or words of a 16-bit type.
+type row struct {
+	reg.GPVirtual
+	storage
+}
+
+// size returns the bytes of an element.
+func (r row) size() int {
+	if r.storage == float32s {
+		return 4
+	}
+	return 2
+}
+
 // An isa is what differs between instruction sets. A mask says which elements of a
 // register there are; the nil mask says all.
+//
+// Words of bfloat16 are not put in order one by one, which is slow: of the pairs of words
+// in a register, a shift and an AND make even and odd elements.
 type isa interface {
 	name() string
 	width() int // of a register in bytes
 	vec() vec
 	zero(v vec)
+	begin(paired bool) // sets up a pass
 
 	// prepare makes the masks of a group of 32 elements of which there are the first
 	// count; mask returns the i-th.
 	prepare(args reg.Register, count reg.GPVirtual)
 	mask(i int) reg.Register
 
-	load(from Mem, m reg.Register) vec // 0 where there is no element
+	load(t storage, from Mem, m reg.Register) vec // float32s or halves; 0 where there is no element
 	store(v vec, m reg.Register, to Mem)
-	keep(v vec, m reg.Register)    // sets to 0 where there is no element
-	round(t storage, y vec)        // to a storage type
-	fold(acc []vec) reg.VecVirtual // the sum of 32 lanes, in element 0
+	storeHalves(y vec, back bool, m reg.Register, to Mem) // rounds; back says to round y too
+	masksHalves() bool                                    // or no mask may be given with halves
+	keep(v vec, m reg.Register)                           // sets to 0 where there is no element
+	round(t storage, y vec)                               // to a storage type
+	fold(acc []vec) reg.VecVirtual                        // the sum of 32 lanes, in element 0
+
+	loadPairs(from Mem) []vec // even and odd ones of bfloat16s
+	deal(from Mem) []vec      // even and odd ones of float32s
+	storePairs(y []vec, to Mem)
+	foldPairs(acc []vec) reg.VecVirtual // fold, of even and odd ones by turns
 }
 
 // A passer generates one pass over rows.
 type passer struct {
 	isa
 	kind
-	storage
-	dst, x, v, extra reg.GPVirtual
+	storage               // of results
+	paired           bool // even and odd elements by turns, see isa
+	dst, x, v, extra row
 	wx, wv, we       vec
 	acc              []vec // one group of 32 lanes
 	left, sums       reg.GPVirtual
+	count            reg.GPVirtual         // of elements left in a quarter
+	copies           map[reg.GPVirtual]Mem // of words of a short group, where no mask serves
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
-// blocks. The last group may be short; its missing elements are read as 0.
-func pass(set isa, k kind, t storage) {
+// blocks. The last group may be short; its missing elements are read as 0. Results are of
+// type t. The rows in memory are words of it, or float32s; noise is float32s always.
+func pass(set isa, k kind, t storage, words bool) {
 	name := map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] +
-		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t] + set.name()
-	TEXT(name, NOSPLIT, "func(a *byte)")
+		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t]
+	memory := float32s
+	if words {
+		name, memory = name+"Words", t
+	}
+	TEXT(name+set.name(), NOSPLIT, "func(a *byte)")
 	a := Load(Param("a"), GP64())
-	p := passer{isa: set, kind: k, storage: t, acc: make([]vec, 4*lanes/set.width())}
+	p := passer{isa: set, kind: k, storage: t, paired: memory == bfloat16s, acc: make([]vec, 4*lanes/set.width())}
+	set.begin(p.paired)
 	load := func(offset int) reg.GPVirtual { r := GP64(); MOVQ(at(a, offset), r); return r }
-	p.dst, p.x, p.v = load(offDst), load(offX), load(offV)
-	if k != squares {
-		p.extra = load(offExtra)
+	p.dst, p.x, p.v = row{load(offDst), memory}, row{load(offX), memory}, row{load(offV), memory}
+	switch k {
+	case step:
+		p.extra = row{load(offExtra), float32s}
+	case gradient:
+		p.extra = row{load(offExtra), memory}
 	}
 	n := load(offN)
 	weight := func(from reg.Register, offset int) vec { w := set.vec(); VBROADCASTSS(at(from, offset), w); return w }
@@ -99,7 +138,19 @@ func pass(set isa, k kind, t storage) {
 	p.sums = load(offSums)
 	var partial Mem // lane sums of the quarters
 	if k != gradient {
-		partial = AllocLocal(4 * 4 * lanes)
+		// On a stack a register's worth would lie in two cache lines.
+		base := GP64()
+		LEAQ(AllocLocal(4*4*lanes+lineLen).Offset(lineLen-1), base)
+		ANDQ(I8(-lineLen), base)
+		partial = at(base, 0)
+	}
+	if p.paired || words && !set.masksHalves() {
+		p.copies = map[reg.GPVirtual]Mem{}
+		for _, r := range p.rows() {
+			if r.storage != float32s {
+				p.copies[r.GPVirtual] = AllocLocal(2 * lanes)
+			}
+		}
 	}
 	p.left = GP64()
 	Label("block")
@@ -125,6 +176,7 @@ func pass(set isa, k kind, t storage) {
 
 	Label("quarter")
 	count := GP64()
+	p.count = count
 	MOVQ(U32(quarter), count)
 	CMPQ(p.left, count)
 	CMOVQLT(p.left, count)
@@ -140,7 +192,7 @@ func pass(set isa, k kind, t storage) {
 	Label("group")
 	p.group(false)
 	for _, r := range p.rows() {
-		ADDQ(Imm(4*lanes), r)
+		ADDQ(Imm(uint64(lanes*r.size())), r.GPVirtual)
 	}
 	SUBQ(Imm(lanes), count)
 	JGE(LabelRef("group"))
@@ -150,7 +202,7 @@ func pass(set isa, k kind, t storage) {
 	set.prepare(a, count)
 	p.group(true)
 	for _, r := range p.rows() { // a short row may be followed by another
-		LEAQ(Mem{Base: r, Index: count, Scale: 4}, r)
+		LEAQ(Mem{Base: r.GPVirtual, Index: count, Scale: uint8(r.size())}, r.GPVirtual)
 	}
 	Label("done")
 	if k == gradient {
@@ -172,14 +224,18 @@ func pass(set isa, k kind, t storage) {
 		JNZ(LabelRef("quarter"))
 		p.quarters(partial)
 		Label("fold")
-		VMOVSS(set.fold(p.acc).AsX(), at(p.sums, 0))
+		fold := set.fold
+		if p.paired {
+			fold = set.foldPairs
+		}
+		VMOVSS(fold(p.acc).AsX(), at(p.sums, 0))
 		ADDQ(Imm(4), p.sums)
 	}
 	// Inputs that stand for absent terms are one block long.
-	SUBQ(at(a, offBackX), p.x)
-	SUBQ(at(a, offBackV), p.v)
+	SUBQ(at(a, offBackX), p.x.GPVirtual)
+	SUBQ(at(a, offBackV), p.v.GPVirtual)
 	if k == step {
-		SUBQ(at(a, offBackE), p.extra)
+		SUBQ(at(a, offBackE), p.extra.GPVirtual)
 	}
 	TESTQ(n, n)
 	JNZ(LabelRef("block"))
@@ -187,9 +243,9 @@ func pass(set isa, k kind, t storage) {
 	RET()
 }
 
-// rows returns the pointers that the pass moves along.
-func (p *passer) rows() []reg.GPVirtual {
-	rows := []reg.GPVirtual{p.dst, p.x, p.v}
+// rows returns what the pass moves along.
+func (p *passer) rows() []row {
+	rows := []row{p.dst, p.x, p.v}
 	if p.kind != squares {
 		rows = append(rows, p.extra)
 	}
@@ -198,55 +254,164 @@ func (p *passer) rows() []reg.GPVirtual {
 
 // group does 32 elements, or as many as the masks say.
 func (p *passer) group(short bool) {
-	for i := range p.acc {
-		var m reg.Register
-		if short {
-			m = p.mask(i)
-		}
-		part := func(of reg.Register) Mem { return at(of, p.width()*i) }
-		mul := func(from reg.Register, weight vec) vec {
+	copied := short && p.copies != nil
+	if copied {
+		p.copyWords(true)
+	}
+	each := 1 // registers at a time
+	if p.paired {
+		each = 2
+	}
+	for i := 0; i < len(p.acc); i += each {
+		var masks [2]reg.Register
+		for k := range each {
 			if short {
-				r := p.load(part(from), m)
-				VMULPS(weight, r, r)
-				return r
+				masks[k] = p.mask(i + k)
 			}
-			r := p.vec()
-			VMULPS(part(from), weight, r)
-			return r
+		}
+		// part returns the memory of the elements from register i on, and their mask.
+		part := func(of row) (Mem, reg.Register) {
+			offset := p.width() / 4 * of.size() * i
+			if copied && of.storage != float32s {
+				return p.copies[of.GPVirtual].Offset(offset), nil
+			}
+			return at(of.GPVirtual, offset), masks[0]
+		}
+		load := func(from row) []vec {
+			mem, m := part(from)
+			switch {
+			case !p.paired:
+				return []vec{p.load(from.storage, mem, m)}
+			case from.storage == float32s: // noise, of which there are whole groups
+				return p.deal(mem)
+			}
+			return p.loadPairs(mem)
+		}
+		mul := func(from row, weight vec) []vec {
+			if mem, m := part(from); m == nil && !p.paired && from.storage == float32s {
+				r := p.vec()
+				VMULPS(mem, weight, r)
+				return []vec{r}
+			}
+			v := load(from)
+			for _, r := range v {
+				VMULPS(weight, r, r)
+			}
+			return v
+		}
+		// store rounds y and stores it. Back says that y is used afterwards.
+		store := func(y []vec, back bool) {
+			to, m := part(p.dst)
+			switch {
+			case p.paired:
+				for _, y := range y {
+					p.round(p.storage, y)
+				}
+				p.storePairs(y, to)
+			case p.dst.storage == float16s:
+				p.storeHalves(y[0], back, m, to)
+			default:
+				p.round(p.storage, y[0])
+				p.store(y[0], m, to)
+			}
+		}
+		// do does an instruction of two operands, the second of which it changes.
+		do := func(f func(...Op), a, b []vec) {
+			for k := range a {
+				f(a[k], b[k], b[k])
+			}
 		}
 		mean := mul(p.x, p.wx)
-		VADDPS(mul(p.v, p.wv), mean, mean)
+		do(VADDPS, mul(p.v, p.wv), mean)
 		switch p.kind {
 		case step:
 			y := mul(p.extra, p.we)
-			VADDPS(mean, y, y)
-			p.round(p.storage, y)
-			p.store(y, m, part(p.dst))
-			VSUBPS(mean, y, y)
-			p.square(i, y, m)
+			do(VADDPS, mean, y)
+			store(y, true)
+			do(VSUBPS, mean, y)
+			p.square(i, y, masks)
 		case squares:
-			y := p.load(part(p.dst), m)
-			VSUBPS(mean, y, y)
-			p.square(i, y, m)
+			y := load(p.dst)
+			do(VSUBPS, mean, y)
+			p.square(i, y, masks)
 		case gradient:
-			y := p.load(part(p.extra), m)
-			VSUBPS(mean, y, y)
-			VMULPS(p.we, y, y)
-			d := p.load(part(p.dst), m)
-			VADDPS(y, d, d)
-			p.store(d, m, part(p.dst))
+			y := load(p.extra)
+			do(VSUBPS, mean, y)
+			for _, y := range y {
+				VMULPS(p.we, y, y)
+			}
+			d := load(p.dst)
+			do(VADDPS, y, d)
+			store(d, false)
 		}
+	}
+	if copied && p.kind != squares {
+		p.copyWords(false)
 	}
 }
 
-// square adds the squares of d, those in a mask if there is one, to the i-th lanes. An
-// infinite weight makes a NaN of the zeros beyond it.
-func (p *passer) square(i int, d vec, m reg.Register) {
-	if m != nil {
-		p.keep(d, m)
+// copyWords copies the words of a short group to the copies of all rows that are read, or
+// dst's back. What a copy holds beyond them is neither kept nor copied.
+func (p *passer) copyWords(in bool) {
+	rows, name := []row{p.dst}, "out"
+	if in {
+		rows, name = nil, "in"
+		for _, r := range p.rows() {
+			if r.storage != float32s && (r != p.dst || p.kind != step) {
+				rows = append(rows, r)
+			}
+		}
 	}
-	VMULPS(d, d, d)
-	VADDPS(d, p.acc[i], p.acc[i])
+	done := GP64() // bytes
+	XORL(done.As32(), done.As32())
+	for words := lanes / 2; words > 0; words /= 2 {
+		skip := fmt.Sprint(name, words)
+		TESTL(U32(uint32(words)), p.count.As32())
+		JZ(LabelRef(skip))
+		for _, r := range rows {
+			from, to := at(r.GPVirtual, 0).Idx(done, 1), p.copies[r.GPVirtual].Idx(done, 1)
+			if !in {
+				from, to = to, from
+			}
+			move(2*words, from, to)
+		}
+		ADDQ(Imm(uint64(2*words)), done)
+		Label(skip)
+	}
+}
+
+// move copies some bytes, a power of two up to 32.
+func move(bytes int, from, to Mem) {
+	switch bytes {
+	case 32, 16:
+		t := map[int]vec{32: YMM(), 16: XMM()}[bytes]
+		VMOVUPS(from, t)
+		VMOVUPS(t, to)
+	case 8:
+		t := GP64()
+		MOVQ(from, t)
+		MOVQ(t, to)
+	case 4:
+		t := GP32()
+		MOVL(from, t)
+		MOVL(t, to)
+	case 2:
+		t := GP32()
+		MOVWLZX(from, t)
+		MOVW(t.As16(), to)
+	}
+}
+
+// square adds the squares of d, those in masks if there are any, to the lanes from i on.
+// An infinite weight makes a NaN of the zeros beyond them.
+func (p *passer) square(i int, d []vec, masks [2]reg.Register) {
+	for k, d := range d {
+		if masks[k] != nil {
+			p.keep(d, masks[k])
+		}
+		VMULPS(d, d, d)
+		VADDPS(d, p.acc[i+k], p.acc[i+k])
+	}
 }
 
 // quarters adds the lanes of four quarters.

@@ -28,12 +28,12 @@ const (
 )
 
 const (
-	dstReg      = "R0"
+	drawsReg    = "R0"
 	groupsReg   = "R1"
 	scheduleReg = "R2"
 	blockReg    = "R3" // the next block of one stream
 	eachReg     = "R3" // or what each group is, of many
-	m0Reg       = "R6"
+	m0Reg       = "R6" // multipliers
 	m1Reg       = "R7"
 )
 
@@ -43,24 +43,21 @@ type noiser struct {
 	m0, m1 vec
 }
 
-// normals makes the draws of 4·8·groups elements. The words of the next group are made
-// between the draws of this one, so that one works while the other waits. They wait
-// where the draws will be: words 0 of blocks 0 to 3, words 1, 2 and 3 of them, then block
-// by block the words of blocks 4 to 7, which general registers make while the vectors are
-// busy.
+// normals makes the draws of groups of eight blocks, at least one. The words of the next
+// group are made between the draws of this one, so that one works while the other waits.
+// Words wait where the draws will be: those of blocks 0 to 3, which vectors make, word by
+// word, then those of blocks 4 to 7, which general registers make meanwhile, block by
+// block.
 func normals(from source) *function {
 	n := &noiser{source: from}
 	f := &function{args: 32}
-	f.text("MOVD dst+0(FP), %s", dstReg)
+	f.text("MOVD dst+0(FP), %s", drawsReg)
 	f.text("MOVD groups+8(FP), %s", groupsReg)
 	f.text("MOVD s+24(FP), %s", scheduleReg)
 	f.table()
-	f.text("MOVD $0xd2511f53, R4")
-	n.m0 = f.fill("R4")
-	f.text("MOVD $0xcd9e8d57, R4")
-	n.m1 = f.fill("R4")
 	f.text("MOVD $0xd2511f53, %s", m0Reg)
 	f.text("MOVD $0xcd9e8d57, %s", m1Reg)
+	n.m0, n.m1 = f.fill(m0Reg), f.fill(m1Reg)
 	if from == oneStream {
 		f.name, f.signature = "normalsNEON", "dst *float32, groups int, block uint32, s *schedule"
 		f.text("MOVWU block+16(FP), %s", blockReg)
@@ -75,7 +72,7 @@ func normals(from source) *function {
 	f.label("group")
 	f.stream = append(f.stream, merge(n.philox(stride), n.scalarPhilox(stride), n.boxMuller())...)
 	n.forward(f)
-	f.text("ADD $%d, %s", stride, dstReg)
+	f.text("ADD $%d, %s", stride, drawsReg)
 	f.text("SUBS $1, %s", groupsReg)
 	f.branch("BNE %s", "group")
 	f.label("last")
@@ -156,7 +153,7 @@ func (n *noiser) scalarPhilox(offset int) (s stream) {
 	each("BFI $32, %s, $32, %s", 1, 0)
 	each("BFI $32, %s, $32, %s", 3, 2)
 	for i, c := range blocks {
-		s.text("STP (%s, %s), %d(%s)", c[0], c[2], offset+64+16*i, dstReg)
+		s.text("STP (%s, %s), %d(%s)", c[0], c[2], offset+64+16*i, drawsReg)
 	}
 	return s
 }
@@ -193,40 +190,37 @@ func (n *noiser) philox(offset int) (s stream) {
 		c1 = s.each(xor, c1, key(0))
 		c0, c1, c2, c3 = s.each(xor, h1, c1), l1, s.each(xor, h0, c3), l0
 	}
-	s.storePair(wide{c0[0], c1[0]}, dstReg, offset)
-	s.storePair(wide{c2[0], c3[0]}, dstReg, offset+32)
+	s.storePair(wide{c0[0], c1[0]}, drawsReg, offset)
+	s.storePair(wide{c2[0], c3[0]}, drawsReg, offset+32)
 	return s
 }
 
 // boxMuller replaces a group's words by its draws.
 func (n *noiser) boxMuller() (s stream) {
-	r := s.radius(append(s.words(0), s.words(1)...))
-	sin, cos := s.sincos(s.angles(0))
+	r := s.radius(append(s.words(0, 0), s.words(1, 0)...))
+	sin, cos := s.sincos(s.words(0, 1))
 	sin, cos = s.each(fmul, sin, r[:2]), s.each(fmul, cos, r[:2])
 	low, high := s.each(zip1, sin, cos), s.each(zip2, sin, cos)
-	s.storePair(wide{s.do(zipl, low[0], low[1]), s.do(ziph, low[0], low[1])}, dstReg, 0)
-	s.storePair(wide{s.do(zipl, high[0], high[1]), s.do(ziph, high[0], high[1])}, dstReg, 32)
-	sin, cos = s.sincos(s.angles(1))
+	s.storePair(wide{s.do(zip1d, low[0], low[1]), s.do(zip2d, low[0], low[1])}, drawsReg, 0)
+	s.storePair(wide{s.do(zip1d, high[0], high[1]), s.do(zip2d, high[0], high[1])}, drawsReg, 32)
+	sin, cos = s.sincos(s.words(1, 1))
 	sin, cos = s.each(fmul, sin, r[2:]), s.each(fmul, cos, r[2:])
 	low, high = s.each(zip1, sin, cos), s.each(zip2, sin, cos)
-	s.storePair(wide{low[0], high[0]}, dstReg, 64)
-	s.storePair(wide{low[1], high[1]}, dstReg, 96)
+	s.storePair(wide{low[0], high[0]}, drawsReg, 64)
+	s.storePair(wide{low[1], high[1]}, drawsReg, 96)
 	return s
 }
 
-// words loads the words that radii are made of: of four blocks those of pair 0 and those
-// of pair 1, or both of two blocks and both of the next two.
-func (s *stream) words(half int) wide { return s.halfOf(half, 0, uzp1) }
-
-// angles loads the other words.
-func (s *stream) angles(half int) wide { return s.halfOf(half, 1, uzp2) }
-
-func (s *stream) halfOf(half, word int, unzip op) (w wide) {
+// words loads words of the pairs: word 0, of which radii are made, or 1, of which angles
+// are. Half 0 is pair 0 of blocks 0 to 3, then their pair 1. Half 1 is both pairs of
+// blocks 4 and 5, then of 6 and 7.
+func (s *stream) words(half, word int) (w wide) {
 	if half == 0 {
-		return wide{s.load(dstReg, 16*word, 16), s.load(dstReg, 16*word+32, 16)}
+		return wide{s.load(drawsReg, 16*word, 16), s.load(drawsReg, 16*word+32, 16)}
 	}
+	unzip := [2]op{uzp1, uzp2}[word]
 	for i := 64; i < 128; i += 32 { // not in pairs, which two stores made
-		w = append(w, s.do(unzip, s.load(dstReg, i, 16), s.load(dstReg, i+16, 16)))
+		w = append(w, s.do(unzip, s.load(drawsReg, i, 16), s.load(drawsReg, i+16, 16)))
 	}
 	return w
 }
@@ -276,7 +270,7 @@ func (s *stream) sincos(y wide) (sin, cos wide) {
 		s.into(sin[h], bit, q2[h], sign[0])
 	}
 	sin = s.each(fmul, sin, t)
-	a1, b1 := s.each(tst, q, odd), s.each(tst, q, odd)
+	a1, b1 := s.each(cmtst, q, odd), s.each(cmtst, q, odd)
 	for h := range q {
 		s.into(a1[h], bsl, cos[h], sin[h])
 		s.into(b1[h], bsl, sin[h], cos[h])

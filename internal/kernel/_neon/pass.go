@@ -8,14 +8,6 @@ const (
 	gradient
 )
 
-type storage int
-
-const (
-	float32s storage = iota
-	bfloat16s
-	float16s
-)
-
 // Offsets in passArgs.
 const (
 	offDst    = 0
@@ -41,244 +33,223 @@ const (
 
 // Registers of a pass.
 const (
-	args    = "R0"
-	dst     = "R1"
-	x       = "R2"
-	v       = "R3"
-	extra   = "R4"
-	n       = "R5"
-	sums    = "R6"
-	left    = "R7"
-	partial = "R9" // lane sums of the quarters
-	at0     = "R10"
-	count   = "R11"
-	lane    = "R12" // at0 and what follows
-	tmp     = "R13"
+	argsReg    = "R0"
+	dstReg     = "R1"
+	xReg       = "R2"
+	vReg       = "R3"
+	extraReg   = "R4"
+	nReg       = "R5" // elements after this block
+	sumsReg    = "R6"
+	leftReg    = "R7"  // elements of the block after this quarter
+	partialReg = "R9"  // lane sums of four quarters
+	quarterReg = "R10" // those of this quarter
+	countReg   = "R11" // elements of the quarter
+	laneReg    = "R12" // the lane sum of the next element
+	tmpReg     = "R13"
 )
 
 // A passer generates one pass over rows.
 type passer struct {
 	*function
 	kind
-	storage
+	buffer
 	wx, wv, we vec
-	rounding   [4]vec // constants
 	acc        [8]vec // 32 lanes
+
+	one, below, upper, zeros vec // constants of bfloat16
 }
 
 // pass generates the loop of a pass over n elements, by groups of 32, quarters and
 // blocks. The last elements of a row, if it has no whole groups, are done by four and by
 // one.
-func pass(k kind, t storage) *function {
+func pass(k kind, b buffer) *function {
 	f := &function{args: 8, signature: "a *passArgs"}
-	f.name = map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] +
-		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t] + "NEON"
-	p := passer{function: f, kind: k, storage: t}
-	f.text("MOVD a+0(FP), %s", args)
-	load := func(offset int, r string) { f.text("MOVD %d(%s), %s", offset, args, r) }
-	load(offDst, dst)
-	load(offX, x)
-	load(offV, v)
+	f.name = map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] + b.name() + "NEON"
+	p := passer{function: f, kind: k, buffer: b}
+	f.text("MOVD a+0(FP), %s", argsReg)
+	load := func(offset int, r string) { f.text("MOVD %d(%s), %s", offset, argsReg, r) }
+	load(offDst, dstReg)
+	load(offX, xReg)
+	load(offV, vReg)
 	if k != squares {
-		load(offExtra, extra)
+		load(offExtra, extraReg)
 	}
-	load(offN, n)
-	load(offSums, sums)
+	load(offN, nReg)
+	load(offSums, sumsReg)
 	weight := func(offset int) vec {
-		f.text("ADD $%d, %s, %s", offset, args, tmp)
-		return f.broadcast(tmp)
+		f.text("ADD $%d, %s, %s", offset, argsReg, tmpReg)
+		w := fresh()
+		f.broadcast(w, tmpReg)
+		return w
 	}
 	p.wx, p.wv = weight(offX32), weight(offV32)
-	if k == step {
+	switch k {
+	case step:
 		p.we = weight(offExtr32)
-	} else {
-		p.we = fresh()
+	case gradient:
+		p.we = fresh() // a scale of each block
 	}
-	if t == bfloat16s {
-		f.table()
-		for i, c := range []uint32{1, 0x7fff, 0x00400000, 0xffff0000} {
-			p.rounding[i] = f.constant(c)
-		}
-	}
+	p.prepare()
 	for i := range p.acc {
 		p.acc[i] = fresh()
 	}
 	if k != gradient {
 		f.frame = 4 * 4 * lanes
-		f.text("MOVD $partial-%d(SP), %s", f.frame, partial)
+		f.text("MOVD $partial-%d(SP), %s", f.frame, partialReg)
 	}
 
 	f.label("block")
-	load(offLen, left)
-	f.text("CMP %s, %s", left, n)
-	f.text("CSEL LT, %s, %s, %s", n, left, left)
-	f.text("SUB %s, %s", left, n)
+	load(offLen, leftReg)
+	f.text("CMP %s, %s", leftReg, nReg)
+	f.text("CSEL LT, %s, %s, %s", nReg, leftReg, leftReg)
+	f.text("SUB %s, %s", leftReg, nReg)
 	if k == gradient {
-		f.into(p.we, op{text: "VLD1R (" + sums + "), [V%[1]d.S4]"})
-		load(offScales, tmp)
-		f.text("ADD %s, %s", tmp, sums)
+		f.broadcast(p.we, sumsReg)
+		load(offScales, tmpReg)
+		f.text("ADD %s, %s", tmpReg, sumsReg)
 	} else {
-		f.text("MOVD %s, %s", partial, at0)
-		f.text("CMP $%d, %s", quarter, left)
+		f.text("MOVD %s, %s", partialReg, quarterReg)
+		f.text("CMP $%d, %s", quarter, leftReg)
 		f.branch("BLE %s", "quarter")
 		zero := fresh()
 		f.zero(zero)
-		for i := range 4 * len(p.acc) / 2 {
-			f.storePair(wide{zero, zero}, partial, 32*i)
+		for i := range f.frame / 32 {
+			f.storePair(wide{zero, zero}, partialReg, 32*i)
 		}
 	}
 
 	f.label("quarter")
-	f.text("MOVD $%d, %s", quarter, count)
-	f.text("CMP %s, %s", count, left)
-	f.text("CSEL LT, %s, %s, %s", left, count, count)
-	f.text("SUB %s, %s", count, left)
+	f.text("MOVD $%d, %s", quarter, countReg)
+	f.text("CMP %s, %s", countReg, leftReg)
+	f.text("CSEL LT, %s, %s, %s", leftReg, countReg, countReg)
+	f.text("SUB %s, %s", countReg, leftReg)
 	if k != gradient {
 		for _, a := range p.acc {
 			f.zero(a)
 		}
 	}
-	f.text("SUBS $%d, %s", lanes, count)
+	f.text("SUBS $%d, %s", lanes, countReg)
 	f.branch("BLT %s", "rest")
 	f.label("group")
 	p.group()
-	p.forward(4 * lanes)
-	f.text("SUBS $%d, %s", lanes, count)
+	p.forward(lanes)
+	f.text("SUBS $%d, %s", lanes, countReg)
 	f.branch("BGE %s", "group")
 	f.label("rest")
-	f.text("ADDS $%d, %s", lanes, count)
+	f.text("ADDS $%d, %s", lanes, countReg)
 	f.branch("BEQ %s", "done")
 	p.tail()
 	f.label("done")
 	if k == gradient {
-		f.branch("CBNZ "+left+", %s", "quarter")
+		f.branch("CBNZ "+leftReg+", %s", "quarter")
 	} else {
 		// A block of one quarter has its lanes in registers: the others are zeros,
 		// which change no sum.
-		f.text("SUB %s, %s, %s", partial, at0, tmp)
-		f.text("ORR %s, %s", left, tmp)
-		f.branch("CBZ "+tmp+", %s", "fold")
+		f.text("SUB %s, %s, %s", partialReg, quarterReg, tmpReg)
+		f.text("ORR %s, %s", leftReg, tmpReg)
+		f.branch("CBZ "+tmpReg+", %s", "fold")
 		p.saveLanes()
-		f.text("ADD $%d, %s", 4*lanes, at0)
-		f.branch("CBNZ "+left+", %s", "quarter")
+		f.text("ADD $%d, %s", 4*lanes, quarterReg)
+		f.branch("CBNZ "+leftReg+", %s", "quarter")
 		p.quarters()
 		f.label("fold")
 		p.fold()
-		f.text("ADD $4, %s", sums)
+		f.text("ADD $4, %s", sumsReg)
 	}
 	// Inputs that stand for absent terms are one block long.
 	back := func(offset int, r string) {
-		load(offset, tmp)
-		f.text("SUB %s, %s", tmp, r)
+		load(offset, tmpReg)
+		f.text("SUB %s, %s", tmpReg, r)
 	}
-	back(offBackX, x)
-	back(offBackV, v)
+	back(offBackX, xReg)
+	back(offBackV, vReg)
 	if k == step {
-		back(offBackE, extra)
+		back(offBackE, extraReg)
 	}
-	f.branch("CBNZ "+n+", %s", "block")
+	f.branch("CBNZ "+nReg+", %s", "block")
 	f.text("RET")
 	return f
 }
 
-// forward moves the pointers by some bytes.
-func (p *passer) forward(bytes int) {
-	for _, r := range []string{dst, x, v, extra} {
-		if r != extra || p.kind != squares {
-			p.text("ADD $%d, %s", bytes, r)
-		}
+// forward moves the pointers by n elements.
+func (p *passer) forward(n int) {
+	for _, r := range []string{dstReg, xReg, vReg} {
+		p.text("ADD $%d, %s", p.size()*n, r)
+	}
+	switch p.kind {
+	case step:
+		p.text("ADD $%d, %s", 4*n, extraReg)
+	case gradient:
+		p.text("ADD $%d, %s", p.size()*n, extraReg)
 	}
 }
 
 // group does 32 elements, two registers at a time.
 func (p *passer) group() {
 	for i := 0; i < len(p.acc); i += 2 {
-		load := func(from string) wide { return p.loadPair(from, 16*i) }
-		store := func(v wide) { p.storePair(v, dst, 16*i) }
-		if d, ok := p.elements(load, store); ok {
-			for h, d := range p.each(fmul, d, d) {
-				p.into(p.acc[i+h], fadd, p.acc[i+h], d)
-			}
+		for h, d := range p.squared(p.elements(part{4 * i, 8})) {
+			p.into(p.acc[i+h], fadd, p.acc[i+h], d)
 		}
 	}
-}
-
-// elements does one or two registers of elements. It returns what is to be squared, if anything
-// is.
-func (p *passer) elements(load func(from string) wide, store func(v wide)) (wide, bool) {
-	mean := p.each(fadd, p.each(fmul, load(x), all(p.wx)), p.each(fmul, load(v), all(p.wv)))
-	switch p.kind {
-	case step:
-		y := p.each(fadd, p.each(fmul, load(extra), all(p.we)), mean)
-		y = p.round(y)
-		store(y)
-		return p.each(fsub, y, mean), true
-	case squares:
-		return p.each(fsub, load(dst), mean), true
-	}
-	y := p.each(fmul, p.each(fsub, load(extra), mean), all(p.we))
-	store(p.each(fadd, load(dst), y))
-	return wide{}, false
 }
 
 // tail does fewer than 32 elements, by four and by one, whose lanes are in memory.
 func (p *passer) tail() {
 	if p.kind != gradient {
 		p.saveLanes()
-		p.text("MOVD %s, %s", at0, lane)
+		p.text("MOVD %s, %s", quarterReg, laneReg)
 	}
-	few := func(bytes int) {
-		load := func(from string) wide { return all(p.load(from, 0, bytes)) }
-		store := func(v wide) { p.store(v[0], dst, 0, bytes) }
-		if d, ok := p.elements(load, store); ok {
-			p.store(p.do(fadd, p.load(lane, 0, bytes), p.do(fmul, d[0], d[0])), lane, 0, bytes)
-			p.text("ADD $%d, %s", bytes, lane)
+	few := func(n int) {
+		for _, d := range p.squared(p.elements(part{0, n})) {
+			p.store(p.do(fadd, p.load(laneReg, 0, 4*n), d), laneReg, 0, 4*n)
+			p.text("ADD $%d, %s", 4*n, laneReg)
 		}
-		p.forward(bytes)
+		p.forward(n)
 	}
-	p.text("SUBS $4, %s", count)
+	p.text("SUBS $4, %s", countReg)
 	p.branch("BLT %s", "ones")
 	p.label("four")
-	few(16)
-	p.text("SUBS $4, %s", count)
+	few(4)
+	p.text("SUBS $4, %s", countReg)
 	p.branch("BGE %s", "four")
 	p.label("ones")
-	p.text("ADDS $4, %s", count)
+	p.text("ADDS $4, %s", countReg)
 	p.branch("BEQ %s", "tailed")
 	p.label("one")
-	few(4)
-	p.text("SUBS $1, %s", count)
+	few(1)
+	p.text("SUBS $1, %s", countReg)
 	p.branch("BNE %s", "one")
 	p.label("tailed")
 	if p.kind != gradient {
 		for i := 0; i < len(p.acc); i += 2 {
-			p.loadInto(p.acc[i:i+2], at0, 16*i)
+			p.loadInto(p.acc[i:i+2], quarterReg, 16*i)
 		}
 	}
 }
 
-// round rounds to the storage type.
-func (p *passer) round(y wide) wide {
-	switch p.storage {
-	case float16s:
-		return p.each(fcvtl, p.each(fcvtn, y))
-	case bfloat16s:
-		one, below, quiet, upper := all(p.rounding[0]), all(p.rounding[1]), all(p.rounding[2]), all(p.rounding[3])
-		odd := p.each(and, p.each(ushr(16), y), one)
-		r := p.each(add, p.each(add, y, below), odd)
-		number := p.each(fcmeq, y, y)
-		nan := p.each(or, y, quiet)
-		for h := range number {
-			p.into(number[h], bsl, r[h], nan[h])
-		}
-		return p.each(and, number, upper)
+// elements does some elements. It returns what is to be squared, if anything is.
+func (p *passer) elements(at part) wide {
+	term := func(values wide, weight vec) wide { return p.each(fmul, values, all(weight)) }
+	mean := p.each(fadd, term(p.values(xReg, at), p.wx), term(p.values(vReg, at), p.wv))
+	switch p.kind {
+	case step:
+		y := p.each(fadd, term(p.floats(extraReg, at), p.we), mean)
+		kept := p.round(y)
+		p.put(kept, at)
+		return p.each(fsub, p.widen(kept, at), mean)
+	case squares:
+		return p.each(fsub, p.values(dstReg, at), mean)
 	}
-	return y
+	y := term(p.each(fsub, p.values(extraReg, at), mean), p.we)
+	p.put(p.round(p.each(fadd, p.values(dstReg, at), y)), at)
+	return nil
 }
+
+func (p *passer) squared(d wide) wide { return p.each(fmul, d, d) }
 
 func (p *passer) saveLanes() {
 	for i := 0; i < len(p.acc); i += 2 {
-		p.storePair(wide(p.acc[i:i+2]), at0, 16*i)
+		p.storePair(wide(p.acc[i:i+2]), quarterReg, 16*i)
 	}
 }
 
@@ -287,7 +258,7 @@ func (p *passer) quarters() {
 	for i := 0; i < len(p.acc); i += 2 {
 		var q [4]wide
 		for j := range q {
-			q[j] = p.loadPair(partial, 4*lanes*j+16*i)
+			q[j] = p.loadPair(partialReg, 4*lanes*j+16*i)
 		}
 		a, b := p.each(fadd, q[0], q[1]), p.each(fadd, q[2], q[3])
 		for h := range 2 {
@@ -304,8 +275,8 @@ func (p *passer) fold() {
 			p.into(t[i], fadd, t[i], t[i+half])
 		}
 	}
-	upper := p.do(op{text: "VEXT $8, V%[2]d.B16, V%[2]d.B16, V%[1]d.B16"}, t[0])
+	upper := p.do(ext(8), t[0])
 	p.into(t[0], fadd, t[0], upper)
 	p.into(t[0], fadd, t[0], p.do(dup(1), t[0]))
-	p.store(t[0], sums, 0, 4)
+	p.store(t[0], sumsReg, 0, 4)
 }

@@ -1,0 +1,4 @@
+#!/usr/bin/env bash
+. .ci/lib.sh
+step "race detector"
+go test -race -short ./...

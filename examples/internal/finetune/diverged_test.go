@@ -1,0 +1,26 @@
+package finetune
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"testing"
+
+	"cps/grpo"
+	"cps/logprob"
+	"cps/sampler"
+)
+
+// No error but that of numbers is one of divergence.
+func TestDiverged(t *testing.T) {
+	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
+		if !Diverged(fmt.Errorf("x: %w", err)) {
+			t.Errorf("%v is of numbers", err)
+		}
+	}
+	for _, err := range []error{errors.New("x"), context.DeadlineExceeded, sampler.ErrConfig, grpo.ErrSetting, sampler.ErrOffPolicy} {
+		if Diverged(err) {
+			t.Errorf("%v is not of numbers", err)
+		}
+	}
+}

@@ -1,0 +1,47 @@
+//go:build (amd64 || arm64) && !purego
+
+package kernel
+
+import (
+	"testing"
+	"unsafe"
+
+	"pgregory.net/rapid"
+)
+
+// The lines that kernels ask for, where each 64 bytes end, are those of the memory, less
+// the first of memory that starts within a line, and at most two more.
+func TestPrefetchLines(t *testing.T) {
+	memory := make([]uint16, 8*BlockLen)
+	forEach(t, func(t *testing.T) {
+		if use == portable {
+			return
+		}
+		rapid.Check(t, func(t *rapid.T) {
+			groups := rapid.IntRange(1, BlockLen/use.groupLen()).Draw(t, "groups")
+			first := rapid.IntRange(0, 64).Draw(t, "start")
+			// Not more elements than noise, of two bytes each or, as pairs, of four.
+			n := rapid.IntRange(1, 2*groups*use.groupLen()).Draw(t, "words")
+			part := memory[first:][:n]
+			a := passArgs{dst: pointer(part), x: &zeros[0], backX: 2 * n, v: pointer(part), n: n}
+			p := a.prefetch(2, groups)
+			if p.dst != a.dst || p.x != a.dst || p.v != a.v {
+				t.Fatalf("asks for %v, not for %p", p, part)
+			}
+			start, end := uintptr(unsafe.Pointer(p.dst)), uintptr(unsafe.Pointer(p.dst))+uintptr(2*n)
+			asked := map[uintptr]bool{}
+			for i := range groups * use.groupLen() / 16 {
+				asked[(start+uintptr(i*p.step)+63)/64] = true
+			}
+			for line := (start + 63) / 64; line <= (end-1)/64; line++ {
+				if !asked[line] {
+					t.Fatalf("%d words from byte %d, %d groups: line %d is not asked for", n, start%64, groups, line-start/64)
+				}
+				delete(asked, line)
+			}
+			if len(asked) > 2 {
+				t.Fatalf("%d words from byte %d, %d groups: %d lines too many", n, start%64, groups, len(asked))
+			}
+		})
+	})
+}
