@@ -92,19 +92,20 @@ func CheckModel[B any](ctx context.Context, m Memory[B], c Config, b Batch, clea
 
 // A fit is a model beside data.
 type fit[B any] struct {
-	m              Memory[B]
-	b              Batch
-	units          []Window // rows of samples
-	clean          B
-	model          Model[B]
-	own            Convention
-	points         []fitPoint
-	wide           []fitPoint // for the scale
-	buffers        []B        // latents, output, and what is compared with it
-	samples        []uint64   // of the rows
-	output, latent float64    // sums of squares of outputs, and of the latents that they are for
-	rows           []int
-	times          []float64
+	m       Memory[B]
+	b       Batch
+	units   []Window // rows of samples
+	clean   B
+	model   Model[B]
+	own     Convention
+	points  []fitPoint
+	wide    []fitPoint        // for the scale
+	buffers []B               // latents, output, and what is compared with it
+	samples []uint64          // of the rows
+	outputs map[Clock]float64 // sums of squares of outputs, by the clock that was told
+	latent  float64           // and of the latents that they are for
+	rows    []int
+	times   []float64
 }
 
 type fitPoint struct {
@@ -254,6 +255,7 @@ func (c Clock) scale() float64 {
 type judged struct {
 	ConventionLoss
 	each []float64 // one a sample
+	weak bool      // the output is hardly more than 0, which several conventions can mean
 }
 
 func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
@@ -267,16 +269,19 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	for k, a := range all {
 		losses[k] = a.ConventionLoss
 	}
-	if f.output < 0.01*f.latent {
-		return losses, fail(ErrUndecided, "sampler: the data do not tell whether the model is as configured (%v): its output is hardly more than 0, which several conventions can mean: is it trained?", own.Convention)
-	}
 	base, _ := meanErr(linear)
 	var best *judged
 	for k, a := range all {
-		if a.More < -manyErrors*a.StdErr && !above(a.each, linear) {
+		if a.More < -manyErrors*a.StdErr && !above(a.each, linear) && !a.weak {
 			best = &all[k]
 			break
 		}
+	}
+	if own.weak {
+		if best != nil { // it has an output at other times
+			return losses, f.another(own, *best)
+		}
+		return losses, fail(ErrUndecided, "sampler: the data do not tell whether the model is as configured (%v): its output is hardly more than 0, which several conventions can mean: is it trained?", own.Convention)
 	}
 	factor, unsure, err := f.scale(ctx)
 	if err != nil {
@@ -300,8 +305,7 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 		}
 	}
 	if best != nil {
-		return losses, fail(ErrConvention, "sampler: the model is not of the configured convention, %v, whose loss is %.4g: with %v it is %.4g, less by %.2g ± %.1g",
-			own.Convention, own.Loss, best.Convention, best.Loss, -best.More, best.StdErr)
+		return losses, f.another(own, *best)
 	}
 	var why []string
 	if above(own.each, linear) {
@@ -323,6 +327,12 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	return losses, nil
 }
 
+// another is the error about a convention that fits better than the configured one.
+func (f *fit[B]) another(own, best judged) error {
+	return fail(ErrConvention, "sampler: the model is not of the configured convention, %v, whose loss is %.4g: with %v it is %.4g, less by %.2g ± %.1g",
+		own.Convention, own.Loss, best.Convention, best.Loss, -best.More, best.StdErr)
+}
+
 // compare returns the losses of conventions on the data times a factor, those that are
 // finite, and by sample the loss of the best multiple of the latent.
 func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Convention) (all []judged, linear []float64, err error) {
@@ -331,6 +341,7 @@ func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Conv
 		losses[k] = make([]float64, len(f.units))
 	}
 	linear = make([]float64, len(f.units))
+	f.outputs, f.latent = map[Clock]float64{}, 0
 	for _, p := range f.points {
 		if err := f.losses(ctx, p, factor, conventions, losses, linear); err != nil {
 			return nil, nil, err
@@ -343,7 +354,7 @@ func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Conv
 		mean, _ := meanErr(each)
 		more, e := meanErr(differ(each, losses[0]))
 		if finite(mean, more, e) {
-			all = append(all, judged{ConventionLoss{conventions[k], mean, more, e}, each})
+			all = append(all, judged{ConventionLoss{conventions[k], mean, more, e}, each, f.outputs[conventions[k].Clock] < 0.01*f.latent})
 		}
 	}
 	return all, linear, nil
@@ -388,7 +399,7 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 	tt := f.squares(target, none, none, Affine{})
 	xx := f.squares(x, none, none, Affine{})
 	tx := f.squares(target, x, none, Affine{X: 1})
-	var vv []float64
+	vv := map[Clock][]float64{}
 	squares := make([][]float64, len(all))
 	var clock Clock
 	var refused error
@@ -398,10 +409,13 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 			if err := f.asked(ctx, p); err != nil {
 				return err
 			}
-			vv = f.squares(v, none, none, Affine{})
+			vv[c.Clock] = f.squares(v, none, none, Affine{})
 		case c.Clock != clock:
 			if refused = f.ask(ctx, p, c.Clock); ctx.Err() != nil {
 				return fmt.Errorf("sampler: CheckModel stopped: %w", ctx.Err())
+			}
+			if refused == nil {
+				vv[c.Clock] = f.squares(v, none, none, Affine{})
 			}
 		}
 		clock = c.Clock
@@ -423,8 +437,12 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 		f.add(losses[k], sq, len(f.points))
 	}
 	var txSum, xxSum float64
+	for clock, sq := range vv {
+		for _, x := range sq {
+			f.outputs[clock] += x
+		}
+	}
 	for row := range xx {
-		f.output += vv[row]
 		f.latent += xx[row]
 		txSum += (tt[row] + xx[row] - tx[row]) / 2
 		xxSum += xx[row]

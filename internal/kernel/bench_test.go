@@ -32,36 +32,26 @@ func BenchmarkNormal64(b *testing.B) {
 	}
 }
 
+// benchmarkPass measures a pass over one row with memory that is kept.
+func benchmarkPass(b *testing.B, kind Kind, t Storage, a Affine) {
+	next, x, v, dst := input(benchLen, 1), input(benchLen, 2), input(benchLen, 3), make([]float32, benchLen)
+	p := &Pass[float32]{Kind: kind, Storage: t, Key: 1, Dim: benchLen, Rows: []Row{{Affine: a, Scale: 0.37}},
+		Out: dst, Next: next, X: x, V: v, Sums: make([]float32, Blocks(benchLen))}
+	w := new(Work)
+	b.SetBytes(4 * benchLen)
+	for b.Loop() {
+		Do(w, p)
+	}
+}
+
 func BenchmarkStep(b *testing.B) {
 	for _, t := range []Storage{Float32, BFloat16, Float16} {
 		for _, a := range []Affine{testAffine, {X: testAffine.X, V: testAffine.V}} {
-			b.Run(fmt.Sprintf("storage=%d/noise=%t", t, a.Eps != 0), func(b *testing.B) {
-				x, v := input(benchLen, 1), input(benchLen, 2)
-				dst := make([]float32, benchLen)
-				sums := make([]float32, Blocks(benchLen))
-				b.SetBytes(4 * benchLen)
-				for b.Loop() {
-					Step(sums, dst, x, v, a, testStream, 0, t)
-				}
-			})
+			b.Run(fmt.Sprintf("storage=%d/noise=%t", t, a.Eps != 0), func(b *testing.B) { benchmarkPass(b, StepPass, t, a) })
 		}
 	}
 }
 
-func BenchmarkSquares(b *testing.B) {
-	next, x, v := input(benchLen, 1), input(benchLen, 2), input(benchLen, 3)
-	sums := make([]float32, Blocks(benchLen))
-	b.SetBytes(4 * benchLen)
-	for b.Loop() {
-		Squares(sums, next, x, v, testAffine)
-	}
-}
+func BenchmarkSquares(b *testing.B) { benchmarkPass(b, SquaresPass, Float32, testAffine) }
 
-func BenchmarkGrad(b *testing.B) {
-	next, x, v := input(benchLen, 1), input(benchLen, 2), input(benchLen, 3)
-	dst := make([]float32, benchLen)
-	b.SetBytes(4 * benchLen)
-	for b.Loop() {
-		Grad(dst, next, x, v, testAffine, 0.37)
-	}
-}
+func BenchmarkGrad(b *testing.B) { benchmarkPass(b, GradPass, Float32, testAffine) }

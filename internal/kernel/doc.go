@@ -38,6 +38,14 @@
 // input is not read: with X = 0, m = V·v; with X = V = 0, m = 0; with Eps = 0,
 // next = round(m).
 //
+// # Rows
+//
+// [Do] does a pass over rows. A row begins at any block of four elements of its sample's
+// noise, so that a part of a row is a row. Buffers hold float32s, or 16-bit words whose
+// values are what is computed with: a step's results are of the words' type, and a
+// gradient is rounded to it after the addition. Portable code
+// unpacks them a block at a time.
+//
 // # Sums of squares
 //
 // The order of the sum is part of the contract, see [BlockLen].

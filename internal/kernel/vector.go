@@ -193,15 +193,18 @@ func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	w.schedule.setKey(p.Key)
 	groupLen := use.groupLen()
 	room := BlockLen / groupLen
+	if p.Same && p.Rows[0].Eps == 0 {
+		return len(p.Rows) - i
+	}
 	k, n := i, 0
 	for ; k < len(p.Rows); k++ {
-		if p.weights(k).Eps == 0 {
+		r := &p.Rows[k]
+		if !p.Same && r.Eps == 0 {
 			continue
 		}
 		if n+groups > room {
 			break
 		}
-		r := &p.Rows[k]
 		w0, w1, w2, w3 := w.schedule.firstOf(r.Sample, r.Step)
 		for at := range groups {
 			g := &w.groups[n]
@@ -227,16 +230,16 @@ func longRow[T Element](w *Work, p *Pass[T], i int) {
 		w.schedule.set(r.stream(p.Key))
 		most = BlockLen
 	}
-	groupLen := use.groupLen()
+	groupLen, noise := use.groupLen(), &w.aligned()[0]
 	var a passArgs
 	for at := 0; at < p.Dim; at += most {
 		n := min(most, p.Dim-at)
 		arguments(&a, p, weights, lo+at, n, BlockLen)
 		if noisy {
-			a.extra, a.we = &w.aligned()[0], weights.Eps
+			a.extra, a.we = noise, weights.Eps
 			groups := (n + groupLen - 1) / groupLen
 			ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
-			w.schedule.normals(a.extra, groups, r.Block+uint32(at/4), &ask)
+			w.schedule.normals(noise, groups, r.Block+uint32(at/4), &ask)
 		}
 		if p.Kind == GradPass {
 			a.sums = &r.Scale
