@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"strings"
 	"testing"
 
 	"cps/noise"
@@ -279,6 +280,36 @@ func TestCheckModelOfGaussians(t *testing.T) {
 	// v = -c(t)·x of one time is c(1-t)·x of the other: both conventions fit.
 	_, err := sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(dim, 5, some(n)...), data, model)
 	wantError(t, err, sampler.ErrConvention, "PredictReversedVelocity")
+}
+
+// A model in closed form has next to no output at times a thousand times too large. That is
+// no reason to call it untrained, nor to take those times for its own.
+func TestCheckModelThatFadesAtOtherTimes(t *testing.T) {
+	flow, plain := paths["flow"], sampler.Convention{}
+	exact := exactModel(flow, plain)
+	fading := func(gain float32) sampler.Model[[]float32] {
+		return func(ctx context.Context, c sampler.Call[[]float32]) error {
+			if c.Times[0] > 1 {
+				clear(c.V)
+				return nil
+			}
+			err := exact(ctx, c)
+			for i := range c.V {
+				c.V[i] *= gain
+			}
+			return err
+		}
+	}
+	thousand := sampler.Convention{Clock: sampler.Clock{Scale: 1000}}
+	_, err := checkModel(t, flow, thousand, 200, 1, fading(1))
+	wantError(t, err, sampler.ErrConvention, thousand.String()+", whose loss", "with PredictVelocity with Clock{Scale: 1}")
+	if _, err := checkModel(t, flow, plain, 200, 1, fading(1)); err != nil {
+		t.Error(err)
+	}
+	_, err = checkModel(t, flow, plain, 200, 1, fading(2)) // no convention: twice the velocity
+	if err == nil || strings.Contains(err.Error(), "Scale: 1000") {
+		t.Errorf("twice the velocity: %v", err)
+	}
 }
 
 // Storage and buffers are the memory's to choose, and its buffers go back.

@@ -187,8 +187,8 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	return nil
 }
 
-// trainer returns the trainer of seed number k, as it was left if it is to go on; then
-// it tells w where that is.
+// trainer returns the trainer of seed number k. With -resume it loads the checkpoint, and
+// tells w at which iteration the run goes on.
 func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	c := o.config
 	c.Seed += uint64(k)
@@ -196,13 +196,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		t, err := finetune.Load(c, o.checkpoint(k))
 		switch {
 		case errors.Is(err, os.ErrNotExist):
-			fmt.Fprintf(w, "seed %d: no checkpoint in %s: starting anew\n", c.Seed, o.out)
+			fmt.Fprintf(w, "seed %d: no checkpoint in %s, so training starts from the beginning\n", c.Seed, o.out)
 		case err != nil:
 			return nil, err
 		case t.Iteration() > o.iterations:
-			return nil, fmt.Errorf("%s has %d iterations already, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
+			return nil, fmt.Errorf("%s already has %d iterations, more than -iterations %d", o.checkpoint(k), t.Iteration(), o.iterations)
 		case t.Iteration() == o.iterations:
-			fmt.Fprintf(w, "seed %d: all %d iterations are done, nothing is left to train\n", c.Seed, o.iterations)
+			fmt.Fprintf(w, "seed %d: all %d iterations are done\n", c.Seed, o.iterations)
 			return t, nil
 		default:
 			fmt.Fprintf(w, "seed %d: going on after iteration %d of %d\n", c.Seed, t.Iteration(), o.iterations)
@@ -217,13 +217,13 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 		return t, nil
 	}
 	if _, err := os.Stat(o.checkpoint(k)); err == nil {
-		fmt.Fprintf(w, "seed %d: starting anew; the checkpoint that is there is kept as %s\n", c.Seed, o.previous(k))
+		fmt.Fprintf(w, "seed %d: training starts from the beginning; the earlier checkpoint is kept as %s\n", c.Seed, o.previous(k))
 	}
 	return t, nil
 }
 
-// keep renames the checkpoint of seed number k, if there is one: its run may have been meant
-// to go on.
+// keep renames the checkpoint of seed number k, if there is one, so that its run can still go
+// on.
 func (o options) keep(k int) error {
 	err := os.Rename(o.checkpoint(k), o.previous(k))
 	if errors.Is(err, os.ErrNotExist) {
@@ -232,17 +232,17 @@ func (o options) keep(k int) error {
 	return err
 }
 
-// previous is the first name that is free for the checkpoint of an earlier run.
+// previous returns the first free name for the checkpoint of an earlier run.
 func (o options) previous(k int) string {
 	for n := 1; ; n++ {
 		name := fmt.Sprintf("%s.previous-%d", o.checkpoint(k), n)
-		if _, err := os.Lstat(name); err != nil { // not there, or Rename says what is wrong
+		if _, err := os.Lstat(name); err != nil { // the name is free, or Rename will report the error
 			return name
 		}
 	}
 }
 
-// checkpoint is the file of seed number k.
+// checkpoint returns the file of seed number k.
 func (o options) checkpoint(k int) string {
 	return filepath.Join(o.out, fmt.Sprintf("seed-%d.checkpoint", o.config.Seed+uint64(k)))
 }
