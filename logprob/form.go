@@ -11,7 +11,7 @@ import (
 // Errors of this package. They come wrapped, with the row and its sample.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
-	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition; move the batch to one")
+	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition: put the batch at one with Sampler.SetStep")
 	ErrNotFinite = errors.New("not a finite number")
 	ErrNegative  = errors.New("below 0")
 	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition")

@@ -81,6 +81,14 @@ func (c CPU16) Grad(dst, next, x, v []uint16, b Batch, scale []float64) {
 // Sync implements [Device].
 func (CPU16) Sync() error { return nil }
 
+// keeps returns the type of all latents of a device that has but one, else Float32.
+func keeps(d any) Storage {
+	if c, ok := d.(CPU16); ok {
+		return c.Type
+	}
+	return Float32
+}
+
 // check panics unless words have a type and b is stored in it.
 func (c CPU16) check(b Batch) {
 	switch {

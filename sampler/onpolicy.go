@@ -29,7 +29,11 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	first := true
 	return ReplayBatches(ctx, m, s, b, t, model, func(rows []int, sums [][]float64) error {
 		same := first
-		first = false
+		if first = false; same {
+			if err := t.checkSums(s); err != nil {
+				return err
+			}
+		}
 		for k, sq := range sums {
 			for i, x := range sq {
 				row, was := rows[i], t.SumSquares[k][rows[i]]
@@ -40,7 +44,7 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
 						step, row, sample, x, was)
 				default:
-					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on its batch, so ratios in training will not be 1",
+					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on the rows beside it, or it finds conditions by position and not by Call.Rows; ratios in training will not be 1",
 						step, row, sample, len(rows), rows[0], x, len(b.Rows), was)
 				}
 			}
@@ -95,6 +99,23 @@ func ReplayBatches[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 		if i == 0 {
 			slices.Reverse(units)
 		}
+	}
+	return nil
+}
+
+// checkSums returns an error if t has sums, and has none of the transitions that draw noise:
+// they would be compared with nothing.
+func (t *Trajectory[B]) checkSums(s *Sampler) error {
+	draws, kept := false, false
+	for k := range len(t.Latents) - 1 {
+		if !s.steps[t.First+k].Stochastic() {
+			continue
+		}
+		draws = true
+		kept = kept || k < len(t.SumSquares) && t.SumSquares[k] != nil
+	}
+	if draws && !kept {
+		return fail(ErrTrajectory, "sampler: SumSquares has none of the transitions that draw noise: the window of NewTrajectory counts transitions of this run")
 	}
 	return nil
 }

@@ -101,6 +101,8 @@ func newWalk[B any](d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Mo
 	switch {
 	case d == nil:
 		return nil, fail(ErrConfig, "sampler: the device is nil")
+	case keeps(d) != s.storage && keeps(d) != Float32:
+		return nil, fail(ErrConfig, "sampler: the device keeps latents as %v, and Storage of the Config is %v: name the device's type there", keeps(d), s.storage)
 	case model == nil:
 		return nil, fail(ErrConfig, "sampler: the model is nil")
 	}

@@ -445,6 +445,7 @@ func TestModelIsToldTheTime(t *testing.T) {
 	var times []float64
 	model := func(v, x []float32, time float64) error {
 		times = append(times, time)
+		clear(v)
 		return nil
 	}
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(model)); err != nil {
@@ -486,4 +487,41 @@ func TestReplayOfSharedLatents(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 6, End: 6})
 	run.SumSquares[4] = make([]float64, len(b.Rows))
 	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
+}
+
+// What was forgotten shows: first latents that nobody made, a model that writes nothing,
+// and a check of transitions that draw no noise alone.
+func TestForgotten(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}})
+	b := s.Batch(3, 1, 7)
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+	var e *sampler.NonFiniteError
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); !errors.As(err, &e) || e.Step != 0 {
+		t.Errorf("no first latents: %v", err)
+	}
+	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
+	run.V[0] = float32(math.NaN())
+	silent := func(v, x []float32, time float64) error { return nil }
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(silent)); !errors.As(err, &e) || e.Step != 0 {
+		t.Errorf("a model that writes nothing: %v", err)
+	}
+	run = sampler.NewTrajectory(b, s.Steps(), sampler.Window{Start: 3, End: 4}) // to level 0
+	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
+		t.Fatal(err)
+	}
+	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "none of the transitions that draw noise")
+}
+
+// A device of one type of latents refuses a run of another.
+func TestDeviceOfAnotherType(t *testing.T) {
+	cpu := sampler.CPU16{Type: sampler.BFloat16}
+	for _, storage := range []sampler.Storage{sampler.Float32, sampler.Float16} {
+		s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}, Storage: storage})
+		b := s.Batch(3, 1, 7)
+		x := make([]uint16, 3)
+		run := &sampler.Trajectory[[]uint16]{Latents: [][]uint16{x, x}, V: make([]uint16, 3)}
+		err := sampler.Rollout(bg, cpu, s, b, run, func(context.Context, sampler.Call[[]uint16]) error { return nil })
+		wantError(t, err, sampler.ErrConfig, "BFloat16", storage.String(), "Storage of the Config")
+	}
 }

@@ -251,7 +251,7 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	a := c.Affine(p, from)
 	a32 := a.round32()
 	if !finite(a32.X, a32.V, a32.Eps) {
-		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32",
+		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32: a prediction says nothing of x̂0 where there is no signal, nor of x̂1 where there is no noise",
 			FactsOf(r).Name, p, from.Signal, from.Noise, a)
 	}
 	t.Coeffs, t.Affine = c, a32
@@ -268,7 +268,9 @@ func (s *Sampler) At(i int) Transition { return s.steps[i] }
 func (s *Sampler) Time(i int) float64 { return s.times[i] }
 
 // Stochastic returns the transitions that draw noise, in order: those that have a
-// density, and that can be trained.
+// density, and that can be trained. Published trainers leave out a step to noise 0, which
+// rules that do not preserve coefficients have: its density is so narrow that log p loses
+// digits.
 func (s *Sampler) Stochastic() []int {
 	var set []int
 	for i, t := range s.steps {

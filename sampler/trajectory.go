@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"context"
+	"math"
 	"reflect"
 )
 
@@ -36,8 +37,11 @@ type Observation[B any] struct {
 
 // NewTrajectory returns a trajectory of slices for all n transitions of a run of b that
 // keeps the latents and the sums of squares of transitions in w, all for the zero
-// Window; [Sampler.Transitions] tells the transitions of steps. All other points share one buffer. The last latents are
-// valid after a run whatever w is, so the empty Window{n, n} keeps them alone. It panics unless 0 ≤ w.Start ≤ w.End ≤ n.
+// Window. w counts transitions of this run; [Sampler.Transitions] tells those of steps.
+// All other points share one buffer. The last latents are valid after a run whatever w
+// is, so the empty Window{n, n} keeps them alone. The first latents and V hold NaN until
+// they are written, so that a [NonFiniteError] tells what was forgotten. It panics unless
+// 0 ≤ w.Start ≤ w.End ≤ n.
 func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
 		w.End = n
@@ -63,6 +67,10 @@ func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	}
 	for i := w.Start; i < w.End; i++ {
 		t.SumSquares[i] = make([]float64, len(b.Rows))
+	}
+	// First latents that nobody makes, and a model that writes nothing, must show.
+	for i := range t.V {
+		t.Latents[0][i], t.V[i] = float32(math.NaN()), float32(math.NaN())
 	}
 	return t
 }
