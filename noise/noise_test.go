@@ -92,6 +92,9 @@ func TestPanics(t *testing.T) {
 		{"torch with two minus signs", "noise: TorchGPU must have 256 threads or more, or be zero", func() {
 			noise.TorchCUDANormal(make([]float32, 1), 0, 0, noise.TorchGPU{Multiprocessors: -1, ThreadsPerMultiprocessor: -2048})
 		}},
+		{"torch with a tensor too large", "noise: torch splits tensors of more than 1<<29 elements", func() {
+			noise.TorchCUDANormal(make([]float32, 1<<29+1), 0, 0, noise.TorchGPU{}) // memory that is never touched
+		}},
 		{"torch's zero generator", "noise: a TorchCPU that NewTorchCPU did not make", func() { new(noise.TorchCPU).Uint32() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {

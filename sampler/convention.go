@@ -272,7 +272,10 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	base, _ := meanErr(linear)
 	var best *judged
 	for k, a := range all {
-		if a.More < -manyErrors*a.StdErr && !above(a.each, linear) && !a.weak {
+		// At times a thousand times off an output can be next to nothing, and then no worse than
+		// a multiple of the latent: it must be better.
+		fits := !above(a.each, linear) && (a.Clock.scale() == own.Clock.scale() || above(linear, a.each))
+		if fits && !a.weak && a.More < -manyErrors*a.StdErr {
 			best = &all[k]
 			break
 		}
@@ -290,13 +293,17 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	if factor != 1 {
 		// Data of another scale, too, let other conventions look better: what explains more
 		// of the data decides.
+		least := own.Loss
+		if best != nil {
+			least = best.Loss
+		}
 		loss, fits, err := f.otherScale(ctx, factor)
 		switch {
 		case err != nil:
 			return losses, err
-		case !fits:
-			unsure = fmt.Sprintf("neither does the model fit the data times %.2g", factor)
-		case best == nil || loss < best.Loss/base:
+		case !fits || loss >= own.Loss/base:
+			unsure = fmt.Sprintf("the model is calibrated for data times %.2g, but fits them no better", factor)
+		case loss < least/base:
 			by, is := factor, "narrow"
 			if factor < 1 {
 				by, is = 1/factor, "wide"

@@ -128,6 +128,9 @@ func TestCheckModelNamesTheConvention(t *testing.T) {
 	for name, p := range paths {
 		for k, prediction := range predictions {
 			for c, clock := range clocks {
+				if testing.Short() && c != (k+len(name))%4 {
+					continue // one clock a prediction
+				}
 				own := sampler.Convention{Prediction: prediction, Clock: clock}
 				losses, err := checkModel(t, p, own, 200, 1, exactModel(p, own))
 				if err != nil {
@@ -232,6 +235,25 @@ func TestCheckModelUndecided(t *testing.T) {
 	wantError(t, err, sampler.ErrUndecided, "PredictSample with Clock{Scale: 1, Reversed: true}", "more samples")
 	if _, err := checkModel(t, flow, own, 200, 1, exactModel(flow, own)); err != nil {
 		t.Error(err)
+	}
+	// A model that is off is of no other convention, and knows no other data.
+	for _, tc := range []struct {
+		factor, from float64 // of x̂0, above a level
+		want         string
+	}{{0.7, 0, "no convention fits"}, {2, 0.55, "fits them no better"}} {
+		_, err = checkModel(t, flow, plain, 64, 1, func(_ context.Context, c sampler.Call[[]float32]) error {
+			for at := 0; at < len(c.X); at += patternDim {
+				p := schedule.Level(min(max(c.Times[0], 0.001), 0.999))
+				for i, x0 := range posterior(c.X[at:][:patternDim], p) {
+					if p.Noise > tc.from {
+						x0 *= tc.factor
+					}
+					c.V[at+i] = float32((float64(c.X[at+i])-p.Signal*x0)/p.Noise - x0)
+				}
+			}
+			return nil
+		})
+		wantError(t, err, sampler.ErrUndecided, tc.want)
 	}
 	// Nor do points of little noise tell the scale.
 	config := sampler.Config{Scheduler: schedule.Flow{0.39, 0.3, 0.2, 0.1, 0}, Rule: sampler.FlowODE{}, Start: sampler.FromData}
@@ -449,19 +471,28 @@ func TestCheckModelErrors(t *testing.T) {
 	}
 	data[3*patternDim] = bad
 
-	ctx, cancel := context.WithCancel(bg)
-	for after := range 3 {
+	// A context that is done ends the check before the next call, wherever it is.
+	for after := 1; ; after++ {
+		ctx, cancel := context.WithCancel(bg)
 		calls := 0
-		ctx, cancel = context.WithCancel(bg)
 		_, err := sampler.CheckModel(ctx, sampler.CPU{}, config, b, data, func(ctx context.Context, c sampler.Call[[]float32]) error {
-			if calls++; calls > after {
+			if calls++; calls == after {
 				cancel()
 			}
 			return right(ctx, c)
 		})
-		wantError(t, err, context.Canceled, "stopped")
 		cancel()
+		if calls < after {
+			if calls < 30 {
+				t.Errorf("only %d calls", calls)
+			}
+			break
+		}
+		if errors.Is(err, context.Canceled) && calls == after {
+			continue
+		}
+		if _, whole := sampler.CheckModel(bg, sampler.CPU{}, config, b, data, right); calls > after || fmt.Sprint(err) != fmt.Sprint(whole) { // it was the last call
+			t.Errorf("done after call %d: %d calls, %v", after, calls, err)
+		}
 	}
-	cancel()
-	_ = ctx
 }

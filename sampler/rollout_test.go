@@ -442,6 +442,7 @@ func TestModelIsToldTheTime(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV, Start: sampler.FromPart})
 	b := s.Batch(4, 1, 0)
 	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+	clear(run.Latents[0])
 	var times []float64
 	model := func(v, x []float32, time float64) error {
 		times = append(times, time)
