@@ -86,6 +86,14 @@ func run(ctx stdctx.Context, o options, w io.Writer) error {
 		return err
 	}
 	fmt.Fprintf(w, "flow matching: %d steps in %.1f s, loss %.3f\n", o.pretrain, time.Since(began).Seconds(), loss)
+	switch err := checkConvention(ctx, o, backend, trained, sampling()); {
+	case errors.Is(err, sampler.ErrUndecided) || errors.Is(err, sampler.ErrScale): // it has hardly learned
+		fmt.Fprintln(w, "convention: not to be told yet:", err)
+	case err != nil:
+		return err
+	default:
+		fmt.Fprintln(w, "convention: the network predicts data - noise, and time runs from noise to data, as its data say")
+	}
 	var curves [][]float64
 	for seed := range o.seeds {
 		network, err := trained.Clone()
@@ -116,22 +124,53 @@ func run(ctx stdctx.Context, o options, w io.Writer) error {
 	return plotRewards(filepath.Join(o.out, "rewards.png"), curves)
 }
 
-// newTrainer returns the trainer of a policy. All that it knows of the network is what that
-// predicts and how it counts time.
+// sampling says what is known of the network: what it predicts and how it counts time.
+func sampling() sampler.Config {
+	return sampler.Config{
+		Scheduler:  schedule.Linear(10),
+		Rule:       sampler.FlowCPS{Eta: 0.9},
+		Prediction: sampler.PredictReversedVelocity,
+		Clock:      sampler.Clock{Reversed: true},
+	}
+}
+
+// checkConvention compares c with images. Rows are images then, and their classes labels.
+func checkConvention(ctx stdctx.Context, o options, backend backends.Backend, network *context.Context, c sampler.Config) error {
+	set, err := digits.Load()
+	if err != nil {
+		return err
+	}
+	network, err = network.Clone()
+	if err != nil {
+		return err
+	}
+	p, err := newPolicy(backend, network, o.rate, func(row int) int32 { return int32(set.Labels[row]) })
+	if err != nil {
+		return err
+	}
+	s, err := sampler.New(c)
+	if err != nil {
+		return err
+	}
+	ids := make([]uint64, 256)
+	for i := range ids {
+		ids[i] = uint64(i)
+	}
+	b := s.Batch(digits.Dim, 11, ids...)
+	_, err = sampler.CheckModel(ctx, sampler.CPU{}, c, b, set.Pixels[:b.Len()], p.Velocity)
+	return err
+}
+
+// newTrainer returns the trainer of a policy.
 func newTrainer(o options, p *policy, key noise.Key) (*trainer.Trainer[[]float32], error) {
 	reward, err := finetune.NewReward("glyph")
 	if err != nil {
 		return nil, err
 	}
 	return trainer.New(sampler.CPU{}, trainer.Policy[[]float32](p), trainer.Config[[]float32]{
-		Key: key,
-		Sampling: sampler.Config{
-			Scheduler:  schedule.Linear(10),
-			Rule:       sampler.FlowCPS{Eta: 0.9},
-			Prediction: sampler.PredictReversedVelocity,
-			Clock:      sampler.Clock{Reversed: true},
-		},
-		Dim: digits.Dim, Prompts: digits.Classes, Group: o.group,
+		Key:      key,
+		Sampling: sampling(),
+		Dim:      digits.Dim, Prompts: digits.Classes, Group: o.group,
 		Reward: func(_ stdctx.Context, dst []float64, x []float32, classes []int) error {
 			reward.Score(dst, x, classes)
 			return nil

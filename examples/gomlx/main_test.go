@@ -20,19 +20,41 @@ import (
 	"github.com/gomlx/gomlx/pkg/ml/context"
 )
 
-var small = options{backend: "dotgeneral_large", width: 32, pretrain: 30, seeds: 1, iterations: 3, group: 4, rate: 1e-3, loss: "injected"}
+var small = options{backend: "dotgeneral_large", width: 32, pretrain: 200, seeds: 1, iterations: 3, group: 4, rate: 1e-3, loss: "injected"}
+
+// networks are trained once, each on a backend of its own.
+var networks = map[options]*network{}
+
+type network struct {
+	backend backends.Backend
+	ctx     *context.Context
+}
+
+func pretrained(t *testing.T, o options) *network {
+	t.Helper()
+	if networks[o] == nil {
+		backend, err := simplego.New(o.backend)
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, err := newContext(o.width, 1)
+		if err == nil {
+			_, err = pretrain(backend, ctx, o.pretrain)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		networks[o] = &network{backend, ctx}
+	}
+	return networks[o]
+}
 
 // made returns a network after a little training, its policy and trainer.
 func made(t *testing.T, o options) (backends.Backend, *context.Context, *policy, *trainer.Trainer[[]float32]) {
 	t.Helper()
-	backend, err := simplego.New(o.backend)
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, err := newContext(o.width, 1)
-	if err == nil {
-		_, err = pretrain(backend, ctx, o.pretrain)
-	}
+	n := pretrained(t, o)
+	backend := n.backend
+	ctx, err := n.ctx.Clone()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -79,6 +101,32 @@ func TestBatchInvariance(t *testing.T) {
 	_, _, _, tr = made(t, o)
 	if err := tr.CheckOnPolicy(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// Images say what the network predicts and how it counts time; every other belief is an
+// error that names the right one.
+func TestConvention(t *testing.T) {
+	o := small
+	backend, ctx, _, _ := made(t, o)
+	// So little training may leave the scale of the data in doubt, but not the convention.
+	if err := checkConvention(t.Context(), o, backend, ctx, sampling()); err != nil && !errors.Is(err, sampler.ErrScale) {
+		t.Error(err)
+	}
+	for name, change := range map[string]func(*sampler.Config){
+		"GoMLX's convention taken for ours": func(c *sampler.Config) { c.Prediction, c.Clock = 0, sampler.Clock{} },
+		"the sign alone":                    func(c *sampler.Config) { c.Clock = sampler.Clock{} },
+		"the time alone":                    func(c *sampler.Config) { c.Prediction = 0 },
+		"time in thousands":                 func(c *sampler.Config) { c.Clock.Scale = 1000 },
+	} {
+		c := sampling()
+		change(&c)
+		err := checkConvention(t.Context(), o, backend, ctx, c)
+		if !errors.Is(err, sampler.ErrConvention) || !strings.Contains(err.Error(), "PredictReversedVelocity with Clock{Scale: 1, Reversed: true}") {
+			t.Errorf("%s: %v", name, err)
+		} else {
+			t.Logf("%s: %v", name, err)
+		}
 	}
 }
 
@@ -168,7 +216,7 @@ func TestGradient(t *testing.T) {
 func TestRun(t *testing.T) {
 	for _, loss := range []string{"injected", "graph"} {
 		o := small
-		o.loss, o.out = loss, t.TempDir()
+		o.loss, o.out, o.pretrain = loss, t.TempDir(), 20
 		var out strings.Builder
 		if err := run(t.Context(), o, &out); err != nil {
 			t.Fatal(err)

@@ -37,7 +37,7 @@
 // the bit. [Trainer.CheckOnPolicy] does it at start-up in the minibatches that training
 // uses, and says whether a model draws random numbers or depends on its batch. It cannot
 // see a wrong sign, scale or time of the output, for the rollout made the same mistake:
-// that is a matter of sampler.Config, its Prediction and Clock.
+// [sampler.CheckModel] compares Prediction and Clock of Config.Sampling with real data.
 //
 // # Memory
 //
