@@ -18,5 +18,17 @@ grep -q 'On policy every ratio is exactly 1' "$tools/paper/paper.md"
 step "GoMLX"
 (cd examples/gomlx && go test ./...)
 
+step "a network of PyTorch through onnxruntime"
+ort=${XDG_CACHE_HOME:-$HOME/.cache}/cps-onnxruntime
+mkdir -p "$ort"
+[ -d "$ort/node_modules/onnxruntime-node" ] ||
+	npm install --no-save --ignore-scripts --prefix "$ort" onnxruntime-node@1.30.0 >/dev/null
+(
+	cd examples/onnx
+	go run . -quick -ort "$ort" -out "$tools/onnx"
+	go test -v . -ort "$ort" >"$tools/onnx.txt" 2>&1 || { cat "$tools/onnx.txt"; exit 1; }
+	! grep -e '--- SKIP' "$tools/onnx.txt"
+)
+
 step "the benchmark"
 go run ./internal/bench -quick -rounds 1 -json "$tools/bench.json" -plot "$tools/bench.png" >/dev/null
