@@ -10,7 +10,7 @@
 // log-probability of each stochastic step, Old below, when the step is drawn.
 //
 //	start, end, err := grpo.MixGRPO.Window(iteration, steps-1) // the last step draws no noise
-//	window := sampler.Window{Start: start, End: end}           // for its Config and NewTrajectory
+//	window := sampler.Window{Start: start, End: end}           // for its Config; s.Transitions(window) for NewTrajectory
 //	… roll out, keep latents and old log p, compute rewards …
 //	groups, err := grpo.ByID(prompts)
 //	adv, err := grpo.FlowGRPO.Advantages(adv, rewards, groups)

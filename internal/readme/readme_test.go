@@ -5,6 +5,7 @@ package readme
 
 import (
 	"context"
+	"log"
 	"math"
 	"os"
 	"strings"
@@ -20,7 +21,8 @@ import (
 // The loop of the README runs on a policy with one parameter, the mean of its data. The reward
 // is the mean of a sample.
 func TestLoop(t *testing.T) {
-	const dim, key = 64, noise.Key(3)
+	const dim, iteration = 64, 7
+	key := noise.Key(3)
 	ctx := context.Background()
 	policy := func(v, x []float32, time float64) error {
 		for i := range v {
@@ -50,7 +52,7 @@ func TestLoop(t *testing.T) {
 	})
 	cpu, form := sampler.CPU{}, logprob.Form{Gaussian: true}
 	objective := grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4}
-	b := s.Batch(dim, key, 0, 1, 2, 3) // four samples
+	b := s.Batch(dim, key.Derive(iteration), 0, 1, 2, 3) // four samples, new noise
 	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil) // pure noise
 	err = sampler.Rollout(ctx, cpu, s, b, run, sampler.OneTime(policy))
@@ -62,11 +64,14 @@ func TestLoop(t *testing.T) {
 	for _, i := range s.Stochastic() { // the steps that draw noise
 		s.SetStep(b, i)
 		x, next := run.Latents[i], run.Latents[i+1]
-		err = policy(v, x, s.Time(i))                   // the policy in training
-		cpu.SumSquares(sq, next, x, v, b)               // one number a sample
-		_, err = form.LogProb(logp, b, sq)              // log p now
-		_, err = logprob.OfRun(old, form, s, b, run, i) // and in the rollout: the same bits
-		_, err = objective.Loss(grad, logp, old, adv)   // ∂loss/∂log p
+		err = policy(v, x, s.Time(i))                    // the policy in training
+		cpu.SumSquares(sq, next, x, v, b)                // one number a sample
+		_, err = form.LogProb(logp, b, sq)               // log p now
+		_, err = logprob.OfRun(old, form, s, b, run, i)  // and in the rollout: the same bits
+		stats, _ := objective.Loss(grad, logp, old, adv) // ∂loss/∂log p
+		if stats.Deviation != 0 {
+			log.Fatal("off policy: ", stats.Deviation) // before the first update ratios are 1
+		}
 		_, err = form.GradScale(scale, b, grad)
 		clear(dv)
 		cpu.Grad(dv, next, x, v, b, scale) // ∂loss/∂v
