@@ -137,7 +137,7 @@ func doPortable(p *Pass[float32]) {
 	blocks := Blocks(p.Dim)
 	for i := range p.Rows {
 		r, a, lo, hi := &p.Rows[i], p.weights(i), i*p.Dim, (i+1)*p.Dim
-		out, x, v := p.Out[lo:hi], cut(p.X, lo, hi, a.X), cut(p.V, lo, hi, a.V)
+		out, x, v := p.Out[lo:hi], read(p.X, lo, hi, a.X), read(p.V, lo, hi, a.V)
 		switch p.Kind {
 		case StepPass:
 			stepPortable(p.Sums[i*blocks:], out, x, v, *a, r.stream(p.Key), 4*uint64(r.Block), p.Storage)
@@ -149,9 +149,9 @@ func doPortable(p *Pass[float32]) {
 	}
 }
 
-// cut returns elements lo to hi-1 of an input, or nil if its weight says that it is not
+// read returns elements lo to hi-1 of an input, or nil if its weight says that it is not
 // read.
-func cut[T Element](x []T, lo, hi int, weight float32) []T {
+func read[T Element](x []T, lo, hi int, weight float32) []T {
 	if weight == 0 {
 		return nil
 	}
