@@ -136,10 +136,11 @@ func run(ctx context.Context, o settings, w io.Writer) (err error) {
 			few = append(few, s)
 		}
 	}
-	for name, strips := range map[string][]strip{"mnist.png": few, "rules.png": every} {
+	for i, name := range []string{"mnist.png", "rules.png"} {
 		name = filepath.Join(o.out, name)
 		if err := save(name, fmt.Sprintf("One network, %d steps, the same initial noise in every row", o.steps),
-			"amber: samplers that do not preserve coefficients.  Black is −1.3, and the ground of a digit −1: noise shows on both sides", strips); err != nil {
+			"amber: samplers that do not preserve coefficients.  Black is −1.3, and the ground of a digit −1: noise shows on both sides",
+			[][]strip{few, every}[i]); err != nil {
 			return err
 		}
 		fmt.Fprintln(w, "wrote", name)
