@@ -59,7 +59,8 @@ func (b Batch) WithAffine(a Affine) Batch {
 // Spans returns b with every row cut into spans of n elements, in the same buffers: a
 // matrix [len(Rows)·Dim/n, n]. Spans of a sample may then take different steps; those
 // that stand still take the weights {X: 1}. It panics unless n is a multiple of 4 that
-// divides Dim.
+// divides Dim, and if a
+// row ends beyond MaxDim elements of its sample.
 func (b Batch) Spans(n int) Batch {
 	b.checkDim()
 	if n < 4 || n%4 != 0 || b.Dim%n != 0 {
@@ -67,6 +68,9 @@ func (b Batch) Spans(n int) Batch {
 	}
 	rows := make([]Row, 0, b.Len()/n)
 	for _, r := range b.Rows {
+		if uint64(r.Block) > (MaxDim-uint64(b.Dim))/4 {
+			panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
+		}
 		for at := 0; at < b.Dim; at += n {
 			span := r
 			span.Block += uint32(at / 4)

@@ -33,11 +33,9 @@ type Clock struct {
 
 // At returns the model's time at the time t of a run.
 func (c Clock) At(t float64) float64 {
+	t = float64(c.scale() * t)
 	if c.Reversed {
-		t = 1 - t
-	}
-	if c.Scale != 0 {
-		t *= c.Scale
+		t = c.scale() - t // 1 - t would lose digits that a rounding down needs
 	}
 	switch c.Rounding {
 	case RoundNearest:

@@ -335,3 +335,12 @@ func TestBatchAndMove(t *testing.T) {
 		t.Errorf("no samples: %+v", b)
 	}
 }
+
+// Of two wrong ranges, New names the same one every time.
+func TestFirstWrongRange(t *testing.T) {
+	bad := sampler.Window{Start: 3, End: 2}
+	for range 50 {
+		_, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowODE{}, Window: bad, Part: bad})
+		wantError(t, err, sampler.ErrConfig, "of Window")
+	}
+}

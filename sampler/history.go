@@ -70,7 +70,7 @@ func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 	from, copied := x, false
 	for back := 1; back <= depth; back++ {
 		for vector := range vectors {
-			any := false
+			reads := false
 			for k, r := range b.Rows {
 				sum.Rows[k].Affine = Affine{X: 1} // waits, or is done
 				base := s.baseOf(r)
@@ -78,14 +78,14 @@ func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 					if t.Back != back || t.Vector != vector {
 						continue
 					}
-					any = true
+					reads = true
 					sum.Rows[k].V = t.Weight
 					if i == 1 { // its first: the latents get their weight only now
 						sum.Rows[k].X = base[0].Weight
 					}
 				}
 			}
-			if any {
+			if reads {
 				h.Device.Step(dst, from, kept(back, vector), sum, nil)
 				from, copied = dst, true
 			}
@@ -129,17 +129,17 @@ func (h *History[B]) Backward(dv func(back int) B, next, base, v B, b Batch, sca
 	}
 	for back := 1; back <= depth; back++ {
 		some := h.scale[:len(scale)]
-		any := false
+		reads := false
 		for k, r := range b.Rows {
 			some[k] = 0
 			if i := s.taken(r); i >= 0 && scale[k] != 0 {
 				if share := s.Share(i, back); share != 0 {
 					some[k] = scale[k] * (share / r.V)
-					any = true
+					reads = true
 				}
 			}
 		}
-		if any {
+		if reads {
 			h.Device.Grad(dv(back), next, base, v, b, some)
 		}
 	}

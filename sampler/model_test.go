@@ -64,6 +64,19 @@ func TestClock(t *testing.T) {
 	}
 }
 
+// On the grid of a clock of integers, a reversed clock tells the integers themselves,
+// however it rounds.
+func TestReversedClockOnItsGrid(t *testing.T) {
+	for _, rounding := range []sampler.Rounding{sampler.RoundDown, sampler.RoundNearest} {
+		c := sampler.Clock{Scale: 1000, Reversed: true, Rounding: rounding}
+		for i := range 1001 {
+			if got := c.At(float64(i) / 1000); got != float64(1000-i) {
+				t.Errorf("%v at %d/1000: %v", rounding, i, got)
+			}
+		}
+	}
+}
+
 // A model of the reversed velocity with a reversed clock gives what the plain one does.
 func TestConventionsAreData(t *testing.T) {
 	c := sampler.Config{Scheduler: schedule.Linear(6).Shift(2), Rule: sampler.FlowCPS{Eta: 0.8}}
@@ -325,6 +338,16 @@ func TestSpansAreTheWhole(t *testing.T) {
 			}
 		}
 	})
+}
+
+// Spans of a row that ends beyond its sample would begin at blocks that wrap.
+func TestSpansBeyondTheSample(t *testing.T) {
+	b := sampler.Batch{Dim: 8, Rows: []sampler.Row{{Block: 1<<32 - 2}}}
+	if got := b.Spans(4).Rows[1].Block; got != 1<<32-1 {
+		t.Errorf("the last span begins at block %d", got)
+	}
+	b.Rows[0].Block++
+	wantPanic(t, "a row ends beyond the 2³⁴ elements of its sample", func() { b.Spans(4) })
 }
 
 func divisors(n int) (d []int) {

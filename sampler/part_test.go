@@ -133,6 +133,17 @@ func TestStartFromData(t *testing.T) {
 	}
 }
 
+// From data, a part starts at the level of its own first step.
+func TestPartStartsFromData(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowODE{}, Part: sampler.Window{Start: 4, End: 10}, Start: sampler.FromData})
+	want := sampler.Affine{X: float64(float32(0.4)), Eps: float64(float32(0.6))}
+	for _, r := range s.Batch(4, 3, 7, 8).Rows {
+		if r.Affine != want {
+			t.Errorf("the first latents have the weights %+v, want %+v", r.Affine, want)
+		}
+	}
+}
+
 // Pure noise may start a run where published pipelines start so, and not above.
 func TestStartFromNoise(t *testing.T) {
 	for _, tc := range []struct {

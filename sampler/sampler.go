@@ -188,9 +188,12 @@ func (c Config) check(n int) error {
 	case c.Start > FromPart:
 		return fail(ErrConfig, "%v is no start", c.Start)
 	}
-	for name, w := range map[string]Window{"Window": c.Window, "Part": c.Part} {
-		if w != (Window{}) && (w.Start < 0 || w.Start >= w.End || w.End > n) {
-			return fail(ErrConfig, "the range [%d, %d) of %s is empty or not within the %d steps", w.Start, w.End, name, n)
+	for _, f := range []struct {
+		name string
+		Window
+	}{{"Window", c.Window}, {"Part", c.Part}} {
+		if f.Window != (Window{}) && (f.Start < 0 || f.Start >= f.End || f.End > n) {
+			return fail(ErrConfig, "the range [%d, %d) of %s is empty or not within the %d steps", f.Start, f.End, f.name, n)
 		}
 	}
 	if c.Set != nil && c.Window != (Window{}) {

@@ -164,8 +164,9 @@ func (f Facts) compile(moves []Move, p Prediction, points []schedule.Point, star
 	return ts, nil
 }
 
-// maxStage is the last stage of a step: the noise of a stage is named by 16 bits.
-const maxStage = 1<<16 - 1
+// maxStage is the last stage of a step. The noise of a stage is named by 16 bits, and the
+// next stage of the last step a scheduler can have would name the reserved noise step.
+const maxStage = 1<<16 - 2
 
 // keep decides what is kept of evaluation k: nothing, a vector of which all shares in
 // later transitions are multiples, or both predictions.
@@ -349,13 +350,24 @@ func (s *Sampler) Evaluations(i int) []int {
 
 // Transitions returns the range of transitions of the steps of the scheduler in w, for
 // [NewTrajectory]: one a step but for solvers that evaluate the model several times.
-// Steps of other parts have none.
+// The zero Window is all steps. Steps of other parts have no transitions, and a w without
+// any gives the empty Window{n, n}, n = Steps(). It panics if w ends before it starts.
 func (s *Sampler) Transitions(w Window) Window {
+	n := len(s.steps)
+	switch {
+	case w == (Window{}):
+		return Window{0, n}
+	case w.Start > w.End:
+		panic("sampler: window ends before it starts")
+	}
 	at := func(step int) int {
 		i, _ := slices.BinarySearchFunc(s.steps, step, func(t Transition, step int) int { return cmp.Compare(t.Step, step) })
 		return i
 	}
-	return Window{at(w.Start), at(w.End)}
+	if w = (Window{at(w.Start), at(w.End)}); w.Start == w.End {
+		return Window{n, n} // {0, 0} would stand for all
+	}
+	return w
 }
 
 // taken returns the transition that a row takes, or -1 of a row that takes none: it has
@@ -365,7 +377,7 @@ func (s *Sampler) taken(r Row) int {
 	if r.Step == 0 {
 		return -1
 	}
-	step, stage := int(r.Step&maxStage)-1-s.steps[0].Step, int(r.Step>>16)
+	step, stage := int(r.Step&(1<<16-1))-1-s.steps[0].Step, int(r.Step>>16)
 	if step < 0 || step >= len(s.firsts) || s.firsts[step]+stage >= len(s.steps) {
 		panic("sampler: a row stands at no transition of the sampler")
 	}

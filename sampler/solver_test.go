@@ -496,6 +496,65 @@ func TestDeterministicStages(t *testing.T) {
 	}
 }
 
+// No stage of the last step that a scheduler can have draws the reserved noise step.
+func TestMostStages(t *testing.T) {
+	config := func(stages int) sampler.Config {
+		return sampler.Config{
+			Scheduler: schedule.Linear(65535),
+			Part:      sampler.Window{Start: 65534, End: 65535},
+			Start:     sampler.FromPart,
+			Rule: &planned{facts: sampler.Facts{Name: "Stages"}, plan: func(points []schedule.Point) (moves []sampler.Move) {
+				m := sampler.Move{To: points[1], Coeffs: sampler.Coeffs{X0: 1, Eps: 0.1}}
+				return slices.Repeat([]sampler.Move{m}, stages)
+			}},
+		}
+	}
+	s := mustNew(t, config(65535))
+	b := s.Batch(4, 1, 0)
+	s.SetStep(b, s.Steps()-1)
+	if got := b.Rows[0].Step; got != 65535+65534<<16 {
+		t.Errorf("the last stage draws the noise of step %d", got)
+	}
+	x := make([]float32, 4)
+	sampler.CPU{}.Step(x, x, x, b, nil)
+	h := sampler.History[[]float32]{Device: sampler.CPU{}, Sampler: s}
+	h.Base(x, x, nil, b) // finds the transition
+	_, err := sampler.New(config(65536))
+	wantError(t, err, sampler.ErrConfig, "step 65534", "more than 65535 evaluations")
+}
+
+// Steps of another part have no transitions, wherever that part is, and the trajectory
+// that is made with their window keeps the last latents alone.
+func TestTransitionsOfParts(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.5}, Part: sampler.Window{Start: 4, End: 8}, Start: sampler.FromPart})
+	for _, tc := range []struct{ steps, want sampler.Window }{
+		{sampler.Window{}, sampler.Window{End: 4}},
+		{sampler.Window{End: 10}, sampler.Window{End: 4}},
+		{sampler.Window{Start: 2, End: 5}, sampler.Window{End: 1}},
+		{sampler.Window{Start: 5, End: 7}, sampler.Window{Start: 1, End: 3}},
+		{sampler.Window{Start: 7, End: 10}, sampler.Window{Start: 3, End: 4}},
+		{sampler.Window{End: 4}, sampler.Window{Start: 4, End: 4}},
+		{sampler.Window{Start: 1, End: 3}, sampler.Window{Start: 4, End: 4}},
+		{sampler.Window{Start: 8, End: 10}, sampler.Window{Start: 4, End: 4}},
+		{sampler.Window{Start: 6, End: 6}, sampler.Window{Start: 4, End: 4}},
+	} {
+		got := s.Transitions(tc.steps)
+		if got != tc.want {
+			t.Errorf("the steps %v have the transitions %v, want %v", tc.steps, got, tc.want)
+		}
+		kept := 0
+		for _, sq := range sampler.NewTrajectory(s.Batch(4, 1, 0), s.Steps(), got).SumSquares {
+			if sq != nil {
+				kept++
+			}
+		}
+		if kept != tc.want.End-tc.want.Start {
+			t.Errorf("the steps %v: %d transitions are kept", tc.steps, kept)
+		}
+	}
+	wantPanic(t, "window ends before it starts", func() { s.Transitions(sampler.Window{Start: 5, End: 2}) })
+}
+
 // New refuses what is no plan, by its step and the solver's name.
 func TestBadPlans(t *testing.T) {
 	points := schedule.Flow{1, 0.6, 0.3}

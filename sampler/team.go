@@ -32,13 +32,14 @@ type team struct {
 
 	next    atomic.Int64 // piece
 	places  atomic.Int32 // for helpers yet to come; 0 between calls
-	left    atomic.Int32 // helpers that came and have left
-	await   atomic.Int32 // how many leave before the caller, asleep, may go on; or 0
+	left    atomic.Int64 // helpers that came and have left, in all calls
+	await   atomic.Int64 // what left is when the caller, asleep, may go on; or 0
 	wake    chan struct{}
 	helpers atomic.Int32 // that wait, work, or were started
 	help    func()       // kept, since making it allocates
 
 	patience time.Duration
+	leaving  func() // unless nil, called by a helper that has left and may have to wake the caller
 }
 
 var (
@@ -92,14 +93,14 @@ func (t *team) blockSums(n int) []float32 {
 func (t *team) do(w *worker, helpers int) {
 	most := int32(helpers)
 	t.next.Store(0)
-	t.left.Store(0)
+	left := t.left.Load() // stands still between calls
 	t.places.Store(most)
 	for t.helpers.Load() < most {
 		t.helpers.Add(1)
 		go t.help()
 	}
 	t.work(w)
-	t.wait(most - t.places.Swap(0))
+	t.wait(left + int64(most-t.places.Swap(0)))
 }
 
 // work does pieces until none is left.
@@ -114,15 +115,16 @@ func (t *team) work(w *worker) {
 	}
 }
 
-// wait returns when so many helpers have left.
-func (t *team) wait(came int32) {
-	for start := time.Now(); t.left.Load() != came; runtime.Gosched() {
+// wait returns when so many helpers have left in all calls. No two calls that have helpers
+// wait for the same number, so a helper that an earlier call has not waited for wakes nobody.
+func (t *team) wait(all int64) {
+	for start := time.Now(); t.left.Load() != all; runtime.Gosched() {
 		if time.Since(start) < t.patience {
 			continue
 		}
-		t.await.Store(came)
+		t.await.Store(all)
 		// Either this finds that all have left, or the last one finds await.
-		if t.left.Load() != came || !t.await.CompareAndSwap(came, 0) {
+		if t.left.Load() != all || !t.await.CompareAndSwap(all, 0) {
 			<-t.wake
 		}
 		return
@@ -135,7 +137,11 @@ func (t *team) helper() {
 	defer workers.Put(w)
 	for t.enter() {
 		t.work(w)
-		if left := t.left.Add(1); t.await.CompareAndSwap(left, 0) {
+		left := t.left.Add(1)
+		if t.leaving != nil {
+			t.leaving()
+		}
+		if t.await.CompareAndSwap(left, 0) {
 			t.wake <- struct{}{}
 		}
 	}

@@ -59,6 +59,69 @@ func TestTeam(t *testing.T) {
 	}
 }
 
+// A held job holds helpers at their piece, and its caller until one of them is there.
+type held struct {
+	caller *worker
+	gate   chan struct{}
+	inside atomic.Int32
+	taken  atomic.Int32
+}
+
+func (h *held) do(w *worker, _, _ int) {
+	if w == h.caller {
+		for h.taken.Load() == 0 {
+			runtime.Gosched()
+		}
+		return
+	}
+	h.inside.Add(1)
+	h.taken.Add(1)
+	<-h.gate
+	h.inside.Add(-1)
+}
+
+// A helper that was counted by one call, and gets to waking the caller only in the next
+// call, leaves that one asleep: another helper is still at work on the caller's memory.
+func TestLateHelperWakesNobody(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
+	team, w := newTeam(time.Hour), new(worker) // the first call does not sleep
+	stall := make(chan struct{})
+	var stalled atomic.Bool
+	team.leaving = func() {
+		if stalled.CompareAndSwap(false, true) {
+			<-stall
+		}
+	}
+	first := &held{caller: w, gate: make(chan struct{})}
+	close(first.gate)
+	team.job, team.pieces, team.grain = first, 2, 1
+	team.do(w, 1)
+	team.forget()
+
+	team.patience = 0
+	second := &held{caller: w, gate: make(chan struct{})}
+	team.job, team.pieces, team.grain = second, 2, 1
+	done := make(chan int32)
+	go func() {
+		team.do(w, 2)
+		done <- second.inside.Load()
+	}()
+	for team.await.Load() == 0 { // until the caller sleeps
+		runtime.Gosched()
+	}
+	close(stall)
+	for team.helpers.Load() != 1 { // until the late helper has ended
+		runtime.Gosched()
+	}
+	if team.await.Load() == 0 {
+		t.Error("the late helper has woken the caller")
+	}
+	close(second.gate)
+	if n := <-done; n != 0 {
+		t.Errorf("the call returned while %d helpers were at work", n)
+	}
+}
+
 // Helpers end when no call comes.
 func TestHelpersEnd(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
