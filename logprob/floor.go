@@ -2,7 +2,6 @@ package logprob
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math"
 	"strings"
@@ -58,11 +57,11 @@ func (f Floors) String() string {
 //
 // For Rounding it takes every step once more with noise from a key derived from b.Key, and
 // compares the sums of squares with those of the noise drawn. Errors are those of CheckOnPolicy
-// but for ErrOffPolicy, ErrNoSums where the run keeps no sums of a transition with noise, and
-// ErrNotFinite and ErrNegative about clip and sums.
+// but for ErrOffPolicy, ErrClip about clip, ErrNoSums where the run keeps no sums of a
+// transition with noise, and ErrNotFinite and ErrNegative about sums.
 func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip float64, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], model sampler.Model[B], sizes ...int) (Floors, error) {
-	if err := sum("clip range", clip); err != nil || clip == 0 {
-		return nil, errors.Join(fmt.Errorf("logprob: clip range %v is not above 0 and finite", clip), err)
+	if !(clip > 0 && clip <= math.MaxFloat64) {
+		return nil, fmt.Errorf("logprob: clip range %v: %w", clip, ErrClip)
 	}
 	var floors Floors
 	counts := 0

@@ -3,6 +3,7 @@ package logprob_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -144,9 +145,7 @@ func TestNoiseFloorErrors(t *testing.T) {
 		return err
 	}
 	for _, clip := range []float64{0, -1, math.NaN(), math.Inf(1)} {
-		if err := floor(clip, half(0)); err == nil || !strings.Contains(err.Error(), "clip range") {
-			t.Errorf("clip %v: %v", clip, err)
-		}
+		wantError(t, floor(clip, half(0)), logprob.ErrClip, fmt.Sprintf("clip range %v", clip))
 	}
 	wantError(t, floor(1e-4, half(0), 0), sampler.ErrConfig, "batches of 0 rows")
 	wantError(t, floor(1e-4, nil), sampler.ErrConfig, "model")

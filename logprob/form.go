@@ -8,13 +8,14 @@ import (
 	"cps/sampler"
 )
 
-// Errors of this package. They come wrapped, with the row and its sample.
+// Errors of this package. They come wrapped, with the row and its sample where one is at fault.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
 	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition: put the batch at one with Sampler.SetStep")
 	ErrNotFinite = errors.New("not a finite number")
 	ErrNegative  = errors.New("below 0")
 	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition")
+	ErrClip      = errors.New("the clip range is not above 0 and finite")
 )
 
 // A Form says what is meant by log p. The zero Form is the paper's choice: without
@@ -84,8 +85,8 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 // the sums of squares that the run keeps. Of the rows of b only the samples are read; they
 // need not stand at the transition. It panics if dst has not one entry a row. A
 // transition that the run does not have, or keeps no sums of, is ErrNoSums, and so are a
-// nil sampler and a nil run. One that draws noise without a density
-// ([sampler.Transition.Density]) is ErrNoDensity; other errors are those of [Form.LogProb].
+// nil sampler and a nil run. One without a density ([sampler.Transition.Density]), whether
+// it draws noise or not, is ErrNoDensity; other errors are those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
 	if s == nil || run == nil {
@@ -98,10 +99,10 @@ func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, ru
 	sq := run.SumSquares[k]
 	check(b, dst, sq)
 	t := s.At(i)
-	std, err := density(t.Affine)
-	if err == nil && !t.Stochastic() {
-		err = fmt.Errorf("%w: %w", ErrNoDensity, t.Density())
+	if err := t.Density(); err != nil {
+		return dst, fmt.Errorf("logprob: transition %d: %w: %w", i, ErrNoDensity, err)
 	}
+	std, err := density(t.Affine)
 	if err != nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, err)
 	}

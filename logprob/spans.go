@@ -26,12 +26,17 @@ type Spans struct {
 
 const errFirst = "logprob: First does not begin with 0 and rise within the rows"
 
-// check panics unless the lengths fit; it is called before all else.
+// check panics unless the lengths and First fit; it is called before all else.
 func (s Spans) check(b sampler.Batch, each, rows []float64) {
-	check(b, rows, rows)
 	if len(each) != len(s.First) {
 		panic("logprob: length is not the number of transitions")
 	}
+	s.checkFirst(b, rows)
+}
+
+// checkFirst is check for methods that take nothing with one entry a transition.
+func (s Spans) checkFirst(b sampler.Batch, rows []float64) {
+	check(b, rows, rows)
 	for k, first := range s.First {
 		if k == 0 && first != 0 || k > 0 && first <= s.First[k-1] || first >= len(b.Rows) {
 			panic(errFirst)
@@ -140,7 +145,7 @@ func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]floa
 // GradScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
 // [Form.GradScaleKL] does, and returns dst. It is 0 for rows without noise.
 func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
-	check(b, dst, dst)
+	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, func(_ int, r sampler.Row, std, w float64) float64 {
 		return -2 * weight * s.Form.klWeight(r.Affine, std, w)
 	})

@@ -184,15 +184,51 @@ func TestSpansErrors(t *testing.T) {
 	}
 	b := sampler.Batch{Dim: 4, Rows: []sampler.Row{noisy, noisy, noisy}}
 	for name, first := range map[string][]int{"none": {}, "late": {1}, "twice": {0, 1, 1}, "back": {0, 2, 1}, "beyond": {0, 3}} {
-		t.Run(name, func(t *testing.T) {
-			defer func() {
-				if got := recover(); got != "logprob: First does not begin with 0 and rise within the rows" {
-					t.Errorf("panic %v", got)
-				}
-			}()
-			logprob.Spans{First: first}.LogProb(make([]float64, len(first)), b, make([]float64, 3))
-		})
+		s := logprob.Spans{First: first}
+		each, rows := make([]float64, len(first)), make([]float64, 3)
+		for method, call := range map[string]func(){
+			"LogProb":     func() { s.LogProb(each, b, rows) },
+			"KL":          func() { s.KL(each, b, rows) },
+			"GradScale":   func() { s.GradScale(rows, b, each) },
+			"GradScaleKL": func() { s.GradScaleKL(rows, b, 1) },
+		} {
+			t.Run(name+"/"+method, func(t *testing.T) {
+				defer func() {
+					if got := recover(); got != "logprob: First does not begin with 0 and rise within the rows" {
+						t.Errorf("panic %v", got)
+					}
+				}()
+				call()
+			})
+		}
 	}
+}
+
+// pure is a rule whose steps draw noise and do not read the model's output.
+type pure struct{}
+
+func (pure) Coeffs(_, to schedule.Point) (sampler.Coeffs, error) {
+	return sampler.Coeffs{Eps: 1}, nil
+}
+
+// A step that draws noise and does not read the model's output is no policy.
+func TestOfRunWithoutOutput(t *testing.T) {
+	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(3), Rule: pure{}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := s.Stochastic(); len(got) != 0 {
+		t.Errorf("trains %v", got)
+	}
+	if s.At(1).Stochastic() {
+		t.Error("transition 1 carries a policy gradient")
+	}
+	wantError(t, s.At(1).Density(), sampler.ErrDensity, "step 1", "does not read the model's output")
+	b := s.Batch(6, 1, 3)
+	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
+	_, err = logprob.OfRun([]float64{0}, logprob.Form{}, s, b, run, 1)
+	wantError(t, err, logprob.ErrNoDensity, "transition 1", "does not read the model's output")
+	wantError(t, err, sampler.ErrDensity)
 }
 
 // OfRun takes the sums and the weights of the transition itself, wherever the batch

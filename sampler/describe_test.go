@@ -395,3 +395,10 @@ func TestFactsOf(t *testing.T) {
 		}
 	}
 }
+
+// An error about noise in inversion has the name of the rule's facts.
+func TestInversionNamesRule(t *testing.T) {
+	rule := step{sampler.Coeffs{X0: 0.5, X1: 0.5, Eps: 0.1}, sampler.Facts{Name: "Mine"}}
+	_, err := sampler.New(sampler.Config{Scheduler: schedule.Invert(schedule.Linear(4)), Rule: rule})
+	wantError(t, err, sampler.ErrPath, "Mine: it injects noise")
+}

@@ -1,6 +1,9 @@
 package sampler
 
-import "context"
+import (
+	"context"
+	"math"
+)
 
 // A Call asks a model about some rows of a run.
 //
@@ -23,8 +26,9 @@ type Call[B any] struct {
 type Model[B any] func(ctx context.Context, c Call[B]) error
 
 // OneTime makes a [Model] of a network that takes one time for all rows and no
-// conditions: v and x are V and X of the [Call], and time is its one time. A Call whose
-// times differ is an error (ErrCall). [Rollout] and [Replay] ask for all rows of the run
+// conditions: v and x are V and X of the [Call], and time is its one time. A Call without
+// rows, one whose times differ or are NaN, and one that asks for a row without its
+// condition (^r, as guidance does) are errors (ErrCall). [Rollout] and [Replay] ask for all rows of the run
 // in order, but [CheckOnPolicy] and trainers do not: a network whose conditions go by
 // the row needs a Model, which finds them by c.Rows.
 func OneTime[B any](f func(v, x B, time float64) error) Model[B] {
@@ -32,7 +36,18 @@ func OneTime[B any](f func(v, x B, time float64) error) Model[B] {
 		return nil
 	}
 	return func(_ context.Context, c Call[B]) error {
+		if len(c.Times) == 0 {
+			return fail(ErrCall, "sampler: the call has no times, and a model from OneTime takes one: ask it about a row or more")
+		}
+		for i, r := range c.Rows {
+			if r < 0 {
+				return fail(ErrCall, "sampler: row %d of the call is row %d without its condition (^r), and a model from OneTime takes no conditions: write a Model that finds them by Call.Rows", i, ^r)
+			}
+		}
 		for i, t := range c.Times {
+			if math.IsNaN(t) {
+				return fail(ErrCall, "sampler: the time of row %d of the call is NaN", i)
+			}
 			if t != c.Times[0] {
 				return fail(ErrCall, "sampler: rows 0 and %d of the call have the times %v and %v, and a model from OneTime takes one: write a Model that takes a time a row", i, c.Times[0], t)
 			}

@@ -112,6 +112,10 @@ func TestOneTime(t *testing.T) {
 	m := sampler.OneTime(func(v, x []float32, time float64) error { called++; return nil })
 	err := m(bg, sampler.Call[[]float32]{Dim: 1, Rows: []int{3, 4}, Times: []float64{0.5, 0.25}})
 	wantError(t, err, sampler.ErrCall, "0.5", "0.25", "OneTime")
+	wantError(t, m(bg, sampler.Call[[]float32]{Dim: 1}), sampler.ErrCall, "no times")
+	nan := math.NaN()
+	wantError(t, m(bg, sampler.Call[[]float32]{Dim: 1, Rows: []int{3, 4}, Times: []float64{nan, nan}}), sampler.ErrCall, "row 0", "NaN")
+	wantError(t, m(bg, sampler.Call[[]float32]{Dim: 1, Rows: []int{3, ^4}, Times: []float64{0.5, 0.5}}), sampler.ErrCall, "row 1 of the call is row 4 without its condition")
 	if err := m(bg, sampler.Call[[]float32]{Dim: 1, Rows: []int{3, 4}, Times: []float64{0.5, 0.5}}); err != nil || called != 1 {
 		t.Error(called, err)
 	}

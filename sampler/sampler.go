@@ -65,21 +65,28 @@ type Transition struct {
 	noDensity string   // why noise makes no density
 }
 
-// Stochastic reports whether the transition draws noise and has a density given the
-// latents before it, that is, carries a policy gradient. Steps to level 0 of preserving
-// rules do not draw any. Density says why.
-func (t Transition) Stochastic() bool { return t.Affine.Eps != 0 && t.noDensity == "" }
+// Stochastic reports whether the transition draws noise and has a density that depends on
+// the model's output, that is, carries a policy gradient: whether Density returns nil.
+// Steps to level 0 of preserving rules do not draw any.
+func (t Transition) Stochastic() bool {
+	return t.Affine.Eps != 0 && t.Affine.V != 0 && t.noDensity == ""
+}
 
-// Density returns nil if the transition has a density, and an error (ErrDensity) that says
-// why not: it draws no noise, or a stage of its step draws none. The latents of such a
-// stage move with the policy, so no density of the latents exists, though rows of the
-// transition draw noise.
+// Density returns nil if the transition has a density given the latents before it, and an
+// error (ErrDensity) that says why not:
+//
+//   - it draws no noise;
+//   - it does not read the model's output (V is 0), so its density is no policy;
+//   - a stage of its step draws no noise. The latents of such a stage move with the policy,
+//     so no density of the latents exists, though rows of the transition draw noise.
 func (t Transition) Density() error {
 	switch {
 	case t.noDensity != "":
 		return fail(ErrDensity, "%s", t.noDensity)
 	case t.Affine.Eps == 0:
 		return fail(ErrDensity, "step %d draws no noise", t.Step)
+	case t.Affine.V == 0:
+		return fail(ErrDensity, "step %d draws noise and does not read the model's output at it", t.Step)
 	}
 	return nil
 }
@@ -249,7 +256,7 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 		return t, err
 	}
 	if to.Noise > from.Noise && c.Eps != 0 {
-		return t, fail(ErrPath, "%s: it injects noise, and inversion is deterministic: take FlowODE", typeName(r))
+		return t, fail(ErrPath, "%s: it injects noise, and inversion is deterministic: take FlowODE", FactsOf(r).Name)
 	}
 	a := c.Affine(p, from)
 	a32 := a.round32()

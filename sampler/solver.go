@@ -260,12 +260,8 @@ func (f Facts) densities(ts []Transition) {
 		still := slices.ContainsFunc(ts[lo:hi], func(t Transition) bool { return t.Affine.Eps == 0 })
 		for i := lo; i < hi; i++ {
 			t := &ts[i]
-			switch {
-			case t.Affine.Eps == 0:
-			case still:
+			if still && t.Affine.Eps != 0 {
 				t.noDensity = fmt.Sprintf("%s: step %d has a deterministic stage, whose latents move with the policy and are no data", f.Name, t.Step)
-			case t.Affine.V == 0:
-				t.noDensity = fmt.Sprintf("%s: step %d draws noise and does not read the model's output at it", f.Name, t.Step)
 			}
 		}
 		lo = hi

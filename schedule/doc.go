@@ -46,9 +46,9 @@
 // Constructors of flow levels take any numbers and never panic; if the numbers
 // make no sense, neither do the levels, and Validate says which. Whoever takes a
 // Scheduler calls Validate, so the chains above need no error handling of their
-// own. The constructors of VP models return their errors. All of these, ErrShort,
-// ErrRange, ErrOrder, ErrNil and ErrTimestep, come wrapped with the place and the
-// values:
+// own. The constructors of VP models return their errors, and so does FirstStep. All of
+// these, ErrShort, ErrLong, ErrRange, ErrOrder, ErrNil, ErrTimestep and ErrStrength, come
+// wrapped with the place and the values:
 //
 //	schedule: level 3 (0.7) is not below level 2 (0.7): noise does not decrease strictly
 //

@@ -24,7 +24,7 @@ type Config[B any] struct {
 	Key noise.Key // of everything random; every iteration derives one of its own
 
 	// Sampling.
-	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy
+	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy. No trained step may look back ([sampler.Solver])
 	Window      grpo.Strategy     // the stochastic and trained transitions, of all that can be trained [nil: all]
 	LastStep    bool              // train a step to noise 0 too, if the rule draws noise there [no: as published]
 	Dim         int               // elements of a sample
@@ -213,7 +213,7 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 		return nil, nil, bad("Sampling: no step draws noise, which leaves nothing to train: its Rule is %s%+v", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
 	}
 	if c.Window == nil {
-		return s, trained, nil
+		return s, trained, c.checkDepth(s, trained)
 	}
 	if n := len(trained); trained[n-1] != n-1 {
 		return nil, nil, bad("Sampling: Rule %s%+v draws no noise at step %d, which leaves nothing to train there: a strategy moves over the first steps of the run",
@@ -230,7 +230,18 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 	if s, err = sampler.New(c.Sampling); err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
-	return s, trained[start:end], nil
+	return s, trained[start:end], c.checkDepth(s, trained[start:end])
+}
+
+// checkDepth returns an error if a trained transition looks back at earlier evaluations.
+func (c Config[B]) checkDepth(s *sampler.Sampler, trained []int) error {
+	for _, i := range trained {
+		if t := s.At(i); len(t.Past) > 0 {
+			return bad("Sampling: Rule %s%+v looks back at earlier evaluations at step %d, and a minibatch holds one evaluation a transition: train a rule of first order, as FlowCPS or DPMSDEPlus; a Solver that looks back may be Outside",
+				sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule, t.Step)
+		}
+	}
+	return nil
 }
 
 // trainable returns the transitions of s that can be trained.

@@ -2,6 +2,7 @@ package trainer_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 
 	"cps/grpo"
@@ -99,5 +100,35 @@ func TestTask(t *testing.T) {
 	}
 	if distance > .1 { // from 1
 		t.Errorf("images are %v off", distance)
+	}
+}
+
+// cut is a task whose minibatches are given.
+type cut struct {
+	*matching
+	batches [][]grpo.Item
+}
+
+func (c cut) Minibatches(int) ([][]grpo.Item, error) { return c.batches, nil }
+
+// A task without minibatches, or with an empty one, is an error, not a loss of 0/0.
+func TestEmptyTask(t *testing.T) {
+	tr, err := trainer.New(sampler.CPU{}, trainer.Policy[[]float32](new(policy)), trainer.Config[[]float32]{
+		Sampling: sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: .5}},
+		Dim:      64, Prompts: 10, Group: group,
+		Reward: func(context.Context, []float64, []float32, []int) error { return nil },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for want, batches := range map[string][][]grpo.Item{
+		"epoch 0: trainer_test.cut.Minibatches returns no minibatches": {},
+		"epoch 0, minibatch 0: trainer_test.cut.Minibatches returns a": {{}},
+	} {
+		var it trainer.Iteration
+		err := tr.Train(t.Context(), cut{&matching{clean: make([]float32, 640)}, batches}, &it)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("error %v, want one with %q", err, want)
+		}
 	}
 }

@@ -10,7 +10,8 @@ import (
 
 // Train trains the policy on a task, and stores what is known of it. The statistics are
 // those of all ranks. Minibatches of more rows than Config.Shape are cut into
-// micro-batches, whose gradients add up with their shares of the rows.
+// micro-batches, whose gradients add up with their shares of the rows. A task without
+// minibatches in an epoch, or with an empty one, is an error.
 func (t *Trainer[B]) Train(ctx context.Context, task Task[B], it *Iteration) error {
 	if r, ok := task.(*Run[B]); ok {
 		it.Steps = append(it.Steps[:0], r.Steps...)
@@ -26,7 +27,13 @@ func (t *Trainer[B]) Train(ctx context.Context, task Task[B], it *Iteration) err
 		if err != nil {
 			return t.fail("minibatches", err)
 		}
+		if len(batches) == 0 {
+			return t.fail(fmt.Sprintf("epoch %d", epoch), fmt.Errorf("%T.Minibatches returns no minibatches, which leaves nothing to train on", task))
+		}
 		for k, items := range batches {
+			if len(items) == 0 {
+				return t.fail(fmt.Sprintf("epoch %d, minibatch %d", epoch, k), fmt.Errorf("%T.Minibatches returns a minibatch without items", task))
+			}
 			s, stopped, err := t.minibatch(ctx, task, items, it.Updates == 0)
 			if err != nil {
 				return t.fail(fmt.Sprintf("epoch %d, minibatch %d", epoch, k), err)

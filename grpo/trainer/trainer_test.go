@@ -15,6 +15,7 @@ import (
 	"cps/logprob"
 	"cps/sampler"
 	"cps/sampler/guidance"
+	"cps/sampler/solver"
 	"cps/schedule"
 )
 
@@ -426,6 +427,24 @@ func TestTrainedSteps(t *testing.T) {
 	}
 }
 
+// A solver that looks back may walk the steps that are not trained.
+func TestSolverOutside(t *testing.T) {
+	c := small()
+	c.Sampling.Outside, c.Window = solver.DPMPlus{Order: 2}, grpo.Fixed{End: 2}
+	tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+	if err := tr.CheckOnPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	r := drawn(t, tr)
+	if r.Sampler.Depth() == 0 || !slices.Equal(r.Steps, []int{0, 1}) {
+		t.Errorf("depth %d, trains %v", r.Sampler.Depth(), r.Steps)
+	}
+	var it Iteration
+	if err := tr.Train(t.Context(), r, &it); err != nil || it.OnPolicy != 0 {
+		t.Errorf("%v, %+v", err, it)
+	}
+}
+
 // Samples of a group share their start if asked to, and clean samples are where they begin.
 func TestStarts(t *testing.T) {
 	for _, shared := range []bool{false, true} {
@@ -704,6 +723,8 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise, which leaves nothing to train: its Rule is FlowODE"},
+		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2, Eta: 1} }, "bad configuration: Sampling: Rule DPMPlus{Order:2 Eta:1"},
+		{func(c *config) { c.Sampling.Rule, c.Window = solver.DPMPlus{Order: 2, Eta: 1}, grpo.Fixed{End: 3} }, "looks back at earlier evaluations at step 2, and a minibatch holds one"},
 		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
 		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window, a strategy"},
 		{func(c *config) { c.Window, c.Sampling.Rule = grpo.Fixed{}, gap{} }, "trainer.gap{} draws no noise at step 1"},

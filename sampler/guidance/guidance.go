@@ -24,8 +24,11 @@ var (
 //	g = u + Scale·(c - u)
 //
 // where c is asked for by row r of a [sampler.Call] and u by row ^r. What ^r stands for is
-// the model's: no condition, or a negative prompt. diffusers' guidance_scale is Scale. The
-// zero Guidance is none, and 0 stands for a Scale of 1.
+// the model's: no condition, or a negative prompt. diffusers' guidance_scale is Scale.
+//
+// A Scale of 1 is no guidance: the output is c, and the model is not asked for u. A Scale
+// of 0 stands for 1, so the zero Guidance is none. It does not give u alone, as the formula
+// would: for that, ask the model about rows ^r.
 //
 // Low and High limit guidance to an interval of the model's own times, [Low, High], as in
 // Kynkäänniemi et al., arXiv 2404.07724; both 0 is everywhere. Outside a row's output is c,
@@ -49,10 +52,10 @@ func (g Guidance) weight(time float64) (w float64, inside bool) {
 	if (g.Low != 0 || g.High != 0) && !(g.Low <= time && time <= g.High) {
 		return 1, false
 	}
-	if g.Scale == 0 {
+	if w = float64(float32(g.Scale)); g.Scale == 0 || w == 1 {
 		return 1, false
 	}
-	return g.Scale, true
+	return w, true
 }
 
 // Check reports a setting that is out of range.
@@ -202,7 +205,7 @@ func (g *Guided[B]) prepare(c sampler.Call[B]) (any bool) {
 		if r < 0 {
 			w, inside, g.rows[i] = 1, false, r
 		}
-		g.w[i] = float64(float32(w))
+		g.w[i] = w
 		any = any || inside
 	}
 	return any

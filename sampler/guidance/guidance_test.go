@@ -104,7 +104,7 @@ func TestFormula(t *testing.T) {
 			}
 			want, cond := one(r), one(r)
 			inside := g.Low == 0 && g.High == 0 || g.Low <= c.Times[i] && c.Times[i] <= g.High
-			if r >= 0 && inside && g.Scale != 0 {
+			if r >= 0 && inside && g.Scale != 0 && float32(g.Scale) != 1 {
 				guided = true
 				var cc, gg float64
 				u := one(^r)
@@ -204,6 +204,26 @@ func TestErrors(t *testing.T) {
 	c := sampler.Call[[]float32]{Dim: dim, V: make([]float32, dim), X: make([]float32, dim), Rows: []int{1}, Times: []float64{1}}
 	if err := g.Velocity(t.Context(), c); !errors.Is(err, ErrRescale) {
 		t.Errorf("rescaled 0: %v", err)
+	}
+}
+
+// A Scale of 1, to float32, is no guidance: one Call forward and one back.
+func TestScaleOne(t *testing.T) {
+	for _, scale := range []float64{0, 1, 1 + 1e-12} {
+		m := &model{p: [4]float64{.7, .2, -.3, .5}}
+		g, err := New(sampler.CPU{}, m.Velocity, Guidance{Scale: scale, Rescale: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := sampler.Call[[]float32]{Dim: dim, V: make([]float32, dim), X: make([]float32, dim), Rows: []int{1}, Times: []float64{1}}
+		back := 0
+		err = errors.Join(g.Velocity(t.Context(), c), g.Backward(t.Context(), c, c.X, func(context.Context, sampler.Call[[]float32], []float32) error {
+			back++
+			return nil
+		}))
+		if err != nil || len(m.calls) != 1 || back != 1 {
+			t.Errorf("Scale %v: %d Calls, %d back, %v", scale, len(m.calls), back, err)
+		}
 	}
 }
 
