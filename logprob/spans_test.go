@@ -220,6 +220,8 @@ func TestOfRunWithoutOutput(t *testing.T) {
 	if got := s.Stochastic(); len(got) != 0 {
 		t.Errorf("trains %v", got)
 	}
+	_, err = sampler.New(sampler.Config{Scheduler: schedule.Linear(3), Rule: pure{}, Set: []int{1}})
+	wantError(t, err, sampler.ErrConfig, "no step of Set [1] has a density, so none can be trained: step 1 draws noise and does not read")
 	if s.At(1).Stochastic() {
 		t.Error("transition 1 carries a policy gradient")
 	}

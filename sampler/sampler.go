@@ -227,25 +227,27 @@ func (c Config) inside(all Window) func(step int) bool {
 }
 
 // checkTrained returns an error if the caller asks for steps to train, some of them in
-// this part, and none of these draws noise.
+// this part, and none of these has a density.
 func (s *Sampler) checkTrained(c Config, inside func(step int) bool) error {
 	if c.Window == (Window{}) && c.Set == nil {
 		return nil
 	}
-	asked := false
+	var why error // of the first step asked for
 	for _, t := range s.steps {
 		if inside(t.Step) && t.Stochastic() {
 			return nil
 		}
-		asked = asked || inside(t.Step)
+		if why == nil && inside(t.Step) {
+			why = t.Density()
+		}
 	}
 	switch {
-	case !asked: // they are in another part
+	case why == nil: // they are in another part
 		return nil
 	case c.Set != nil:
-		return fail(ErrConfig, "no step of Set %v draws noise, so none can be trained", c.Set)
+		return fail(ErrConfig, "no step of Set %v has a density, so none can be trained: %v", c.Set, why)
 	}
-	return fail(ErrConfig, "no step of the range [%d, %d) of Window draws noise, so none can be trained", c.Window.Start, c.Window.End)
+	return fail(ErrConfig, "no step of the range [%d, %d) of Window has a density, so none can be trained: %v", c.Window.Start, c.Window.End, why)
 }
 
 // transition computes one step; its points are set also when there is an error.

@@ -210,7 +210,7 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 	}
 	trained := c.trainable(s)
 	if len(trained) == 0 {
-		return nil, nil, bad("Sampling: no step draws noise, which leaves nothing to train: its Rule is %s%+v", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
+		return nil, nil, bad("Sampling: no step draws noise and reads the model's output, which leaves nothing to train: its Rule is %s%+v", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
 	}
 	if c.Window == nil {
 		return s, trained, c.checkDepth(s, trained)

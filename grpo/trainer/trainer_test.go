@@ -722,7 +722,7 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Sampling.Start = sampler.FromData }, "Clean is nil"},
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
-		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise, which leaves nothing to train: its Rule is FlowODE"},
+		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise and reads the model's output, which leaves nothing to train: its Rule is FlowODE"},
 		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2, Eta: 1} }, "bad configuration: Sampling: Rule DPMPlus{Order:2 Eta:1"},
 		{func(c *config) { c.Sampling.Rule, c.Window = solver.DPMPlus{Order: 2, Eta: 1}, grpo.Fixed{End: 3} }, "looks back at earlier evaluations at step 2, and a minibatch holds one"},
 		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
