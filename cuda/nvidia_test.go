@@ -39,6 +39,11 @@ func gpuOrSkip(t testing.TB, ordinal int) *Device {
 	return d
 }
 
+// A trainer on the GPU, or the stand-in, learns the bits of the CPU.
+func TestTrainerOnGPU(t *testing.T) {
+	trainsLikeCPU(t, func(t *testing.T) *Device { return gpuOrSkip(t, 0) })
+}
+
 // standinOrSkip skips a test that needs the stand-in, and checks in the end that
 // nothing leaked.
 func standinOrSkip(t testing.TB) {

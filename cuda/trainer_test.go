@@ -80,14 +80,13 @@ func trained[B any](t *testing.T, m sampler.Memory[B], l *line[B], storage sampl
 	}
 }
 
-// A trainer whose latents stay in device memory, where rows are gathered and padded, learns
-// the bits of the CPU, and gives all memory back.
-func TestTrainer(t *testing.T) {
+// trainsLikeCPU trains on devices and compares what is learned with the CPU's.
+func trainsLikeCPU(t *testing.T, open func(t *testing.T) *Device) {
 	for _, storage := range []sampler.Storage{sampler.Float32, sampler.BFloat16} {
 		t.Run(fmt.Sprint(storage), func(t *testing.T) {
 			host := &line[[]float32]{load: func(b []float32, _ int) []float32 { return b }, store: func(b, x []float32) { copy(b, x) }}
 			trained(t, sampler.CPU{}, host, storage)
-			d, _ := open(t, 5)
+			d := open(t)
 			far := &line[Buffer]{
 				load: func(b Buffer, n int) []float32 {
 					x := make([]float32, n)
@@ -111,4 +110,13 @@ func TestTrainer(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A trainer whose latents stay in device memory, where rows are gathered and padded, learns
+// the bits of the CPU, and gives all memory back.
+func TestTrainer(t *testing.T) {
+	trainsLikeCPU(t, func(t *testing.T) *Device {
+		d, _ := open(t, 5)
+		return d
+	})
 }
