@@ -158,7 +158,7 @@ func (g *gpu) freeHost(m []byte) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	err := g.call("freeHost")
-	if g.pinned[unsafe.SliceData(m)] != len(m) {
+	if n, ok := g.pinned[unsafe.SliceData(m)]; !ok || n != len(m) {
 		return errors.New("not pinned memory")
 	}
 	delete(g.pinned, unsafe.SliceData(m))
