@@ -4,7 +4,8 @@ set -euo pipefail
 export GOFLAGS="${GOFLAGS:-} -mod=readonly"
 : "${tools:?run .ci/run, or set tools to an empty folder}"
 
-step() { printf '\n== %s (%ds)\n' "$*" "$SECONDS"; }
+export began=${began:-$(date +%s)}
+step() { printf '\n== %s (%ds)\n' "$*" $(($(date +%s) - began)); }
 
 # chosen LIST [PACKAGE] prints the -run pattern of the tests that a list names. A name that
 # the package does not have is an error: a test that was renamed must not be left out.

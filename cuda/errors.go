@@ -18,10 +18,3 @@ var (
 	// ErrClosed is what a closed device returns.
 	ErrClosed = errors.New("cuda: device is closed")
 )
-
-// A pointerError says what is wrong with the address of a buffer.
-type pointerError string
-
-func (e pointerError) Error() string { return string(e) }
-
-func (e pointerError) Is(target error) bool { return target == ErrPointer }

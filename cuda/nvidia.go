@@ -112,6 +112,13 @@ const (
 	perThreadStream = 2 // CU_STREAM_PER_THREAD
 )
 
+// A pointerError says what is wrong with the address of a buffer.
+type pointerError string
+
+func (e pointerError) Error() string { return string(e) }
+
+func (e pointerError) Is(target error) bool { return target == ErrPointer }
+
 var (
 	// errPerThread: goroutines move between threads, and calls would lose their order.
 	errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads")

@@ -23,7 +23,6 @@ type plain struct {
 	prompt []int // by group; nil: its number
 	calls  []int // rows of every Call
 	backs  int   // calls of Backward
-	first  string
 }
 
 func (n *plain) condition(row int) float64 {

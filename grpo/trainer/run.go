@@ -64,7 +64,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 		}
 	}
 	if err := c.Prompt(ctx, t.iteration, r.groups); err != nil {
-		return nil, fmt.Errorf("Prompt: %w", err)
+		return nil, fmt.Errorf("config: Prompt: %w", err)
 	}
 	samples := make([]uint64, n)
 	for i := range samples {
@@ -86,7 +86,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	x := r.Trajectory.Latents[0]
 	if c.Clean != nil {
 		if err := c.Clean(ctx, x, r.Prompts); err != nil {
-			return nil, fmt.Errorf("Clean: %w", err)
+			return nil, fmt.Errorf("config: Clean: %w", err)
 		}
 	}
 	var none B

@@ -129,23 +129,23 @@ func (t *Trainer[B]) update(ctx context.Context) error {
 	defer func(began time.Time) { since(&t.timing.Policy, began) }(time.Now())
 	c := t.config
 	if err := c.Ranks.SumGradients(ctx); err != nil {
-		return fmt.Errorf("Ranks.SumGradients: %w", err)
+		return fmt.Errorf("ranks: SumGradients: %w", err)
 	}
 	if err := t.policy.Update(ctx); err != nil {
-		return fmt.Errorf("Update: %w", err)
+		return fmt.Errorf("policy: Update: %w", err)
 	}
 	step := t.updates
 	t.updates++
 	if a, ok := t.raw.(Averager); ok {
 		if err := a.Average(ctx, c.Average, step); err != nil {
-			return fmt.Errorf("Average: %w", err)
+			return fmt.Errorf("policy: Average: %w", err)
 		}
 	}
 	if c.Follow == (grpo.EMA{}) {
 		return nil
 	}
 	if err := t.raw.(Follower).Follow(ctx, c.Follow, step); err != nil {
-		return fmt.Errorf("Follow: %w", err)
+		return fmt.Errorf("policy: Follow: %w", err)
 	}
 	return nil
 }

@@ -762,7 +762,7 @@ func TestStepErrors(t *testing.T) {
 		change func(*config)
 		want   string
 	}{
-		{func(c *config) { c.Prompt = func(context.Context, int, []int) error { return broken } }, "samples: Prompt: broken"},
+		{func(c *config) { c.Prompt = func(context.Context, int, []int) error { return broken } }, "samples: config: Prompt: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return broken } }, "Reward: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return nil } }, "reward of sample 0 is NaN"},
 		{func(c *config) { c.Estimator = estimator{value: math.Inf(1)} }, "that of sample 0 is +Inf"},
