@@ -232,43 +232,38 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 	for n := 1; lo < hi; lo += n {
 		n = min(most, hi-lo)
-		j.rows(w, lo/j.rowPieces, n, lo%j.rowPieces*pieceLen)
-	}
-}
-
-// rows does n rows from i on, or of one row a piece.
-func (j *job[T]) rows(w *worker, i, n, from int) {
-	dim := min(pieceLen, j.b.Dim-from)
-	lo := i*j.b.Dim + from
-	hi := lo + n*dim
-	var p kernel.Pass[T] // no literal, which is copied and waits for its stores
-	p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
-	p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[lo:hi]
-	// An input that no row reads may have any length.
-	if len(j.x) == len(j.out) {
-		p.X = j.x[lo:hi]
-	}
-	if len(j.v) == len(j.out) {
-		p.V = j.v[lo:hi]
-	}
-	p.Same = j.fill(p.Rows, i, uint32(from/4))
-	if j.kind == kernel.GradPass {
-		p.Next = j.next[lo:hi]
+		i, from := lo/j.rowPieces, lo%j.rowPieces*pieceLen // n rows from i on, or a piece of one
+		dim := min(pieceLen, j.b.Dim-from)
+		begin := i*j.b.Dim + from
+		end := begin + n*dim
+		var p kernel.Pass[T] // no literal, which is copied and waits for its stores
+		p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
+		p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[begin:end]
+		// An input that no row reads may have any length.
+		if len(j.x) == len(j.out) {
+			p.X = j.x[begin:end]
+		}
+		if len(j.v) == len(j.out) {
+			p.V = j.v[begin:end]
+		}
+		p.Same = j.fill(p.Rows, i, uint32(from/4))
+		switch {
+		case j.kind == kernel.GradPass:
+			p.Next = j.next[begin:end]
+		case j.sums != nil:
+			p.Sums = j.sums[i*kernel.Blocks(j.b.Dim)+from/kernel.BlockLen:][:n*kernel.Blocks(dim)]
+		default:
+			p.Sums = w.sums[:n*kernel.Blocks(dim)]
+		}
 		kernel.Do(&w.Work, &p)
-		return
-	}
-	p.Sums = w.sums[:n*kernel.Blocks(dim)]
-	if j.sums != nil {
-		p.Sums = j.sums[i*kernel.Blocks(j.b.Dim)+from/kernel.BlockLen:][:len(p.Sums)]
-	}
-	kernel.Do(&w.Work, &p)
-	switch {
-	case j.sq == nil || j.sums != nil:
-	case from == 0:
-		fold(j.sq[i:][:n], p.Sums)
-	default: // on one goroutine pieces come in order
-		for _, s := range p.Sums {
-			j.sq[i] += float64(s)
+		switch {
+		case j.sq == nil || j.sums != nil:
+		case from == 0:
+			fold(j.sq[i:][:n], p.Sums)
+		default: // on one goroutine pieces come in order
+			for _, s := range p.Sums {
+				j.sq[i] += float64(s)
+			}
 		}
 	}
 }

@@ -30,81 +30,59 @@ func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	}
 }
 
-// call does a pass over float32s or words. T is the type of words, or of results.
-func (p *passArgs) call(k Kind, t Storage, words bool) {
-	switch {
-	case use == avx512 && words:
-		p.wordsAVX512(k, t)
-	case use == avx512:
-		p.floatsAVX512(k, t)
-	case words:
-		p.wordsAVX2(k, t)
-	default:
-		p.floatsAVX2(k, t)
-	}
-}
-
-func (p *passArgs) floatsAVX2(k Kind, t Storage) {
-	switch {
-	case k == SquaresPass:
-		squaresAVX2(p)
-	case k == GradPass:
-		gradAVX2(p)
-	case t == BFloat16:
-		stepBFloat16AVX2(p)
-	case t == Float16:
-		stepFloat16AVX2(p)
-	default:
-		stepAVX2(p)
-	}
-}
-
-func (p *passArgs) wordsAVX2(k Kind, t Storage) {
-	switch {
-	case k == StepPass && t == BFloat16:
-		stepBFloat16WordsAVX2(p)
-	case k == StepPass && t == Float16:
-		stepFloat16WordsAVX2(p)
-	case k == SquaresPass && t == BFloat16:
-		squaresBFloat16WordsAVX2(p)
-	case k == SquaresPass && t == Float16:
-		squaresFloat16WordsAVX2(p)
-	case k == GradPass && t == BFloat16:
-		gradBFloat16WordsAVX2(p)
-	default:
-		gradFloat16WordsAVX2(p)
-	}
-}
-
-func (p *passArgs) floatsAVX512(k Kind, t Storage) {
-	switch {
-	case k == SquaresPass:
-		squaresAVX512(p)
-	case k == GradPass:
-		gradAVX512(p)
-	case t == BFloat16:
-		stepBFloat16AVX512(p)
-	case t == Float16:
-		stepFloat16AVX512(p)
-	default:
-		stepAVX512(p)
-	}
-}
-
-func (p *passArgs) wordsAVX512(k Kind, t Storage) {
-	switch {
-	case k == StepPass && t == BFloat16:
-		stepBFloat16WordsAVX512(p)
-	case k == StepPass && t == Float16:
-		stepFloat16WordsAVX512(p)
-	case k == SquaresPass && t == BFloat16:
-		squaresBFloat16WordsAVX512(p)
-	case k == SquaresPass && t == Float16:
-		squaresFloat16WordsAVX512(p)
-	case k == GradPass && t == BFloat16:
-		gradBFloat16WordsAVX512(p)
-	default:
-		gradFloat16WordsAVX512(p)
+// call calls the assembly.
+func (p *passArgs) call(f function) {
+	switch use {
+	case avx512:
+		switch f {
+		case step:
+			stepAVX512(p)
+		case stepBFloat16:
+			stepBFloat16AVX512(p)
+		case stepFloat16:
+			stepFloat16AVX512(p)
+		case stepBFloat16Words:
+			stepBFloat16WordsAVX512(p)
+		case stepFloat16Words:
+			stepFloat16WordsAVX512(p)
+		case squares:
+			squaresAVX512(p)
+		case squaresBFloat16Words:
+			squaresBFloat16WordsAVX512(p)
+		case squaresFloat16Words:
+			squaresFloat16WordsAVX512(p)
+		case grad:
+			gradAVX512(p)
+		case gradBFloat16Words:
+			gradBFloat16WordsAVX512(p)
+		case gradFloat16Words:
+			gradFloat16WordsAVX512(p)
+		}
+	case avx2:
+		switch f {
+		case step:
+			stepAVX2(p)
+		case stepBFloat16:
+			stepBFloat16AVX2(p)
+		case stepFloat16:
+			stepFloat16AVX2(p)
+		case stepBFloat16Words:
+			stepBFloat16WordsAVX2(p)
+		case stepFloat16Words:
+			stepFloat16WordsAVX2(p)
+		case squares:
+			squaresAVX2(p)
+		case squaresBFloat16Words:
+			squaresBFloat16WordsAVX2(p)
+		case squaresFloat16Words:
+			squaresFloat16WordsAVX2(p)
+		case grad:
+			gradAVX2(p)
+		case gradBFloat16Words:
+			gradBFloat16WordsAVX2(p)
+		case gradFloat16Words:
+			gradFloat16WordsAVX2(p)
+		}
 	}
 }
 

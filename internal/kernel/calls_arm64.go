@@ -17,43 +17,30 @@ func (c *schedule) ofGroups(dst *float32, groups []group, _ *prefetch) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
-// call does a pass over float32s or words. T is the type of words, or of results.
-func (p *passArgs) call(k Kind, t Storage, words bool) {
-	if words {
-		p.wordsNEON(k, t)
-	} else {
-		p.floatsNEON(k, t)
-	}
-}
-
-func (p *passArgs) floatsNEON(k Kind, t Storage) {
-	switch {
-	case k == SquaresPass:
-		squaresNEON(p)
-	case k == GradPass:
-		gradNEON(p)
-	case t == BFloat16:
-		stepBFloat16NEON(p)
-	case t == Float16:
-		stepFloat16NEON(p)
-	default:
+// call calls the assembly.
+func (p *passArgs) call(f function) {
+	switch f {
+	case step:
 		stepNEON(p)
-	}
-}
-
-func (p *passArgs) wordsNEON(k Kind, t Storage) {
-	switch {
-	case k == StepPass && t == BFloat16:
+	case stepBFloat16:
+		stepBFloat16NEON(p)
+	case stepFloat16:
+		stepFloat16NEON(p)
+	case stepBFloat16Words:
 		stepBFloat16WordsNEON(p)
-	case k == StepPass && t == Float16:
+	case stepFloat16Words:
 		stepFloat16WordsNEON(p)
-	case k == SquaresPass && t == BFloat16:
+	case squares:
+		squaresNEON(p)
+	case squaresBFloat16Words:
 		squaresBFloat16WordsNEON(p)
-	case k == SquaresPass && t == Float16:
+	case squaresFloat16Words:
 		squaresFloat16WordsNEON(p)
-	case k == GradPass && t == BFloat16:
+	case grad:
+		gradNEON(p)
+	case gradBFloat16Words:
 		gradBFloat16WordsNEON(p)
-	default:
+	case gradFloat16Words:
 		gradFloat16WordsNEON(p)
 	}
 }

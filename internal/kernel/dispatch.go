@@ -2,22 +2,80 @@
 
 package kernel
 
-// floats does a pass over float32s.
-func (w *Work) floats(p *Pass[float32]) {
-	if use == portable {
-		doPortable(p)
+import "unsafe"
+
+// Do does a pass. Over words it does to their values what it does to float32s; a gradient
+// is rounded to their type too. It does not allocate. Wrong lengths panic.
+func Do[T Element](w *Work, p *Pass[T]) {
+	if !p.check() {
 		return
 	}
-	vector(w, p)
+	if use == portable {
+		doPortable(w, p)
+		return
+	}
+	f, blockLen := functionOf(p), min(p.Dim, BlockLen)
+	long := p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen
+	groupLen := use.groupLen()
+	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a short row
+	ready, used := 0, 0                         // short rows before this have their noise; elements of it used
+	var a passArgs
+	// A call does a part of long row i, from element at on, or short rows of equal weights.
+	for i, at := 0, 0; i < len(p.Rows); {
+		weights, rows := p.weights(i), 1
+		noisy := p.Kind == StepPass && weights.Eps != 0
+		var n int
+		switch {
+		case long && noisy:
+			n = min(p.Dim-at, BlockLen)
+		case long:
+			n = min(p.Dim-at, maxCall)
+		default:
+			if i == ready {
+				ready, used = len(p.Rows), 0
+				if p.Kind == StepPass {
+					ready = i + shortNoise(w, p, i, groups)
+				}
+			}
+			rows = alike(p, i, ready)
+			n = rows * p.Dim
+		}
+		arguments(&a, p, weights, i*p.Dim+at, n, blockLen)
+		if noisy {
+			a.extra, a.we = &w.aligned()[used], weights.Eps
+			if long {
+				longNoise(w, p, &a, i, at)
+			} else {
+				a.backExtra = 4 * (p.Dim - groups*groupLen)
+				used += rows * groups * groupLen
+			}
+		}
+		if p.Kind == GradPass {
+			a.sums, a.scaleStep = &p.Rows[i].Scale, 0
+			if !long {
+				a.scaleStep = int(unsafe.Sizeof(Row{}))
+			}
+		} else {
+			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
+		}
+		a.call(f)
+		if at += n; at >= p.Dim {
+			i, at = i+rows, 0
+		}
+	}
 }
 
-// words does a pass over words.
-func (w *Work) words(p *Pass[uint16]) {
-	if use == portable {
-		w.unpacked(p)
-		return
+// alike returns how many rows from i on have its weights and fit in a call, before row end.
+func alike[T Element](p *Pass[T], i, end int) int {
+	most := min(end-i, maxCall/p.Dim)
+	if p.Same {
+		return most
 	}
-	vector(w, p)
+	n := 1
+	for n < most && p.Rows[i+n].Affine == p.Rows[i].Affine {
+		n++
+	}
+	return n
 }
 
 func (s Stream) normal(dst []float32, off uint64) {

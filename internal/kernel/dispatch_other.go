@@ -21,8 +21,12 @@ func (implementation) String() string { return "portable" }
 // vectors is what vector kernels keep in a [Work].
 type vectors struct{}
 
-func (w *Work) floats(p *Pass[float32]) { doPortable(p) }
-
-func (w *Work) words(p *Pass[uint16]) { w.unpacked(p) }
+// Do does a pass. Over words it does to their values what it does to float32s; a gradient
+// is rounded to their type too. It does not allocate. Wrong lengths panic.
+func Do[T Element](w *Work, p *Pass[T]) {
+	if p.check() {
+		doPortable(w, p)
+	}
+}
 
 func (s Stream) normal(dst []float32, off uint64) { s.normalPortable(dst, off) }

@@ -1,5 +1,7 @@
 package kernel
 
+import "unsafe"
+
 // A Kind is one of the three passes.
 type Kind uint8
 
@@ -57,23 +59,6 @@ type Pass[T Element] struct {
 // MaxRows is the largest number of rows of a pass.
 const MaxRows = 128
 
-// Do does a pass. Over words it does to their values what it does to float32s; a gradient
-// is rounded to their type too. It does not allocate. Wrong lengths panic.
-func Do[T Element](w *Work, p *Pass[T]) {
-	if !p.check() {
-		return
-	}
-	switch p := any(p).(type) {
-	case *Pass[float32]:
-		w.floats(p)
-	case *Pass[uint16]:
-		if p.Storage == Float32 {
-			panic("kernel: words are of no 16-bit type")
-		}
-		w.words(p)
-	}
-}
-
 // check reports whether there is anything to do, and panics if lengths are wrong.
 func (p *Pass[T]) check() bool {
 	n := len(p.Rows) * p.Dim
@@ -88,21 +73,33 @@ func (p *Pass[T]) check() bool {
 		panic("kernel: length of dst or next is not len(Rows)·Dim")
 	case p.Kind != GradPass && len(p.Sums) != len(p.Rows)*Blocks(p.Dim):
 		panic("kernel: not a sum a block")
+	case unsafe.Sizeof(T(0)) == 2 && p.Storage == Float32:
+		panic("kernel: words are of no 16-bit type")
 	}
 	return true
 }
 
-// unpacked does a pass over words by that over float32s, a block of a row at a time.
-func (w *Work) unpacked(p *Pass[uint16]) {
+// doPortable does a pass by the code that is the specification.
+func doPortable[T Element](w *Work, p *Pass[T]) {
+	switch p := any(p).(type) {
+	case *Pass[float32]:
+		floatsPortable(p)
+	case *Pass[uint16]:
+		w.wordsPortable(p)
+	}
+}
+
+// wordsPortable does a pass over words by that over float32s, a block of a row at a time.
+func (w *Work) wordsPortable(p *Pass[uint16]) {
 	for i := range p.Rows {
 		for lo := 0; lo < p.Dim; lo += BlockLen {
-			w.unpackedBlock(p, i, lo, min(BlockLen, p.Dim-lo))
+			w.unpacked(p, i, lo, min(BlockLen, p.Dim-lo))
 		}
 	}
 }
 
-// unpackedBlock does n elements of row i, from element lo on.
-func (w *Work) unpackedBlock(p *Pass[uint16], i, lo, n int) {
+// unpacked does n elements of row i, from element lo on.
+func (w *Work) unpacked(p *Pass[uint16], i, lo, n int) {
 	r := p.Rows[i]
 	r.Affine = *p.weights(i)
 	r.Block += uint32(lo / 4)
@@ -126,14 +123,14 @@ func (w *Work) unpackedBlock(p *Pass[uint16], i, lo, n int) {
 	} else {
 		q.Sums = p.Sums[i*Blocks(p.Dim)+lo/BlockLen:][:1]
 	}
-	doPortable(&q)
+	floatsPortable(&q)
 	if p.Kind != SquaresPass {
 		p.Storage.Pack(p.Out[from:to], q.Out)
 	}
 }
 
-// doPortable does a pass by the code that is the specification.
-func doPortable(p *Pass[float32]) {
+// floatsPortable does a pass over float32s.
+func floatsPortable(p *Pass[float32]) {
 	blocks := Blocks(p.Dim)
 	for i := range p.Rows {
 		r, a, lo, hi := &p.Rows[i], p.weights(i), i*p.Dim, (i+1)*p.Dim

@@ -102,7 +102,7 @@ func rowsAgree(t *rapid.T) {
 	}
 	got, want := d.fresh(), d.fresh()
 	Do(&w, &got.Pass)
-	doPortable(&want.Pass)
+	floatsPortable(&want.Pass)
 	if !sameFloats(got.Out, want.Out) {
 		t.Fatal("results differ")
 	}
@@ -175,7 +175,7 @@ func TestRowsOfEveryLength(t *testing.T) {
 			}
 			Do(w, &p)
 			p.Out, p.Sums = want, wantSums
-			doPortable(&p)
+			floatsPortable(&p)
 			if !sameFloats(got, want) || !sameFloats(sums, wantSums) {
 				t.Fatalf("rows of %d elements differ", n)
 			}

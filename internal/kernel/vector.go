@@ -141,55 +141,42 @@ func arguments[T Element](a *passArgs, p *Pass[T], w *Affine, i, n, blockLen int
 //go:nocheckptr
 func pointer[T Element](x []T) *float32 { return (*float32)(unsafe.Pointer(&x[0])) }
 
-// vector does a pass by the assembly for its elements.
-func vector[T Element](w *Work, p *Pass[T]) {
-	if p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen {
-		for i := range p.Rows {
-			longRow(w, p, i)
-		}
-		return
+// A function of the assembly does a pass over elements of a type.
+type function uint8
+
+const (
+	step function = iota
+	stepBFloat16
+	stepFloat16
+	stepBFloat16Words
+	stepFloat16Words
+	squares
+	squaresBFloat16Words
+	squaresFloat16Words
+	grad
+	gradBFloat16Words
+	gradFloat16Words
+)
+
+// functionOf returns that of p.
+func functionOf[T Element](p *Pass[T]) function {
+	if unsafe.Sizeof(T(0)) == 4 {
+		return [...][3]function{
+			StepPass:    {step, stepBFloat16, stepFloat16},
+			SquaresPass: {squares, squares, squares},
+			GradPass:    {grad, grad, grad},
+		}[p.Kind][p.Storage]
 	}
-	groupLen, groups := use.groupLen(), 0
-	if p.Kind == StepPass {
-		groups = (p.Dim + groupLen - 1) / groupLen // of the noise of a row
-	}
-	var a passArgs
-	for i := 0; i < len(p.Rows); {
-		end := len(p.Rows)
-		if p.Kind == StepPass {
-			end = i + noise(w, p, i, groups)
-		}
-		for made := 0; i < end; {
-			weights, n := p.weights(i), end-i
-			if n*p.Dim > maxCall {
-				n = maxCall / p.Dim
-			}
-			if !p.Same {
-				most := n
-				for n = 1; n < most && p.Rows[i+n].Affine == *weights; n++ {
-				}
-			}
-			arguments(&a, p, weights, i*p.Dim, n*p.Dim, p.Dim)
-			switch {
-			case p.Kind == GradPass:
-				a.sums, a.scaleStep = &p.Rows[i].Scale, int(unsafe.Sizeof(Row{}))
-			case p.Kind == StepPass && weights.Eps != 0:
-				a.extra, a.we = &w.aligned()[made], weights.Eps
-				a.backExtra = 4 * (p.Dim - groups*groupLen)
-				made += n * groups * groupLen
-				fallthrough
-			default:
-				a.sums = &p.Sums[i]
-			}
-			run(p, &a)
-			i += n
-		}
-	}
+	return [...][3]function{
+		StepPass:    {BFloat16: stepBFloat16Words, Float16: stepFloat16Words},
+		SquaresPass: {BFloat16: squaresBFloat16Words, Float16: squaresFloat16Words},
+		GradPass:    {BFloat16: gradBFloat16Words, Float16: gradFloat16Words},
+	}[p.Kind][p.Storage]
 }
 
-// noise makes the noise of rows from i on, some groups each, as far as there is room, and
+// shortNoise makes the noise of short rows from i on, some groups each, as far as there is room, and
 // returns the number of rows that have theirs or need none.
-func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
+func shortNoise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	w.schedule.setKey(p.Key)
 	groupLen := use.groupLen()
 	room := BlockLen / groupLen
@@ -222,41 +209,16 @@ func noise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	return k - i
 }
 
-// longRow does row i of a pass in calls of a block, if it draws noise, or of many.
-func longRow[T Element](w *Work, p *Pass[T], i int) {
-	r, weights, lo := &p.Rows[i], p.weights(i), i*p.Dim
-	noisy, most := p.Kind == StepPass && weights.Eps != 0, maxCall
-	if noisy {
+// longNoise makes the noise of what a does of row i, from element at on. Parts of a row
+// come in order.
+func longNoise[T Element](w *Work, p *Pass[T], a *passArgs, i, at int) {
+	r, groupLen := &p.Rows[i], use.groupLen()
+	if at == 0 {
 		w.schedule.set(r.stream(p.Key))
-		most = BlockLen
 	}
-	groupLen, noise := use.groupLen(), &w.aligned()[0]
-	var a passArgs
-	for at := 0; at < p.Dim; at += most {
-		n := min(most, p.Dim-at)
-		arguments(&a, p, weights, lo+at, n, BlockLen)
-		if noisy {
-			a.extra, a.we = noise, weights.Eps
-			groups := (n + groupLen - 1) / groupLen
-			ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
-			w.schedule.normals(noise, groups, r.Block+uint32(at/4), &ask)
-		}
-		if p.Kind == GradPass {
-			a.sums = &r.Scale
-		} else {
-			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
-		}
-		run(p, &a)
-	}
-}
-
-// run calls the assembly.
-func run[T Element](p *Pass[T], a *passArgs) {
-	t := Float32
-	if unsafe.Sizeof(T(0)) == 2 || p.Kind == StepPass {
-		t = p.Storage
-	}
-	a.call(p.Kind, t, unsafe.Sizeof(T(0)) == 2)
+	groups := (a.n + groupLen - 1) / groupLen
+	ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
+	w.schedule.normals(&w.aligned()[0], groups, r.Block+uint32(at/4), &ask)
 }
 
 // fewDraws are done sooner than vector code is ready.

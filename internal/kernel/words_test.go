@@ -60,7 +60,7 @@ func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
 		Out: values(p.Storage, p.Out), Next: values(p.Storage, p.Next), X: values(p.Storage, p.X), V: values(p.Storage, p.V),
 		Sums: make([]float32, len(p.Sums)),
 	}
-	doPortable(&q)
+	floatsPortable(&q)
 	out = make([]uint16, len(p.Out))
 	p.Storage.Pack(out, q.Out)
 	return out, q.Sums

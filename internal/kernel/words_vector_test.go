@@ -25,7 +25,7 @@ func TestRoundingToWords(t *testing.T) {
 				var a passArgs
 				arguments(&a, &p, &Affine{Eps: 1}, 0, n, BlockLen)
 				a.extra, a.we, a.backExtra, a.sums = &noise[0], 1, 0, &sums[0]
-				run(&p, &a)
+				a.call(functionOf(&p))
 				for i := range noise {
 					noise[i] += 0 // the mean of absent terms, which makes a +0 of -0
 				}
