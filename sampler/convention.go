@@ -66,8 +66,8 @@ const scaleStep = 1.5
 //     fits no convention better than a multiple of the latent does, as an untrained one.
 //
 // The model is asked about Signal·x0 + Noise·ε at up to eight points of the schedule with
-// a time away from ½, and a signal and a noise of .1 at least. ε is drawn from a key that
-// is derived from b.Key: no rollout has the same. "Another" and "too wide" mean: by five
+// a time away from ½, and a signal and a noise of .1 at least. ε is drawn under a key
+// derived from b.Key, not under b.Key itself. "Another" and "too wide" mean: by five
 // standard errors over the samples, which are 16 at least (ErrConfig). A model may refuse
 // another clock's times by an error, but should not panic there; times up to 1000 occur.
 // Rows of the calls are those of b, so conditions are found as in a rollout; a model with

@@ -10,11 +10,12 @@ import (
 
 // CheckOnPolicy draws the samples of the next iteration and replays them without training:
 // first in the batch of the rollout, then in the minibatches, cut and padded as training
-// has them. A sum of squares that is not the rollout's to the bit is an error that names
-// the step, the row, and the reason (sampler.ErrOffPolicy): a model that draws random
-// numbers or keeps a state, such as dropout; a model whose output for a row depends on
-// its batch, such as batch normalisation, or a framework that picks its matrix product
-// by size. Where all agree, every ratio of a first minibatch is exactly 1.
+// has them. A sum of squares that is not the rollout's to the bit is an error
+// (sampler.ErrOffPolicy), which names the step, the row and the likely reason. In the batch
+// of the rollout that is a model that draws random numbers or keeps a state, such as
+// dropout. In other batches it is a model whose output for a row depends on its batch:
+// batch normalisation, or a framework that picks its matrix product by size. Where all sums
+// agree, every ratio of a first minibatch is exactly 1.
 //
 // It changes nothing, and does not count in [Timing]. A trainer calls it once, at start-up.
 func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {

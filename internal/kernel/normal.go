@@ -31,7 +31,7 @@ const (
 	cosC3 = -0.00031918686
 )
 
-// radius returns √(-2·log u) for the uniform u = x·2⁻³² + 2⁻³³ rounded to float32,
+// radius returns √(-2·log u) for the uniform u = (float32(x) + ½)·2⁻³², rounded twice,
 // which is 1 for the 128 largest words; radius is 0 there. The largest value,
 // at x = 0, is 6.76.
 func radius(x uint32) float32 {
