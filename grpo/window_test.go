@@ -233,8 +233,8 @@ func TestWindowErrors(t *testing.T) {
 		iteration, steps int
 		text             string
 	}{
-		{Fixed{}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
-		{Random{Size: 1}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
+		{Fixed{}, -1, 5, "grpo: window at iteration -1, which is negative: no such window of steps"},
+		{Random{Size: 1}, -1, 5, "grpo: window at iteration -1, which is negative: no such window of steps"},
 		{Fixed{}, 0, 0, "grpo: window of 0 steps: no such window of steps"},
 		{MixGRPO, 0, 0, "grpo: window of 0 steps: no such window of steps"},
 		{Fixed{2, 2}, 0, 5, "grpo: Fixed: window [2, 2) of 5 steps: no such window of steps"},
@@ -251,7 +251,7 @@ func TestWindowErrors(t *testing.T) {
 		{Sliding{Size: 6, Stride: 1, Interval: Every(1)}, 0, 5, "grpo: Sliding: Size 6 is not in [1, 5]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 3, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 3 is not in [1, Size 2]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 0, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 0 is not in [1, Size 2]: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil; take Every, ExpDecay or LinearDecay: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: Every(0)}, 0, 5, "grpo: Sliding: grpo.Every 0: 0 iterations at step 0: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: -1}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:-1}: 0 iterations at step 0: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: nan}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:NaN}: 0 iterations at step 0: no such window of steps"},
