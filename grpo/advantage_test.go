@@ -164,7 +164,8 @@ func propMoments(t *rapid.T) {
 func TestMoments(t *testing.T) { rapid.Check(t, propMoments) }
 
 // The mean of many rewards far from 0 is right to an ulp, 1.2e-10 at a million, though
-// their sum is not: seen over a standard deviation of ½ in 30000 advantages.
+// their sum is not. The test sees it in 30000 advantages, over a standard deviation of
+// ½.
 func TestMeanOfMany(t *testing.T) {
 	rewards := make([]float64, 30000)
 	for i := range rewards {
@@ -265,8 +266,8 @@ func propBySize(t *rapid.T) {
 
 func TestBySizeIsByID(t *testing.T) { rapid.Check(t, propBySize) }
 
-// Whatever the rewards, there is an error or a finite advantage, within √n in units
-// of the standard deviation.
+// Any rewards give an error or finite advantages, within √n in units of the standard
+// deviation.
 func propFinite(t *rapid.T) {
 	rewards := rapid.SliceOfN(rapid.Float64(), 1, 12).Draw(t, "rewards")
 	ids := rapid.SliceOfN(rapid.IntRange(0, 2), len(rewards), len(rewards)).Draw(t, "ids")
@@ -309,8 +310,8 @@ func TestWeightedSum(t *testing.T) {
 	same(t, "sum", got, []float64{-4, -8})
 }
 
-// Weighted sums of samples whose exact sums are equal are equal, in whatever order their
-// terms round: two of three decimals in any order differ by an ulp if summed as they come.
+// Samples whose exact weighted sums are equal have equal sums, whatever the order of
+// their terms. Summed naively, three decimals in two orders may differ by an ulp.
 func TestWeightedSumOfEqualSums(t *testing.T) {
 	orders := [][]float64{{0.1, 0.2, 0.3}, {0.3, 0.2, 0.1}, {0.2, 0.3, 0.1}, {0.3, 0.1, 0.2}}
 	rewards := make([][]float64, 3)
@@ -379,8 +380,8 @@ func TestGDPOOfCancelledRewards(t *testing.T) {
 }
 
 // A reward and its opposite in another unit cancel. A product rounds by 2^-53 of a
-// number up to 1, beside a standard deviation of .3, and means and quotients by as much
-// again: of 8 samples and more, the sums are within n·2^-52·(1+1) of each other.
+// number up to 1, with a standard deviation of .3. Means and quotients round by as
+// much again. For 8 samples or more, the sums are within n·2^-52·(1+1) of each other.
 func propGDPOCancels(t *rapid.T) {
 	n := rapid.IntRange(8, 24).Draw(t, "n")
 	rewards := some(t, "rewards", n, 0, 1)

@@ -29,7 +29,7 @@ type Item struct{ Row, Step int }
 // generator.
 //
 // To evaluate a minibatch, gather its transitions into a batch of their own. Each needs a
-// row of package sampler (Sampler.Row takes a step), the latents before and after the
+// row of package sampler (see Sampler.Row). It also needs the latents before and after the
 // step, the time for the model, the old log p and the advantage. The example shows how.
 //
 // Key is any number that differs between iterations, such as a noise.Key derived for each.

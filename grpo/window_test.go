@@ -168,8 +168,9 @@ func propSliding(t *rapid.T) {
 
 func TestSliding(t *testing.T) { rapid.Check(t, propSliding) }
 
-// Random places are equally likely. 20000 draws of 5 places: 4000 each with standard
-// deviation 57; 6 of those for one of 5 places of 3 keys have odds of 3e-8.
+// Random places are equally likely. 20000 draws of 5 places give 4000 each, with
+// standard deviation 57. A difference of 6 deviations, at one of 5 places of 3 keys,
+// has odds of 3e-8.
 func TestRandomIsUniform(t *testing.T) {
 	const draws, places = 20000, 5
 	for _, key := range []uint64{0, 1, 1 << 63} {
@@ -186,8 +187,9 @@ func TestRandomIsUniform(t *testing.T) {
 	}
 }
 
-// Keys are independent: two agree on one place in 5 as often as chance has it,
-// neighbouring iterations of one key too (same odds, standard deviation 57 again).
+// Keys are independent. Two keys draw the same one of 5 places as often as by
+// chance, and so do neighbouring iterations of one key (same odds and standard
+// deviation).
 func TestRandomKeys(t *testing.T) {
 	const draws = 20000
 	place := func(key uint64, i int) int { return at(t, Random{Size: 1, Key: key}, i, 5).start }

@@ -50,9 +50,10 @@ const (
 // draws, rounded. torch.float64 has another layout, which this function does not
 // support.
 //
-// TorchCUDANormal does not allocate. It panics in three cases: dst has more than
-// 2²⁹ elements, which torch splits into several launches; offset is not a multiple
-// of 4, as all of torch's are; gpu is not zero and has fewer than 256 threads.
+// TorchCUDANormal does not allocate. It panics if dst has more than 2²⁹ elements,
+// which torch splits into several launches. It panics if offset is not a multiple
+// of 4, as all of torch's are. It also panics if gpu is not zero and has fewer
+// than 256 threads.
 func TorchCUDANormal(dst []float32, seed, offset uint64, gpu TorchGPU) (next uint64) {
 	n := uint64(len(dst))
 	switch {
