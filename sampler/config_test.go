@@ -58,7 +58,7 @@ func TestNewRefuses(t *testing.T) {
 		"window without noise":    {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1}, Window: sampler.Window{Start: 9, End: 10}}, sampler.ErrConfig, []string{"[9, 10) of Window", "no step"}},
 		"window of the ODE":       {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 5}}, sampler.ErrConfig, []string{"[2, 5) of Window", "no step"}},
 		"set and window":          {config{Scheduler: plain, Rule: cps, Set: []int{1}, Window: sampler.Window{Start: 1, End: 2}}, sampler.ErrConfig, []string{"both Window and Set"}},
-		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set has no steps"}},
+		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set is empty"}},
 		"set that falls":          {config{Scheduler: plain, Rule: cps, Set: []int{3, 1}}, sampler.ErrConfig, []string{"[3 1] of Set", "10 steps"}},
 		"set twice":               {config{Scheduler: plain, Rule: cps, Set: []int{3, 3}}, sampler.ErrConfig, []string{"[3 3] of Set"}},
 		"set beyond":              {config{Scheduler: plain, Rule: cps, Set: []int{3, 10}}, sampler.ErrConfig, []string{"[3 10] of Set"}},

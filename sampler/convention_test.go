@@ -259,7 +259,7 @@ func TestCheckModelUndecided(t *testing.T) {
 	config := sampler.Config{Scheduler: schedule.Flow{0.39, 0.3, 0.2, 0.1, 0}, Rule: sampler.FlowODE{}, Start: sampler.FromData}
 	s := mustNew(t, config)
 	_, err = sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(patternDim, 5, some(64)...), patternData(64, 1), exactModel(flow, plain))
-	wantError(t, err, sampler.ErrUndecided, "no point has as much noise as signal")
+	wantError(t, err, sampler.ErrUndecided, "no point of the schedule has as much noise as signal")
 }
 
 // A model that does not mind its clock follows every clock.
@@ -419,7 +419,7 @@ func TestCheckModelOfSpans(t *testing.T) {
 		}
 	}
 	_, err = sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(patternDim, 5, some(8)...).Spans(8), patternData(8, 1), exactModel(flow, plain))
-	wantError(t, err, sampler.ErrConfig, "16 samples", "here are 8")
+	wantError(t, err, sampler.ErrConfig, "16 samples", "has 8")
 }
 
 // What stops the check is an error, also a NaN.

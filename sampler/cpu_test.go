@@ -222,7 +222,7 @@ func TestApplyClippedOutput(t *testing.T) {
 	if got := sampler.ApplyClippedOutput([]float64{0}, []float64{3}, []float64{-9}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(1), 1); math.Abs(got[0]-(0.5+0.9)) > 1e-15 {
 		t.Errorf("at level 1: %v", got)
 	}
-	wantPanic(t, "without noise", func() {
+	wantPanic(t, "holds no noise", func() {
 		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(0), 1)
 	})
 	wantPanic(t, "limit is negative or NaN", func() {

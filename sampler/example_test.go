@@ -65,7 +65,7 @@ func ExampleNew() {
 	// Output:
 	// sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 	// true
-	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: Ratio divides by the level, which is 0
+	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: Ratio divides by the level, which is 0: leave this step out of Window, or take SquareRoot or Proportional
 }
 
 // What Flow-SDE leaves behind, and what Flow-CPS does not.

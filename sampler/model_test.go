@@ -268,7 +268,7 @@ func TestCheckOnPolicyInOtherBatches(t *testing.T) {
 		t.Errorf("no batch has two rows, but %v", err)
 	}
 	_, err = check(nil, 0)
-	wantError(t, err, sampler.ErrConfig, "batches of 0 rows")
+	wantError(t, err, sampler.ErrConfig, "size 0 of a batch")
 }
 
 // Batches keep the spans of a sample together.

@@ -266,8 +266,8 @@ func TestBadTrajectory(t *testing.T) {
 		spoil    func(*sampler.Trajectory[[]float32])
 		culprits []string
 	}{
-		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
-		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
+		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"Latents has 0 entries"}},
+		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"Latents has 1 entries"}},
 		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
 		"latest":         {func(t *sampler.Trajectory[[]float32]) { t.First = math.MaxInt }, []string{"from " + show(math.MaxInt) + " on"}},
 		"output latents": {func(t *sampler.Trajectory[[]float32]) { t.V = t.Latents[3] }, []string{"Latents[3] and V share memory"}},
@@ -299,8 +299,8 @@ func TestBadTrajectory(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 2})
 	for _, squares := range [][][]float64{nil, {}, run.SumSquares} {
 		run.SumSquares = squares
-		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
-		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
+		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "nothing to replay")
+		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "nothing to replay")
 	}
 }
 
@@ -511,7 +511,7 @@ func TestForgotten(t *testing.T) {
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "none of the transitions that draw noise")
+	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "no transition that draws noise")
 }
 
 // A device of one type of latents refuses a run of another.

@@ -482,7 +482,7 @@ func TestDeterministicStages(t *testing.T) {
 				continue
 			}
 			if tc.eps[k%len(tc.eps)] != 0 {
-				wantError(t, err, sampler.ErrDensity, "Stages", fmt.Sprintf("step %d", k/2), "deterministic stage")
+				wantError(t, err, sampler.ErrDensity, "Stages", fmt.Sprintf("step %d", k/2), "stage without noise")
 			} else {
 				wantError(t, err, sampler.ErrDensity, "draws no noise")
 			}
