@@ -51,8 +51,8 @@ type Transition struct {
 	// Where Base is set, Affine applies to the base in place of the latents, and X is 1.
 	Affine Affine
 
-	// Base lists the terms of the base from which the transition steps, in the order of
-	// their addition: first the latents, then kept vectors of earlier evaluations, by
+	// Base lists the terms of the base from which the transition steps. They are added
+	// in this order: first the latents, then kept vectors of earlier evaluations, by
 	// Back and Vector. It is nil where the transition does not look back. See [History].
 	Base []Term
 
@@ -112,9 +112,9 @@ type Sampler struct {
 //
 //	sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 //
-// ErrLost says that rounding to Storage would swallow a step's noise: for data of unit
-// variance, the noise is below 2⁻²⁴ of the latents' size in float32, 2⁻¹¹ in float16, or
-// 2⁻⁹ in bfloat16.
+// ErrLost says that rounding to Storage would swallow a step's noise. The noise is then
+// below 2⁻²⁴ of the latents' size in float32, 2⁻¹¹ in float16, or 2⁻⁹ in bfloat16. The
+// size is that for data of unit variance.
 func New(c Config) (*Sampler, error) {
 	points, err := c.points()
 	if err == nil {

@@ -10,8 +10,8 @@ import (
 )
 
 // A call shares its work if one goroutine would need more microseconds than these. worthwhile
-// is for helpers that must be started, which takes about 100; worthAwake is for helpers that
-// wait.
+// is for helpers that must be started, which takes about 100 microseconds. worthAwake is for
+// helpers that wait.
 var (
 	worthwhile = 200.0
 	worthAwake = 40.0
