@@ -6,15 +6,16 @@ import (
 	"cps/sampler"
 )
 
-// A Buffer is device memory: the caller's own, described by a literal, or from
-// [Device.Make]. The zero Buffer stands for an input that no row reads.
+// A Buffer is device memory. A literal describes the caller's own memory;
+// [Device.Make] returns new memory. The zero Buffer stands for an input that no row
+// reads.
 type Buffer struct {
 	Ptr  uintptr         // device address, a multiple of the size of an element
 	Len  int             // elements
 	Type sampler.Storage // their type
 }
 
-// size returns the bytes of an element.
+// size returns the bytes of one element.
 func size(t sampler.Storage) int {
 	if t == sampler.Float32 {
 		return 4
@@ -22,7 +23,7 @@ func size(t sampler.Storage) int {
 	return 2
 }
 
-// check panics unless a buffer can hold n elements that a kernel reads or writes.
+// check panics unless b can hold n elements that a kernel reads or writes.
 func (b Buffer) check(n int, length string) {
 	switch {
 	case b.Len != n:
@@ -36,7 +37,7 @@ func (b Buffer) check(n int, length string) {
 	}
 }
 
-// overlaps reports whether b and c share memory and are not the same.
+// overlaps reports whether b and c share memory without being the same buffer.
 func (b Buffer) overlaps(c Buffer) bool {
 	return b != c && b.Ptr < c.end() && c.Ptr < b.end()
 }
@@ -54,7 +55,8 @@ const (
 	partOverlap = "cuda: dst and an input overlap and are not the same buffer"
 )
 
-// checkInputs panics unless all buffers that a row reads fit b, and returns which do.
+// checkInputs panics unless all buffers that rows read fit b. It returns which inputs
+// rows read.
 func checkInputs(b sampler.Batch, out, x, v Buffer) (readX, readV bool) {
 	n := b.Len()
 	out.check(n, outLength)
@@ -80,7 +82,7 @@ func checkInputs(b sampler.Batch, out, x, v Buffer) (readX, readV bool) {
 	return readX, readV
 }
 
-// checkApart panics if dst shares a part of an input.
+// checkApart panics if dst overlaps an input that is read and is not the same buffer.
 func checkApart(dst, input Buffer, read bool) {
 	if read && dst.overlaps(input) {
 		panic(partOverlap)

@@ -211,7 +211,7 @@ func newIsFinite(t *rapid.T) {
 				t.Fatalf("%+v: step %d is %+v", c, i, tr)
 			}
 		}
-		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
+		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0 && tr.Affine.V != 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
 			t.Fatalf("%+v: step %d is %+v", c, i, tr)
 		}
 	}

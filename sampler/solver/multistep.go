@@ -27,7 +27,7 @@ func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
 	case m.order < 1 || m.order > 3:
 		return nil, fmt.Errorf("%s: order %d is not in [1, 3]: %w", m.name, m.order, sampler.ErrConfig)
 	case m.final > EulerFinal:
-		return nil, fmt.Errorf("%s: Final %v is none of the constants: %w", m.name, m.final, sampler.ErrConfig)
+		return nil, fmt.Errorf("%s: %v is none of the constants: %w", m.name, m.final, sampler.ErrConfig)
 	}
 	n := len(points) - 1
 	moves := make([]sampler.Move, n)
