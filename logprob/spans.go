@@ -7,18 +7,19 @@ import (
 )
 
 // Spans is a [Form] for batches in which a sample is several rows ([sampler.Batch.Spans]).
-// First[k] is the first row of the k-th transition; its rows end where the next one's
-// begin. The caller says so, for a batch may hold one sample at several steps.
+// First[k] is the first row of the k-th transition. Its rows end where those of the next
+// transition begin. The caller sets First, since a batch may hold one sample at several
+// steps.
 //
-// Rows without noise add nothing: neither to log p nor to a divergence nor to the number
-// of elements that means are over. So spans may stand still, with the weights {X: 1}, and
-// those that have reached the end of their schedule do. A transition of such rows alone
-// is ErrNoDensity. A row that draws noise and does not read the model's output is
-// ErrNoPolicy, as in Form.
+// Rows without noise add nothing to log p, to a divergence, or to the number of elements
+// of a mean. A span may therefore stand still, with the weights {X: 1}. Spans at the end
+// of their schedule do so. A transition of such rows alone is ErrNoDensity. A row that
+// draws noise and does not read the model's output is ErrNoPolicy, as in Form.
 //
-// Methods take a slice with one entry a transition and one with one entry a row, and
-// allocate nothing. They panic if a length is another, or if First does not begin with 0
-// and rise strictly within the rows. Errors are those of Form.
+// Methods take a slice of one entry a transition and a slice of one entry a row. They do
+// not allocate and are safe for concurrent use. They panic if a slice has another length,
+// or unless First begins with 0, rises strictly and stays within the rows. Errors are
+// those of Form.
 type Spans struct {
 	Form  Form
 	First []int
@@ -26,7 +27,7 @@ type Spans struct {
 
 const errFirst = "logprob: First does not begin with 0 and rise within the rows"
 
-// check panics unless the lengths and First fit; it is called before all else.
+// check panics unless the lengths and First fit. Methods call it first.
 func (s Spans) check(b sampler.Batch, each, rows []float64) {
 	if len(each) != len(s.First) {
 		panic("logprob: length is not the number of transitions")
@@ -34,7 +35,7 @@ func (s Spans) check(b sampler.Batch, each, rows []float64) {
 	s.checkFirst(b, rows)
 }
 
-// checkFirst is check for methods that take nothing with one entry a transition.
+// checkFirst is check for methods without a slice of one entry a transition.
 func (s Spans) checkFirst(b sampler.Batch, rows []float64) {
 	check(b, rows, rows)
 	for k, first := range s.First {
@@ -71,7 +72,8 @@ func (s Spans) Elements(b sampler.Batch, k int) int {
 	return n
 }
 
-// elements is Elements with the first fault, which may be that there are none.
+// elements is Elements with the first fault. Without any such element the fault is
+// ErrNoDensity.
 func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
 	lo, hi := s.rows(b, k)
 	for i := lo; i < hi; i++ {
@@ -89,8 +91,8 @@ func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
 	return n, nil
 }
 
-// LogProb stores log p of every transition in dst, by the sums of squares sq of its rows,
-// and returns dst.
+// LogProb stores log p of every transition in dst and returns dst. sq are the sums of
+// squares of the rows.
 func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, "sum of squares", func(r sampler.Row, std, x float64) float64 {
@@ -98,8 +100,8 @@ func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64,
 	})
 }
 
-// KL stores the divergence of the policies v and ref of every transition in dst, and
-// returns it, with the squared distances sq of its rows as [Form.KL] takes them.
+// KL stores the divergence of the policies v and ref of every transition in dst and
+// returns dst. sq are the squared distances of the rows, as in [Form.KL].
 func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, "squared distance", func(r sampler.Row, std, x float64) float64 {
@@ -107,7 +109,8 @@ func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, erro
 	})
 }
 
-// add stores in dst what the rows of every transition add, weighted as the form says.
+// add stores in dst the sum of a quantity over the rows of every transition, as a sum or a
+// mean over elements.
 func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of func(r sampler.Row, std, x float64) float64) error {
 	for k := range s.First {
 		n, err := s.elements(b, k)
@@ -133,8 +136,9 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of
 	return nil
 }
 
-// GradScale stores in dst, one entry a row, what makes Device.Grad add grad·∂log p/∂v, with one
-// grad a transition, and returns dst. It is 0 for rows without noise.
+// GradScale converts grad = ∂loss/∂log p, one entry a transition, into the scales that
+// Device.Grad takes, one a row. It stores them in dst and returns dst. A row without noise
+// has scale 0. See [Form.GradScale].
 func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	s.check(b, grad, dst)
 	return dst, s.scales(dst, b, func(k int, r sampler.Row, std, weight float64) float64 {
@@ -142,8 +146,9 @@ func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]floa
 	})
 }
 
-// GradScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
-// [Form.GradScaleKL] does, and returns dst. It is 0 for rows without noise.
+// GradScaleKL converts a weight of KL in the loss into the scales that Device.Grad takes,
+// one a row. It stores them in dst and returns dst. A row without noise has scale 0. See
+// [Form.GradScaleKL].
 func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, func(_ int, r sampler.Row, std, w float64) float64 {

@@ -48,7 +48,7 @@ func TestMistakes(t *testing.T) {
 				c.V[0] += rnd.Float32()
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "and, asked again, another: the model draws random numbers or keeps a state (dropout"},
+		}, sampler.ErrOffPolicy, "a second evaluation gives another sum: the model draws random numbers or keeps a state (dropout"},
 		"batch normalisation": {func(c sampler.Call[[]float32]) error {
 			var mean float32
 			for _, v := range c.V {
@@ -66,7 +66,7 @@ func TestMistakes(t *testing.T) {
 				}
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "depends on its batch (batch normalisation, a matrix product that is chosen by size)"},
+		}, sampler.ErrOffPolicy, "depends on its batch (batch normalisation, a matrix product chosen by size)"},
 		"conditions by place": {func(c sampler.Call[[]float32]) error {
 			for i := range c.V {
 				c.V[i] += float32(i/dim/group) / 8
@@ -78,7 +78,7 @@ func TestMistakes(t *testing.T) {
 				c.V[i] += float32(c.Times[0])
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "or takes one time for all rows"},
+		}, sampler.ErrOffPolicy, "or the model takes one time for all rows"},
 		"one time, checked": {func(c sampler.Call[[]float32]) error {
 			return sampler.OneTime(func(v, x []float32, time float64) error { return nil })(context.Background(), c)
 		}, sampler.ErrCall, "times"},
@@ -117,7 +117,7 @@ func TestOffPolicy(t *testing.T) {
 		return it, tr.Train(t.Context(), r, &it)
 	}
 	_, err := train(0)
-	if !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "CheckOnPolicy tells why") {
+	if !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "CheckOnPolicy says why") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := train(1e-9); !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "Tolerance is 1e-09") {
@@ -164,7 +164,7 @@ func TestIterationsDiffer(t *testing.T) {
 	}
 }
 
-// handle is a buffer of far: what is in it is the device's to know.
+// handle is a buffer of far. Only the device can read it.
 type handle struct{ id, lo, hi int }
 
 // far is a device whose memory is out of reach, as a GPU's. It runs calls at Sync.

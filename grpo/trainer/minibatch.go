@@ -12,37 +12,39 @@ import (
 	"cps/sampler"
 )
 
-// A Task is what minibatches are trained on. A [Run] is one; objectives of the forward
-// process are others. Items are whatever a Task calls so.
+// A Task gives a trainer minibatches and their loss. A [Run] is one. Objectives of the
+// forward process are others. A Task decides what its items mean.
 type Task[B any] interface {
-	// Minibatches returns those of an inner epoch: a step of the optimiser each.
+	// Minibatches returns the minibatches of an inner epoch. Each is one step of the
+	// optimiser.
 	Minibatches(epoch int) ([][]grpo.Item, error)
 
-	// Fill fills b, after [Minibatch.Resize], with items of one of them, all or some.
+	// Fill calls [Minibatch.Resize] and fills b with items, which are all or some items of
+	// one minibatch.
 	Fill(ctx context.Context, b *Minibatch[B], items []grpo.Item) error
 
-	// Loss returns the loss of b, whose Call.V is the policy's output, as the mean over its
-	// items, and stores b.Share times its derivative by the output in b.DV.
+	// Loss returns the mean loss over the items of b, given the policy's output in
+	// b.Call.V. It stores b.Share times the derivative by the output in b.DV.
 	Loss(ctx context.Context, b *Minibatch[B]) (grpo.Stats, error)
 }
 
-// A Minibatch is what a policy is asked about at once: a minibatch, or a micro-batch of it.
+// A Minibatch holds what a policy evaluates at once: a minibatch, or a micro-batch of it.
 //
-// Evaluations and transitions stand apart: Call and DV have a row an evaluation of the
-// policy, the others an entry a transition. A first-order rule's transition is one
-// evaluation, so that they are as many, in one order.
+// Call and DV have one row for each evaluation of the policy. The other fields have one
+// entry for each transition. A transition of a first-order rule is one evaluation, so both
+// numbers are equal and both have the same order.
 type Minibatch[B any] struct {
 	Call sampler.Call[B] // evaluations
 	DV   B               // ∂loss/∂v, [len(Call.Rows), Dim]
 
 	Items           []grpo.Item   // the transitions
-	Batch           sampler.Batch // their rows, which may stand at different steps
-	Next            B             // the latents after them
-	Reference, Past B             // outputs, if they are needed
-	Old, Advantages []float64
+	Batch           sampler.Batch // the rows of the transitions, which may stand at different steps
+	Next            B             // the latents after the transitions
+	Reference, Past B             // outputs of the reference policy and of the one that drew the samples, if needed
+	Old, Advantages []float64     // log p under the policy that drew the samples; advantages
 
-	Share float64 // of the minibatch, over all ranks
-	Fresh bool    // the policy is the one that drew the samples, so that ratios must be 1
+	Share float64 // the share of these items in the minibatches of all ranks, in (0, 1]
+	Fresh bool    // the policy is still the one that drew the samples, so ratios must be 1
 
 	m                      sampler.Memory[B]
 	dim                    int
@@ -61,7 +63,8 @@ func (t *Trainer[B]) NewMinibatch() *Minibatch[B] {
 	return &Minibatch[B]{m: t.m, dim: c.Dim, storage: c.Sampling.Storage, output: c.Output, grads: c.Gradient, Share: 1, copy: newCopier(t.m, c.Dim)}
 }
 
-// Resize makes room for n evaluations and as many transitions, whose values are undefined.
+// Resize makes room for n evaluations and n transitions. Their values are undefined. The
+// error is that of the device's memory.
 func (b *Minibatch[B]) Resize(n int) (err error) {
 	for _, f := range []struct {
 		room *room.Room[B]
@@ -84,7 +87,7 @@ func (b *Minibatch[B]) Resize(n int) (err error) {
 	return nil
 }
 
-// Free gives back the memory of the device.
+// Free gives back the memory of the device. b may be used again after Resize.
 func (b *Minibatch[B]) Free() error {
 	var errs []error
 	for _, r := range []*room.Room[B]{&b.x, &b.v, &b.dv, &b.next, &b.reference, &b.past} {
@@ -93,14 +96,15 @@ func (b *Minibatch[B]) Free() error {
 	return errors.Join(errs...)
 }
 
-// Fill implements [Task]. It gathers rows on the device. r must have been judged and
-// prepared. An item that is none of the trained transitions is an error that names it.
+// Fill implements [Task]. It gathers rows on the device. Call [Trainer.Judge] and
+// [Trainer.Prepare] first. An item that is not a trained transition is an error that names
+// it.
 func (r *Run[B]) Fill(_ context.Context, b *Minibatch[B], items []grpo.Item) error {
 	switch {
 	case r.Old == nil:
-		return errors.New("trainer: Fill before Prepare")
+		return errors.New("trainer: Fill before Prepare: call Trainer.Prepare first")
 	case len(r.Advantages) != len(r.all):
-		return errors.New("trainer: Fill before Judge")
+		return errors.New("trainer: Fill before Judge: call Trainer.Judge first")
 	}
 	if err := r.gather(b, items); err != nil {
 		return err
@@ -128,11 +132,11 @@ func (r *Run[B]) Fill(_ context.Context, b *Minibatch[B], items []grpo.Item) err
 	return nil
 }
 
-// gather fills b with what a replay needs.
+// gather fills b with all that a replay needs.
 func (r *Run[B]) gather(b *Minibatch[B], items []grpo.Item) error {
 	for _, it := range items {
 		if it.Row < 0 || it.Row >= len(r.all) || !r.trained(it.Step) {
-			return fmt.Errorf("trainer: item %+v is none of the %d rows at the trained transitions %v", it, len(r.all), r.Steps)
+			return fmt.Errorf("trainer: item %+v is not one of the %d rows at one of the trained transitions %v", it, len(r.all), r.Steps)
 		}
 	}
 	if err := b.Resize(len(items)); err != nil {
@@ -149,10 +153,10 @@ func (r *Run[B]) gather(b *Minibatch[B], items []grpo.Item) error {
 	return nil
 }
 
-// Loss implements [Task]: the objective and the penalty. If b is Fresh, a sum of squares
-// that is not the rollout's to the bit is an error (sampler.ErrOffPolicy), or a ratio
-// beyond Config.Tolerance if there is one. An output that is not finite is a
-// [sampler.NonFiniteError].
+// Loss implements [Task]: the objective and the penalty. If b is Fresh, every sum of
+// squares must equal the rollout's bit for bit. If Config.Tolerance is set, every ratio
+// must be within it instead. A failure is sampler.ErrOffPolicy. An output that is not
+// finite is a [sampler.NonFiniteError].
 func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err error) {
 	t, c, m := r.t, &r.t.config, b.m
 	var none B
@@ -188,7 +192,7 @@ func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err err
 		return s, err
 	}
 	if b.Fresh && s.Deviation > c.Tolerance {
-		return s, fmt.Errorf("trainer: before the first update a ratio is off by %v, and Tolerance is %v: %w", s.Deviation, c.Tolerance, sampler.ErrOffPolicy)
+		return s, fmt.Errorf("trainer: before the first update a ratio differs from 1 by %v, and Tolerance is %v: %w", s.Deviation, c.Tolerance, sampler.ErrOffPolicy)
 	}
 	for i := range b.grad {
 		b.grad[i] *= b.Share
@@ -224,8 +228,8 @@ func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err err
 	return s, nil
 }
 
-// compare reports sums of squares that are not finite, and, before the first update, those
-// that are not the rollout's.
+// compare returns an error for a sum of squares that is not finite. Before the first
+// update it does so for a sum that differs from the rollout's.
 func (r *Run[B]) compare(b *Minibatch[B], sq []float64) error {
 	for k, x := range sq {
 		it := b.Items[k]
@@ -233,7 +237,7 @@ func (r *Run[B]) compare(b *Minibatch[B], sq []float64) error {
 			return &sampler.NonFiniteError{Step: r.Sampler.At(it.Step).Step, Row: it.Row, Sample: b.Batch.Rows[k].Sample}
 		}
 		if was := r.Trajectory.SumSquares[it.Step][it.Row]; b.Fresh && r.t.config.Tolerance == 0 && x != was {
-			return fmt.Errorf("trainer: step %d, row %d (sample %d): in a minibatch of %d rows before the first update the sum of squares is %v, and in the rollout it was %v, so that its ratio is not 1; CheckOnPolicy tells why: %w",
+			return fmt.Errorf("trainer: step %d, row %d (sample %d): before the first update, in a minibatch of %d rows, the sum of squares is %v; in the rollout it was %v, so the ratio is not 1; CheckOnPolicy says why: %w",
 				r.Sampler.At(it.Step).Step, it.Row, b.Batch.Rows[k].Sample, len(sq), x, was, sampler.ErrOffPolicy)
 		}
 	}

@@ -11,21 +11,21 @@ import (
 	"cps/sampler"
 )
 
-// A Run is the samples of an iteration: the [Task] of training by their rewards. It is
-// valid until the next [Trainer.Draw], whose memory is the same.
+// A Run holds the samples of an iteration. It is the [Task] of training by their rewards.
+// It is valid until the next [Trainer.Draw], which reuses its memory.
 type Run[B any] struct {
 	Iteration  int
 	Key        noise.Key
 	Sampler    *sampler.Sampler
-	Steps      []int                  // the transitions that are trained, ascending
-	Prompts    []int                  // of every row
-	Batch      sampler.Batch          // of its rows only the samples matter
+	Steps      []int                  // the trained transitions, ascending
+	Prompts    []int                  // the prompt of every row
+	Batch      sampler.Batch          // only the samples of its rows matter
 	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions
 
-	Rewards, Advantages []float64   // of every row, once judged
-	Old                 [][]float64 // log p by transition and row, once prepared; nil where not trained
-	Reference           []B         // outputs of the reference policy by transition, once prepared, if there is a penalty
-	Past                []B         // outputs of the policy that drew the samples, likewise, if the objective needs them
+	Rewards, Advantages []float64   // of every row, after Judge
+	Old                 [][]float64 // log p by transition and row, after Prepare; nil for transitions that are not trained
+	Reference           []B         // outputs of the reference policy by transition, after Prepare, if there is a penalty
+	Past                []B         // outputs of the policy that drew the samples by transition, if the objective needs them
 
 	t      *Trainer[B]
 	all    []int     // rows of the run
@@ -37,8 +37,8 @@ type Run[B any] struct {
 
 var _ Task[[]float32] = (*Run[[]float32])(nil)
 
-// Draw draws the samples of the next iteration; of the trainer it changes nothing else. It
-// stops between steps when ctx is done, with its error.
+// Draw draws the samples of the next iteration. It changes nothing else in the trainer.
+// When ctx is done, it stops between two steps with the error of ctx.
 func (t *Trainer[B]) Draw(ctx context.Context) (*Run[B], error) {
 	r, err := t.draw(ctx)
 	if err != nil {
@@ -110,7 +110,8 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	return r, nil
 }
 
-// trajectory returns memory for a run, which keeps what its trained transitions need.
+// trajectory returns memory for a run. It keeps the latents and sums of trained
+// transitions.
 func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}
@@ -123,7 +124,7 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 		keep[i], keep[i+1] = true, true
 		p.SumSquares[i] = make([]float64, len(r.Batch.Rows))
 	}
-	kept := 0 // all that is not kept is buffer 0
+	kept := 0 // points that are not kept share buffer 0
 	for i := range p.Latents {
 		at := 0
 		if keep[i] {
@@ -173,8 +174,8 @@ func (r *Run[B]) trained(i int) bool {
 	return i >= 0 && i < len(r.Trajectory.SumSquares) && r.Trajectory.SumSquares[i] != nil
 }
 
-// Prepare computes what training compares with: log p of the policy that drew the samples,
-// and outputs of the reference policy, which is as it is now for the whole iteration.
+// Prepare computes log p under the policy that drew the samples. If there is a penalty, it
+// also computes the outputs of the reference policy as it is now, for the whole iteration.
 func (t *Trainer[B]) Prepare(ctx context.Context, r *Run[B]) error {
 	if err := t.prepare(ctx, r); err != nil {
 		return t.fail("before training", err)
@@ -216,7 +217,7 @@ func (t *Trainer[B]) prepare(ctx context.Context, r *Run[B]) error {
 	return nil
 }
 
-// evaluate asks a model about all rows at all trained transitions.
+// evaluate stores in v the model's outputs for all rows at all trained transitions.
 func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampler.Model[B]) error {
 	for _, i := range r.Steps {
 		for k := range r.times {
@@ -230,8 +231,8 @@ func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampl
 	return nil
 }
 
-// Minibatches implements [Task]: those of Config.Minibatches, shuffled anew in every
-// iteration and epoch.
+// Minibatches implements [Task]. It returns the minibatches of Config.Minibatches, with a
+// new shuffle for every iteration and epoch.
 func (r *Run[B]) Minibatches(epoch int) ([][]grpo.Item, error) {
 	cut := r.t.config.Minibatches
 	cut.Key = uint64(r.Key.Derive(0))

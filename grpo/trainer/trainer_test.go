@@ -335,7 +335,7 @@ func TestResume(t *testing.T) {
 	other := everything()
 	other.Group, other.Minibatches.Group = 5, 5
 	other.Minibatches.Rows = 10
-	if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](newFull()), other).Restore(tr.State()); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), `"Group: int4", asked for is "Group: int5"`) {
+	if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](newFull()), other).Restore(tr.State()); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), `"Group: int4", and this trainer has "Group: int5"`) {
 		t.Errorf("state of another run: %v", err)
 	}
 	for name, text := range map[string]string{"nothing": "", "no JSON": "x\n", "no end": `{"Config":""}`, "negative": fmt.Sprintf("{\"Config\":%q,\"Iteration\":-1}\n", everything())} {
@@ -599,7 +599,7 @@ func TestFailure(t *testing.T) {
 	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "iteration 0: epoch 0, minibatch 1") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := tr.Step(t.Context()); !errors.As(err, &bad) || !strings.Contains(err.Error(), "is to be restored") {
+	if _, err := tr.Step(t.Context()); !errors.As(err, &bad) || !strings.Contains(err.Error(), "restore the policy") {
 		t.Errorf("error %v", err)
 	}
 	if err := tr.Save(new(bytes.Buffer)); err == nil {
@@ -711,29 +711,29 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Prompts = math.MaxInt32 }, "too many"},
 		{func(c *config) { c.Epochs = -1 }, "Epochs -1"},
 		{func(c *config) { c.Shape.Rows = -1 }, "Shape.Rows -1"},
-		{func(c *config) { c.Shape.Fixed = true }, "Fixed without Rows"},
+		{func(c *config) { c.Shape.Fixed = true }, "Shape is Fixed and Rows is 0"},
 		{func(c *config) { c.KL.Beta = nan }, "KL.Beta NaN"},
 		{func(c *config) { c.KL.Beta = 1 }, "*trainer.plain is no Referrer"},
 		{func(c *config) { c.Average.Decay = .5 }, "*trainer.plain is no Averager"},
 		{func(c *config) { c.Follow.Decay = .5 }, "*trainer.plain is no Follower"},
 		{func(c *config) { c.Limit = nan }, "Limit NaN"},
 		{func(c *config) { c.Tolerance = -1 }, "Tolerance -1"},
-		{func(c *config) { c.Output = 9 }, "is no type"},
+		{func(c *config) { c.Output = 9 }, "is not a storage type"},
 		{func(c *config) { c.Sampling.Start = sampler.FromData }, "Clean is nil"},
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
-		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise and reads the model's output, which leaves nothing to train: its Rule is FlowODE"},
+		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "Rule FlowODE{} leaves nothing to train: no step draws noise and reads the model's output"},
 		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2, Eta: 1} }, "bad configuration: Sampling: Rule DPMPlus{Order:2 Eta:1"},
 		{func(c *config) { c.Sampling.Rule, c.Window = solver.DPMPlus{Order: 2, Eta: 1}, grpo.Fixed{End: 3} }, "looks back at earlier evaluations at step 2, and a minibatch holds one"},
 		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
-		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window, a strategy"},
+		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window and Sampling.Window or Sampling.Set are set"},
 		{func(c *config) { c.Window, c.Sampling.Rule = grpo.Fixed{}, gap{} }, "trainer.gap{} draws no noise at step 1"},
 		{func(c *config) { c.Window = grpo.Fixed{Start: 2, End: 9} }, "window [2, 9) of 4 steps"},
 		{func(c *config) { c.Objective = Clip{ClipLow: -1} }, "Objective.ClipLow -1"},
 		{func(c *config) { c.Objective = DPPO{} }, "DPPO.MaxKL 0"},
 		{func(c *config) { c.Objective = Guard{Guard: grpo.Guard{ClipHigh: nan}} }, "Objective.ClipHigh NaN"},
 		{func(c *config) { c.Estimator = grpo.Norm{Eps: -1} }, "Norm.Eps -1"},
-		{func(c *config) { c.Tracker = &grpo.Tracker[int]{Norm: grpo.FlowGRPOBatch} }, "PerBatch has no history"},
+		{func(c *config) { c.Tracker = &grpo.Tracker[int]{Norm: grpo.FlowGRPOBatch} }, "PerBatch, which has no history"},
 		{func(c *config) { c.Stop.Target = nan }, "EarlyStop.Target NaN"},
 		{func(c *config) { c.Minibatches.Rows = -1 }, "Minibatches.Rows -1"},
 		{func(c *config) { c.Minibatches.Group = 4 }, "Minibatches.Group 4 does not divide"},
@@ -765,8 +765,8 @@ func TestStepErrors(t *testing.T) {
 		{func(c *config) { c.Prompt = func(context.Context, int, []int) error { return broken } }, "samples: config: Prompt: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return broken } }, "Reward: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return nil } }, "reward of sample 0 is NaN"},
-		{func(c *config) { c.Estimator = estimator{value: math.Inf(1)} }, "that of sample 0 is +Inf"},
-		{func(c *config) { c.Estimator = estimator{short: true} }, "returns 11 advantages of 12 samples"},
+		{func(c *config) { c.Estimator = estimator{value: math.Inf(1)} }, "advantage of sample 0 is +Inf"},
+		{func(c *config) { c.Estimator = estimator{short: true} }, "returns 11 advantages for 12 samples"},
 	} {
 		config := small()
 		c.change(&config)
