@@ -1,6 +1,10 @@
 package sampler
 
-import "cps/schedule"
+import (
+	"fmt"
+
+	"cps/schedule"
+)
 
 // Float is the element type of latents.
 type Float interface{ float32 | float64 }
@@ -11,9 +15,9 @@ type Float interface{ float32 | float64 }
 // of a [Device] if eps are the draws of package noise. Apply does not allocate.
 func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	X, V, Eps := T(a.X), T(a.V), T(a.Eps)
-	x = term(len(dst), x, X)
-	v = term(len(dst), v, V)
-	eps = term(len(dst), eps, Eps)
+	x = term("x", len(dst), x, X)
+	v = term("v", len(dst), v, V)
+	eps = term("eps", len(dst), eps, Eps)
 	for i := range dst {
 		var m T
 		switch {
@@ -32,15 +36,20 @@ func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	return dst
 }
 
-// term returns x checked, or nil if its weight is 0.
-func term[T Float](n int, x []T, weight T) []T {
+// term returns x, of that name, checked, or nil if its weight is 0.
+func term[T Float](name string, n int, x []T, weight T) []T {
 	if weight == 0 {
 		return nil
 	}
-	if len(x) != n {
-		panic("sampler: lengths of an input and of dst differ")
-	}
+	checkLen(name, len(x), n)
 	return x
+}
+
+// checkLen panics unless an input is as long as dst.
+func checkLen(name string, n, dst int) {
+	if n != dst {
+		panic(fmt.Sprintf("sampler: length of %s is %d, not that of dst, %d", name, n, dst))
+	}
 }
 
 // ApplyClipped is [Apply] of the step c from a point with the predicted clean
@@ -72,12 +81,11 @@ func ApplyClippedOutput[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, fro
 // applyClipped takes a step with x̂1 = noise.X·x + noise.V·v + rest·clip(x̂0).
 func applyClipped[T Float](dst, x, v, eps []T, c Coeffs, noise, sample Affine, rest, limit float64) []T {
 	if !(limit >= 0) {
-		panic("sampler: clipping limit is negative or NaN")
+		panic(fmt.Sprintf("sampler: clipping limit %v is negative or NaN", limit))
 	}
-	if len(x) != len(dst) || len(v) != len(dst) {
-		panic("sampler: lengths of an input and of dst differ")
-	}
-	eps = term(len(dst), eps, T(c.Eps))
+	checkLen("x", len(x), len(dst))
+	checkLen("v", len(v), len(dst))
+	eps = term("eps", len(dst), eps, T(c.Eps))
 	for i := range dst {
 		x0 := T(T(sample.X)*x[i]) + T(T(sample.V)*v[i])
 		x1 := T(T(noise.X)*x[i]) + T(T(noise.V)*v[i])

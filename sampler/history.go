@@ -156,7 +156,7 @@ func (s *Sampler) baseOf(r Row) []Term {
 // Share returns the weight in the mean of transition i of the model's output that many
 // evaluations back, ∂mean/∂v: Affine.V of its own.
 func (s *Sampler) Share(i, back int) (v float64) {
-	t := &s.steps[i]
+	t := s.at("Share", i)
 	if back == 0 {
 		return t.Affine.V
 	}
