@@ -65,6 +65,8 @@ func (f Form) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]flo
 // is Form.KL, storage rounding off:
 //
 //	‖mean - ref‖²/(2Eps²)  (Gaussian)  or  ‖mean - ref‖²
+//
+// divided by Dim unless Sum. The errors are those of LogProb.
 func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -72,10 +74,13 @@ func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, e
 		if err == nil {
 			err = sum("squared distance", sq[i])
 		}
+		if err == nil {
+			dst[i] = f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim)) * sq[i]
+			err = finite("divergence", dst[i])
+		}
 		if err != nil {
 			return dst, fail(err, r, i)
 		}
-		dst[i] = f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim)) * sq[i]
 	}
 	return dst, nil
 }
@@ -92,7 +97,7 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 	for i, r := range b.Rows {
 		std, err := density(r.Affine)
 		if err == nil {
-			dst[i] = -2 * weight * weight32(r.V) * f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim))
+			dst[i] = f.meanScale(weight, r.Affine, std, f.weight(b.Dim))
 			err = fits(dst[i])
 		}
 		if err != nil {
@@ -100,6 +105,12 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 		}
 	}
 	return dst, nil
+}
+
+// meanScale returns the factor of ref - mean in weight·∂KL/∂v, where the divergence has a
+// weight of its own.
+func (f Form) meanScale(weight float64, a sampler.Affine, std, own float64) float64 {
+	return -2 * weight * weight32(a.V) * f.klWeight(sampler.Affine{V: 1}, std, own)
 }
 
 // klWeight returns KL/‖v - ref‖² of a step, where the divergence has a weight.

@@ -10,8 +10,9 @@ package sampler
 // the last Sync makes later calls do nothing and is what Sync returns.
 //
 // Buffers may be the same or apart, but not overlap in part. The zero B stands for an
-// input that no row reads. A wrong length and a Dim
-// outside [1, MaxDim] panic.
+// input that no row reads. A wrong length, a Dim
+// outside [1, MaxDim], a reserved noise step and a row that ends beyond its sample panic
+// before anything is written.
 //
 // All devices return the same bits; package cps/internal/kernel has the
 // specification.
