@@ -78,11 +78,11 @@ func newDevice(drv driver) *Device {
 // that type, and b.Storage must be that type or Float32. If dst is of type Float32, it
 // holds float32 values that are rounded to b.Storage.
 func (d *Device) Step(dst, x, v Buffer, b sampler.Batch, sq []float64) {
-	readX, readV := checkInputs(b, dst, x, v)
+	readX, readV := checkInputs(b, "dst", dst, x, v)
 	checkApart(dst, x, readX)
 	checkApart(dst, v, readV)
-	if sq != nil && len(sq) != len(b.Rows) {
-		panic(sqLength)
+	if sq != nil {
+		checkEach("sq", len(sq), b)
 	}
 	round := dst.Type
 	if round == sampler.Float32 {
@@ -100,10 +100,8 @@ func (d *Device) Step(dst, x, v Buffer, b sampler.Batch, sq []float64) {
 
 // SumSquares implements [sampler.Device].
 func (d *Device) SumSquares(sq []float64, next, x, v Buffer, b sampler.Batch) {
-	readX, readV := checkInputs(b, next, x, v)
-	if len(sq) != len(b.Rows) {
-		panic(sqLength)
-	}
+	readX, readV := checkInputs(b, "next", next, x, v)
+	checkEach("sq", len(sq), b)
 	d.run("SumSquares", b, sq, func() error {
 		if err := d.reach(use{"next", next, true}, use{"x", x, readX}, use{"v", v, readV}); err != nil {
 			return err
@@ -114,14 +112,12 @@ func (d *Device) SumSquares(sq []float64, next, x, v Buffer, b sampler.Batch) {
 
 // Grad implements [sampler.Device]. It rounds the new dst to its type.
 func (d *Device) Grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) {
-	readX, readV := checkInputs(b, next, x, v)
-	dst.check(b.Len(), dstLength)
+	readX, readV := checkInputs(b, "next", next, x, v)
+	dst.check("dst", b)
 	checkApart(dst, next, true)
 	checkApart(dst, x, readX)
 	checkApart(dst, v, readV)
-	if len(scale) != len(b.Rows) {
-		panic(scaleLength)
-	}
+	checkEach("scale", len(scale), b)
 	d.run("Grad", b, nil, func() error {
 		if err := d.reach(use{"dst", dst, true}, use{"next", next, true}, use{"x", x, readX}, use{"v", v, readV}); err != nil {
 			return err

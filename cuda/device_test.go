@@ -428,7 +428,7 @@ func TestFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []Buffer{{Ptr: 64, Len: 10, Type: b.Type}, {Ptr: b.Ptr, Len: 9, Type: b.Type}, {Ptr: b.Ptr + 2, Len: 8, Type: b.Type}} {
-		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "not from Make") {
+		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "no buffer from Make") {
 			t.Errorf("Free(%v): %v", wrong, err)
 		}
 	}
@@ -525,30 +525,30 @@ func TestBufferPanics(t *testing.T) {
 		says string
 		call func()
 	}{
-		{outLength, func() { d.Step(x, y, none, b, nil) }},
-		{outLength, func() { d.SumSquares([]float64{0}, none, y, none, b) }},
-		{xLength, func() { d.Step(y, none, none, b, nil) }},
-		{dstLength, func() { d.Grad(x, y, y, none, b, []float64{0}) }},
-		{sqLength, func() { d.Step(y, y, none, b, []float64{0, 1}) }},
-		{sqLength, func() { d.SumSquares(nil, y, y, none, b) }},
-		{scaleLength, func() { d.Grad(y, y, y, none, b, nil) }},
-		{"has no address", func() { d.Step(Buffer{Len: 4}, y, none, b, nil) }},
-		{"has no address", func() { d.Step(y, Buffer{Len: 4}, none, b, nil) }},
-		{"type of a buffer is unknown", func() { d.Step(y, at(x, 4, 3), none, b, nil) }},
-		{"multiple of the size", func() { d.Step(y, Buffer{Ptr: x.Ptr + 18, Len: 4}, none, b, nil) }},
-		{"multiple of the size", func() { d.Step(y, Buffer{Ptr: x.Ptr + 17, Len: 4, Type: sampler.Float16}, none, b, nil) }},
+		{"cuda: length of dst is 8, not len(Rows)·Dim = 1·4 = 4", func() { d.Step(x, y, none, b, nil) }},
+		{"cuda: length of next is 0, not len(Rows)·Dim = 1·4 = 4", func() { d.SumSquares([]float64{0}, none, y, none, b) }},
+		{"cuda: length of x is 0, not len(Rows)·Dim", func() { d.Step(y, none, none, b, nil) }},
+		{"cuda: length of dst is 8, not len(Rows)·Dim", func() { d.Grad(x, y, y, none, b, []float64{0}) }},
+		{"cuda: length of sq is 2, not the number of rows, 1", func() { d.Step(y, y, none, b, []float64{0, 1}) }},
+		{"cuda: length of sq is 0, not the number of rows, 1", func() { d.SumSquares(nil, y, y, none, b) }},
+		{"cuda: length of scale is 0, not the number of rows, 1", func() { d.Grad(y, y, y, none, b, nil) }},
+		{"dst is used and has no address", func() { d.Step(Buffer{Len: 4}, y, none, b, nil) }},
+		{"x is used and has no address", func() { d.Step(y, Buffer{Len: 4}, none, b, nil) }},
+		{"type of x is unknown: 3", func() { d.Step(y, at(x, 4, 3), none, b, nil) }},
+		{"of x is not a multiple of the 4 bytes", func() { d.Step(y, Buffer{Ptr: x.Ptr + 18, Len: 4}, none, b, nil) }},
+		{"of x is not a multiple of the 2 bytes", func() { d.Step(y, Buffer{Ptr: x.Ptr + 17, Len: 4, Type: sampler.Float16}, none, b, nil) }},
 		{partOverlap, func() { d.Step(at(x, 1, 0), y, none, b, nil) }},
 		{partOverlap, func() { d.Step(at(x, 0, sampler.BFloat16), y, none, b, nil) }},
 		{partOverlap, func() { d.Grad(at(x, 3, 0), y, y, none, b, []float64{0}) }},
-		{rowBeyond, func() { d.Step(x, x, none, last(1<<32-1), nil) }},
-		{rowBeyond, func() { d.SumSquares([]float64{0}, x, x, none, last(1<<32-1)) }},
-		{rowBeyond, func() { d.Grad(x, x, x, none, last(1<<32-1), []float64{0}) }},
+		{"cuda: row 0 (sample 0), of 8 elements from block 4294967295 on, ends beyond the 2³⁴ elements", func() { d.Step(x, x, none, last(1<<32-1), nil) }},
+		{"cuda: row 0 (sample 0), of 8 elements from block 4294967295 on, ends beyond the 2³⁴ elements", func() { d.SumSquares([]float64{0}, x, x, none, last(1<<32-1)) }},
+		{"cuda: row 0 (sample 0), of 8 elements from block 4294967295 on, ends beyond the 2³⁴ elements", func() { d.Grad(x, x, x, none, last(1<<32-1), []float64{0}) }},
 		{"different 16-bit types", func() { d.Step(at(half, 0, sampler.Float16), y, none, brain, nil) }},
 		{"storage of a batch is unknown", func() { d.Step(y, y, none, unknown, nil) }},
 		{"negative length", func() { d.Make(-1, sampler.Float32) }},
 		{"type of a buffer is unknown", func() { d.Make(1, 3) }},
-		{"lengths of a buffer and of a slice differ", func() { d.Upload(y, make([]float32, 3)) }},
-		{"lengths of a buffer and of a slice differ", func() { d.Download(make([]float32, 5), y) }},
+		{"Upload: lengths of a buffer and of a slice differ: 4 and 3", func() { d.Upload(y, make([]float32, 3)) }},
+		{"Download: lengths of a buffer and of a slice differ: 4 and 5", func() { d.Download(make([]float32, 5), y) }},
 	} {
 		message := fmt.Sprint(func() (m any) {
 			defer func() { m = recover() }()

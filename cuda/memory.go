@@ -123,7 +123,7 @@ const stagingLen = 1 << 20 // bytes
 // device has failed since the last Sync, Upload does nothing and returns that failure.
 // It panics if lengths differ.
 func (d *Device) Upload(dst Buffer, src []float32) error {
-	dst.check(len(src), "cuda: lengths of a buffer and of a slice differ")
+	dst.checkSlice("Upload", len(src))
 	return d.transfer("Upload", dst, func(at uintptr, lo, hi int, staging []byte) error {
 		encode(staging, src[lo:hi], dst.Type)
 		if err := d.drv.upload(at, staging); err != nil {
@@ -137,7 +137,7 @@ func (d *Device) Upload(dst Buffer, src []float32) error {
 // failed since the last Sync, Download does nothing and returns that failure. It panics
 // if lengths differ.
 func (d *Device) Download(dst []float32, src Buffer) error {
-	src.check(len(dst), "cuda: lengths of a buffer and of a slice differ")
+	src.checkSlice("Download", len(dst))
 	return d.transfer("Download", src, func(at uintptr, lo, hi int, staging []byte) error {
 		if err := d.drv.download(staging, at); err != nil {
 			return err

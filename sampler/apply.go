@@ -1,6 +1,10 @@
 package sampler
 
-import "cps/schedule"
+import (
+	"fmt"
+
+	"cps/schedule"
+)
 
 // Float is the element type of latents.
 type Float interface{ float32 | float64 }
@@ -12,9 +16,9 @@ type Float interface{ float32 | float64 }
 // Apply does not allocate.
 func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	X, V, Eps := T(a.X), T(a.V), T(a.Eps)
-	x = term(len(dst), x, X)
-	v = term(len(dst), v, V)
-	eps = term(len(dst), eps, Eps)
+	x = term("x", len(dst), x, X)
+	v = term("v", len(dst), v, V)
+	eps = term("eps", len(dst), eps, Eps)
 	for i := range dst {
 		var m T
 		switch {
@@ -33,15 +37,20 @@ func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	return dst
 }
 
-// term returns x, or nil if its weight is 0. It panics unless x has length n.
-func term[T Float](n int, x []T, weight T) []T {
+// term returns x, or nil if its weight is 0. It panics unless x, named name, has length n.
+func term[T Float](name string, n int, x []T, weight T) []T {
 	if weight == 0 {
 		return nil
 	}
-	if len(x) != n {
-		panic("sampler: lengths of an input and of dst differ")
-	}
+	checkLen(name, len(x), n)
 	return x
+}
+
+// checkLen panics unless an input is as long as dst.
+func checkLen(name string, n, dst int) {
+	if n != dst {
+		panic(fmt.Sprintf("sampler: length of %s is %d, not that of dst, %d", name, n, dst))
+	}
 }
 
 // ApplyClipped takes the step c from the point from with the predicted clean sample
@@ -74,12 +83,11 @@ func ApplyClippedOutput[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, fro
 // applyClipped takes a step with x̂1 = noise.X·x + noise.V·v + rest·clip(x̂0).
 func applyClipped[T Float](dst, x, v, eps []T, c Coeffs, noise, sample Affine, rest, limit float64) []T {
 	if !(limit >= 0) {
-		panic("sampler: clipping limit is negative or NaN")
+		panic(fmt.Sprintf("sampler: clipping limit %v is negative or NaN", limit))
 	}
-	if len(x) != len(dst) || len(v) != len(dst) {
-		panic("sampler: lengths of an input and of dst differ")
-	}
-	eps = term(len(dst), eps, T(c.Eps))
+	checkLen("x", len(x), len(dst))
+	checkLen("v", len(v), len(dst))
+	eps = term("eps", len(dst), eps, T(c.Eps))
 	for i := range dst {
 		x0 := T(T(sample.X)*x[i]) + T(T(sample.V)*v[i])
 		x1 := T(T(noise.X)*x[i]) + T(T(noise.V)*v[i])

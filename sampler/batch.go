@@ -1,6 +1,7 @@
 package sampler
 
 import (
+	"fmt"
 	"math"
 	"math/bits"
 
@@ -66,13 +67,11 @@ func (b Batch) WithAffine(a Affine) Batch {
 func (b Batch) Spans(n int) Batch {
 	b.checkDim()
 	if n < 4 || n%4 != 0 || b.Dim%n != 0 {
-		panic("sampler: length of spans is not a multiple of 4 that divides Dim")
+		panic(fmt.Sprintf("sampler: Spans: %d is not a multiple of 4 that divides Dim %d", n, b.Dim))
 	}
 	rows := make([]Row, 0, b.Len()/n)
-	for _, r := range b.Rows {
-		if uint64(r.Block) > (MaxDim-uint64(b.Dim))/4 {
-			panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
-		}
+	for i, r := range b.Rows {
+		checkEnd(i, r, b.Dim)
 		for at := 0; at < b.Dim; at += n {
 			span := r
 			span.Block += uint32(at / 4)
@@ -88,13 +87,18 @@ func (b Batch) Spans(n int) Batch {
 func (b Batch) Len() int {
 	b.checkDim()
 	if hi, n := bits.Mul64(uint64(b.Dim), uint64(len(b.Rows))); hi != 0 || n > math.MaxInt {
-		panic("sampler: a buffer of len(Rows)·Dim elements is too large")
+		panic(fmt.Sprintf("sampler: a buffer of len(Rows)·Dim = %d·%d elements is too large", len(b.Rows), b.Dim))
 	}
 	return b.Dim * len(b.Rows)
 }
 
+//go:noinline
+func panicDim(dim int) {
+	panic(fmt.Sprintf("sampler: Dim %d of a batch is not in [1, 2³⁴]", dim))
+}
+
 func (b Batch) checkDim() {
 	if b.Dim < 1 || uint64(b.Dim) > MaxDim {
-		panic("sampler: Dim of a batch is not in [1, 2³⁴]")
+		panicDim(b.Dim)
 	}
 }

@@ -2,6 +2,7 @@ package sampler_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -289,9 +290,9 @@ func TestOwnTypes(t *testing.T) {
 
 func TestBatchRefuses(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: plain, Rule: sampler.FlowODE{}})
-	const says = "sampler: Dim of a batch is not in [1, 2³⁴]"
-	wantPanic(t, says, func() { s.Batch(0, 1, 0) })
-	wantPanic(t, says, func() { s.Batch(-1, 1, 0) })
+	const says = " of a batch is not in [1, 2³⁴]"
+	wantPanic(t, "sampler: Dim 0"+says, func() { s.Batch(0, 1, 0) })
+	wantPanic(t, "sampler: Dim -1"+says, func() { s.Batch(-1, 1, 0) })
 	wantPanic(t, says, func() { s.Batch(math.MinInt, 1) })
 	for _, dim := range []int{0, -5} {
 		wantPanic(t, says, func() { sampler.CPU{}.Step(nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
@@ -343,4 +344,33 @@ func TestFirstWrongRange(t *testing.T) {
 		_, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowODE{}, Window: bad, Part: bad})
 		wantError(t, err, sampler.ErrConfig, "of Window")
 	}
+}
+
+// An index that is of no transition is named, with the range, before anything is written.
+func TestIndexRefused(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}, Part: sampler.Window{Start: 1, End: 4}, Start: sampler.FromPart})
+	b := s.Batch(4, 1, 2)
+	s.SetStep(b, 2)
+	before := b.Rows[0]
+	for method, call := range map[string]func(i int){
+		"At":              func(i int) { s.At(i) },
+		"Time":            func(i int) { s.Time(i) },
+		"PredictedSample": func(i int) { s.PredictedSample(i) },
+		"Row":             func(i int) { s.Row(0, i) },
+		"SetStep":         func(i int) { s.SetStep(b, i) },
+		"Evaluations":     func(i int) { s.Evaluations(i) },
+		"Share":           func(i int) { s.Share(i, 0) },
+	} {
+		for i := range s.Steps() {
+			call(i)
+		}
+		s.SetStep(b, 2)
+		for _, i := range []int{-1, 3, math.MinInt, math.MaxInt} {
+			wantPanic(t, fmt.Sprintf("sampler: Sampler.%s: transition %d is not in [0, 3)", method, i), func() { call(i) })
+		}
+	}
+	if b.Rows[0] != before {
+		t.Errorf("the row moved to %+v", b.Rows[0])
+	}
+	wantPanic(t, "Sampler.SetStep: transition 3", func() { s.SetStep(s.Batch(4, 1), 3) }) // also without rows
 }

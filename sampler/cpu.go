@@ -1,8 +1,8 @@
 package sampler
 
 import (
+	"fmt"
 	"math"
-	"sync/atomic"
 
 	"cps/internal/kernel"
 )
@@ -102,48 +102,95 @@ func (c CPU16) check(b Batch) {
 }
 
 func checkStep[T kernel.Element](b Batch, dst, x, v []T, sq []float64) {
-	checkInputs(b, dst, x, v)
-	if sq != nil && len(sq) != len(b.Rows) {
-		panic("sampler: length of sq is not the number of rows")
+	checkInputs(b, "dst", dst, x, v)
+	if sq != nil {
+		checkEach("sq", len(sq), len(b.Rows))
 	}
 }
 
 func checkSquares[T kernel.Element](b Batch, sq []float64, next, x, v []T) {
-	checkInputs(b, next, x, v)
-	if len(sq) != len(b.Rows) {
-		panic("sampler: length of sq is not the number of rows")
-	}
+	checkInputs(b, "next", next, x, v)
+	checkEach("sq", len(sq), len(b.Rows))
 }
 
 func checkGrad[T kernel.Element](b Batch, dst, next, x, v []T, scale []float64) {
-	checkInputs(b, next, x, v)
+	checkInputs(b, "next", next, x, v)
 	if len(dst) != len(next) {
-		panic("sampler: length of dst is not len(Rows)·Dim")
+		panicLength("dst", len(dst), b)
 	}
-	if len(scale) != len(b.Rows) {
-		panic("sampler: length of scale is not the number of rows")
+	checkEach("scale", len(scale), len(b.Rows))
+}
+
+// checkEach panics unless a slice has an entry a row.
+func checkEach(name string, n, rows int) {
+	if n != rows {
+		panicEach(name, n, rows)
 	}
 }
 
-// checkInputs panics unless all buffers that rows read have the length of b.
-func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
+// checkInputs panics unless out, named name, and all buffers that rows read have the length
+// of b, and every row's noise exists.
+func checkInputs[T kernel.Element](b Batch, name string, out, x, v []T) {
 	b.checkDim()
 	if b.Storage > Float16 {
 		panic("sampler: storage of a batch is unknown")
 	}
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
-		panic("sampler: length of dst or next is not len(Rows)·Dim")
+		panicLength(name, len(out), b)
 	}
+	checkNoise(b)
 	if len(x) == len(out) && len(v) == len(out) {
 		return // looking at many short rows would cost much beside their pass
 	}
 	for i := range b.Rows {
 		switch r := &b.Rows[i]; {
 		case r.X != 0 && len(x) != len(out):
-			panic("sampler: length of x is not len(Rows)·Dim")
+			panicLength("x", len(x), b)
 		case r.V != 0 && len(v) != len(out):
-			panic("sampler: length of v is not len(Rows)·Dim")
+			panicLength("v", len(v), b)
 		}
+	}
+}
+
+// checkNoise panics if a row is of the reserved noise step, or ends beyond its sample. It
+// does so before anything is written, and without branches: a call may have many short rows.
+func checkNoise(b Batch) {
+	var step, place uint32
+	for i := range b.Rows {
+		r := &b.Rows[i]
+		step, place = max(step, r.Step), max(place, r.Block)
+	}
+	if step == math.MaxUint32 || uint64(place) > (MaxDim-uint64(b.Dim))/4 {
+		panicNoise(b)
+	}
+}
+
+// What panics is apart, so that the calls that do not take no time for the words.
+
+//go:noinline
+func panicLength(name string, n int, b Batch) {
+	panic(fmt.Sprintf("sampler: length of %s is %d, not len(Rows)·Dim = %d·%d = %d", name, n, len(b.Rows), b.Dim, b.Len()))
+}
+
+//go:noinline
+func panicEach(name string, n, rows int) {
+	panic(fmt.Sprintf("sampler: length of %s is %d, not the number of rows, %d", name, n, rows))
+}
+
+//go:noinline
+func panicNoise(b Batch) {
+	for i, r := range b.Rows {
+		if r.Step == math.MaxUint32 {
+			panic(fmt.Sprintf("sampler: row %d (sample %d): noise step 1<<32 - 1 is reserved, see noise.ID", i, r.Sample))
+		}
+		checkEnd(i, r, b.Dim)
+	}
+}
+
+// checkEnd panics if a row of dim elements ends beyond its sample.
+func checkEnd(i int, r Row, dim int) {
+	if uint64(r.Block) > (MaxDim-uint64(dim))/4 {
+		panic(fmt.Sprintf("sampler: row %d (sample %d), of %d elements from block %d on, ends beyond the 2³⁴ elements of its sample", i, r.Sample, dim, r.Block))
 	}
 }
 
@@ -162,15 +209,7 @@ type job[T kernel.Element] struct {
 
 	rowPieces int       // pieces of each row
 	sums      []float32 // of all blocks of all rows, unless each row is one piece
-
-	fault uint32 // of a row, found when a worker reaches it
 }
-
-// Faults of rows.
-const (
-	reservedStep = 1 + iota
-	beyondSample
-)
 
 // A worker is the scratch memory of one goroutine. It is kept, since clearing one costs more
 // than a short row.
@@ -191,12 +230,6 @@ func run[T kernel.Element](most int, j *job[T]) {
 		j.do(w, 0, pieces)
 	}
 	workers.Put(w)
-	switch j.fault {
-	case reservedStep:
-		panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
-	case beyondSample:
-		panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
-	}
 }
 
 // share does j with helpers. It returns false if none is awake and start is false.
@@ -209,14 +242,13 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	if j.rowPieces > 1 && j.sq != nil {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
-	kept := keep(t, j)
+	keep(t, j)
 	// Many short rows make one piece, so that taking pieces costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
 	if j.sums != nil {
 		fold(j.sq, j.sums)
 	}
-	j.fault = kept.fault
 	t.forget()
 	teams.Put(t)
 	return true
@@ -274,19 +306,11 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
 	first := bitsOf(&rows[0].Affine)
-	var other uint64 // bits that differ from the first row's
-	var step, place uint32
+	var other uint64      // bits that differ from the first row's
 	for k := range rows { // no branches: a call may have many short rows
 		r := &rows[k]
 		a := bitsOf(&r.Affine)
 		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
-		step, place = max(step, r.Step), max(place, r.Block)
-	}
-	switch {
-	case step == math.MaxUint32:
-		atomic.StoreUint32(&j.fault, reservedStep)
-	case uint64(place) > (MaxDim-uint64(j.b.Dim))/4:
-		atomic.StoreUint32(&j.fault, beyondSample)
 	}
 	same = other == 0
 	n := len(rows)

@@ -158,7 +158,7 @@ func (s *Sampler) baseOf(r Row) []Term {
 // Share returns ∂mean/∂v: how the mean of transition i depends on the model's output that
 // many evaluations back. For back 0 it is Affine.V of transition i.
 func (s *Sampler) Share(i, back int) (v float64) {
-	t := &s.steps[i]
+	t := s.at("Share", i)
 	if back == 0 {
 		return t.Affine.V
 	}

@@ -351,7 +351,7 @@ func TestSpansBeyondTheSample(t *testing.T) {
 		t.Errorf("the last span begins at block %d", got)
 	}
 	b.Rows[0].Block++
-	wantPanic(t, "a row ends beyond the 2³⁴ elements of its sample", func() { b.Spans(4) })
+	wantPanic(t, "sampler: row 0 (sample 0), of 8 elements from block 4294967295 on, ends beyond the 2³⁴ elements of its sample", func() { b.Spans(4) })
 }
 
 func divisors(n int) (d []int) {
@@ -390,6 +390,6 @@ func TestSpansAtDifferentSteps(t *testing.T) {
 		}
 	}
 	for _, n := range []int{0, 2, 3, 5, 8} {
-		wantPanic(t, "sampler: length of spans is not a multiple of 4 that divides Dim", func() { s.Batch(12, 9, 8).Spans(n) })
+		wantPanic(t, fmt.Sprintf("sampler: Spans: %d is not a multiple of 4 that divides Dim 12", n), func() { s.Batch(12, 9, 8).Spans(n) })
 	}
 }

@@ -278,11 +278,30 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 // model.
 func (s *Sampler) Steps() int { return len(s.steps) }
 
-// At returns transition i. It panics unless 0 <= i < Steps().
-func (s *Sampler) At(i int) Transition { return s.steps[i] }
+// At returns transition i. Like all methods that take the index of a transition, it
+// panics unless 0 <= i < Steps(), with the index and that range.
+func (s *Sampler) At(i int) Transition { return *s.at("At", i) }
+
+// at returns transition i for a method of that name.
+func (s *Sampler) at(method string, i int) *Transition {
+	if uint(i) >= uint(len(s.steps)) {
+		panicIndex(method, i, len(s.steps))
+	}
+	return &s.steps[i]
+}
+
+// panicIndex is apart from its callers, which so remain small.
+//
+//go:noinline
+func panicIndex(method string, i, n int) {
+	panic(fmt.Sprintf("sampler: Sampler.%s: transition %d is not in [0, %d)", method, i, n))
+}
 
 // Time returns the time at which transition i asks the model, as the model counts it.
-func (s *Sampler) Time(i int) float64 { return s.times[i] }
+func (s *Sampler) Time(i int) float64 {
+	s.at("Time", i)
+	return s.times[i]
+}
 
 // Stochastic returns the indices of the transitions that have a density, in ascending
 // order. These can be trained. Rules that do not preserve coefficients may draw noise in
@@ -303,7 +322,7 @@ func (s *Sampler) Stochastic() []int {
 //
 //	d.Step(preview, x, v, b.WithAffine(s.PredictedSample(i)), nil)
 func (s *Sampler) PredictedSample(i int) Affine {
-	return Coeffs{X0: 1}.Affine(s.prediction, s.steps[i].From).round32()
+	return Coeffs{X0: 1}.Affine(s.prediction, s.at("PredictedSample", i).From).round32()
 }
 
 // Batch returns the batch that makes the first latents of samples of dim elements each.
@@ -329,17 +348,22 @@ func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 // transition looks back, the row steps from the base that a [History] makes, not from its
 // latents.
 func (s *Sampler) Row(sample uint64, i int) Row {
-	t := &s.steps[i]
+	return s.at("Row", i).row(sample)
+}
+
+// row is the row of a sample that takes t.
+func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
 // SetStep moves every row of b to transition i. It writes to b.Rows and does not
 // allocate.
 func (s *Sampler) SetStep(b Batch, i int) {
+	t := s.at("SetStep", i)
 	for k := range b.Rows {
 		r := &b.Rows[k]
 		block := r.Block
-		*r = s.Row(r.Sample, i)
+		*r = t.row(r.Sample)
 		r.Block = block
 	}
 }

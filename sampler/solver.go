@@ -337,7 +337,7 @@ func (s *Sampler) Depth() int { return s.depth }
 // on, in ascending order: those that it looks back at, and itself.
 func (s *Sampler) Evaluations(i int) []int {
 	all := []int{i}
-	for _, t := range s.steps[i].Base {
+	for _, t := range s.at("Evaluations", i).Base {
 		if t.Back > 0 {
 			all = append(all, i-t.Back)
 		}
@@ -357,7 +357,7 @@ func (s *Sampler) Transitions(w Window) Window {
 	case w == (Window{}):
 		return Window{0, n}
 	case w.Start > w.End:
-		panic("sampler: window ends before it starts")
+		panic(fmt.Sprintf("sampler: Sampler.Transitions: window [%d, %d) ends before it starts", w.Start, w.End))
 	}
 	at := func(step int) int {
 		i, _ := slices.BinarySearchFunc(s.steps, step, func(t Transition, step int) int { return cmp.Compare(t.Step, step) })

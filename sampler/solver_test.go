@@ -552,7 +552,7 @@ func TestTransitionsOfParts(t *testing.T) {
 			t.Errorf("the steps %v: %d transitions are kept", tc.steps, kept)
 		}
 	}
-	wantPanic(t, "window ends before it starts", func() { s.Transitions(sampler.Window{Start: 5, End: 2}) })
+	wantPanic(t, "window [5, 2) ends before it starts", func() { s.Transitions(sampler.Window{Start: 5, End: 2}) })
 }
 
 // New refuses what is no plan, by its step and the solver's name.

@@ -2,6 +2,7 @@ package sampler
 
 import (
 	"context"
+	"fmt"
 	"math"
 	"reflect"
 )
@@ -47,7 +48,7 @@ func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 		w.End = n
 	}
 	if w.Start < 0 || w.Start > w.End || w.End > n {
-		panic("sampler: window is not within the transitions")
+		panic(fmt.Sprintf("sampler: NewTrajectory: window [%d, %d) is not within the %d transitions", w.Start, w.End, n))
 	}
 	t := &Trajectory[[]float32]{
 		Latents:    make([][]float32, n+1),

@@ -471,8 +471,8 @@ func velocity(v, x []float32, time float64) error {
 	return nil
 }
 
-// testPanics tests that wrong lengths and an unknown storage type panic on every
-// device.
+// testPanics tests that wrong lengths, an unknown storage type and noise that does not
+// exist panic on every device, before anything is written.
 func testPanics[B any](t *testing.T, s Subject[B]) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
@@ -536,6 +536,38 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		}
 	}
 	sync(t, &s) // none of these calls was queued
+
+	// A panic comes before anything is written, also where the last row is at fault.
+	was := make([]float32, 6)
+	for i := range was {
+		was[i] = border
+	}
+	held, in := f(6), f(6)
+	s.Upload(held, was)
+	s.Upload(in, was)
+	last := with(func(b *sampler.Batch) {
+		b.Dim, b.Rows = 1, make([]sampler.Row, 6)
+		for i := range b.Rows {
+			b.Rows[i].Affine = sampler.Affine{X: 2}
+		}
+		b.Rows[5].Step = math.MaxUint32
+	})
+	ones := []float64{1, 1, 1, 1, 1, 1}
+	for _, call := range []func(){
+		func() { dev.Step(held, in, none, last, nil) },
+		func() { dev.Grad(held, in, in, none, last, ones) },
+	} {
+		if panics(call) == nil {
+			t.Error("the reserved noise step in the last row does not panic")
+		}
+	}
+	now := make([]float32, 6)
+	s.Download(now, held)
+	for i, x := range now {
+		if x != border {
+			t.Errorf("element %d was written by a call that panics: %v", i, x)
+		}
+	}
 }
 
 func panics(call func()) (message any) {
