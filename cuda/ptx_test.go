@@ -145,8 +145,8 @@ func TestWideAccesses(t *testing.T) {
 	}
 }
 
-// The cost of a table, for a warp and a block of a row: two broadcasts of 16 bytes from
-// one sector where noise is drawn, else one; and three instructions of a thread.
+// A table costs a warp, for each block of a row, two broadcasts of 16 bytes from one
+// sector where noise is drawn, and else one. It costs a thread three instructions.
 func TestTableTraffic(t *testing.T) {
 	for _, shape := range [][2]int{{64, 64}, {4, 65536}} {
 		rows, dim := shape[0], shape[1]

@@ -110,9 +110,9 @@ var sentences = map[sampler.Path]string{
 	sampler.VPPath:   "serves the variance-preserving path only",
 }
 
-// forgotten compares the rules that the source declares with four other places: the rules
-// that programs find by name, the facts that these state, their documentation, and
-// README's table. It returns what is missing or differs.
+// forgotten compares the rules that the source declares with the rules that programs find
+// by name. It also compares their facts, their documentation, and README's table. It
+// returns what is missing or differs.
 func forgotten(types map[string]*declared, page string, all []rules.Family) (complaints []string) {
 	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	stated := map[string]sampler.Facts{}

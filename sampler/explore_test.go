@@ -55,9 +55,9 @@ func TestMatchEta(t *testing.T) { forFamilies(t, hasEta, matches) }
 func FuzzMatchEta(f *testing.F) { f.Fuzz(anyFamily(hasEta, matches)) }
 
 // EquivalentEta gives a FlowCPS that injects the same to 13 units in the last place.
-// There are at most 13 roundings of 2⁻⁵³: two differences, two roots and a product,
-// the arctangent of a quotient, the factor 2/π and back with two rounded constants,
-// the sine, and the level. The worst seen is 5 units. MatchEta of FlowCPS agrees on
+// There are at most 13 roundings of 2⁻⁵³. These are two differences, two roots and a
+// product, the arctangent of a quotient, the factor 2/π and back with two rounded
+// constants, the sine, and the level. The worst seen is 5 units. MatchEta of FlowCPS agrees on
 // the eta. Near η = 1 the sine is flat, and its rounding moves the eta by up to
 // √(2·2⁻⁵²)·2/π ≈ 1.4e-8.
 func equivalent(t *rapid.T, f family) {

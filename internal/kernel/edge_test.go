@@ -23,7 +23,7 @@ func philoxInverse(w [4]uint32, k [2]uint32) [4]uint32 {
 	}
 }
 
-// edgeWords returns words at which the arithmetic changes: the uniform is 0 or 1, the
+// edgeWords returns words at which the arithmetic changes. There the uniform is 0 or 1, the
 // exponent of its logarithm changes, or the angle passes a quadrant or its middle.
 func edgeWords() (w []uint32) {
 	for _, at := range []uint32{0, 1 << 31, 128, 1<<32 - 128, 1<<32 - 256, 0xb504f333, 0x5a827999} {

@@ -175,9 +175,9 @@ func splitProperty(t *rapid.T) {
 	}
 }
 
-// Normal and Normal64 return the same numbers, but for three errors: that of
-// radius (5.4e-7), that of sincos (1.2e-7, times 6.77 at most), and half a unit of
-// the product's last place (2.4e-7).
+// Normal and Normal64 return the same numbers but for three errors. That of radius
+// is 5.4e-7. That of sincos is 1.2e-7, times 6.77 at most. The product rounds by
+// half a unit of its last place, 2.4e-7.
 func TestNormal64(t *testing.T) {
 	const bound = 5.4e-7 + 6.77*1.2e-7 + 2.4e-7
 	f32, f64 := make([]float32, 1<<20), make([]float64, 1<<20)

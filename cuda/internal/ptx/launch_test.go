@@ -14,8 +14,8 @@ import (
 const header = ".version 6.3\n.target sm_70\n.address_size 64\n"
 
 // wrapped returns a kernel k around a body, which starts on line 20. In each thread,
-// %r0 is its index in the block, %r1 the index of the block, and %r2 is n. %d0 is the
-// address of the buffer, and %d1 that of the thread's own word in it.
+// %r0 is its index in the block, %r1 the index of the block, and %r2 is n. The address
+// of the buffer is in %d0, and that of the thread's own word in it is in %d1.
 func wrapped(body string) string {
 	return header + `.extern .shared .align 4 .b8 dynamic[];
 .visible .entry k(.param .u64 out, .param .u32 n)
