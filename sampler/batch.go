@@ -38,9 +38,9 @@ func InitialRow(sample uint64) Row {
 // A Batch is rows of Dim elements: a row-major matrix [len(Rows), Dim]. Rows may
 // stand at different steps, as in training. Copies share Rows.
 type Batch struct {
-	Dim     int
-	Key     noise.Key
-	Storage Storage
+	Dim     int       // elements of each row, in [1, MaxDim]
+	Key     noise.Key // of the noise of all rows
+	Storage Storage   // the type to which Step rounds
 	Rows    []Row
 }
 

@@ -23,7 +23,7 @@ var (
 
 type pointerSchedule struct{ schedule.Flow }
 
-// endless has as many steps as an int can say.
+// endless has as many steps as an int can count.
 type endless struct{}
 
 func (endless) Steps() int            { return math.MaxInt }
@@ -235,7 +235,7 @@ func TestWindow(t *testing.T) {
 		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
 		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
 	} {
-		// A set says the same.
+		// A set says the same as the window.
 		var set []int
 		for i := tc.window.Start; i < tc.window.End; i++ {
 			set = append(set, i)
@@ -263,7 +263,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// The caller's own rule, diffusion and path do as those of the module.
+// A rule, a diffusion and a path of the caller's own work like those of the
+// module.
 func TestOwnTypes(t *testing.T) {
 	half := diffusionFunc(func(u float64) float64 { return 0.5 })
 	for _, r := range []func(sampler.Diffusion) sampler.Rule{

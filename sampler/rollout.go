@@ -17,6 +17,7 @@ type NonFiniteError struct {
 	Sample uint64 // of that row
 }
 
+// Error names the step, the row and the sample, and the possible causes.
 func (e *NonFiniteError) Error() string {
 	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity, from the model's output or the latents, or beyond the storage type", e.Step, e.Row, e.Sample)
 }

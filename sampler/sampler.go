@@ -25,26 +25,26 @@ type Window struct{ Start, End int }
 // looks back at no step before them. So the density of a step in a window depends on
 // nothing outside the window, and a step that stands alone is of first order.
 type Config struct {
-	Scheduler  schedule.Scheduler
-	Rule       Rule       // inside Window or Set
-	Window     Window     // the steps that take Rule; zero: all of them
-	Set        []int      // the same steps as an ascending list, in place of Window
-	Outside    Rule       // at all other steps; nil: FlowODE
-	Part       Window     // the steps that this sampler takes; zero: all
-	Start      Start      // how the first latents are made
-	Prediction Prediction // what the model predicts
-	Clock      Clock      // how the model counts time; zero: 1 is noise and 0 is data
-	Storage    Storage    // the type latents are stored in
+	Scheduler  schedule.Scheduler // the points of the whole run
+	Rule       Rule               // inside Window or Set
+	Window     Window             // the steps that take Rule; zero: all of them
+	Set        []int              // the same steps as an ascending list, in place of Window
+	Outside    Rule               // at all other steps; nil: FlowODE
+	Part       Window             // the steps that this sampler takes; zero: all
+	Start      Start              // how the first latents are made
+	Prediction Prediction         // what the model predicts
+	Clock      Clock              // how the model counts time; zero: 1 is noise and 0 is data
+	Storage    Storage            // the type latents are stored in
 }
 
 // A Transition is one evaluation of the model and the step that follows it. Its slices
 // belong to the sampler: do not write to them.
 type Transition struct {
-	Step     int // index of the scheduler's step
-	Stage    int // index of the evaluation within the step, from 0; solvers may take several
-	From, To schedule.Point
-	Coeffs   Coeffs
-	Past     []Past // the shares of earlier evaluations; nil for rules of first order
+	Step     int            // index of the scheduler's step
+	Stage    int            // index of the evaluation within the step, from 0; solvers may take several
+	From, To schedule.Point // the latents before it and after it
+	Coeffs   Coeffs         // weights of this evaluation and of the noise
+	Past     []Past         // the shares of earlier evaluations; nil for rules of first order
 
 	// Affine is Coeffs in terms of the latent and the model's output. Its weights are
 	// float32 values, the ones that every device, log-probability and gradient uses.

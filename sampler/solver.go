@@ -35,14 +35,14 @@ type Solver interface {
 type Move struct {
 	Step   int            // of the plan: from points[Step] to points[Step+1]
 	To     schedule.Point // the point of the latents that it makes
-	Coeffs Coeffs
-	Past   []Past
+	Coeffs Coeffs         // weights of its own evaluation and of the noise
+	Past   []Past         // shares of earlier evaluations, in the order of Back
 }
 
 // A Past is the share of an earlier evaluation in a transition.
 type Past struct {
-	Back   int // how many evaluations before this one; 1 is the one just before
-	X0, X1 float64
+	Back   int     // how many evaluations before this one; 1 is the one just before
+	X0, X1 float64 // weights of its x̂0 and x̂1
 }
 
 // A Term is one summand of the base from which a transition steps when it looks back.

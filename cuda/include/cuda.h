@@ -3,9 +3,9 @@
 //
 // gorgonia.org/cu calls them with the old parameters. Drivers keep the old functions,
 // under the names below. So a program built with the header of CUDA 13 does what it does
-// with an older header. -I of this folder must come before that of CUDA's, so that this
-// file is found first. With CUDA 11 and 12 it changes nothing. headers.sh and README.md
-// say how to build.
+// with an older header. Put -I of this folder before that of CUDA's, so that this file is
+// found first. With CUDA 11 and 12 it changes nothing. headers.sh and README.md say how to
+// build.
 #include_next <cuda.h>
 
 #if CUDA_VERSION >= 13000 && !defined(CPS_CUDA_COMPATIBLE)

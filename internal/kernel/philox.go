@@ -9,8 +9,8 @@ const (
 	philoxW1 = 0xBB67AE85
 )
 
-// A Stream names the noise of one sample at one step: the key, and all of the
-// Philox counter but its first word, which counts blocks of four elements.
+// A Stream names the noise of one sample at one step: the key, and the Philox
+// counter without its first word. That word counts blocks of four elements.
 type Stream struct {
 	Key    uint64
 	Sample uint64
