@@ -80,7 +80,7 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// An error names the flag that cannot run. So it does for a 0, which package finetune would
+// An error names the flag that cannot run, also for a 0, which package finetune would
 // take for its default.
 func TestBadSettings(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
@@ -406,8 +406,8 @@ func TestPrevious(t *testing.T) {
 	}
 }
 
-// A run that is interrupted in its first seed, in the folder of an older one, goes on: no
-// checkpoint of the older one is in its way.
+// A run that is interrupted in its first seed, in the folder of an older run, goes on. No
+// checkpoint of the older run is in its way.
 func TestInterruptedOverAnOlderRun(t *testing.T) {
 	dir := t.TempDir()
 	args := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 3 -iterations 3 -out " + dir)
@@ -497,7 +497,7 @@ func TestUnwritableFolder(t *testing.T) {
 	}
 }
 
-// A rate at which numbers outgrow their type is named.
+// An error names a rate at which numbers outgrow their type.
 func TestDivergedRate(t *testing.T) {
 	o, err := parse(append([]string{"-out", t.TempDir(), "-rate", "1e30"}, tiny...), io.Discard)
 	if err != nil {

@@ -124,8 +124,8 @@ func TestOldNumbers(t *testing.T) {
 	}
 }
 
-// Every pipeline samples what a model of its conventions knows. A wrong sign or a wrong time
-// would lead elsewhere; Wan's model is told times that are up to 1/1000 too early.
+// Every pipeline reaches the data of a model with its conventions. A wrong sign or time
+// would lead elsewhere. Wan's model is told times that are up to 1/1000 too early.
 func TestConventions(t *testing.T) {
 	for _, p := range pipelines {
 		for _, strength := range []float64{1, 0.5} {
@@ -160,7 +160,7 @@ func TestRun(t *testing.T) {
 		"-strength 0":            "strength",
 		"-strength 1.5":          "strength 1.5",
 		"-rule flowcps -eta 1.7": "eta 1.7",
-		"flux1":                  "flags alone",
+		"flux1":                  "only flags are allowed",
 	} {
 		if err := run(strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)

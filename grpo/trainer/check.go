@@ -96,7 +96,7 @@ func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch
 	if err := ask(); err != nil {
 		return err
 	}
-	why := "either the output of the model for a row depends on its batch (batch normalisation, a matrix product chosen by size) or on the order of Call.Rows, or the model takes one time for all rows"
+	why := "either the model's output for a row depends on its batch (batch normalisation, a matrix product chosen by size) or on the order of Call.Rows, or the model takes one time for all rows"
 	if b.sq[off] != sq {
 		why = "a second evaluation gives another sum: the model draws random numbers or keeps a state (dropout, statistics of training)"
 	}

@@ -2,10 +2,10 @@ package finetune
 
 import "time"
 
-// A Timing says where the time of a trainer's iterations went, this process's alone.
+// A Timing says where the time of a trainer's iterations went, in this process.
 type Timing struct {
 	Iterations int
-	Total      time.Duration // the sum of the others, and of what belongs to none of them
+	Total      time.Duration // of whole iterations, including work that none of the others counts
 
 	Sampling  time.Duration // package sampler in rollouts: noise, steps, sums of squares
 	LogProb   time.Duration // packages sampler and logprob in replays
@@ -16,8 +16,8 @@ type Timing struct {
 	Evaluation time.Duration
 }
 
-// Share returns the part of the iterations' time, evaluation apart, that went into the
-// library: sampling arithmetic, log-probabilities and gradients.
+// Share returns the part of the iterations' time that went into the library: sampling
+// arithmetic, log-probabilities and gradients. Evaluations do not count.
 func (t Timing) Share() float64 {
 	return float64(t.Sampling+t.LogProb+t.Gradients) / float64(t.Total-t.Evaluation)
 }
