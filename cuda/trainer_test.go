@@ -12,7 +12,7 @@ import (
 	"cps/schedule"
 )
 
-// line is v = a·x + b·t, on any memory that load and store reach.
+// line is the model v = a·x + b·t, on any memory that load and store can reach.
 type line[B any] struct {
 	p, g  [2]float64
 	load  func(b B, n int) []float32
@@ -80,7 +80,7 @@ func trained[B any](t *testing.T, m sampler.Memory[B], l *line[B], storage sampl
 	}
 }
 
-// trainsLikeCPU trains on devices and compares what is learned with the CPU's.
+// trainsLikeCPU trains on devices, and compares the learned numbers with the CPU's.
 func trainsLikeCPU(t *testing.T, open func(t *testing.T) *Device) {
 	for _, storage := range []sampler.Storage{sampler.Float32, sampler.BFloat16} {
 		t.Run(fmt.Sprint(storage), func(t *testing.T) {
@@ -112,8 +112,8 @@ func trainsLikeCPU(t *testing.T, open func(t *testing.T) *Device) {
 	}
 }
 
-// A trainer whose latents stay in device memory, where rows are gathered and padded, learns
-// the bits of the CPU, and gives all memory back.
+// A trainer keeps its latents in device memory, where rows are gathered and padded. It
+// learns the bits of the CPU, and gives all memory back.
 func TestTrainer(t *testing.T) {
 	trainsLikeCPU(t, func(t *testing.T) *Device {
 		d, _ := open(t, 5)

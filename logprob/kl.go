@@ -75,10 +75,13 @@ func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, e
 		if err == nil {
 			err = sum("squared distance", sq[i])
 		}
+		if err == nil {
+			dst[i] = f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim)) * sq[i]
+			err = finite("divergence", dst[i])
+		}
 		if err != nil {
 			return dst, fail(err, r, i)
 		}
-		dst[i] = f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim)) * sq[i]
 	}
 	return dst, nil
 }
@@ -96,7 +99,7 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 	for i, r := range b.Rows {
 		std, err := density(r.Affine)
 		if err == nil {
-			dst[i] = -2 * weight * weight32(r.V) * f.klWeight(sampler.Affine{V: 1}, std, f.weight(b.Dim))
+			dst[i] = f.meanScale(weight, r.Affine, std, f.weight(b.Dim))
 			err = fits(dst[i])
 		}
 		if err != nil {
@@ -104,6 +107,12 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 		}
 	}
 	return dst, nil
+}
+
+// meanScale returns the factor of ref - mean in weight·∂KL/∂v, where the row weights its
+// divergence by own.
+func (f Form) meanScale(weight float64, a sampler.Affine, std, own float64) float64 {
+	return -2 * weight * weight32(a.V) * f.klWeight(sampler.Affine{V: 1}, std, own)
 }
 
 // klWeight returns weight·KL/‖v - ref‖² of a step, with KL summed over elements.

@@ -2,6 +2,7 @@ package logprob
 
 import (
 	"errors"
+	"fmt"
 
 	"cps/sampler"
 )
@@ -14,12 +15,14 @@ import (
 // Rows without noise add nothing to log p, to a divergence, or to the number of elements
 // of a mean. A span may therefore stand still, with the weights {X: 1}. Spans at the end
 // of their schedule do so. A transition of such rows alone is ErrNoDensity. A row that
-// draws noise and does not read the model's output is ErrNoPolicy, as in Form.
+// draws noise and does not read the model's output is ErrNoPolicy, as in Form. VelocityKL
+// needs no noise: there, rows that do not read the output add nothing.
 //
-// Methods take a slice of one entry a transition and a slice of one entry a row. They do
-// not allocate and are safe for concurrent use. They panic if a slice has another length,
-// or unless First begins with 0, rises strictly and stays within the rows. Errors are
-// those of Form.
+// Methods take a slice of one entry a transition and a slice of one entry a row. dst may be
+// the other slice only if every transition is one row. Methods do not allocate and are safe
+// for concurrent use. They panic if a slice has another length, or unless First begins with
+// 0, rises strictly and stays within the rows. On an error dst holds nothing of use. Errors
+// are those of Form.
 type Spans struct {
 	Form  Form
 	First []int
@@ -65,19 +68,34 @@ func span(r sampler.Row) (float64, error) {
 	return std, err
 }
 
+// moves returns whether a row reads the model's output, as 1 or 0.
+func moves(r sampler.Row) (float64, error) {
+	if weight32(r.V) == 0 {
+		return 0, nil
+	}
+	return 1, nil
+}
+
+// A part is what a row has to do with a quantity: 0 where it adds nothing, else the
+// deviation or 1.
+type part func(sampler.Row) (float64, error)
+
 // Elements returns the number of elements of transition k that draw noise. It is 0 if one
-// of its rows is at fault.
+// of its rows is at fault. It panics unless 0 <= k < len(First).
 func (s Spans) Elements(b sampler.Batch, k int) int {
-	n, _ := s.elements(b, k)
+	if k < 0 || k >= len(s.First) {
+		panic(fmt.Sprintf("logprob: Spans.Elements: transition %d is not in [0, %d)", k, len(s.First)))
+	}
+	n, _ := s.elements(b, k, span, ErrNoDensity)
 	return n
 }
 
-// elements is Elements with the first fault. Without any such element the fault is
-// ErrNoDensity.
-func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
+// elements returns the number of elements of transition k that add something, and the
+// first fault. Without any such element the fault is none.
+func (s Spans) elements(b sampler.Batch, k int, of part, none error) (n int, err error) {
 	lo, hi := s.rows(b, k)
 	for i := lo; i < hi; i++ {
-		std, err := span(b.Rows[i])
+		std, err := of(b.Rows[i])
 		if err != nil {
 			return 0, fail(err, b.Rows[i], i)
 		}
@@ -86,7 +104,7 @@ func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
 		}
 	}
 	if n == 0 {
-		return 0, fail(ErrNoDensity, b.Rows[lo], lo)
+		return 0, fail(none, b.Rows[lo], lo)
 	}
 	return n, nil
 }
@@ -95,7 +113,7 @@ func (s Spans) elements(b sampler.Batch, k int) (n int, err error) {
 // squares of the rows.
 func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
-	return dst, s.add(dst, b, sq, "sum of squares", func(r sampler.Row, std, x float64) float64 {
+	return dst, s.add(dst, b, sq, span, ErrNoDensity, "sum of squares", func(r sampler.Row, std, x float64) float64 {
 		return s.Form.logProb(std, x, b.Dim)
 	})
 }
@@ -104,16 +122,35 @@ func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64,
 // returns dst. sq are the squared distances of the rows, as in [Form.KL].
 func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
-	return dst, s.add(dst, b, sq, "squared distance", func(r sampler.Row, std, x float64) float64 {
+	return dst, s.add(dst, b, sq, span, ErrNoDensity, "squared distance", func(r sampler.Row, std, x float64) float64 {
 		return s.Form.klWeight(r.Affine, std, 1) * x
+	})
+}
+
+// MeanKL is [Spans.KL] by the means of the policies, for transitions that look back. sq are
+// the squared distances of the rows' means, as in [Form.MeanKL].
+func (s Spans) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	s.check(b, dst, sq)
+	return dst, s.add(dst, b, sq, span, ErrNoDensity, "squared distance", func(_ sampler.Row, std, x float64) float64 {
+		return s.Form.klWeight(sampler.Affine{V: 1}, std, 1) * x
+	})
+}
+
+// VelocityKL stores the divergence in velocity of every transition in dst, as
+// [Form.VelocityKL] has it, and returns dst. It is the mean, or the sum, over the elements
+// of the rows that read the model's output. A transition without such rows is ErrNoPolicy.
+func (s Spans) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
+	s.check(b, dst, sq)
+	return dst, s.add(dst, b, sq, moves, ErrNoPolicy, "squared distance", func(_ sampler.Row, _, x float64) float64 {
+		return x
 	})
 }
 
 // add stores in dst the sum of a quantity over the rows of every transition, as a sum or a
 // mean over elements.
-func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of func(r sampler.Row, std, x float64) float64) error {
+func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, p part, none error, what string, of func(r sampler.Row, std, x float64) float64) error {
 	for k := range s.First {
-		n, err := s.elements(b, k)
+		n, err := s.elements(b, k, p, none)
 		if err != nil {
 			return err
 		}
@@ -124,7 +161,7 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of
 			if err := sum(what, sq[i]); err != nil {
 				return fail(err, r, i)
 			}
-			if std := weight32(r.Eps); std != 0 {
+			if std, _ := p(r); std != 0 {
 				total += of(r, std, sq[i])
 			}
 		}
@@ -141,7 +178,7 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, what string, of
 // has scale 0. See [Form.GradScale].
 func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	s.check(b, grad, dst)
-	return dst, s.scales(dst, b, func(k int, r sampler.Row, std, weight float64) float64 {
+	return dst, s.scales(dst, b, span, ErrNoDensity, func(k int, r sampler.Row, std, weight float64) float64 {
 		return s.Form.scale(grad[k], r.Affine, std, weight)
 	})
 }
@@ -151,15 +188,34 @@ func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]floa
 // [Form.GradScaleKL].
 func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
-	return dst, s.scales(dst, b, func(_ int, r sampler.Row, std, w float64) float64 {
+	return dst, s.scales(dst, b, span, ErrNoDensity, func(_ int, r sampler.Row, std, w float64) float64 {
 		return -2 * weight * s.Form.klWeight(r.Affine, std, w)
 	})
 }
 
+// GradScaleMeanKL stores in dst, one entry a row, what makes Device.Grad and
+// [sampler.History.Backward] add weight·∂KL/∂v, as [Form.GradScaleMeanKL] does, and returns
+// dst. It is 0 for rows without noise.
+func (s Spans) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+	s.checkFirst(b, dst)
+	return dst, s.scales(dst, b, span, ErrNoDensity, func(_ int, r sampler.Row, std, w float64) float64 {
+		return s.Form.meanScale(weight, r.Affine, std, w)
+	})
+}
+
+// GradScaleVelocityKL is [Spans.GradScaleKL] for VelocityKL, as [Form.GradScaleVelocityKL]
+// has it. It is 0 for rows that do not read the model's output.
+func (s Spans) GradScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
+	s.checkFirst(b, dst)
+	return dst, s.scales(dst, b, moves, ErrNoPolicy, func(_ int, _ sampler.Row, _, w float64) float64 {
+		return -2 * weight * w
+	})
+}
+
 // scales stores in dst the scale of every row of every transition.
-func (s Spans) scales(dst []float64, b sampler.Batch, of func(k int, r sampler.Row, std, weight float64) float64) error {
+func (s Spans) scales(dst []float64, b sampler.Batch, p part, none error, of func(k int, r sampler.Row, std, weight float64) float64) error {
 	for k := range s.First {
-		n, err := s.elements(b, k)
+		n, err := s.elements(b, k, p, none)
 		if err != nil {
 			return err
 		}
@@ -167,7 +223,7 @@ func (s Spans) scales(dst []float64, b sampler.Batch, of func(k int, r sampler.R
 		for i := lo; i < hi; i++ {
 			r := b.Rows[i]
 			dst[i] = 0
-			if std := weight32(r.Eps); std != 0 {
+			if std, _ := p(r); std != 0 {
 				dst[i] = of(k, r, std, s.Form.weight(n))
 			}
 			if err := fits(dst[i]); err != nil {

@@ -66,6 +66,18 @@ func TestSpansAreTheWhole(t *testing.T) {
 		got, err = s.GradScaleKL(make([]float64, n*spans), cut, 0.3)
 		want, err2 = f.GradScaleKL(make([]float64, n), whole, 0.3)
 		check("ScaleKL", got, want, err, err2)
+		got, err = s.MeanKL(make([]float64, n), cut, each)
+		want, err2 = f.MeanKL(make([]float64, n), whole, sq)
+		check("MeanKL", got, want, err, err2)
+		got, err = s.GradScaleMeanKL(make([]float64, n*spans), cut, 0.3)
+		want, err2 = f.GradScaleMeanKL(make([]float64, n), whole, 0.3)
+		check("ScaleMeanKL", got, want, err, err2)
+		got, err = s.VelocityKL(make([]float64, n), cut, each)
+		want, err2 = f.VelocityKL(make([]float64, n), whole, sq)
+		check("VelocityKL", got, want, err, err2)
+		got, err = s.GradScaleVelocityKL(make([]float64, n*spans), cut, 0.3)
+		want, err2 = f.GradScaleVelocityKL(make([]float64, n), whole, 0.3)
+		check("ScaleVelocityKL", got, want, err, err2)
 		for k := range n {
 			if s.Elements(cut, k) != dim {
 				t.Fatalf("%d elements, want %d", s.Elements(cut, k), dim)
@@ -153,6 +165,77 @@ func TestSpansThatDiffer(t *testing.T) {
 	}
 }
 
+// Spans that stand still or draw no noise add nothing to a divergence of means, and to that
+// of velocities only those that do not read the output: known answers, by hand.
+func TestSpansDivergences(t *testing.T) {
+	b := sampler.Batch{Dim: 4, Rows: []sampler.Row{
+		{Affine: sampler.Affine{X: 1, V: -0.25, Eps: 0.5}},
+		{Affine: sampler.Affine{X: 1}},          // stands still
+		{Affine: sampler.Affine{X: 1, V: -0.5}}, // draws no noise
+		{Affine: sampler.Affine{X: 1, V: 2, Eps: 2}},
+	}}
+	sq := []float64{3, 5, 7, 16}
+	for _, tc := range []struct {
+		f              logprob.Form
+		mean, velocity float64
+		meanScale      [4]float64 // for weight 1
+	}{
+		// 3/(2·¼) + 16/(2·4) over 8 elements, and 3 + 7 + 16 over 12; -V/Eps².
+		{logprob.Form{Gaussian: true, Sum: true}, 8, 26, [4]float64{1, 0, 0, -0.5}},
+		{logprob.Form{Gaussian: true}, 1, 26. / 12, [4]float64{1. / 8, 0, 0, -0.5 / 8}},
+		{logprob.Form{Sum: true}, 19, 26, [4]float64{0.5, 0, 0, -4}}, // -2V
+		{logprob.Form{}, 19. / 8, 26. / 12, [4]float64{0.5 / 8, 0, 0, -0.5}},
+	} {
+		s := logprob.Spans{Form: tc.f, First: []int{0}}
+		near := func(name string, got, want float64, err error) {
+			if err != nil || math.Abs(got-want) > 1e-15*math.Abs(want) {
+				t.Errorf("%+v: %s %v, want %v, %v", tc.f, name, got, want, err)
+			}
+		}
+		got, err := s.MeanKL([]float64{0}, b, sq)
+		near("MeanKL", got[0], tc.mean, err)
+		got, err = s.VelocityKL([]float64{0}, b, sq)
+		near("VelocityKL", got[0], tc.velocity, err)
+		got, err = s.GradScaleMeanKL(make([]float64, 4), b, 1)
+		for i, want := range tc.meanScale {
+			near(fmt.Sprint("GradScaleMeanKL of row ", i), got[i], want, err)
+		}
+		got, err = s.GradScaleVelocityKL(make([]float64, 4), b, 3)
+		for i, want := range []float64{-6, 0, -6, -6} {
+			if !tc.f.Sum {
+				want /= 12
+			}
+			near(fmt.Sprint("GradScaleVelocityKL of row ", i), got[i], want, err)
+		}
+		if n := testing.AllocsPerRun(10, func() { s.MeanKL(got[:1], b, sq); s.VelocityKL(got[:1], b, sq) }); n != 0 {
+			t.Errorf("%v allocations", n)
+		}
+	}
+	s := logprob.Spans{First: []int{0, 1}}
+	still := sampler.Batch{Dim: 4, Rows: b.Rows[:2]}
+	_, err := s.VelocityKL(make([]float64, 2), still, sq[:2])
+	wantError(t, err, logprob.ErrNoPolicy, "row 1")
+	_, err = s.GradScaleVelocityKL(make([]float64, 2), still, 1)
+	wantError(t, err, logprob.ErrNoPolicy, "row 1")
+	sq[0] = math.MaxFloat64
+	for _, f := range []logprob.Form{{Gaussian: true, Sum: true}} {
+		_, err = logprob.Spans{Form: f, First: []int{0}}.MeanKL([]float64{0}, b, sq)
+		wantError(t, err, logprob.ErrNotFinite, "row 0")
+		_, err = f.MeanKL([]float64{0}, sampler.Batch{Dim: 4, Rows: b.Rows[:1]}, sq[:1])
+		wantError(t, err, logprob.ErrNotFinite, "row 0")
+	}
+	for _, k := range []int{-1, 2} {
+		func() {
+			defer func() {
+				if got, want := recover(), fmt.Sprintf("logprob: Spans.Elements: transition %d is not in [0, 2)", k); got != want {
+					t.Errorf("panic %v, want %q", got, want)
+				}
+			}()
+			s.Elements(b, k)
+		}()
+	}
+}
+
 func TestSpansErrors(t *testing.T) {
 	noisy, still := sampler.Row{Affine: steps[0]}, sampler.Row{Affine: sampler.Affine{X: 1}, ID: noise.ID{Sample: 9}}
 	blind := sampler.Row{Affine: sampler.Affine{X: 1, Eps: 1}, ID: noise.ID{Sample: 7}}
@@ -175,10 +258,14 @@ func TestSpansErrors(t *testing.T) {
 		wantError(t, err, tc.want, tc.name)
 		_, err = s.KL(dst, b, tc.sq)
 		wantError(t, err, tc.want, tc.name)
+		_, err = s.MeanKL(dst, b, tc.sq)
+		wantError(t, err, tc.want, tc.name)
 		if tc.want == logprob.ErrNoDensity || tc.want == logprob.ErrNoPolicy {
 			_, err = s.GradScale(make([]float64, len(tc.rows)), b, make([]float64, len(tc.first)))
 			wantError(t, err, tc.want, tc.name)
 			_, err = s.GradScaleKL(make([]float64, len(tc.rows)), b, 1)
+			wantError(t, err, tc.want, tc.name)
+			_, err = s.GradScaleMeanKL(make([]float64, len(tc.rows)), b, 1)
 			wantError(t, err, tc.want, tc.name)
 		}
 	}
@@ -191,6 +278,11 @@ func TestSpansErrors(t *testing.T) {
 			"KL":          func() { s.KL(each, b, rows) },
 			"GradScale":   func() { s.GradScale(rows, b, each) },
 			"GradScaleKL": func() { s.GradScaleKL(rows, b, 1) },
+			"MeanKL":      func() { s.MeanKL(each, b, rows) },
+			"VelocityKL":  func() { s.VelocityKL(each, b, rows) },
+
+			"GradScaleMeanKL":     func() { s.GradScaleMeanKL(rows, b, 1) },
+			"GradScaleVelocityKL": func() { s.GradScaleVelocityKL(rows, b, 1) },
 		} {
 			t.Run(name+"/"+method, func(t *testing.T) {
 				defer func() {

@@ -2,6 +2,7 @@ package sampler_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"reflect"
 	"slices"
@@ -22,7 +23,7 @@ var (
 
 type pointerSchedule struct{ schedule.Flow }
 
-// endless has as many steps as an int can say.
+// endless has as many steps as an int can count.
 type endless struct{}
 
 func (endless) Steps() int            { return math.MaxInt }
@@ -58,7 +59,7 @@ func TestNewRefuses(t *testing.T) {
 		"window without noise":    {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1}, Window: sampler.Window{Start: 9, End: 10}}, sampler.ErrConfig, []string{"[9, 10) of Window", "no step"}},
 		"window of the ODE":       {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 5}}, sampler.ErrConfig, []string{"[2, 5) of Window", "no step"}},
 		"set and window":          {config{Scheduler: plain, Rule: cps, Set: []int{1}, Window: sampler.Window{Start: 1, End: 2}}, sampler.ErrConfig, []string{"both Window and Set"}},
-		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set has no steps"}},
+		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set is empty"}},
 		"set that falls":          {config{Scheduler: plain, Rule: cps, Set: []int{3, 1}}, sampler.ErrConfig, []string{"[3 1] of Set", "10 steps"}},
 		"set twice":               {config{Scheduler: plain, Rule: cps, Set: []int{3, 3}}, sampler.ErrConfig, []string{"[3 3] of Set"}},
 		"set beyond":              {config{Scheduler: plain, Rule: cps, Set: []int{3, 10}}, sampler.ErrConfig, []string{"[3 10] of Set"}},
@@ -211,7 +212,7 @@ func newIsFinite(t *rapid.T) {
 				t.Fatalf("%+v: step %d is %+v", c, i, tr)
 			}
 		}
-		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
+		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0 && tr.Affine.V != 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
 			t.Fatalf("%+v: step %d is %+v", c, i, tr)
 		}
 	}
@@ -234,7 +235,7 @@ func TestWindow(t *testing.T) {
 		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
 		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
 	} {
-		// A set says the same.
+		// A set says the same as the window.
 		var set []int
 		for i := tc.window.Start; i < tc.window.End; i++ {
 			set = append(set, i)
@@ -262,7 +263,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// The caller's own rule, diffusion and path do as those of the module.
+// A rule, a diffusion and a path of the caller's own work like those of the
+// module.
 func TestOwnTypes(t *testing.T) {
 	half := diffusionFunc(func(u float64) float64 { return 0.5 })
 	for _, r := range []func(sampler.Diffusion) sampler.Rule{
@@ -289,9 +291,9 @@ func TestOwnTypes(t *testing.T) {
 
 func TestBatchRefuses(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: plain, Rule: sampler.FlowODE{}})
-	const says = "sampler: Dim of a batch is not in [1, 2³⁴]"
-	wantPanic(t, says, func() { s.Batch(0, 1, 0) })
-	wantPanic(t, says, func() { s.Batch(-1, 1, 0) })
+	const says = " of a batch is not in [1, 2³⁴]"
+	wantPanic(t, "sampler: Dim 0"+says, func() { s.Batch(0, 1, 0) })
+	wantPanic(t, "sampler: Dim -1"+says, func() { s.Batch(-1, 1, 0) })
 	wantPanic(t, says, func() { s.Batch(math.MinInt, 1) })
 	for _, dim := range []int{0, -5} {
 		wantPanic(t, says, func() { sampler.CPU{}.Step(nil, nil, nil, sampler.Batch{Dim: dim}, nil) })
@@ -343,4 +345,33 @@ func TestFirstWrongRange(t *testing.T) {
 		_, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowODE{}, Window: bad, Part: bad})
 		wantError(t, err, sampler.ErrConfig, "of Window")
 	}
+}
+
+// An index that is of no transition is named, with the range, before anything is written.
+func TestIndexRefused(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}, Part: sampler.Window{Start: 1, End: 4}, Start: sampler.FromPart})
+	b := s.Batch(4, 1, 2)
+	s.SetStep(b, 2)
+	before := b.Rows[0]
+	for method, call := range map[string]func(i int){
+		"At":              func(i int) { s.At(i) },
+		"Time":            func(i int) { s.Time(i) },
+		"PredictedSample": func(i int) { s.PredictedSample(i) },
+		"Row":             func(i int) { s.Row(0, i) },
+		"SetStep":         func(i int) { s.SetStep(b, i) },
+		"Evaluations":     func(i int) { s.Evaluations(i) },
+		"Share":           func(i int) { s.Share(i, 0) },
+	} {
+		for i := range s.Steps() {
+			call(i)
+		}
+		s.SetStep(b, 2)
+		for _, i := range []int{-1, 3, math.MinInt, math.MaxInt} {
+			wantPanic(t, fmt.Sprintf("sampler: Sampler.%s: transition %d is not in [0, 3)", method, i), func() { call(i) })
+		}
+	}
+	if b.Rows[0] != before {
+		t.Errorf("the row moved to %+v", b.Rows[0])
+	}
+	wantPanic(t, "Sampler.SetStep: transition 3", func() { s.SetStep(s.Batch(4, 1), 3) }) // also without rows
 }

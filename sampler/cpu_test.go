@@ -3,6 +3,7 @@ package sampler_test
 import (
 	"fmt"
 	"math"
+	"slices"
 	"sync"
 	"testing"
 
@@ -11,7 +12,7 @@ import (
 	"cps/schedule"
 )
 
-// Lengths are programming errors: constant messages that say which.
+// Wrong lengths are programming errors. Messages name the wrong one, its length and the right one.
 func TestLengthsPanic(t *testing.T) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
@@ -20,62 +21,62 @@ func TestLengthsPanic(t *testing.T) {
 	f := func(n int) []float32 { return make([]float32, n) }
 	d := func(n int) []float64 { return make([]float64, n) }
 	cpu := sampler.CPU{}
-	const (
-		out   = "sampler: length of dst or next is not len(Rows)·Dim"
-		x     = "sampler: length of x is not len(Rows)·Dim"
-		v     = "sampler: length of v is not len(Rows)·Dim"
-		sq    = "sampler: length of sq is not the number of rows"
-		scale = "sampler: length of scale is not the number of rows"
-		dst   = "sampler: length of dst is not len(Rows)·Dim"
-		apply = "sampler: lengths of an input and of dst differ"
-	)
+	elements := func(name string, n int) string {
+		return fmt.Sprintf("sampler: length of %s is %d, not len(Rows)·Dim = 2·3 = 6", name, n)
+	}
+	rows := func(name string, n int) string {
+		return fmt.Sprintf("sampler: length of %s is %d, not the number of rows, 2", name, n)
+	}
+	input := func(name string, n int) string {
+		return fmt.Sprintf("sampler: length of %s is %d, not that of dst, 3", name, n)
+	}
 	for _, tc := range []struct {
 		says string
 		call func()
 	}{
-		{out, func() { cpu.Step(f(5), f(6), f(6), b, nil) }},
-		{out, func() { cpu.Step(f(7), f(6), f(6), b, nil) }},
-		{out, func() { cpu.Step(f(9), f(9), f(9), b, nil) }},
-		{out, func() { cpu.Step(nil, f(6), f(6), b, nil) }},
-		{x, func() { cpu.Step(f(6), f(5), f(6), b, nil) }},
-		{x, func() { cpu.Step(f(6), nil, f(6), b, nil) }},
-		{v, func() { cpu.Step(f(6), f(6), f(7), b, nil) }},
-		{v, func() { cpu.Step(f(6), f(6), nil, b, nil) }},
-		{sq, func() { cpu.Step(f(6), f(6), f(6), b, d(1)) }},
-		{sq, func() { cpu.Step(f(6), f(6), f(6), b, []float64{}) }},
-		{out, func() { cpu.SumSquares(d(2), f(3), f(6), f(6), b) }},
-		{x, func() { cpu.SumSquares(d(2), f(6), f(3), f(6), b) }},
-		{v, func() { cpu.SumSquares(d(2), f(6), f(6), f(3), b) }},
-		{sq, func() { cpu.SumSquares(d(3), f(6), f(6), f(6), b) }},
-		{sq, func() { cpu.SumSquares(nil, f(6), f(6), f(6), b) }},
-		{out, func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
-		{x, func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
-		{v, func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
-		{dst, func() { cpu.Grad(f(3), f(6), f(6), f(6), b, d(2)) }},
-		{dst, func() { cpu.Grad(nil, f(6), f(6), f(6), b, d(2)) }},
-		{scale, func() { cpu.Grad(f(6), f(6), f(6), f(6), b, d(1)) }},
-		{scale, func() { cpu.Grad(f(6), f(6), f(6), f(6), b, nil) }},
-		{apply, func() { sampler.Apply(f(3), f(2), f(3), f(3), sampler.Affine{X: 1}) }},
-		{apply, func() { sampler.Apply(f(3), f(3), f(4), f(3), sampler.Affine{V: 1}) }},
-		{apply, func() { sampler.Apply(d(3), d(3), d(3), nil, sampler.Affine{Eps: 1}) }},
-		{apply, func() {
+		{elements("dst", 5), func() { cpu.Step(f(5), f(6), f(6), b, nil) }},
+		{elements("dst", 7), func() { cpu.Step(f(7), f(6), f(6), b, nil) }},
+		{elements("dst", 9), func() { cpu.Step(f(9), f(9), f(9), b, nil) }},
+		{elements("dst", 0), func() { cpu.Step(nil, f(6), f(6), b, nil) }},
+		{elements("x", 5), func() { cpu.Step(f(6), f(5), f(6), b, nil) }},
+		{elements("x", 0), func() { cpu.Step(f(6), nil, f(6), b, nil) }},
+		{elements("v", 7), func() { cpu.Step(f(6), f(6), f(7), b, nil) }},
+		{elements("v", 0), func() { cpu.Step(f(6), f(6), nil, b, nil) }},
+		{rows("sq", 1), func() { cpu.Step(f(6), f(6), f(6), b, d(1)) }},
+		{rows("sq", 0), func() { cpu.Step(f(6), f(6), f(6), b, []float64{}) }},
+		{elements("next", 3), func() { cpu.SumSquares(d(2), f(3), f(6), f(6), b) }},
+		{elements("x", 3), func() { cpu.SumSquares(d(2), f(6), f(3), f(6), b) }},
+		{elements("v", 3), func() { cpu.SumSquares(d(2), f(6), f(6), f(3), b) }},
+		{rows("sq", 3), func() { cpu.SumSquares(d(3), f(6), f(6), f(6), b) }},
+		{rows("sq", 0), func() { cpu.SumSquares(nil, f(6), f(6), f(6), b) }},
+		{elements("next", 3), func() { cpu.Grad(f(6), f(3), f(6), f(6), b, d(2)) }},
+		{elements("x", 3), func() { cpu.Grad(f(6), f(6), f(3), f(6), b, d(2)) }},
+		{elements("v", 3), func() { cpu.Grad(f(6), f(6), f(6), f(3), b, d(2)) }},
+		{elements("dst", 3), func() { cpu.Grad(f(3), f(6), f(6), f(6), b, d(2)) }},
+		{elements("dst", 0), func() { cpu.Grad(nil, f(6), f(6), f(6), b, d(2)) }},
+		{rows("scale", 1), func() { cpu.Grad(f(6), f(6), f(6), f(6), b, d(1)) }},
+		{rows("scale", 0), func() { cpu.Grad(f(6), f(6), f(6), f(6), b, nil) }},
+		{input("x", 2), func() { sampler.Apply(f(3), f(2), f(3), f(3), sampler.Affine{X: 1}) }},
+		{input("v", 4), func() { sampler.Apply(f(3), f(3), f(4), f(3), sampler.Affine{V: 1}) }},
+		{input("eps", 0), func() { sampler.Apply(d(3), d(3), d(3), nil, sampler.Affine{Eps: 1}) }},
+		{input("x", 2), func() {
 			sampler.ApplyClipped(f(3), f(2), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), 1)
 		}},
-		{apply, func() {
+		{input("v", 2), func() {
 			sampler.ApplyClipped(f(3), f(3), f(2), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), 1)
 		}},
-		{apply, func() {
+		{input("eps", 2), func() {
 			sampler.ApplyClipped(f(3), f(3), f(3), f(2), sampler.Coeffs{Eps: 1}, 0, schedule.Level(0.5), 1)
 		}},
-		{"sampler: clipping limit is negative or NaN", func() {
+		{"sampler: clipping limit -1 is negative or NaN", func() {
 			sampler.ApplyClipped(f(3), f(3), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), -1)
 		}},
-		{"sampler: clipping limit is negative or NaN", func() {
+		{"sampler: clipping limit NaN is negative or NaN", func() {
 			sampler.ApplyClipped(f(3), f(3), f(3), f(3), sampler.Coeffs{}, 0, schedule.Level(0.5), math.NaN())
 		}},
-		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: -1, End: 2}) }},
-		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 1}) }},
-		{"sampler: window is not within the transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 4}) }},
+		{"window [-1, 2) is not within the 3 transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: -1, End: 2}) }},
+		{"window [2, 1) is not within the 3 transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 1}) }},
+		{"sampler: NewTrajectory: window [2, 4) is not within the 3 transitions", func() { sampler.NewTrajectory(b, 3, sampler.Window{Start: 2, End: 4}) }},
 		{"sampler: lengths of dst and src differ", func() { sampler.Float16.Pack(make([]uint16, 2), f(3)) }},
 		{"sampler: lengths of dst and src differ", func() { sampler.BFloat16.Unpack(f(3), make([]uint16, 4)) }},
 		{"sampler: only BFloat16 and Float16 have 16-bit words", func() { sampler.Float32.Pack(nil, nil) }},
@@ -86,7 +87,7 @@ func TestLengthsPanic(t *testing.T) {
 	}
 	reserved := b
 	reserved.Rows = []sampler.Row{{ID: noise.ID{Step: math.MaxUint32}}}
-	wantPanic(t, "noise step 1<<32 - 1 is reserved", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
+	wantPanic(t, "sampler: row 0 (sample 0): noise step 1<<32 - 1 is reserved", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
 	reserved.Rows[0].Step = 0
 	reserved.Storage = 3
 	wantPanic(t, "sampler: storage of a batch is unknown", func() { cpu.Step(f(3), nil, nil, reserved, nil) })
@@ -108,7 +109,7 @@ func TestLengthsPanic(t *testing.T) {
 		wantPanic(t, tc.says, func() { cpu16.SumSquares(d(1), h, nil, nil, b) })
 		wantPanic(t, tc.says, func() { cpu16.Grad(h, h, nil, nil, b, d(1)) })
 	}
-	// and what does not panic
+	// These do not panic.
 	empty := sampler.Batch{Dim: 3}
 	cpu.Step(nil, nil, nil, empty, []float64{})
 	cpu.SumSquares(nil, nil, nil, nil, empty)
@@ -185,7 +186,7 @@ func TestApplyClipped(t *testing.T) {
 	sampler.ApplyClipped(make([]float32, 1), []float32{1}, []float32{1}, nil, c, sampler.PredictVelocity, from, 1)
 }
 
-// The predicted noise is that of the latent and the clipped sample.
+// The predicted noise fits the latent and the clipped sample.
 func TestApplyClippedOutput(t *testing.T) {
 	from, to := schedule.Level(0.5), schedule.Level(0.4)
 	c, err := sampler.FlowODE{}.Coeffs(from, to)
@@ -218,19 +219,63 @@ func TestApplyClippedOutput(t *testing.T) {
 			t.Errorf("%v: clipping hides a NaN: %v", p, bad)
 		}
 	}
-	// At level 1 the latent is the noise.
+	// At level 1 the latent is pure noise.
 	if got := sampler.ApplyClippedOutput([]float64{0}, []float64{3}, []float64{-9}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(1), 1); math.Abs(got[0]-(0.5+0.9)) > 1e-15 {
 		t.Errorf("at level 1: %v", got)
 	}
-	wantPanic(t, "without noise", func() {
+	wantPanic(t, "holds no noise", func() {
 		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(0), 1)
 	})
-	wantPanic(t, "limit is negative or NaN", func() {
+	wantPanic(t, "limit NaN is negative or NaN", func() {
 		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, from, math.NaN())
 	})
-	wantPanic(t, "lengths", func() {
+	wantPanic(t, "length of v is 0, not that of dst, 1", func() {
 		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, nil, []float64{0}, c, sampler.PredictVelocity, from, 1)
 	})
+}
+
+// A call that panics has written nothing, in whichever row the fault is.
+func TestPanicsBeforeItWrites(t *testing.T) {
+	const dim = 64
+	for _, fault := range []struct {
+		row  int
+		says string
+		of   sampler.Row
+	}{
+		{0, "row 0 (sample 7): noise step 1<<32 - 1 is reserved", sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}},
+		{999, "row 999 (sample 7): noise step 1<<32 - 1 is reserved", sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}},
+		{500, "row 500 (sample 7), of 64 elements from block 4294967281 on, ends beyond the 2³⁴", sampler.Row{ID: noise.ID{Sample: 7}, Block: math.MaxUint32 - 14}},
+	} {
+		b := sampler.Batch{Dim: dim, Rows: make([]sampler.Row, 1000)}
+		for i := range b.Rows {
+			b.Rows[i].Affine = sampler.Affine{X: 1, V: 1, Eps: 1}
+		}
+		fault.of.Affine = sampler.Affine{X: 1}
+		b.Rows[fault.row] = fault.of
+		in, out := normal(b.Len(), 1), make([]float32, b.Len())
+		words, to := make([]uint16, b.Len()), make([]uint16, b.Len())
+		sampler.Float16.Pack(words, in)
+		sq, ones := make([]float64, 1000), slices.Repeat([]float64{1}, 1000)
+		for _, workers := range []int{1, 2} {
+			cpu, cpu16 := sampler.CPU{Workers: workers}, sampler.CPU16{Type: sampler.Float16, Workers: workers}
+			for _, call := range []func(){
+				func() { cpu.Step(out, in, in, b, sq) },
+				func() { cpu.SumSquares(sq, in, in, in, b) },
+				func() { cpu.Grad(out, in, in, in, b, ones) },
+				func() { cpu16.Step(to, words, words, b, sq) },
+				func() { cpu16.SumSquares(sq, words, words, words, b) },
+				func() { cpu16.Grad(to, words, words, words, b, ones) },
+			} {
+				wantPanic(t, "sampler: "+fault.says, call)
+			}
+		}
+		wrote := slices.IndexFunc(out, func(x float32) bool { return x != 0 }) >= 0 ||
+			slices.IndexFunc(to, func(x uint16) bool { return x != 0 }) >= 0 ||
+			slices.IndexFunc(sq, func(x float64) bool { return x != 0 }) >= 0
+		if wrote {
+			t.Errorf("%s: some rows were written", fault.says)
+		}
+	}
 }
 
 // One CPU serves any number of goroutines.
@@ -253,8 +298,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// The hot path allocates nothing once pooled memory exists. AllocsPerRun drops
-// fractions, so that a pool emptied by the collector does not show.
+// The hot path allocates nothing once pooled memory exists. AllocsPerRun drops fractions, so
+// it ignores a pool that the collector empties.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector empties pools at random")

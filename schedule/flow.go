@@ -16,8 +16,11 @@ func count(n int) bool { return 1 <= n && n <= MaxSteps }
 // Steps returns len(f) - 1, which is -1 for an empty list.
 func (f Flow) Steps() int { return len(f) - 1 }
 
-// At returns Level(f[i]). It panics unless 0 <= i < len(f).
-func (f Flow) At(i int) Point { return Level(f[i]) }
+// At returns Level(f[i]). It panics unless 0 <= i <= Steps().
+func (f Flow) At(i int) Point {
+	checkPoint("Flow", i, f.Steps())
+	return Level(f[i])
+}
 
 // Linear returns the levels 1, 1-1/n, …, 1/n, 0 of n steps. It is the base of
 // most schedules: FLUX.1 schnell samples on Linear(4), and published trainers

@@ -22,4 +22,8 @@ func Invert(s Scheduler) Inversion {
 
 type backwards struct{ Scheduler }
 
-func (b backwards) At(i int) Point { return b.Scheduler.At(b.Steps() - i) }
+func (b backwards) At(i int) Point {
+	n := b.Steps()
+	checkPoint("Invert", i, n)
+	return b.Scheduler.At(n - i)
+}

@@ -2,6 +2,7 @@ package schedule
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -95,4 +96,23 @@ func TestFirstStep(t *testing.T) {
 			t.Fatalf("FirstStep is %d of %d", first, n)
 		}
 	})
+}
+
+// A point that a schedule does not have is named, with the range.
+func TestPointRefused(t *testing.T) {
+	for name, s := range map[string]Scheduler{
+		"Flow": Linear(4), "Points": Points(make([]Point, 5)), "Invert": Invert(Linear(4)),
+	} {
+		for _, i := range []int{-1, 5, math.MinInt, math.MaxInt} {
+			want := fmt.Sprintf("schedule: %s.At: point %d is not in [0, 4]", name, i)
+			func() {
+				defer func() {
+					if got := recover(); got != want {
+						t.Errorf("panic %v, want %q", got, want)
+					}
+				}()
+				s.At(i)
+			}()
+		}
+	}
 }

@@ -1,6 +1,9 @@
 package schedule
 
-import "math"
+import (
+	"fmt"
+	"math"
+)
 
 // A Point is one point of a run. A latent there is
 //
@@ -78,5 +81,15 @@ type Points []Point
 // Steps returns len(p) - 1, which is -1 for an empty list.
 func (p Points) Steps() int { return len(p) - 1 }
 
-// At returns p[i]. It panics unless 0 <= i < len(p).
-func (p Points) At(i int) Point { return p[i] }
+// At returns p[i]. It panics unless 0 <= i <= Steps().
+func (p Points) At(i int) Point {
+	checkPoint("Points", i, p.Steps())
+	return p[i]
+}
+
+// checkPoint panics unless a schedule of this type has point i.
+func checkPoint(typ string, i, steps int) {
+	if i < 0 || i > steps {
+		panic(fmt.Sprintf("schedule: %s.At: point %d is not in [0, %d]", typ, i, steps))
+	}
+}
