@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"cps/grpo"
@@ -24,7 +25,7 @@ type Config[B any] struct {
 	Key noise.Key // of everything random; every iteration derives one of its own
 
 	// Sampling.
-	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy. No trained step may look back ([sampler.Solver])
+	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy
 	Window      grpo.Strategy     // the stochastic and trained transitions, of all that can be trained [nil: all]
 	LastStep    bool              // train a step to noise 0 too, if the rule draws noise there [no: as published]
 	Dim         int               // elements of a sample
@@ -47,7 +48,9 @@ type Config[B any] struct {
 	Clean func(ctx context.Context, dst B, prompts []int) error
 
 	// Rollout, unless nil, runs the samples in place of sampler.Rollout, on other machines
-	// perhaps: it must leave the bits of sampler.Rollout in the latents and sums of t.
+	// perhaps: it must leave the bits of sampler.Rollout in the latents and sums of t. Where
+	// transitions look back, these depend on the type of t's Scratch: that of the latents
+	// and outputs if they have one type, else float32.
 	Rollout func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, t *sampler.Trajectory[B], model sampler.Model[B]) error
 
 	// Reward stores the rewards of samples, row-major [len(prompts), Dim], for the prompt of
@@ -213,7 +216,7 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 		return nil, nil, bad("Sampling: no step draws noise and reads the model's output, which leaves nothing to train: its Rule is %s%+v", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
 	}
 	if c.Window == nil {
-		return s, trained, c.checkDepth(s, trained)
+		return s, trained, nil
 	}
 	if n := len(trained); trained[n-1] != n-1 {
 		return nil, nil, bad("Sampling: Rule %s%+v draws no noise at step %d, which leaves nothing to train there: a strategy moves over the first steps of the run",
@@ -230,18 +233,18 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 	if s, err = sampler.New(c.Sampling); err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
-	return s, trained[start:end], c.checkDepth(s, trained[start:end])
+	// Where Rule and Outside take unlike numbers of evaluations, transitions have moved.
+	w := s.Transitions(c.Sampling.Window)
+	return s, slices.DeleteFunc(c.trainable(s), func(i int) bool { return i < w.Start || i >= w.End }), nil
 }
 
-// checkDepth returns an error if a trained transition looks back at earlier evaluations.
-func (c Config[B]) checkDepth(s *sampler.Sampler, trained []int) error {
-	for _, i := range trained {
-		if t := s.At(i); len(t.Past) > 0 {
-			return bad("Sampling: Rule %s%+v looks back at earlier evaluations at step %d, and a minibatch holds one evaluation a transition: train a rule of first order, as FlowCPS or DPMSDEPlus; a Solver that looks back may be Outside",
-				sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule, t.Step)
-		}
+// between is the type of what transitions that look back step from, and of what they look
+// back at. These are of the size of latents and made of outputs.
+func (c Config[B]) between() sampler.Storage {
+	if c.Sampling.Storage == c.Output {
+		return c.Output
 	}
-	return nil
+	return sampler.Float32
 }
 
 // trainable returns the transitions of s that can be trained.

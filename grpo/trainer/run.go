@@ -20,14 +20,17 @@ type Run[B any] struct {
 	Steps      []int                  // the transitions that are trained, ascending
 	Prompts    []int                  // of every row
 	Batch      sampler.Batch          // of its rows only the samples matter
-	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions
+	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions, and of what these look back at
 
 	Rewards, Advantages []float64   // of every row, once judged
 	Old                 [][]float64 // log p by transition and row, once prepared; nil where not trained
-	Reference           []B         // outputs of the reference policy by transition, once prepared, if there is a penalty
+	Reference           []B         // outputs of the reference policy by transition, where training asks, once prepared, if there is a penalty
 	Past                []B         // outputs of the policy that drew the samples, likewise, if the objective needs them
 
-	t      *Trainer[B]
+	t       *Trainer[B]
+	asks    []bool // by transition, whether training asks the policy there
+	history history
+
 	all    []int     // rows of the run
 	times  []float64 // of a Call about them
 	groups []int
@@ -72,6 +75,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 		r.Prompts[i] = r.groups[i/c.Group]
 	}
 	r.Batch = r.Sampler.Batch(c.Dim, r.Key, samples...)
+	r.findHistory()
 	if r.Trajectory, err = t.trajectory(r); err != nil {
 		return nil, err
 	}
@@ -110,7 +114,8 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	return r, nil
 }
 
-// trajectory returns memory for a run, which keeps what its trained transitions need.
+// trajectory returns memory for a run, which keeps what its trained transitions need, and
+// what transitions look back at while it goes.
 func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}
@@ -119,8 +124,9 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 		return nil, err
 	}
 	keep := make([]bool, n+1)
+	copy(keep, r.asks)
 	for _, i := range r.Steps {
-		keep[i], keep[i+1] = true, true
+		keep[i+1] = true
 		p.SumSquares[i] = make([]float64, len(r.Batch.Rows))
 	}
 	kept := 0 // all that is not kept is buffer 0
@@ -134,10 +140,17 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 			return nil, err
 		}
 	}
+	for i := range r.Sampler.Scratch() {
+		x, err := t.scratch.at(t.m, i, size, c.between())
+		if err != nil {
+			return nil, err
+		}
+		p.Scratch = append(p.Scratch, x)
+	}
 	return p, nil
 }
 
-// keepOutputs makes the rollout keep the policy's outputs at the trained transitions.
+// keepOutputs makes the rollout keep the policy's outputs where training asks for them.
 func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	past, err := t.outputs(&t.past, r)
 	if err != nil {
@@ -147,7 +160,7 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	uniform(&whole, t.config.Dim, len(r.all), sampler.Affine{X: 1})
 	r.Past = past
 	r.Trajectory.Observe = func(_ context.Context, o sampler.Observation[B]) error {
-		if k := o.Transition; r.trained(k) {
+		if k := o.Transition; r.asks[k] {
 			var none B
 			t.m.Step(past[k], o.V, none, whole, nil)
 		}
@@ -156,14 +169,19 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	return nil
 }
 
-// outputs returns memory for outputs at the trained transitions.
+// outputs returns memory for outputs where training asks for them.
 func (t *Trainer[B]) outputs(of *rooms[B], r *Run[B]) ([]B, error) {
 	all := make([]B, r.Sampler.Steps())
-	for k, i := range r.Steps {
+	kept := 0
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		var err error
-		if all[i], err = of.at(t.m, k, r.Batch.Len(), t.config.Output); err != nil {
+		if all[i], err = of.at(t.m, kept, r.Batch.Len(), t.config.Output); err != nil {
 			return nil, err
 		}
+		kept++
 	}
 	return all, nil
 }
@@ -216,9 +234,12 @@ func (t *Trainer[B]) prepare(ctx context.Context, r *Run[B]) error {
 	return nil
 }
 
-// evaluate asks a model about all rows at all trained transitions.
+// evaluate asks a model about all rows at all transitions where training asks.
 func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampler.Model[B]) error {
-	for _, i := range r.Steps {
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		for k := range r.times {
 			r.times[k] = r.Sampler.Time(i)
 		}

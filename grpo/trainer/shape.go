@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"cps/internal/room"
@@ -153,7 +154,7 @@ func (s *shaped[B]) free() error {
 }
 
 // chunks returns items in pieces of at most the shape's rows.
-func chunks[T any](s Shape, items []T) func(yield func([]T) bool) {
+func chunks[T any](s Shape, items []T) iter.Seq[[]T] {
 	if s.Rows < 1 {
 		return slices.Chunk(items, max(1, len(items)))
 	}
