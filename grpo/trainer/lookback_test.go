@@ -45,10 +45,25 @@ var lookers = map[string]sampler.Rule{
 	"both":         both{},
 }
 
+// quiet is a share that draws no noise in the second and the third step of looking.
+type quiet struct{}
+
+func (quiet) Split(from, to schedule.Point) (kept, fresh float64, err error) {
+	if from.Noise == .8 || from.Noise == .6 {
+		return to.Noise, 0, nil
+	}
+	return solver.Constant(.5).Split(from, to)
+}
+
+// still makes the fourth step look back at one that is not trained, after another such.
+func still(c *Config[[]float32]) {
+	c.Sampling.Rule = solver.Ancestral{Inner: solver.DPMPlus{Order: 2}, Share: quiet{}}
+}
+
 // looking is small with a rule that looks back, from a level where it soon does.
 func looking(r sampler.Rule) Config[[]float32] {
 	c := small()
-	c.Sampling = sampler.Config{Scheduler: schedule.Flow{.9, .7, .5, .35, .2, 0}, Rule: r}
+	c.Sampling = sampler.Config{Scheduler: schedule.Flow{.9, .8, .6, .4, .2, 0}, Rule: r}
 	c.Form = logprob.Form{Gaussian: true}
 	return c
 }
@@ -58,20 +73,23 @@ func looking(r sampler.Rule) Config[[]float32] {
 func TestLookBackOnPolicy(t *testing.T) {
 	for name, rule := range lookers {
 		for what, change := range map[string]func(*Config[[]float32]){
-			"":              func(*Config[[]float32]) {},
-			"lone steps":    func(c *Config[[]float32]) { c.Minibatches.Steps = 1 },
-			"whole":         func(c *Config[[]float32]) { c.Minibatches = grpo.Minibatches{} },
-			"fixed":         func(c *Config[[]float32]) { c.Shape = Shape{Rows: 5, Fixed: true} },
-			"one by one":    func(c *Config[[]float32]) { c.Shape.Rows = 1 },
-			"guidance":      func(c *Config[[]float32]) { c.Guidance = guidance.Guidance{Scale: 2, Low: .3, High: .9, Rescale: .5} },
-			"bfloat16":      func(c *Config[[]float32]) { c.Sampling.Storage = sampler.BFloat16 },
-			"penalty":       func(c *Config[[]float32]) { c.KL = Divergence{Beta: .1, Form: c.Form} },
-			"divergence":    func(c *Config[[]float32]) { c.Objective = Guard{} },
-			"window":        func(c *Config[[]float32]) { c.Window = grpo.Fixed{Start: 1, End: 4} },
-			"set":           func(c *Config[[]float32]) { c.Sampling.Set = []int{0, 1, 3} },
-			"solver around": func(c *Config[[]float32]) { c.Sampling.Outside, c.Window = solver.DPMPlus{Order: 3}, grpo.Fixed{End: 3} },
-			"shared start":  func(c *Config[[]float32]) { c.SharedStart = true },
-			"early stop":    func(c *Config[[]float32]) { c.Stop.Target = 1e9; c.Shape.Rows = 7 },
+			"":           func(*Config[[]float32]) {},
+			"lone steps": func(c *Config[[]float32]) { c.Minibatches.Steps = 1 },
+			"whole":      func(c *Config[[]float32]) { c.Minibatches = grpo.Minibatches{} },
+			"fixed":      func(c *Config[[]float32]) { c.Shape = Shape{Rows: 5, Fixed: true} },
+			"one by one": func(c *Config[[]float32]) { c.Shape.Rows = 1 },
+			"guidance":   func(c *Config[[]float32]) { c.Guidance = guidance.Guidance{Scale: 2, Low: .3, High: .9, Rescale: .5} },
+			"bfloat16":   func(c *Config[[]float32]) { c.Sampling.Storage = sampler.BFloat16 },
+			"penalty":    func(c *Config[[]float32]) { c.KL = Divergence{Beta: .1, Form: c.Form} },
+			"divergence": func(c *Config[[]float32]) { c.Objective = Guard{} },
+			"window":     func(c *Config[[]float32]) { c.Window = grpo.Fixed{Start: 1, End: 4} },
+			"set":        func(c *Config[[]float32]) { c.Sampling.Set = []int{0, 1, 3} },
+			"solver around": func(c *Config[[]float32]) {
+				c.Sampling.Outside, c.Window = solver.DPMPlus{Order: 3}, grpo.Fixed{End: 3}
+			},
+			"still steps":  func(c *Config[[]float32]) { still(c); c.Objective = Guard{}; c.KL = Divergence{Beta: .1} },
+			"shared start": func(c *Config[[]float32]) { c.SharedStart = true },
+			"early stop":   func(c *Config[[]float32]) { c.Stop.Target = 1e9; c.Shape.Rows = 7 },
 		} {
 			c := looking(rule)
 			change(&c)
@@ -135,6 +153,7 @@ func TestLookBackGradient(t *testing.T) {
 			"fixed":          func(c *Config[[]float32]) { c.Shape = Shape{Rows: 5, Fixed: true} },
 			"guidance":       func(c *Config[[]float32]) { c.Guidance = guidance.Guidance{Scale: 2.5} },
 			"bfloat16":       func(c *Config[[]float32]) { c.Sampling.Storage = sampler.BFloat16 },
+			"still steps":    func(c *Config[[]float32]) { still(c); c.Objective = Guard{}; c.KL = Divergence{Beta: .1} },
 			"all at once":    func(c *Config[[]float32]) { c.Minibatches = grpo.Minibatches{} },
 		} {
 			c := looking(rule)
