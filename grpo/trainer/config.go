@@ -152,7 +152,7 @@ func (c Config[B]) withDefaults() (Config[B], error) {
 
 // try passes settings to the packages that check them, before there are samples.
 func (c Config[B]) try() error {
-	_, trained, err := c.plan(0)
+	_, trained, err := c.Plan(0)
 	if err != nil {
 		return err
 	}
@@ -205,8 +205,10 @@ func (c Config[B]) checkPolicy(p Policy[B]) error {
 // rows returns the number of samples of an iteration on this rank.
 func (c Config[B]) rows() int { return c.Prompts * c.Group }
 
-// plan returns the sampler of an iteration and the transitions that it trains.
-func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
+// Plan returns the sampler of an iteration, and the transitions that it trains, ascending.
+// They are functions of Sampling, Window, LastStep and the iteration: a machine that rolls
+// out for Config.Rollout needs no more of c.
+func (c Config[B]) Plan(iteration int) (*sampler.Sampler, []int, error) {
 	s, err := sampler.New(c.Sampling)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)

@@ -54,7 +54,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	c, r := t.config, &t.run
 	r.t, r.Iteration, r.Key = t, t.iteration, c.Key.Derive(uint64(t.iteration)+1)
 	var err error
-	if r.Sampler, r.Steps, err = c.plan(t.iteration); err != nil {
+	if r.Sampler, r.Steps, err = c.Plan(t.iteration); err != nil {
 		return nil, err
 	}
 	rank, _ := c.Ranks.Rank()

@@ -683,6 +683,36 @@ func TestRollout(t *testing.T) {
 	}
 }
 
+// Plan tells a machine elsewhere what the trainer's rollouts are, from three settings.
+func TestPlan(t *testing.T) {
+	for _, w := range []grpo.Strategy{nil, grpo.Sliding{Size: 1, Stride: 1, Interval: grpo.Every(1)}} {
+		c := small()
+		c.Window = w
+		tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+		var before []int
+		for range 3 {
+			r := drawn(t, tr)
+			s, steps, err := Config[[]float32]{Sampling: c.Sampling, Window: w}.Plan(r.Iteration)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(steps, r.Steps) || s.Steps() != r.Sampler.Steps() {
+				t.Errorf("Plan(%d) trains %v of %d, the trainer %v of %d", r.Iteration, steps, s.Steps(), r.Steps, r.Sampler.Steps())
+			}
+			for i := range s.Steps() {
+				if got, want := s.At(i), r.Sampler.At(i); !reflect.DeepEqual(got, want) {
+					t.Errorf("Plan(%d): transition %d is %+v, the trainer's %+v", r.Iteration, i, got, want)
+				}
+			}
+			if w != nil && slices.Equal(steps, before) {
+				t.Errorf("iteration %d trains %v again", r.Iteration, steps)
+			}
+			before = slices.Clone(steps)
+			tr.Done()
+		}
+	}
+}
+
 // Filling a minibatch, its loss, and asking the policy do not allocate once warm.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
