@@ -429,7 +429,7 @@ func TestFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []Buffer{{Ptr: 64, Len: 10, Type: b.Type}, {Ptr: b.Ptr, Len: 9, Type: b.Type}, {Ptr: b.Ptr + 2, Len: 8, Type: b.Type}} {
-		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "not from Make") {
+		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "no buffer from Make") {
 			t.Errorf("Free(%v): %v", wrong, err)
 		}
 	}
