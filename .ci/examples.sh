@@ -18,6 +18,9 @@ grep -q 'On policy every ratio is exactly 1' "$tools/paper/paper.md"
 step "GoMLX"
 (cd examples/gomlx && go test ./...)
 
+step "Gorgonia"
+(cd examples/gorgonia && go test ./... && go run . -quick -out "$tools/gorgonia")
+
 step "a network of PyTorch through onnxruntime"
 ort=${XDG_CACHE_HOME:-$HOME/.cache}/cps-onnxruntime
 mkdir -p "$ort"

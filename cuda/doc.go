@@ -45,7 +45,7 @@
 //
 // Every call asks the driver about addresses that are not from Make. If the context does
 // not reach one, the call fails with [ErrPointer]; a kernel would end the process. Grad
-// writes ∂loss/∂v into the buffer of the trainer's backward pass, in the type of that
+// adds ∂loss/∂v to the buffer of the trainer's backward pass, in the type of that
 // buffer.
 //
 // # Memory traffic

@@ -24,9 +24,9 @@ type AuditStep struct {
 // An Audit is the noise account of a run, with one entry for each transition.
 type Audit []AuditStep
 
-// Audit returns the noise account of s. It needs no model. The levels are those of
-// an exact model's predictions, so any excess is the sampler's own (Section 3.1,
-// Figures 2 and 8). Accumulated follows the authors' notebook
+// Audit returns the noise account of s. It needs no model. The levels hold where
+// the model's predictions are exact, so any excess is the sampler's own (Section
+// 3.1, Figures 2 and 8). Accumulated follows the authors' notebook
 // (IamCreateAI/FlowCPS, scripts/analysis/sde_noise_level.ipynb).
 func (s *Sampler) Audit() Audit {
 	a := make(Audit, len(s.steps))

@@ -71,11 +71,12 @@ const scaleStep = 1.5
 //
 // CheckModel asks the model about Signal·x0 + Noise·ε at up to eight points of the
 // schedule. Signal and Noise are at least .1 there, and the time is at least .1 from ½. ε
-// comes from a key derived from b.Key, so no rollout draws it. A difference counts if it
-// exceeds five standard errors over the samples. There must be 16 samples at least
-// (ErrConfig). A model may refuse the times of another clock with an error, but should not
-// panic; times go up to 1000. The calls have the rows of b, so the model finds conditions
-// as in a rollout. Check a model without guidance: a guided x̂0 is no mean of x0.
+// comes from a key derived from b.Key, so a rollout under b.Key does not draw it. A
+// difference counts if it exceeds five standard errors over the samples. There must be 16
+// samples at least (ErrConfig). A model may refuse the times of another clock with an
+// error, but should not panic; times go up to 1000. The calls have the rows of b, so the
+// model finds conditions as in a rollout. Check a model without guidance: a guided x̂0 is
+// no mean of x0.
 //
 // CheckModel returns the finite losses in ascending order, also beside ErrConvention,
 // ErrScale and ErrUndecided. Other errors are those of [New], of the model and of the

@@ -1,9 +1,9 @@
 package sampler
 
-// A History computes what transitions that look back step from. No [Device] knows this.
-// [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A trainer makes
-// one for its minibatches. Their rows may stand at different transitions; some may not
-// look back at all.
+// A History computes the base from which a transition that looks back steps. Devices know
+// nothing of it. [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A
+// trainer makes one for its minibatches. Their rows may stand at different transitions;
+// some may not look back at all.
 //
 // Let x and v be the latents and outputs of an evaluation. Let kept(j, i) be vector i of
 // the evaluation j back, for the same rows. Then a transition is
@@ -56,9 +56,9 @@ func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
 	h.Device.Step(dst, x, v, rows, nil)
 }
 
-// Base stores in dst what the rows of b step from. For a row that does not look back,
-// that is its latents x. Base calls kept only for vectors that some row reads. dst may be
-// x, but none of the kept buffers.
+// Base stores the bases of the rows of b in dst. A row that does not look back steps from
+// its latents x. Base calls kept only for vectors that some row reads. dst may be x, but
+// none of the kept buffers.
 func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 	s := h.Sampler
 	depth, vectors := 0, 0

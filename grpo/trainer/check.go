@@ -34,7 +34,7 @@ func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 	}
 	b := t.NewMinibatch()
 	for _, items := range batches {
-		for part := range chunks(t.config.Shape, items) {
+		for part := range t.parts(r, items) {
 			if err := t.checkMinibatch(ctx, r, b, part); err != nil {
 				b.Free()
 				return err
@@ -76,7 +76,11 @@ func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch
 		if err := t.model(ctx, b.Call); err != nil {
 			return t.fail(fmt.Sprintf("Velocity of %d rows", len(items)), err)
 		}
-		t.m.SumSquares(b.sq, b.Next, b.Call.X, b.Call.V, b.Batch)
+		from, err := r.from(b)
+		if err != nil {
+			return err
+		}
+		t.m.SumSquares(b.sq, b.Next, from, b.own(b.Call.V), b.Batch)
 		if err := t.m.Sync(); err != nil {
 			return t.fail("device", err)
 		}

@@ -265,6 +265,19 @@ func TestFar(t *testing.T) {
 			c.Objective, c.Shape = Guard{PerStep: true}, Shape{Rows: 5, Fixed: true}
 			return c
 		},
+		"looks back": func() Config[[]float32] {
+			c := everything()
+			c.Sampling, c.Objective = looking(lookers["both"]).Sampling, DPPO{MaxKL: .5}
+			c.Window, c.Minibatches = grpo.Sliding{Size: 3, Stride: 1, Interval: grpo.Every(2)}, grpo.Minibatches{Rows: 8, Steps: 2}
+			return c
+		},
+		"looks back, padded": func() Config[[]float32] {
+			c := everything()
+			c.Sampling, c.Window = looking(lookers["3M SDE"]).Sampling, nil
+			c.Sampling.Storage, c.Objective, c.Shape = sampler.Float16, Guard{}, Shape{Rows: 5, Fixed: true}
+			c.Stop = grpo.EarlyStop{} // which keeps all micro-batches, and shuffles change their number
+			return c
+		},
 	} {
 		near := newFull()
 		if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](near), change()).Run(t.Context(), 4, nil); err != nil {
@@ -330,9 +343,15 @@ func (w words) Backward(ctx context.Context, c sampler.Call[[]uint16], dv []uint
 
 // Words of 16 bits train, too.
 func TestWords(t *testing.T) {
+	for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: .8}, lookers["2M SDE"]} {
+		wordsTrain(t, rule)
+	}
+}
+
+func wordsTrain(t *testing.T, rule sampler.Rule) {
 	p := newPlain()
 	c := Config[[]uint16]{
-		Sampling: sampler.Config{Scheduler: schedule.Linear(5), Rule: sampler.FlowCPS{Eta: .8}, Storage: sampler.BFloat16},
+		Sampling: sampler.Config{Scheduler: schedule.Linear(5), Rule: rule, Storage: sampler.BFloat16},
 		Dim:      dim, Prompts: 3, Group: group, Output: sampler.BFloat16, Gradient: sampler.BFloat16,
 		Reward: func(ctx context.Context, dst []float64, x []uint16, prompts []int) error {
 			f := make([]float32, len(x))
@@ -345,6 +364,6 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if it, err := tr.Step(t.Context()); err != nil || it.OnPolicy != 0 || p.p == start {
-		t.Errorf("%+v, %v", it, err)
+		t.Errorf("%T: %+v, %v", rule, it, err)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"cps/grpo"
@@ -24,7 +25,7 @@ type Config[B any] struct {
 	Key noise.Key // for everything random; every iteration derives a key of its own
 
 	// Sampling.
-	Sampling    sampler.Config    // of the rollouts; a Window below sets its Window. No trained step may look back ([sampler.Solver])
+	Sampling    sampler.Config    // of the rollouts; a Window below sets its Window
 	Window      grpo.Strategy     // which of the trainable transitions are stochastic and trained [nil: all]
 	LastStep    bool              // also train a step to noise 0, if the rule draws noise there [no, as published]
 	Dim         int               // elements of a sample
@@ -47,7 +48,9 @@ type Config[B any] struct {
 	Clean func(ctx context.Context, dst B, prompts []int) error
 
 	// Rollout, unless nil, replaces sampler.Rollout, for example to run on other machines.
-	// It must leave the bits of sampler.Rollout in the latents and sums of t.
+	// It must leave the bits of sampler.Rollout in the latents and sums of t. Where
+	// transitions look back, these bits depend on the type of t.Scratch. That is the type
+	// of latents and outputs if they have one type, and float32 otherwise.
 	Rollout func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, t *sampler.Trajectory[B], model sampler.Model[B]) error
 
 	// Reward stores in dst the reward of every sample for its prompt. samples is row-major
@@ -149,7 +152,7 @@ func (c Config[B]) withDefaults() (Config[B], error) {
 
 // try passes settings to the packages that check them, before there are samples.
 func (c Config[B]) try() error {
-	_, trained, err := c.plan(0)
+	_, trained, err := c.Plan(0)
 	if err != nil {
 		return err
 	}
@@ -202,8 +205,10 @@ func (c Config[B]) checkPolicy(p Policy[B]) error {
 // rows returns the number of samples of an iteration on this rank.
 func (c Config[B]) rows() int { return c.Prompts * c.Group }
 
-// plan returns the sampler of an iteration and the transitions that it trains.
-func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
+// Plan returns the sampler of an iteration, and the transitions that it trains, ascending.
+// They are functions of Sampling, Window, LastStep and the iteration: a machine that rolls
+// out for Config.Rollout needs no more of c.
+func (c Config[B]) Plan(iteration int) (*sampler.Sampler, []int, error) {
 	s, err := sampler.New(c.Sampling)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
@@ -213,7 +218,7 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 		return nil, nil, bad("Sampling: Rule %s%+v leaves nothing to train: no step draws noise and reads the model's output", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
 	}
 	if c.Window == nil {
-		return s, trained, c.checkDepth(s, trained)
+		return s, trained, nil
 	}
 	if n := len(trained); trained[n-1] != n-1 {
 		return nil, nil, bad("Sampling: Rule %s%+v draws no noise at step %d, so the step cannot be trained: a Window strategy needs every step from the first one on",
@@ -230,18 +235,18 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 	if s, err = sampler.New(c.Sampling); err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
-	return s, trained[start:end], c.checkDepth(s, trained[start:end])
+	// Where Rule and Outside take unlike numbers of evaluations, transitions have moved.
+	w := s.Transitions(c.Sampling.Window)
+	return s, slices.DeleteFunc(c.trainable(s), func(i int) bool { return i < w.Start || i >= w.End }), nil
 }
 
-// checkDepth returns an error if a trained transition looks back at earlier evaluations.
-func (c Config[B]) checkDepth(s *sampler.Sampler, trained []int) error {
-	for _, i := range trained {
-		if t := s.At(i); len(t.Past) > 0 {
-			return bad("Sampling: Rule %s%+v looks back at earlier evaluations at step %d, and a minibatch holds one evaluation a transition: train a first-order rule, such as FlowCPS or DPMSDEPlus; a Solver that looks back may be Outside",
-				sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule, t.Step)
-		}
+// between is the type of bases and of kept predictions, which transitions that look back
+// use. They have the size of latents and are made of outputs.
+func (c Config[B]) between() sampler.Storage {
+	if c.Sampling.Storage == c.Output {
+		return c.Output
 	}
-	return nil
+	return sampler.Float32
 }
 
 // trainable returns the transitions of s that can be trained.

@@ -30,17 +30,19 @@ type Task[B any] interface {
 
 // A Minibatch holds what a policy evaluates at once: a minibatch, or a micro-batch of it.
 //
-// Call and DV have one row for each evaluation of the policy. The other fields have one
-// entry for each transition. A transition of a first-order rule is one evaluation, so both
-// numbers are equal and both have the same order.
+// Call, DV, Reference and Past have one row for each evaluation of the policy. The other
+// fields have one entry for each transition. The evaluations of the transitions themselves
+// come first, in the order of Items. A first-order rule has no others. The evaluations that
+// transitions look back at come next ([sampler.Solver]). Each stands there once, and only if
+// it is not among the first, so consecutive steps share evaluations.
 type Minibatch[B any] struct {
-	Call sampler.Call[B] // evaluations
-	DV   B               // ∂loss/∂v, [len(Call.Rows), Dim]
+	Call            sampler.Call[B] // evaluations
+	DV              B               // ∂loss/∂v, [len(Call.Rows), Dim]
+	Reference, Past B               // outputs of the reference policy and of the one that drew the samples, if needed
 
 	Items           []grpo.Item   // the transitions
 	Batch           sampler.Batch // the rows of the transitions, which may stand at different steps
 	Next            B             // the latents after the transitions
-	Reference, Past B             // outputs of the reference policy and of the one that drew the samples, if needed
 	Old, Advantages []float64     // log p under the policy that drew the samples; advantages
 
 	Share float64 // the share of these items in the minibatches of all ranks, in (0, 1]
@@ -55,6 +57,7 @@ type Minibatch[B any] struct {
 	sq, logp, grad, scale, kl, pastKL []float64
 	scratch                           []float64
 	copy                              copier[B]
+	back                              *lookback[B] // nil until a transition looks back
 }
 
 // NewMinibatch returns a minibatch without items.
@@ -65,26 +68,46 @@ func (t *Trainer[B]) NewMinibatch() *Minibatch[B] {
 
 // Resize makes room for n evaluations and n transitions. Their values are undefined. The
 // error is that of the device's memory.
-func (b *Minibatch[B]) Resize(n int) (err error) {
+func (b *Minibatch[B]) Resize(n int) (err error) { return b.resize(n, n) }
+
+// resize makes room for n transitions and for at least as many evaluations.
+func (b *Minibatch[B]) resize(n, evaluations int) (err error) {
 	for _, f := range []struct {
 		room *room.Room[B]
 		at   *B
+		n    int
 		t    sampler.Storage
-	}{{&b.x, &b.Call.X, b.storage}, {&b.v, &b.Call.V, b.output}, {&b.dv, &b.DV, b.grads}, {&b.next, &b.Next, b.storage}} {
-		if *f.at, err = f.room.Of(b.m, n*b.dim, f.t); err != nil {
-			return fmt.Errorf("trainer: minibatch of %d rows: %w", n, err)
+	}{
+		{&b.x, &b.Call.X, evaluations, b.storage}, {&b.v, &b.Call.V, evaluations, b.output},
+		{&b.dv, &b.DV, evaluations, b.grads}, {&b.next, &b.Next, n, b.storage},
+	} {
+		if *f.at, err = f.room.Of(b.m, f.n*b.dim, f.t); err != nil {
+			return b.noRoom(err)
 		}
 	}
 	b.Call.Dim = b.dim
-	b.Call.Rows, b.Call.Times = grow(b.Call.Rows, n), grow(b.Call.Times, n)
+	b.Call.Rows, b.Call.Times = grow(b.Call.Rows, evaluations), grow(b.Call.Times, evaluations)
 	b.Items = grow(b.Items, n)
 	b.Batch.Dim, b.Batch.Rows = b.dim, grow(b.Batch.Rows, n)
 	for _, p := range []*[]float64{&b.Old, &b.Advantages, &b.sq, &b.logp, &b.grad, &b.scale, &b.kl, &b.pastKL, &b.scratch} {
 		*p = grow(*p, n)
 	}
 	uniform(&b.distance, b.dim, n, sampler.Affine{V: 1})
-	uniform(&b.zero, b.dim, n, sampler.Affine{})
+	uniform(&b.zero, b.dim, evaluations, sampler.Affine{})
 	return nil
+}
+
+// noRoom returns err with the size of b.
+func (b *Minibatch[B]) noRoom(err error) error {
+	return fmt.Errorf("trainer: minibatch of %d rows: %w", len(b.Call.Rows), err)
+}
+
+// own returns the rows of x that belong to the transitions' own evaluations.
+func (b *Minibatch[B]) own(x B) B {
+	if len(b.Call.Rows) == len(b.Items) {
+		return x
+	}
+	return b.m.Slice(x, 0, len(b.Items)*b.dim)
 }
 
 // Free gives back the memory of the device. b may be used again after Resize.
@@ -92,6 +115,9 @@ func (b *Minibatch[B]) Free() error {
 	var errs []error
 	for _, r := range []*room.Room[B]{&b.x, &b.v, &b.dv, &b.next, &b.reference, &b.past} {
 		errs = append(errs, r.Free(b.m))
+	}
+	if b.back != nil {
+		errs = append(errs, b.back.free(b.m))
 	}
 	return errors.Join(errs...)
 }
@@ -122,10 +148,10 @@ func (r *Run[B]) Fill(_ context.Context, b *Minibatch[B], items []grpo.Item) err
 			continue
 		}
 		var err error
-		if *f.at, err = f.room.Of(b.m, len(items)*b.dim, b.output); err != nil {
-			return fmt.Errorf("trainer: minibatch of %d rows: %w", len(items), err)
+		if *f.at, err = f.room.Of(b.m, len(b.Call.Rows)*b.dim, b.output); err != nil {
+			return b.noRoom(err)
 		}
-		for k, it := range items {
+		for k, it := range b.asked() {
 			b.copy.row(*f.at, k, f.of[it.Step], it.Row)
 		}
 	}
@@ -139,18 +165,37 @@ func (r *Run[B]) gather(b *Minibatch[B], items []grpo.Item) error {
 			return fmt.Errorf("trainer: item %+v is not one of the %d rows at one of the trained transitions %v", it, len(r.all), r.Steps)
 		}
 	}
-	if err := b.Resize(len(items)); err != nil {
+	asked := items
+	if r.looks() {
+		asked = r.look(b, items)
+	}
+	if err := b.resize(len(items), len(asked)); err != nil {
 		return err
 	}
 	b.Batch.Key, b.Batch.Storage = r.Batch.Key, r.Batch.Storage
 	copy(b.Items, items)
 	for k, it := range items {
-		b.Call.Rows[k], b.Call.Times[k] = it.Row, r.Sampler.Time(it.Step)
-		b.Batch.Rows[k] = r.Sampler.Row(r.Batch.Rows[it.Row].Sample, it.Step)
-		b.copy.row(b.Call.X, k, r.Trajectory.Latents[it.Step], it.Row)
+		b.Batch.Rows[k] = r.row(it)
 		b.copy.row(b.Next, k, r.Trajectory.Latents[it.Step+1], it.Row)
 	}
+	for k, it := range asked {
+		b.Call.Rows[k], b.Call.Times[k] = it.Row, r.Sampler.Time(it.Step)
+		b.copy.row(b.Call.X, k, r.Trajectory.Latents[it.Step], it.Row)
+	}
 	return nil
+}
+
+// row returns the row that takes the transition of an item.
+func (r *Run[B]) row(it grpo.Item) sampler.Row {
+	return r.Sampler.Row(r.Batch.Rows[it.Row].Sample, it.Step)
+}
+
+// asked returns the items whose evaluations are the rows of Call.
+func (b *Minibatch[B]) asked() []grpo.Item {
+	if len(b.Call.Rows) == len(b.Items) {
+		return b.Items
+	}
+	return b.back.asked
 }
 
 // Loss implements [Task]: the objective and the penalty. If b is Fresh, every sum of
@@ -162,12 +207,24 @@ func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err err
 	var none B
 	began := time.Now()
 	uses := c.Objective.Divergence()
-	m.SumSquares(b.sq, b.Next, b.Call.X, b.Call.V, b.Batch)
+	v := b.own(b.Call.V)
+	from, err := r.from(b)
+	if err != nil {
+		return s, err
+	}
+	m.SumSquares(b.sq, b.Next, from, v, b.Batch)
+	var reference, past rival[B]
 	if c.KL.Beta > 0 {
-		m.SumSquares(b.kl, b.Reference, none, b.Call.V, b.distance)
+		if reference, err = r.rival(b, from, b.Reference, 0, c.KL.Velocity); err != nil {
+			return s, err
+		}
+		m.SumSquares(b.kl, reference.next, reference.x, v, reference.batch)
 	}
 	if uses != Unused {
-		m.SumSquares(b.pastKL, b.Past, none, b.Call.V, b.distance)
+		if past, err = r.rival(b, from, b.Past, 1, false); err != nil {
+			return s, err
+		}
+		m.SumSquares(b.pastKL, past.next, past.x, v, past.batch)
 	}
 	if err := m.Sync(); err != nil {
 		return s, fmt.Errorf("trainer: device: %w", err)
@@ -183,7 +240,7 @@ func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err err
 
 	terms := Terms{Batch: b.Batch, Form: c.Form, LogP: b.logp, Old: b.Old, Advantages: b.Advantages, Scratch: b.scratch}
 	if uses != Unused {
-		if _, err := c.Form.KL(b.pastKL, b.Batch, b.pastKL); err != nil {
+		if err := past.kl(c.Form, b.pastKL, b.Batch); err != nil {
 			return s, err
 		}
 		terms.KL = b.pastKL
@@ -201,30 +258,30 @@ func (r *Run[B]) Loss(_ context.Context, b *Minibatch[B]) (s grpo.Stats, err err
 		return s, err
 	}
 	m.Step(b.DV, none, none, b.zero, nil)
-	m.Grad(b.DV, b.Next, b.Call.X, b.Call.V, b.Batch, b.scale)
+	r.add(b, rival[B]{b.Next, from, b.Batch, r.looks(), false})
 	if uses == Differentiated {
-		if _, err := c.Form.GradScaleKL(b.scale, b.Batch, 1); err != nil {
+		if err := past.gradScale(c.Form, b.scale, b.Batch, 1); err != nil {
 			return s, err
 		}
 		for i, g := range b.grad {
 			b.scale[i] *= g
 		}
-		m.Grad(b.DV, b.Past, none, b.Call.V, b.distance, b.scale)
+		r.add(b, past)
 	}
 	if c.KL.Beta == 0 {
 		return s, nil
 	}
-	if err := c.KL.kl(b.kl, b.Batch, b.kl); err != nil {
+	if err := reference.kl(c.KL.Form, b.kl, b.Batch); err != nil {
 		return s, err
 	}
 	weight, err := s.Penalize(c.KL.Beta, b.kl)
 	if err != nil {
 		return s, err
 	}
-	if err := c.KL.gradScale(b.scale, b.Batch, weight*b.Share); err != nil {
+	if err := reference.gradScale(c.KL.Form, b.scale, b.Batch, weight*b.Share); err != nil {
 		return s, err
 	}
-	m.Grad(b.DV, b.Reference, none, b.Call.V, b.distance, b.scale)
+	r.add(b, reference)
 	return s, nil
 }
 

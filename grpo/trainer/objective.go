@@ -97,23 +97,3 @@ type Divergence struct {
 	Form     logprob.Form // of the divergence, with or without denominator, mean or sum
 	Velocity bool         // take the distance of velocities instead, which weighs all steps alike
 }
-
-// kl stores the divergence of every row in dst, given the squared distances sq.
-func (d Divergence) kl(dst []float64, b sampler.Batch, sq []float64) error {
-	measure := logprob.Form.KL
-	if d.Velocity {
-		measure = logprob.Form.VelocityKL
-	}
-	_, err := measure(d.Form, dst, b, sq)
-	return err
-}
-
-// gradScale stores in dst the scale with which Device.Grad adds weight·∂KL/∂v.
-func (d Divergence) gradScale(dst []float64, b sampler.Batch, weight float64) error {
-	scale := logprob.Form.GradScaleKL
-	if d.Velocity {
-		scale = logprob.Form.GradScaleVelocityKL
-	}
-	_, err := scale(d.Form, dst, b, weight)
-	return err
-}

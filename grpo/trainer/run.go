@@ -20,14 +20,17 @@ type Run[B any] struct {
 	Steps      []int                  // the trained transitions, ascending
 	Prompts    []int                  // the prompt of every row
 	Batch      sampler.Batch          // only the samples of its rows matter
-	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions
+	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions, and those that they look back at
 
 	Rewards, Advantages []float64   // of every row, after Judge
 	Old                 [][]float64 // log p by transition and row, after Prepare; nil for transitions that are not trained
-	Reference           []B         // outputs of the reference policy by transition, after Prepare, if there is a penalty
-	Past                []B         // outputs of the policy that drew the samples by transition, if the objective needs them
+	Reference           []B         // after Prepare, if there is a penalty: the reference policy's outputs by transition, where training evaluates
+	Past                []B         // likewise of the policy that drew the samples, if the objective needs them
 
-	t      *Trainer[B]
+	t       *Trainer[B]
+	asks    []bool // by transition, whether training asks the policy there
+	history history
+
 	all    []int     // rows of the run
 	times  []float64 // of a Call about them
 	groups []int
@@ -51,7 +54,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	c, r := t.config, &t.run
 	r.t, r.Iteration, r.Key = t, t.iteration, c.Key.Derive(uint64(t.iteration)+1)
 	var err error
-	if r.Sampler, r.Steps, err = c.plan(t.iteration); err != nil {
+	if r.Sampler, r.Steps, err = c.Plan(t.iteration); err != nil {
 		return nil, err
 	}
 	rank, _ := c.Ranks.Rank()
@@ -72,6 +75,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 		r.Prompts[i] = r.groups[i/c.Group]
 	}
 	r.Batch = r.Sampler.Batch(c.Dim, r.Key, samples...)
+	r.findHistory()
 	if r.Trajectory, err = t.trajectory(r); err != nil {
 		return nil, err
 	}
@@ -111,7 +115,8 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 }
 
 // trajectory returns memory for a run. It keeps the latents and sums of trained
-// transitions.
+// transitions, the latents that these look back at, and what the rollout itself looks back
+// at.
 func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}
@@ -120,8 +125,9 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 		return nil, err
 	}
 	keep := make([]bool, n+1)
+	copy(keep, r.asks)
 	for _, i := range r.Steps {
-		keep[i], keep[i+1] = true, true
+		keep[i+1] = true
 		p.SumSquares[i] = make([]float64, len(r.Batch.Rows))
 	}
 	kept := 0 // points that are not kept share buffer 0
@@ -135,10 +141,17 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 			return nil, err
 		}
 	}
+	for i := range r.Sampler.Scratch() {
+		x, err := t.scratch.at(t.m, i, size, c.between())
+		if err != nil {
+			return nil, err
+		}
+		p.Scratch = append(p.Scratch, x)
+	}
 	return p, nil
 }
 
-// keepOutputs makes the rollout keep the policy's outputs at the trained transitions.
+// keepOutputs makes the rollout keep the policy's outputs where training asks for them.
 func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	past, err := t.outputs(&t.past, r)
 	if err != nil {
@@ -148,7 +161,7 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	uniform(&whole, t.config.Dim, len(r.all), sampler.Affine{X: 1})
 	r.Past = past
 	r.Trajectory.Observe = func(_ context.Context, o sampler.Observation[B]) error {
-		if k := o.Transition; r.trained(k) {
+		if k := o.Transition; r.asks[k] {
 			var none B
 			t.m.Step(past[k], o.V, none, whole, nil)
 		}
@@ -157,14 +170,19 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	return nil
 }
 
-// outputs returns memory for outputs at the trained transitions.
+// outputs returns memory for outputs where training asks for them.
 func (t *Trainer[B]) outputs(of *rooms[B], r *Run[B]) ([]B, error) {
 	all := make([]B, r.Sampler.Steps())
-	for k, i := range r.Steps {
+	kept := 0
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		var err error
-		if all[i], err = of.at(t.m, k, r.Batch.Len(), t.config.Output); err != nil {
+		if all[i], err = of.at(t.m, kept, r.Batch.Len(), t.config.Output); err != nil {
 			return nil, err
 		}
+		kept++
 	}
 	return all, nil
 }
@@ -217,9 +235,13 @@ func (t *Trainer[B]) prepare(ctx context.Context, r *Run[B]) error {
 	return nil
 }
 
-// evaluate stores in v the model's outputs for all rows at all trained transitions.
+// evaluate stores in v the model's outputs for all rows at all transitions where training
+// evaluates.
 func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampler.Model[B]) error {
-	for _, i := range r.Steps {
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		for k := range r.times {
 			r.times[k] = r.Sampler.Time(i)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"cps/internal/room"
@@ -151,8 +152,8 @@ func (s *shaped[B]) free() error {
 	return errors.Join(errs...)
 }
 
-// chunks yields items in pieces of at most the shape's rows.
-func chunks[T any](s Shape, items []T) func(yield func([]T) bool) {
+// chunks returns items in pieces of at most the shape's rows.
+func chunks[T any](s Shape, items []T) iter.Seq[[]T] {
 	if s.Rows < 1 {
 		return slices.Chunk(items, max(1, len(items)))
 	}

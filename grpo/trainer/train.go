@@ -3,6 +3,7 @@ package trainer
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"cps/grpo"
@@ -69,7 +70,7 @@ func (t *Trainer[B]) minibatch(ctx context.Context, task Task[B], items []grpo.I
 	_, ranks := c.Ranks.Rank()
 	wait := c.Stop != (grpo.EarlyStop{}) // no gradient before all statistics
 	var parts []*Minibatch[B]
-	for part := range chunks(c.Shape, items) {
+	for part := range t.parts(task, items) {
 		k := len(parts)
 		if !wait {
 			k = 0
@@ -103,6 +104,14 @@ func (t *Trainer[B]) minibatch(ctx context.Context, task Task[B], items []grpo.I
 		}
 	}
 	return total, false, nil
+}
+
+// parts cuts a minibatch into micro-batches.
+func (t *Trainer[B]) parts(task Task[B], items []grpo.Item) iter.Seq[[]grpo.Item] {
+	if r, ok := task.(*Run[B]); ok && r.looks() {
+		return r.pieces(t.config.Shape, items)
+	}
+	return chunks(t.config.Shape, items)
 }
 
 // loss fills b and computes its loss.

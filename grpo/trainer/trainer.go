@@ -29,6 +29,7 @@ type Trainer[B any] struct {
 	run              Run[B]
 	latents          rooms[B]
 	output           room.Room[B]
+	scratch          rooms[B] // of a rollout whose transitions look back
 	references, past rooms[B] // outputs of the reference policy, and of the one that drew the samples
 	batches          []*Minibatch[B]
 }
@@ -273,7 +274,7 @@ func meanStd(x []float64) (mean, std float64) {
 // used afterwards. If t goes on, it makes memory anew.
 func (t *Trainer[B]) Close() error {
 	var errs []error
-	for _, all := range []rooms[B]{t.latents, t.references, t.past, {t.output}} {
+	for _, all := range []rooms[B]{t.latents, t.scratch, t.references, t.past, {t.output}} {
 		for i := range all {
 			errs = append(errs, all[i].Free(t.m))
 		}

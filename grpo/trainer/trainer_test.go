@@ -427,6 +427,37 @@ func TestTrainedSteps(t *testing.T) {
 	}
 }
 
+// twice is the ODE in two evaluations a step.
+type twice struct{}
+
+func (twice) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
+	return sampler.FlowODE{}.Coeffs(from, to)
+}
+
+func (r twice) Plan(points []schedule.Point) (moves []sampler.Move, err error) {
+	for i, from := range points[:len(points)-1] {
+		to := points[i+1]
+		half := schedule.Level((from.Noise + to.Noise) / 2)
+		first, _ := r.Coeffs(from, half)
+		second, _ := r.Coeffs(half, to)
+		moves = append(moves, sampler.Move{Step: i, To: half, Coeffs: first}, sampler.Move{Step: i, To: to, Coeffs: second})
+	}
+	return moves, nil
+}
+
+// The steps of a window are trained wherever their transitions stand.
+func TestStagesOutside(t *testing.T) {
+	c := small()
+	c.Sampling.Outside, c.Window = twice{}, grpo.Fixed{Start: 1, End: 3}
+	tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+	if err := tr.CheckOnPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if it, err := tr.Step(t.Context()); err != nil || it.OnPolicy != 0 || !slices.Equal(it.Steps, []int{2, 3}) {
+		t.Errorf("%v, %+v", err, it)
+	}
+}
+
 // A solver that looks back may walk the steps that are not trained.
 func TestSolverOutside(t *testing.T) {
 	c := small()
@@ -652,13 +683,46 @@ func TestRollout(t *testing.T) {
 	}
 }
 
+// Plan tells a machine elsewhere what the trainer's rollouts are, from three settings.
+func TestPlan(t *testing.T) {
+	for _, w := range []grpo.Strategy{nil, grpo.Sliding{Size: 1, Stride: 1, Interval: grpo.Every(1)}} {
+		c := small()
+		c.Window = w
+		tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+		var before []int
+		for range 3 {
+			r := drawn(t, tr)
+			s, steps, err := Config[[]float32]{Sampling: c.Sampling, Window: w}.Plan(r.Iteration)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(steps, r.Steps) || s.Steps() != r.Sampler.Steps() {
+				t.Errorf("Plan(%d) trains %v of %d, the trainer %v of %d", r.Iteration, steps, s.Steps(), r.Steps, r.Sampler.Steps())
+			}
+			for i := range s.Steps() {
+				if got, want := s.At(i), r.Sampler.At(i); !reflect.DeepEqual(got, want) {
+					t.Errorf("Plan(%d): transition %d is %+v, the trainer's %+v", r.Iteration, i, got, want)
+				}
+			}
+			if w != nil && slices.Equal(steps, before) {
+				t.Errorf("iteration %d trains %v again", r.Iteration, steps)
+			}
+			before = slices.Clone(steps)
+			tr.Done()
+		}
+	}
+}
+
 // Filling a minibatch, its loss, and asking the policy do not allocate once warm.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector empties pools at random")
 	}
-	for name, s := range map[string]Shape{"": {}, "fixed": {Rows: 16, Fixed: true}} {
+	for name, s := range map[string]Shape{"": {}, "fixed": {Rows: 16, Fixed: true}, "looks back": {}} {
 		c := small()
+		if name == "looks back" {
+			c = looking(lookers["3M SDE"])
+		}
 		c.Form.Gaussian, c.Objective, c.KL.Beta, c.Shape = true, Guard{}, .1, s
 		p := newFull()
 		tr := newTrainer(t, sampler.CPU{Workers: 1}, Policy[[]float32](p), c)
@@ -723,8 +787,7 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "Rule FlowODE{} leaves nothing to train: no step draws noise and reads the model's output"},
-		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2, Eta: 1} }, "bad configuration: Sampling: Rule DPMPlus{Order:2 Eta:1"},
-		{func(c *config) { c.Sampling.Rule, c.Window = solver.DPMPlus{Order: 2, Eta: 1}, grpo.Fixed{End: 3} }, "looks back at earlier evaluations at step 2, and a minibatch holds one"},
+		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2} }, "leaves nothing to train: no step draws"},
 		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
 		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window and Sampling.Window or Sampling.Set are set"},
 		{func(c *config) { c.Window, c.Sampling.Rule = grpo.Fixed{}, gap{} }, "trainer.gap{} draws no noise at step 1"},

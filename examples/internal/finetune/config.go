@@ -125,10 +125,13 @@ func (c Config) try() error {
 // class returns the digit of prompt p of an iteration.
 func (c Config) class(iteration, p int) int { return (iteration*c.Prompts + p) % digits.Classes }
 
-// sampler returns the sampler whose steps all take the rule.
-func (c Config) sampler() (*sampler.Sampler, error) {
-	return sampler.New(sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule})
+// sampling returns the settings of a sampler whose steps all take the rule.
+func (c Config) sampling() sampler.Config {
+	return sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule}
 }
+
+// sampler returns the sampler whose steps all take the rule.
+func (c Config) sampler() (*sampler.Sampler, error) { return sampler.New(c.sampling()) }
 
 // fingerprint returns a hash that tells networks apart.
 func (c Config) fingerprint() string {

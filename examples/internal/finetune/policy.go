@@ -23,6 +23,7 @@ type policy struct {
 	pass, reference *digits.Pass
 	last            []float32 // output of the pass
 	classes         []int
+	trained         int // rows that Backward had
 }
 
 func newPolicy(net *digits.Net, rate float64) *policy {
@@ -58,6 +59,7 @@ func (p *policy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []f
 		}
 	}
 	p.pass.Backward(p.grad, dv)
+	p.trained += len(c.Rows)
 	return nil
 }
 

@@ -14,6 +14,8 @@ type Timing struct {
 	Network    time.Duration // forward, backward and optimiser, of rollouts and replays
 	Reward     time.Duration
 	Evaluation time.Duration
+
+	Trained int `json:",omitempty"` // evaluations of the network that training took gradients of
 }
 
 // Share returns the part of the iterations' time that went into the library: sampling
@@ -33,6 +35,7 @@ func (t Timing) Add(u Timing) Timing {
 		Network:    t.Network + u.Network,
 		Reward:     t.Reward + u.Reward,
 		Evaluation: t.Evaluation + u.Evaluation,
+		Trained:    t.Trained + u.Trained,
 	}
 }
 
@@ -42,5 +45,6 @@ func (t *Trainer) Timing() Timing {
 	return Timing{
 		Iterations: l.Iterations, Total: t.total, Evaluation: t.evaluation,
 		Sampling: l.Sampling, LogProb: l.LogProb, Gradients: l.Gradients, Network: l.Policy, Reward: l.Reward,
+		Trained: t.policy.trained,
 	}
 }

@@ -10,16 +10,21 @@ import (
 	"cps/grpo/trainer"
 	"cps/noise"
 	"cps/sampler"
-	"cps/schedule"
 )
 
 // A Trainer fine-tunes a network. It serves one goroutine at a time; several trainers
 // may run at once.
 type Trainer struct {
-	config Config
-	policy *policy
-	past   *grpo.Tracker[int]
-	loop   *trainer.Trainer[[]float32]
+	// Remote, unless nil, draws and scores the samples of an iteration in place of the
+	// trainer, on other machines perhaps. It must store what [Config.Draw] returns of every
+	// part, to the bit: [Rollout.Put].
+	Remote func(ctx context.Context, r *Rollout) error
+
+	config  Config
+	policy  *policy
+	past    *grpo.Tracker[int]
+	loop    *trainer.Trainer[[]float32]
+	rollout *Rollout // of the iteration, if Remote drew it
 
 	history           []Iteration
 	total, evaluation time.Duration
@@ -65,7 +70,7 @@ func New(c Config) (*Trainer, error) {
 	t.policy.digit = func(row int) int { return prompts[row/c.Group] }
 	loop := trainer.Config[[]float32]{
 		Key:         noise.Key(c.Seed),
-		Sampling:    sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule},
+		Sampling:    c.sampling(),
 		Window:      c.Window,
 		Dim:         digits.Dim,
 		SharedStart: c.SharedStart,
@@ -78,7 +83,26 @@ func New(c Config) (*Trainer, error) {
 			copy(prompts, all)
 			return nil
 		},
+		Rollout: func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[[]float32], model sampler.Model[[]float32]) error {
+			t.rollout = nil
+			if t.Remote == nil {
+				return sampler.Rollout(ctx, sampler.CPU{}, s, b, run, model)
+			}
+			classes := make([]int, len(b.Rows))
+			for row := range classes {
+				classes[row] = t.policy.digit(row)
+			}
+			t.rollout = newRollout(t.loop.Iteration(), t.policy.net, b, run, classes)
+			if err := t.Remote(ctx, t.rollout); err != nil {
+				return err
+			}
+			return t.rollout.complete()
+		},
 		Reward: func(_ context.Context, dst []float64, x []float32, classes []int) error {
+			if t.rollout != nil {
+				copy(dst, t.rollout.rewards)
+				return nil
+			}
 			c.Reward.Score(dst, x, classes)
 			return nil
 		},
