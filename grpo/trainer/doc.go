@@ -34,12 +34,13 @@
 // # On policy
 //
 // Before the first update of an iteration, the policy is the one that drew the samples.
-// Every ratio must then be exactly 1, so the trainer compares sums of squares bit for bit.
-// [Trainer.CheckOnPolicy] does this at start-up, in the minibatches of training. It says
-// whether a model draws random numbers or depends on its batch. It cannot find a wrong
-// sign, scale or time of the output, since the rollout made the same mistake.
+// Every ratio must then be exactly 1, so the trainer compares sums of squares bit for
+// bit. [Trainer.CheckOnPolicy] does this at start-up, in the minibatches of training. It
+// says whether a model draws random numbers or depends on its batch. It cannot find a
+// wrong sign, scale or time of the output, since the rollout made the same mistake.
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
-// with real data.
+// with real data. [Trainer.CheckBackward] compares the gradient of Backward with
+// differences of Velocity.
 //
 // # Memory
 //
