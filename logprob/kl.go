@@ -109,8 +109,8 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 	return dst, nil
 }
 
-// meanScale returns the factor of ref - mean in weight·∂KL/∂v, where the row weights its
-// divergence by own.
+// meanScale returns the factor of ref - mean in weight·∂KL/∂v. The divergence of the row is
+// multiplied by own.
 func (f Form) meanScale(weight float64, a sampler.Affine, std, own float64) float64 {
 	return -2 * weight * weight32(a.V) * f.klWeight(sampler.Affine{V: 1}, std, own)
 }

@@ -12,17 +12,17 @@ import (
 // transition begin. The caller sets First, since a batch may hold one sample at several
 // steps.
 //
-// Rows without noise add nothing to log p, to a divergence, or to the number of elements
-// of a mean. A span may therefore stand still, with the weights {X: 1}. Spans at the end
-// of their schedule do so. A transition of such rows alone is ErrNoDensity. A row that
-// draws noise and does not read the model's output is ErrNoPolicy, as in Form. VelocityKL
-// needs no noise: there, rows that do not read the output add nothing.
+// Rows without noise add nothing to log p, to a divergence, or to the number of elements of
+// a mean. A span may therefore stand still, with the weights {X: 1}. Spans at the end of
+// their schedule do so. A transition of such rows alone is ErrNoDensity. A row that draws
+// noise and does not read the model's output is ErrNoPolicy, as in Form. VelocityKL needs
+// no noise. In it, rows that do not read the model's output add nothing.
 //
 // Methods take a slice of one entry a transition and a slice of one entry a row. dst may be
 // the other slice only if every transition is one row. Methods do not allocate and are safe
 // for concurrent use. They panic if a slice has another length, or unless First begins with
-// 0, rises strictly and stays within the rows. On an error dst holds nothing of use. Errors
-// are those of Form.
+// 0, rises strictly and stays within the rows. After an error the contents of dst are
+// unspecified. Errors are those of Form.
 type Spans struct {
 	Form  Form
 	First []int
@@ -68,7 +68,7 @@ func span(r sampler.Row) (float64, error) {
 	return std, err
 }
 
-// moves returns whether a row reads the model's output, as 1 or 0.
+// moves returns 1 if a row reads the model's output, and 0 otherwise.
 func moves(r sampler.Row) (float64, error) {
 	if weight32(r.V) == 0 {
 		return 0, nil
@@ -76,8 +76,8 @@ func moves(r sampler.Row) (float64, error) {
 	return 1, nil
 }
 
-// A part is what a row has to do with a quantity: 0 where it adds nothing, else the
-// deviation or 1.
+// A part returns 0 for a row that adds nothing to a quantity, and its deviation or 1
+// otherwise.
 type part func(sampler.Row) (float64, error)
 
 // Elements returns the number of elements of transition k that draw noise. It is 0 if one
@@ -127,8 +127,8 @@ func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, erro
 	})
 }
 
-// MeanKL is [Spans.KL] by the means of the policies, for transitions that look back. sq are
-// the squared distances of the rows' means, as in [Form.MeanKL].
+// MeanKL is [Spans.KL] for transitions that look back. It takes the squared distances sq of
+// the rows' means, as in [Form.MeanKL].
 func (s Spans) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, span, ErrNoDensity, "squared distance", func(_ sampler.Row, std, x float64) float64 {
@@ -136,8 +136,8 @@ func (s Spans) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 	})
 }
 
-// VelocityKL stores the divergence in velocity of every transition in dst, as
-// [Form.VelocityKL] has it, and returns dst. It is the mean, or the sum, over the elements
+// VelocityKL stores the squared distance of velocities of every transition in dst, and
+// returns dst. sq are as in [Form.VelocityKL]. The mean, or the sum, is over the elements
 // of the rows that read the model's output. A transition without such rows is ErrNoPolicy.
 func (s Spans) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
@@ -193,9 +193,9 @@ func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]fl
 	})
 }
 
-// GradScaleMeanKL stores in dst, one entry a row, what makes Device.Grad and
-// [sampler.History.Backward] add weight·∂KL/∂v, as [Form.GradScaleMeanKL] does, and returns
-// dst. It is 0 for rows without noise.
+// GradScaleMeanKL converts a weight of MeanKL in the loss into the scales that Device.Grad
+// and [sampler.History.Backward] take, one a row. It stores them in dst and returns dst. A
+// row without noise has scale 0. See [Form.GradScaleMeanKL].
 func (s Spans) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, span, ErrNoDensity, func(_ int, r sampler.Row, std, w float64) float64 {
@@ -203,8 +203,8 @@ func (s Spans) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) (
 	})
 }
 
-// GradScaleVelocityKL is [Spans.GradScaleKL] for VelocityKL, as [Form.GradScaleVelocityKL]
-// has it. It is 0 for rows that do not read the model's output.
+// GradScaleVelocityKL is [Spans.GradScaleKL] for VelocityKL. A row that does not read the
+// model's output has scale 0. See [Form.GradScaleVelocityKL].
 func (s Spans) GradScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, moves, ErrNoPolicy, func(_ int, _ sampler.Row, _, w float64) float64 {

@@ -9,8 +9,8 @@ import (
 	"cps/sampler/solver"
 )
 
-// solvers are the rules that look back at earlier evaluations. Eta of the ancestral solver is
-// that of Flow-CPS, with whose share of noise it samples.
+// solvers are the rules that look back at earlier evaluations. The ancestral solver samples
+// with Flow-CPS's share of noise, so its eta is that of Flow-CPS.
 var solvers = []rules.Family{
 	{Label: "2M SDE", At: func(eta float64) sampler.Rule { return solver.DPMPlus{Order: 2, Eta: eta} }},
 	{Label: "3M SDE", At: func(eta float64) sampler.Rule { return solver.DPMPlus{Order: 3, Eta: eta, Heun: true} }},
@@ -19,7 +19,7 @@ var solvers = []rules.Family{
 	}},
 }
 
-// ruleNames are the values of -rule.
+// ruleNames returns the values of -rule.
 func ruleNames() []string {
 	names := rules.Names()
 	for _, f := range solvers {

@@ -205,9 +205,9 @@ func (c Config[B]) checkPolicy(p Policy[B]) error {
 // rows returns the number of samples of an iteration on this rank.
 func (c Config[B]) rows() int { return c.Prompts * c.Group }
 
-// Plan returns the sampler of an iteration, and the transitions that it trains, ascending.
-// They are functions of Sampling, Window, LastStep and the iteration: a machine that rolls
-// out for Config.Rollout needs no more of c.
+// Plan returns the sampler of an iteration and its trained transitions, ascending. They
+// are functions of Sampling, Window, LastStep and the iteration. A machine that rolls out
+// for Config.Rollout needs nothing else of c.
 func (c Config[B]) Plan(iteration int) (*sampler.Sampler, []int, error) {
 	s, err := sampler.New(c.Sampling)
 	if err != nil {
@@ -235,7 +235,8 @@ func (c Config[B]) Plan(iteration int) (*sampler.Sampler, []int, error) {
 	if s, err = sampler.New(c.Sampling); err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
-	// Where Rule and Outside take unlike numbers of evaluations, transitions have moved.
+	// If Rule and Outside take different numbers of evaluations, the transitions have
+	// other indices now.
 	w := s.Transitions(c.Sampling.Window)
 	return s, slices.DeleteFunc(c.trainable(s), func(i int) bool { return i < w.Start || i >= w.End }), nil
 }

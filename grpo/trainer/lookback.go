@@ -11,19 +11,19 @@ import (
 	"cps/sampler"
 )
 
-// A history is what a run knows of trained transitions that look back.
+// A history describes the trained transitions of a run that look back.
 type history struct {
-	evaluations [][]int // by transition, ascending, its own last; nil where it is not trained
-	depth       int     // how far back a trained transition looks at most
-	vectors     int     // of an evaluation that trained transitions read at most
-	row         []int   // of every evaluation in what is gathered, [rows, transitions]; -1: none
+	evaluations [][]int // evaluations of each transition, ascending, its own last; nil for transitions that are not trained
+	depth       int     // how far back trained transitions look at most
+	vectors     int     // number of vectors of one evaluation that trained transitions read at most
+	row         []int   // row of each evaluation in the gathered Call, [rows, transitions]; -1: none
 }
 
 // looks reports whether a trained transition looks back.
 func (r *Run[B]) looks() bool { return r.history.depth > 0 }
 
-// findHistory finds what the trained transitions look back at, and tells at which
-// transitions the policy is asked in training.
+// findHistory finds the evaluations that trained transitions look back at. It sets
+// r.asks, the transitions at which training evaluates the policy.
 func (r *Run[B]) findHistory() {
 	s := r.Sampler
 	r.asks = grow(r.asks, s.Steps())
@@ -50,12 +50,12 @@ func (r *Run[B]) findHistory() {
 	}
 }
 
-// at returns the place of the row of an evaluation.
+// at returns the element of history.row for an evaluation.
 func (r *Run[B]) at(it grpo.Item) *int { return &r.history.row[it.Row*r.Sampler.Steps()+it.Step] }
 
-// pieces cuts items into as few micro-batches as a shape asks for, whose evaluations fit
-// into it, unless those of a single transition do not. Steps of a sample that follow on each
-// other stand together, to share evaluations.
+// pieces cuts items into micro-batches whose evaluations fit into a shape, and into few
+// of them. Only a single transition may have more evaluations than fit. Consecutive
+// steps of a sample stand together, to share evaluations.
 func (r *Run[B]) pieces(s Shape, items []grpo.Item) iter.Seq[[]grpo.Item] {
 	items = slices.Clone(items)
 	slices.SortFunc(items, func(a, b grpo.Item) int { return cmp.Or(cmp.Compare(a.Row, b.Row), cmp.Compare(a.Step, b.Step)) })
@@ -66,7 +66,7 @@ func (r *Run[B]) pieces(s Shape, items []grpo.Item) iter.Seq[[]grpo.Item] {
 			for ; hi < len(items); hi++ {
 				it := items[hi]
 				before := len(seen)
-				if r.trained(it.Step) && it.Row >= 0 && it.Row < len(r.all) { // or Fill says so
+				if r.trained(it.Step) && it.Row >= 0 && it.Row < len(r.all) { // otherwise Fill returns an error
 					for _, i := range r.history.evaluations[it.Step] {
 						if e := (grpo.Item{Row: it.Row, Step: i}); *r.at(e) < 0 {
 							*r.at(e) = 0
@@ -89,22 +89,22 @@ func (r *Run[B]) pieces(s Shape, items []grpo.Item) iter.Seq[[]grpo.Item] {
 	}
 }
 
-// A lookback is what a minibatch needs where transitions look back.
+// A lookback holds what a minibatch needs if transitions look back.
 type lookback[B any] struct {
 	h     sampler.History[B]
 	depth int
-	asked []grpo.Item // what the rows of Call are
-	rows  []int       // of Call, of what each item looks back at: [len(Items), depth]; -1: nothing
+	asked []grpo.Item // the items of the rows of Call
+	rows  []int       // rows of Call that each item looks back at, [len(Items), depth]; -1: none
 	keeps sampler.Batch
 
-	kept           []B // by vector, a row an evaluation
+	kept           []B // kept vectors, with one row for each evaluation
 	keptRooms      rooms[B]
 	base, gathered room.Room[B]
 	mean           [2]room.Room[B]
 
 	b        *Minibatch[B]
-	read     B   // what is gathered
-	item     int // whose gradient is spread
+	read     B   // the buffer to gather from
+	item     int // the item whose gradient is added
 	keptOf   func(back, vector int) B
 	gradient func(back int) B
 }
@@ -148,7 +148,7 @@ func (r *Run[B]) look(b *Minibatch[B], items []grpo.Item) []grpo.Item {
 	return l.asked
 }
 
-// from returns what the transitions of b step from: their latents, or what the policy's
+// from returns the base of the transitions of b: their latents, or what the policy's
 // outputs of their history make of them.
 func (r *Run[B]) from(b *Minibatch[B]) (B, error) {
 	if !r.looks() {
@@ -157,7 +157,7 @@ func (r *Run[B]) from(b *Minibatch[B]) (B, error) {
 	return r.makeBase(b, &b.back.base, b.Call.V)
 }
 
-// mean returns the means of the transitions of b under a policy, by its outputs.
+// mean returns the means of the transitions of b under a policy, given its outputs.
 func (r *Run[B]) mean(b *Minibatch[B], outputs B, number int) (B, error) {
 	l := b.back
 	base, err := r.makeBase(b, &l.mean[number], outputs)
@@ -167,7 +167,7 @@ func (r *Run[B]) mean(b *Minibatch[B], outputs B, number int) (B, error) {
 	return base, err
 }
 
-// makeBase stores what the transitions of b step from in a room.
+// makeBase stores the base of the transitions of b in a room.
 func (r *Run[B]) makeBase(b *Minibatch[B], of *room.Room[B], outputs B) (base B, err error) {
 	l, t := b.back, r.t.config.between()
 	n := len(b.Items) * b.dim
@@ -212,7 +212,7 @@ func (l *lookback[B]) backward(b *Minibatch[B], next, base B) {
 	}
 }
 
-// gradientRow is the row of ∂loss/∂v of an evaluation of the item.
+// gradientRow returns the row of ∂loss/∂v of an evaluation of the item.
 func (l *lookback[B]) gradientRow(back int) B {
 	e := l.item
 	if back > 0 {

@@ -5,19 +5,19 @@ import (
 	"cps/sampler"
 )
 
-// A rival is what the policy of a minibatch is compared with, in the form of SumSquares and
-// Grad: the squared distances from it are those of next and X·x + V·v, with the weights of
-// batch and the policy's own outputs v.
+// A rival is another policy that the policy of a minibatch is compared with. It has the
+// arguments of SumSquares and Grad: the squared distances are those of next and X·x + V·v,
+// with the weights of batch and the policy's own outputs v.
 type rival[B any] struct {
 	next, x  B
 	batch    sampler.Batch
-	mean     bool // next is a mean, and x the base of the policy's own
-	velocity bool // next is an output, and outputs are what is compared
+	mean     bool // next is a mean, and x is the base of the policy's own mean
+	velocity bool // next is an output, and outputs are compared
 }
 
-// rival returns the comparison with a policy by its outputs, a row an evaluation. Where
-// trained transitions look back, their means are compared: the policies share no base.
-// from is the policy's own, and number the memory of the mean.
+// rival returns the comparison with a policy, given its outputs, one row an evaluation. If
+// trained transitions look back, it compares means, since the policies share no base. from
+// is the policy's own base, and number says which memory holds the mean.
 func (r *Run[B]) rival(b *Minibatch[B], from, outputs B, number int, velocity bool) (rival[B], error) {
 	if velocity || !r.looks() {
 		var none B
@@ -27,7 +27,7 @@ func (r *Run[B]) rival(b *Minibatch[B], from, outputs B, number int, velocity bo
 	return rival[B]{mean, from, b.Batch, true, false}, err
 }
 
-// kl makes divergences of the squared distances in sq.
+// kl replaces the squared distances in sq by divergences.
 func (v rival[B]) kl(f logprob.Form, sq []float64, b sampler.Batch) error {
 	measure := logprob.Form.KL
 	switch {
@@ -40,7 +40,7 @@ func (v rival[B]) kl(f logprob.Form, sq []float64, b sampler.Batch) error {
 	return err
 }
 
-// gradScale stores what makes [Run.add] add weight·∂KL/∂v.
+// gradScale stores in dst the scale with which [Run.add] adds weight·∂KL/∂v.
 func (v rival[B]) gradScale(f logprob.Form, dst []float64, b sampler.Batch, weight float64) error {
 	scale := logprob.Form.GradScaleKL
 	switch {
@@ -53,8 +53,8 @@ func (v rival[B]) gradScale(f logprob.Form, dst []float64, b sampler.Batch, weig
 	return err
 }
 
-// add adds b.scale times the differences from a rival to ∂loss/∂v, of means to that of every
-// evaluation that they depend on.
+// add adds b.scale times the differences from a rival to ∂loss/∂v. Differences of means go
+// to every evaluation that the means depend on.
 func (r *Run[B]) add(b *Minibatch[B], v rival[B]) {
 	if v.mean {
 		b.back.backward(b, v.next, v.x)

@@ -28,7 +28,7 @@ type Run[B any] struct {
 	Past                []B         // likewise of the policy that drew the samples, if the objective needs them
 
 	t       *Trainer[B]
-	asks    []bool // by transition, whether training asks the policy there
+	asks    []bool // by transition: whether training evaluates the policy there
 	history history
 
 	all    []int     // rows of the run

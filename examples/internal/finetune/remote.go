@@ -12,24 +12,24 @@ import (
 	"cps/sampler"
 )
 
-// A Part is some samples of an iteration, to be drawn and scored anywhere: with a Config and
-// the policy's weights it is all that they are a function of.
+// A Part names some samples of an iteration, which any machine may draw and score. The
+// samples are a function of the Part, a Config and the policy's weights.
 type Part struct {
 	Iteration int
-	Key       noise.Key // of the iteration
+	Key       noise.Key // the key of the iteration
 	Samples   []uint64
 	Classes   []int // the digit of each sample
 }
 
-// An Outcome is what training needs of the samples of a Part. Lists are row-major, a row a
-// sample of the part.
+// An Outcome has what training needs of the samples of a Part. Lists are row-major, with
+// the shapes in brackets.
 type Outcome struct {
-	Latents    []float32 // [points, samples, digits.Dim]: those around trained steps, but for the first latents of a run, which are noise
+	Latents    []float32 // [points, samples, digits.Dim]: before and after trained steps, except the first latents of a run, which are noise
 	SumSquares []float64 // [trained steps, samples]
 	Rewards    []float64 // [samples]
 }
 
-// A Shape is the lengths of the lists of an Outcome.
+// A Shape has the lengths of the lists of an Outcome.
 type Shape struct{ Latents, SumSquares, Rewards int }
 
 // Shape returns the lengths that o has.
@@ -65,9 +65,9 @@ func points(steps []int) []int {
 	return all
 }
 
-// Draw draws and scores the samples of a part with a network: the bits that a [Trainer]
-// with this configuration and these weights has for them in its own rollout, whatever else
-// is in the part. It may be called concurrently.
+// Draw draws and scores the samples of a part with a network. They have the bits of the
+// rollout of a [Trainer] with this configuration and these weights, whatever other samples
+// are in the part. It may be called concurrently.
 func (c Config) Draw(ctx context.Context, net *digits.Net, p Part) (*Outcome, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -78,7 +78,7 @@ func (c Config) Draw(ctx context.Context, net *digits.Net, p Part) (*Outcome, er
 		return nil, fmt.Errorf("finetune: a part of %d samples has %d classes", n, len(p.Classes))
 	}
 	if i := slices.IndexFunc(p.Classes, func(c int) bool { return c < 0 || c >= digits.Classes }); i >= 0 {
-		return nil, fmt.Errorf("finetune: sample %d is to be of class %d, which is not in [0, %d]", p.Samples[i], p.Classes[i], digits.Classes-1)
+		return nil, fmt.Errorf("finetune: sample %d has class %d, which is not in [0, %d]", p.Samples[i], p.Classes[i], digits.Classes-1)
 	}
 	s, steps, err := c.plan(p.Iteration)
 	if err != nil {
@@ -114,7 +114,7 @@ func (c Config) Draw(ctx context.Context, net *digits.Net, p Part) (*Outcome, er
 	return o, o.finite()
 }
 
-// finite reports what is no finite number.
+// finite returns an error that names the first number that is not finite.
 func (o *Outcome) finite() error {
 	for i, x := range o.Latents {
 		if notFinite(float64(x)) {
@@ -136,18 +136,18 @@ func (o *Outcome) finite() error {
 
 var errNotFinite = errors.New("not a finite number, or a sum of squares below 0")
 
-// A Rollout is the samples of an iteration that [Trainer.Remote] is to draw. It is valid
+// A Rollout has the samples of an iteration that [Trainer.Remote] must draw. It is valid
 // until Remote returns.
 type Rollout struct {
-	Net *digits.Net // the policy, which must not be changed
+	Net *digits.Net // the policy; do not change it
 
 	all    Part
-	points []int // of the run, that outcomes have
+	points []int // points of the run that outcomes have
 	steps  []int
 	run    *sampler.Trajectory[[]float32]
 
 	rewards []float64
-	done    []bool // by sample
+	done    []bool // which samples are stored
 }
 
 func newRollout(iteration int, net *digits.Net, b sampler.Batch, run *sampler.Trajectory[[]float32], classes []int) *Rollout {
@@ -179,15 +179,15 @@ func (r *Rollout) Part(first, end int) Part {
 }
 
 // Put stores the outcome of Part(first, first + len(o.Rewards)). An outcome of another
-// shape, or with a number that is not finite, is an error, and nothing is stored. What is
-// stored twice is replaced.
+// shape, or with a number that is not finite, is an error, and nothing is stored. A second
+// outcome of a sample replaces the first.
 func (r *Rollout) Put(first int, o *Outcome) error {
 	n := len(o.Rewards)
 	if first < 0 || n == 0 || n > r.Len()-first {
-		return fmt.Errorf("finetune: an outcome of %d samples from %d on, of %d", n, first, r.Len())
+		return fmt.Errorf("finetune: an outcome has %d samples from %d on, and the rollout has %d", n, first, r.Len())
 	}
 	if got, want := o.Shape(), (Shape{len(r.points) * n * digits.Dim, len(r.steps) * n, n}); got != want {
-		return fmt.Errorf("finetune: an outcome of the shape %+v, want %+v", got, want)
+		return fmt.Errorf("finetune: an outcome has the shape %+v, want %+v", got, want)
 	}
 	if err := o.finite(); err != nil {
 		return err
@@ -205,7 +205,7 @@ func (r *Rollout) Put(first int, o *Outcome) error {
 	return nil
 }
 
-// complete reports the first sample that is missing.
+// complete returns an error that names the first missing sample.
 func (r *Rollout) complete() error {
 	if i := slices.Index(r.done, false); i >= 0 {
 		return fmt.Errorf("finetune: Remote returned without sample %d", r.all.Samples[i])

@@ -124,7 +124,7 @@ func TestDrawErrors(t *testing.T) {
 	}{
 		{Part{}, "0 samples"},
 		{Part{Samples: []uint64{1, 2}, Classes: []int{1}}, "2 samples has 1 classes"},
-		{Part{Samples: []uint64{1, 2}, Classes: []int{1, 10}}, "sample 2 is to be of class 10"},
+		{Part{Samples: []uint64{1, 2}, Classes: []int{1, 10}}, "sample 2 has class 10"},
 		{Part{Samples: []uint64{1}, Classes: []int{-1}}, "class -1"},
 	} {
 		if _, err := c.Draw(t.Context(), net, bad.part); err == nil || !strings.Contains(err.Error(), bad.want) {

@@ -15,9 +15,9 @@ import (
 // A Trainer fine-tunes a network. It serves one goroutine at a time; several trainers
 // may run at once.
 type Trainer struct {
-	// Remote, unless nil, draws and scores the samples of an iteration in place of the
-	// trainer, on other machines perhaps. It must store what [Config.Draw] returns of every
-	// part, to the bit: [Rollout.Put].
+	// Remote, unless nil, replaces the trainer in drawing and scoring the samples of an
+	// iteration, for example on other machines. For every part it must store what
+	// [Config.Draw] returns, bit for bit, by [Rollout.Put].
 	Remote func(ctx context.Context, r *Rollout) error
 
 	config  Config
