@@ -2,8 +2,8 @@ package sampler
 
 // A History does for the rows of a batch what a [Device] does not know: it makes what
 // transitions that look back step from. [Rollout], [Replay] and [CheckOnPolicy] have
-// their own; a trainer takes one for its minibatches, whose rows may stand at different
-// transitions, also at some that do not look back.
+// their own; a trainer, such as that of cps/grpo/trainer, takes one for its minibatches,
+// whose rows may stand at different transitions, also at some that do not look back.
 //
 // With x and v the latents and outputs of an evaluation, and kept(j, i) vector i of the
 // evaluation j back, all of the same rows, a transition is

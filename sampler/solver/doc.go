@@ -27,7 +27,13 @@
 // An evaluation at signal 0 is no history, since its weight in the limit is 0: from pure
 // noise the second step is of first order too. Steps to noise 0 have nothing to look back
 // at either, since there h is infinite. A first step without history bounds the order of
-// a run by 2, whatever the solver's is.
+// a run by 2, whatever the solver's is. With an exact history the published weights of
+// order 3, which k-diffusion's 3M SDE has too, give order 2, and those of Taylor order 3.
+//
+// A window cuts the history: no step looks at one before the edge of a window, of a part, or
+// of a run of consecutive steps of a set ([sampler.Config]). The first step after the edge is
+// of first order, and so is a trained step that stands alone. Package cps/grpo/trainer trains
+// all of these steps.
 package solver
 
 import "cps/sampler"
