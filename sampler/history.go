@@ -2,8 +2,8 @@ package sampler
 
 // A History computes the base from which a transition that looks back steps. Devices know
 // nothing of it. [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A
-// trainer makes one for its minibatches. Their rows may stand at different transitions;
-// some may not look back at all.
+// trainer, such as that of cps/grpo/trainer, makes one for its minibatches. Their rows may
+// stand at different transitions; some may not look back at all.
 //
 // Let x and v be the latents and outputs of an evaluation. Let kept(j, i) be vector i of
 // the evaluation j back, for the same rows. Then a transition is

@@ -41,6 +41,19 @@
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
 // with real data.
 //
+// # Steps that look back
+//
+// The steps of a [sampler.Solver] train as others do. Latents are data, outputs are not: a
+// minibatch asks the policy about its transitions and about what these look back at, and the
+// gradient reaches all of these outputs. Divergences are those of the means of steps, since
+// two policies make other bases of one history; with Divergence.Velocity they are those of
+// the outputs at the trained steps.
+//
+// A transition costs its own evaluation and one for every evaluation that it looks back at.
+// Steps of a sample that follow on each other in a minibatch share evaluations. So
+// grpo.Minibatches with InOrder cost least: n steps of a row take n evaluations, and as many
+// more as the first looks back at.
+//
 // # Memory
 //
 // Everything is generic over the buffers of a [sampler.Memory]. Rows are gathered there,
