@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"cps/examples/internal/digits"
 
@@ -19,6 +20,10 @@ import (
 // in a bucket of its own. Its name is the SHA-256 of these bytes. A bucket is deleted as a
 // whole, which frees its memory at once.
 const weightsObject = "weights"
+
+// transferTime is the longest time that weights may take. Without it the client's limit for
+// any request, some seconds, would be theirs.
+const transferTime = 30 * time.Minute
 
 var (
 	errNoVersion  = errors.New("the version of the policy is not there any more")
@@ -54,6 +59,8 @@ func putVersion(ctx context.Context, js jetstream.JetStream, q queues, version s
 	if info, err := store.GetInfo(ctx, weightsObject); err == nil && int64(info.Size) == size {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, transferTime)
+	defer cancel()
 	if _, err := store.Put(ctx, jetstream.ObjectMeta{Name: weightsObject}, r); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
@@ -71,6 +78,8 @@ func getVersion(ctx context.Context, js jetstream.JetStream, n names, version st
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
+	ctx, cancel := context.WithTimeout(ctx, transferTime)
+	defer cancel()
 	object, err := store.Get(ctx, weightsObject)
 	if errors.Is(err, jetstream.ErrObjectNotFound) {
 		return errNoVersion
