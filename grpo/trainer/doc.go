@@ -11,6 +11,7 @@
 //		Reward:   reward,
 //	})
 //	err = t.CheckOnPolicy(ctx)
+//	err = t.CheckBackward(ctx)
 //	err = t.Run(ctx, 100, func(it trainer.Iteration) error { … log it, t.Save(file) … })
 //
 // # The loop is the sum of its parts
@@ -37,7 +38,8 @@
 // the bit. [Trainer.CheckOnPolicy] does it at start-up in the minibatches that training
 // uses, and says whether a model draws random numbers or depends on its batch. It cannot
 // see a wrong sign, scale or time of the output, for the rollout made the same mistake:
-// [sampler.CheckModel] compares Prediction and Clock of Config.Sampling with real data.
+// [sampler.CheckModel] compares Prediction and Clock of Config.Sampling with real data. Nor
+// can it see a wrong gradient: [Trainer.CheckBackward] compares that with differences.
 //
 // # Memory
 //

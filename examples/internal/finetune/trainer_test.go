@@ -692,3 +692,41 @@ func TestRewardNotFinite(t *testing.T) {
 		}
 	}
 }
+
+// reversed is a policy whose Backward has a factor.
+type reversed struct {
+	*policy
+	factor float32
+}
+
+func (r reversed) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
+	dv = slices.Clone(dv)
+	for i := range dv {
+		dv[i] *= r.factor
+	}
+	return r.policy.Backward(ctx, c, dv)
+}
+
+// The gradient of the network is that by differences, and one with another sign or factor
+// is found. The network is then as before.
+func TestCheckBackward(t *testing.T) {
+	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
+		tr := newTrainer(t, c)
+		before := slices.Clone(tr.policy.net.Params())
+		if err := tr.CheckBackward(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Equal(tr.policy.net.Params(), before) || slices.ContainsFunc(tr.policy.grad, func(g float32) bool { return g != 0 }) {
+			t.Errorf("%s: the check changes the network or leaves a gradient", name)
+		}
+		for factor, want := range map[float32]string{-1: "the sign is wrong", 0.5: "about 1/2", 0: "adds nothing"} {
+			loop, err := trainer.New(sampler.CPU{}, trainer.Policy[[]float32](reversed{tr.policy, factor}), tr.loop.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := loop.CheckBackward(t.Context()); !errors.Is(err, trainer.ErrBackward) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, factor %v: %v", name, factor, err)
+			}
+		}
+	}
+}
