@@ -57,7 +57,8 @@ const scaleStep = 1.5
 //   - A Prediction or Clock that is another (ErrConvention): the error names the one that
 //     fits. The others are all predictions, with the clock reversed or not, and with Scale
 //     as it is or a thousand times larger (smaller, from 1000 on). Conventions that a model
-//     does not mind, to a thousandth of every sample's loss, count as one.
+//     does not mind, to a thousandth of every sample's loss, count as one. [FindInputs] tells
+//     whether it reads its time at all.
 //   - Data more than 1.5 times too wide or too narrow for the model (ErrScale), as
 //     without the factor of the autoencoder. What says so is that a
 //     model's x̂0 is the mean of x0, given the latent: ⟨x0, x̂0⟩ = ‖x̂0‖², and more, or

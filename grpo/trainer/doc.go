@@ -39,7 +39,8 @@
 // uses, and says whether a model draws random numbers or depends on its batch. It cannot
 // see a wrong sign, scale or time of the output, for the rollout made the same mistake:
 // [sampler.CheckModel] compares Prediction and Clock of Config.Sampling with real data. Nor
-// can it see a wrong gradient: [Trainer.CheckBackward] compares that with differences.
+// can it see a wrong gradient: [Trainer.CheckBackward] compares that with differences. A
+// policy that ignores its time or its condition passes them all: [Trainer.Inputs] reports it.
 //
 // # Memory
 //
