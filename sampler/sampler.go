@@ -8,9 +8,12 @@ import (
 	"cps/schedule"
 )
 
-// A Window is the half-open range [Start, End) of the steps of a scheduler. The zero
-// Window is all steps. MixGRPO's moving windows and Flow-GRPO-Fast's come from package
-// grpo.
+// A Window is a half-open range [Start, End): of the scheduler's steps in a [Config], and
+// of transitions in [NewTrajectory]. [Sampler.Transitions] turns the one into the other. They
+// differ in a Part, and where a [Solver] has several transitions in a step. The zero Window
+// is all.
+//
+// MixGRPO's moving windows and Flow-GRPO-Fast's come from package grpo.
 type Window struct{ Start, End int }
 
 // A Config says how to sample. Scheduler and Rule must be set; the other zero
@@ -37,8 +40,9 @@ type Config struct {
 	Storage    Storage    // the type latents are stored in
 }
 
-// A Transition is one evaluation of the model and the step that follows it. Its slices
-// are the sampler's own, not to be written.
+// A Transition is one evaluation of the model and the move of the latents that follows it.
+// A step of the scheduler is one transition, or several with some solvers. Its slices are the
+// sampler's own, not to be written.
 type Transition struct {
 	Step     int // of the scheduler
 	Stage    int // of the step, from 0: solvers may evaluate the model several times in one
@@ -270,11 +274,14 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	return t, nil
 }
 
-// Steps returns the number of transitions: of evaluations of the model.
+// Steps returns the number of transitions of s, which is that of evaluations of the model.
+// It is the number of the scheduler's steps that s takes, unless a [Solver] evaluates the
+// model several times in one.
 func (s *Sampler) Steps() int { return len(s.steps) }
 
-// At returns transition i. Like all methods that take the index of a transition, it
-// panics unless 0 <= i < Steps(), with the index and that range.
+// At returns transition i. The index of a transition counts from 0 at the start of s, not in
+// the scheduler's steps. All methods that take one panic unless 0 <= i < Steps(), with the
+// index and that range.
 func (s *Sampler) At(i int) Transition { return *s.at("At", i) }
 
 // at returns transition i for a method of that name.
@@ -350,8 +357,8 @@ func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
-// SetStep puts every row of b at transition i. It does not allocate; it writes to
-// b.Rows.
+// SetStep puts every row of b at transition i, an index as [Sampler.At] has it. It does not
+// allocate; it writes to b.Rows.
 func (s *Sampler) SetStep(b Batch, i int) {
 	t := s.at("SetStep", i)
 	for k := range b.Rows {

@@ -36,9 +36,11 @@ type Observation[B any] struct {
 	X, V       B     // the latents before it, and the model's output for them
 }
 
-// NewTrajectory returns a trajectory of slices for all n transitions of a run of b that
-// keeps the latents and the sums of squares of transitions in w, all for the zero
-// Window. w counts transitions of this run; [Sampler.Transitions] tells those of steps.
+// NewTrajectory returns a trajectory of slices for all n transitions ([Sampler.Steps]) of a
+// run of b. It keeps the latents and the sums of squares of the transitions in w, all for the
+// zero Window. w counts transitions of this run, and not steps of the scheduler as that of a
+// [Config] does: [Sampler.Transitions] tells those of steps.
+//
 // All other points share one buffer. The last latents are valid after a run whatever w
 // is, so the empty Window{n, n} keeps them alone. The first latents and V hold NaN until
 // they are written, so that a [NonFiniteError] tells what was forgotten. It panics unless
