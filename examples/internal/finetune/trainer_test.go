@@ -433,6 +433,11 @@ func TestEvaluate(t *testing.T) {
 	if classes[3] != 1 || !slices.Equal(x[:3*digits.Dim], y[:3*digits.Dim]) || !slices.Equal(x[3*digits.Dim:][:digits.Dim], y[5*digits.Dim:][:digits.Dim]) {
 		t.Error("samples depend on how many there are")
 	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tr.Evaluate(done); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
 	sde, err := tr.EvaluateRule(t.Context(), sampler.FlowSDE{Diffusion: sampler.Ratio(0.9)})
 	if err != nil {
 		t.Fatal(err)
