@@ -370,6 +370,9 @@ func wantError(t *testing.T, err, target error, culprits ...string) {
 		t.Errorf("error %v, want %v", err, target)
 		return
 	}
+	if strings.Contains(err.Error(), "%!") {
+		t.Errorf("error %q is badly formatted", err)
+	}
 	for _, c := range culprits {
 		if !strings.Contains(err.Error(), c) {
 			t.Errorf("error %q does not name %q", err, c)

@@ -12,6 +12,7 @@
 //		Reward:   reward,
 //	})
 //	err = t.CheckOnPolicy(ctx)
+//	err = t.CheckBackward(ctx)
 //	err = t.Run(ctx, 100, func(it trainer.Iteration) error { … log it, t.Save(file) … })
 //
 // # The loop is the sum of its parts
@@ -39,7 +40,9 @@
 // whether a model draws random numbers or depends on its batch. It cannot find a wrong
 // sign, scale or time of the output, since the rollout made the same mistake.
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
-// with real data.
+// with real data. Nor can it find a wrong gradient: [Trainer.CheckBackward] compares the
+// gradient with differences of the output. A policy that ignores its time or its condition
+// passes all of these checks; [Trainer.Inputs] reports it.
 //
 // # Steps that look back
 //

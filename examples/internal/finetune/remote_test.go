@@ -74,9 +74,9 @@ func TestPut(t *testing.T) {
 		change     func(first *int, o *Outcome)
 	}{
 		{"nothing", "Remote returned without sample 4", nil},
-		{"beyond", "of 4 samples from 10 on, of 12", func(first *int, _ *Outcome) { *first = 10 }},
+		{"beyond", "has 4 samples from 10 on, and the rollout has 12", func(first *int, _ *Outcome) { *first = 10 }},
 		{"before", "from -1 on", func(first *int, _ *Outcome) { *first = -1 }},
-		{"empty", "of 0 samples", func(_ *int, o *Outcome) { *o = Outcome{} }},
+		{"empty", "has 0 samples", func(_ *int, o *Outcome) { *o = Outcome{} }},
 		{"short", "shape", func(_ *int, o *Outcome) { o.Latents = o.Latents[1:] }},
 		{"sums", "shape", func(_ *int, o *Outcome) { o.SumSquares = append(o.SumSquares, 1) }},
 		{"latent", "latent 5 is NaN", func(_ *int, o *Outcome) { o.Latents[5] = float32(math.NaN()) }},
