@@ -147,7 +147,7 @@ func TestNoiseFloorErrors(t *testing.T) {
 	for _, clip := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		wantError(t, floor(clip, half(0)), logprob.ErrClip, fmt.Sprintf("clip range %v", clip))
 	}
-	wantError(t, floor(1e-4, half(0), 0), sampler.ErrConfig, "batches of 0 rows")
+	wantError(t, floor(1e-4, half(0), 0), sampler.ErrConfig, "size 0 of a batch")
 	wantError(t, floor(1e-4, nil), sampler.ErrConfig, "model")
 	boom := errors.New("boom")
 	for calls := range 9 {
