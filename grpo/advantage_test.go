@@ -418,7 +418,7 @@ func TestHugeSpread(t *testing.T) {
 		got = must(tr.Advantages(make([]float64, len(tc.want)), tc.rewards, make([]int, len(tc.want))))(t)
 		near(t, fmt.Sprint("tracked ", tc.rewards), got, tc.want, 8*eps)
 	}
-	// Beside a setting as large, too.
+	// Also with an Eps as large.
 	got := must(Norm{Eps: most}.Advantages(make([]float64, 2), []float64{most, -most}, Groups{}))(t)
 	near(t, "eps", got, []float64{0.5, -0.5}, 4*eps)
 	spread := must(MeasureSpread([]float64{2e154, -2e154}, Groups{}))(t)

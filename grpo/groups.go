@@ -34,7 +34,7 @@ func BySize(n, size int) (Groups, error) {
 // ByID groups the samples that have the same id, as flow_grpo's statistics per
 // prompt do. An id is a prompt or its number, for example. Groups may differ in
 // size, and their samples may stand anywhere in the batch. Groups are numbered by
-// first appearance. An empty ids is an error. So is a NaN among float ids, since it
+// first appearance. Empty ids are an error. So is a NaN among float ids, since it
 // equals nothing.
 func ByID[K comparable](ids []K) (Groups, error) {
 	if len(ids) == 0 {

@@ -114,7 +114,7 @@ func (o Objective) validate() error {
 // and returns ∂loss/∂kl, which is beta/n for every sample. Give it to logprob's
 // GradScaleKL as the weight. kl are the exact divergences of logprob's KL, one a
 // sample. The policies are Gaussians of one variance, so an estimate from log p is
-// not needed, such as the k3 of GRPO for language models. Flow-GRPO's published
+// not needed. GRPO for language models needs one, such as k3. Flow-GRPO's published
 // kl_loss lacks the step length Δ in the variance.
 //
 // No samples, and a divergence or beta that is negative or not finite, are errors. s

@@ -27,8 +27,8 @@ func TestTrackerOfOneCall(t *testing.T) {
 	})
 }
 
-// Several calls are one call on all their rewards, as far as the last ones go; with a
-// limit, on the last rewards of each prompt.
+// The last of several calls equals one call on all their rewards. With a limit, it
+// equals one call on the last rewards of each prompt.
 func trackerProperty(t *rapid.T) {
 	const prompts = 3
 	limit := rapid.IntRange(0, 9).Draw(t, "limit")

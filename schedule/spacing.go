@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/mathext"
 )
 
-// Even returns n levels evenly spaced from hi down to lo, and a final 0: n
-// steps. Even(n, 1, 1/n) is Linear(n). It is numpy's linspace(hi, lo, n).
+// Even returns n levels evenly spaced from hi down to lo, and a final 0: n steps.
+// The n levels are numpy's linspace(hi, lo, n). Even(n, 1, 1/n) is Linear(n).
 func Even(n int, hi, lo float64) Flow {
 	return spaced(n, func(r float64) float64 { return lerp(hi, lo, r) })
 }

@@ -44,9 +44,9 @@ func (v *VP) Points(timesteps []int, final Point) (Points, error) {
 //
 //	(n-1)·⌊T/n⌋ + offset, …, ⌊T/n⌋ + offset, offset
 //
-// This is the default of diffusers' DDIM and DDPM. Stable Diffusion has offset 1. A
-// run of few steps then misses the last timestep, and with it the effect of
-// ZeroSNR. Leading returns nil for n below 1 or above MaxSteps. For n > T it
+// This is the default of diffusers' DDIM and DDPM. Stable Diffusion has offset 1.
+// With either, a run of few steps misses the last timestep, and with it the effect
+// of ZeroSNR. Leading returns nil for n below 1 or above MaxSteps. For n > T it
 // repeats timesteps, which Points refuses.
 func (v *VP) Leading(n, offset int) []int {
 	return timesteps(n, func(i int) int { return (n-1-i)*(v.Len()/n) + offset })

@@ -76,8 +76,8 @@ func (v *VP) Point(t int) Point {
 //	√ᾱ' = (√ᾱ - √ᾱ(T-1))·√ᾱ(0)/(√ᾱ(0) - √ᾱ(T-1))
 //
 // (Lin et al., arXiv 2305.08891, Algorithm 1; rescale_betas_zero_snr in
-// diffusers). A model that predicts noise learns nothing at pure noise, so take
-// a model that was trained on this schedule. A VP without timesteps is ErrShort.
+// diffusers). At pure noise, a model that predicts noise learns nothing. Take a
+// model that was trained on this schedule. A VP without timesteps is ErrShort.
 // If noise does not rise from the first timestep to the last, there is nothing
 // to scale: ErrOrder.
 func (v *VP) ZeroSNR() (*VP, error) {

@@ -227,7 +227,7 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	return t, nil
 }
 
-// keep renames the checkpoint of seed number k, if there is one, so that its run can still go
+// keep renames the checkpoint of seed number k, if there is one. Its run can then still go
 // on.
 func (o options) keep(k int) error {
 	err := os.Rename(o.checkpoint(k), o.previous(k))

@@ -14,7 +14,7 @@ import (
 	"cps/schedule"
 )
 
-// mistaken is plain with something done to its output.
+// mistaken is plain with a changed output.
 type mistaken struct {
 	*plain
 	spoil func(c sampler.Call[[]float32]) error
@@ -27,7 +27,7 @@ func (m mistaken) Velocity(ctx context.Context, c sampler.Call[[]float32]) error
 	return m.spoil(c)
 }
 
-// What a trainer's owner gets wrong, and the error that names it.
+// Mistakes of a trainer's user, and the errors that name them.
 func TestMistakes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for name, m := range map[string]struct {
@@ -103,8 +103,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// A policy that is not the one that drew the samples is found before the first update, or
-// tolerated as far as it is asked for.
+// A policy that did not draw the samples is an error before the first update, unless
+// Tolerance allows its ratios.
 func TestOffPolicy(t *testing.T) {
 	train := func(tolerance float64) (Iteration, error) {
 		c := small()
@@ -341,7 +341,7 @@ func (w words) Backward(ctx context.Context, c sampler.Call[[]uint16], dv []uint
 	return w.plain.Backward(ctx, w.call(c), d)
 }
 
-// Words of 16 bits train, too.
+// Training works with words of 16 bits.
 func TestWords(t *testing.T) {
 	for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: .8}, lookers["2M SDE"]} {
 		wordsTrain(t, rule)

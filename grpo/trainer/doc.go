@@ -35,27 +35,27 @@
 // # On policy
 //
 // Before the first update of an iteration, the policy is the one that drew the samples.
-// Every ratio must then be exactly 1, so the trainer compares sums of squares bit for bit.
-// [Trainer.CheckOnPolicy] does this at start-up, in the minibatches of training. It says
-// whether a model draws random numbers or depends on its batch. It cannot find a wrong
-// sign, scale or time of the output, since the rollout made the same mistake.
+// Every ratio must then be exactly 1, so the trainer compares sums of squares bit for
+// bit. [Trainer.CheckOnPolicy] does this at start-up, in the minibatches of training. It
+// says whether a model draws random numbers or depends on its batch. It cannot find a
+// wrong sign, scale or time of the output, since the rollout made the same mistake.
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
-// with real data. Nor can it find a wrong gradient: [Trainer.CheckBackward] compares the
-// gradient with differences of the output. A policy that ignores its time or its condition
-// passes all of these checks; [Trainer.Inputs] reports it.
+// with real data. [Trainer.CheckBackward] compares the gradient of Backward with
+// differences of Velocity. A policy that ignores its time or its condition passes all of
+// these checks; [Trainer.Inputs] reports it.
 //
 // # Steps that look back
 //
-// The steps of a [sampler.Solver] train as others do. Latents are data, outputs are not: a
-// minibatch asks the policy about its transitions and about what these look back at, and the
+// The steps of a [sampler.Solver] train like other steps. Latents are data, outputs are not:
+// the policy evaluates the transitions of a minibatch, and what these look back at, anew. The
 // gradient reaches all of these outputs. Divergences are those of the means of steps, since
-// two policies make other bases of one history; with Divergence.Velocity they are those of
-// the outputs at the trained steps.
+// two policies make different bases from one history. With Divergence.Velocity they are those
+// of the outputs at the trained steps.
 //
 // A transition costs its own evaluation and one for every evaluation that it looks back at.
-// Steps of a sample that follow on each other in a minibatch share evaluations. So
-// grpo.Minibatches with InOrder cost least: n steps of a row take n evaluations, and as many
-// more as the first looks back at.
+// Consecutive steps of a sample in one minibatch share evaluations. So grpo.Minibatches with
+// InOrder cost least: n steps of a row take n evaluations, and as many more as the first
+// step looks back at.
 //
 // # Memory
 //

@@ -68,7 +68,7 @@ func looking(r sampler.Rule) Config[[]float32] {
 	return c
 }
 
-// Steps that look back train as others do: on policy in every bit, whatever the minibatches
+// Steps that look back train as others do: on policy bit for bit, whatever the minibatches
 // and shapes, and the policy learns.
 func TestLookBackOnPolicy(t *testing.T) {
 	for name, rule := range lookers {

@@ -34,9 +34,9 @@ type Terms struct {
 type DivergenceUse uint8
 
 const (
-	Unused         DivergenceUse = iota
-	Constant                     // read, but no gradient flows through it
-	Differentiated               // read, and ∂loss/∂KL equals ∂loss/∂log p
+	Unused         DivergenceUse = iota // not read
+	Constant                            // read, but no gradient flows through it
+	Differentiated                      // read, and ∂loss/∂KL equals ∂loss/∂log p
 )
 
 // Clip is [grpo.Objective], the clipped surrogate of PPO and GRPO. The zero Clip does not clip.

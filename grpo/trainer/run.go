@@ -114,9 +114,8 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	return r, nil
 }
 
-// trajectory returns memory for a run. It keeps the latents and sums of trained
-// transitions, the latents that these look back at, and what the rollout itself looks back
-// at.
+// trajectory returns memory for a run. The run keeps the latents and sums of trained
+// transitions. It also keeps the latents that these, and the rollout itself, look back at.
 func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}

@@ -188,7 +188,7 @@ func TestShapedRollout(t *testing.T) {
 	}
 }
 
-// lane is one of some ranks in one process.
+// lane is one of several ranks in one process.
 type lane struct {
 	rank  int
 	all   []*plain
@@ -394,8 +394,8 @@ func TestAverages(t *testing.T) {
 	}
 }
 
-// What is trained: all that draws noise but the last step, a window that moves, a set, and
-// the last step if asked for.
+// The trained steps: all that draw noise but the last, a window that moves, a set, and the
+// last step if asked for.
 func TestTrainedSteps(t *testing.T) {
 	sde := sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}
 	for name, c := range map[string]struct {
@@ -477,7 +477,8 @@ func TestSolverOutside(t *testing.T) {
 	}
 }
 
-// Samples of a group share their start if asked to, and clean samples are where they begin.
+// Samples of a group share their start if asked to, and runs begin at clean samples if
+// given.
 func TestStarts(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		for _, data := range []bool{false, true} {
@@ -566,7 +567,7 @@ func (e estimator) Advantages(dst, _ []float64, g grpo.Groups) ([]float64, error
 	return dst, nil
 }
 
-// When ctx is done before anything was learned the trainer is as it was; updates are not
+// When ctx is done before the first update, the trainer is unchanged. Updates are not
 // interrupted.
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -620,7 +621,7 @@ func (s *stopper) Backward(ctx context.Context, c sampler.Call[[]float32], dv []
 	return s.full.Backward(ctx, c, dv)
 }
 
-// An error in the middle of an iteration is said again, until the trainer is restored.
+// Step returns an error in the middle of an iteration again, until the trainer is restored.
 func TestFailure(t *testing.T) {
 	p := newFull()
 	tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), small())
