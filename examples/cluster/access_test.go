@@ -17,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
 )
 
 // An authority certifies.
@@ -134,6 +136,24 @@ func TestPortTaken(t *testing.T) {
 	defer l.Close()
 	p := start(t, "", "", "learner", "-out", t.TempDir(), "-listen", l.Addr().String())
 	p.says("cluster: server: .*address already in use.* \\(-listen " + l.Addr().String())
+	if status := p.ends(); status != 1 {
+		t.Errorf("status %d", status)
+	}
+}
+
+// A server without JetStream is an error that says so.
+func TestNoJetStream(t *testing.T) {
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	defer s.Shutdown()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	p := start(t, "", "", "learner", "-out", t.TempDir(), "-url", s.ClientURL(), "-workers", "0")
+	p.says("cluster: the server has no JetStream for this user")
 	if status := p.ends(); status != 1 {
 		t.Errorf("status %d", status)
 	}

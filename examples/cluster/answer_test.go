@@ -214,3 +214,27 @@ func FuzzHandshake(f *testing.F) {
 		}
 	})
 }
+
+// What the learner does for an answer of twelve samples that it does not check.
+func BenchmarkAnswer(b *testing.B) {
+	c, err := defaultSettings().config()
+	if err != nil {
+		b.Fatal(err)
+	}
+	shape, err := c.Shape(0, 12)
+	if err != nil {
+		b.Fatal(err)
+	}
+	key := make([]byte, keySize)
+	message := answer{outcome: &finetune.Outcome{
+		Latents: make([]float32, shape.Latents), SumSquares: make([]float64, shape.SumSquares), Rewards: make([]float64, shape.Rewards),
+	}}.seal(key)
+	b.SetBytes(int64(len(message)))
+	b.ReportAllocs()
+	for b.Loop() {
+		a, err := decodeAnswer(message)
+		if err != nil || !authentic(message, key) || a.decodeBody(message, shape) != nil {
+			b.Fatal("the answer is not taken")
+		}
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"encoding/binary"
+	"fmt"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,6 +17,9 @@ import (
 	"time"
 
 	"cps/examples/internal/digits"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 // faulty are workers that fail, by the names that tests give.
@@ -129,7 +133,8 @@ func TestWorkersKilled(t *testing.T) {
 func TestWorkerStopped(t *testing.T) {
 	b := newBench(t, often(12, 40))
 	l := b.learner()
-	other, w := b.worker("", "", "-pace", "20ms"), b.worker("", "", "-pace", "150ms")
+	b.worker("", "", "-pace", "20ms")
+	w := b.worker("", "", "-pace", "150ms")
 	for i := range often(2, 6) {
 		if !l.reaches(iterationsDone, float64(3*i+1)) {
 			t.Fatal("the run was too short")
@@ -141,7 +146,6 @@ func TestWorkerStopped(t *testing.T) {
 		}
 		w.Process.Signal(syscall.SIGCONT)
 	}
-	_ = other
 	b.equal(l)
 }
 
@@ -195,11 +199,10 @@ func TestRepeated(t *testing.T) {
 	b := newBench(t, often(8, 40))
 	l := b.learner()
 	b.worker("", "repeat", "-pace", "10ms")
-	w := b.worker("", "", "-pace", "30ms")
+	b.worker("", "", "-pace", "30ms")
 	if !l.reaches(answersOf(duplicate), 20) || !l.reaches(answersOf(stale), 20) {
 		t.Error("nothing was repeated")
 	}
-	_ = w
 	b.equal(l)
 	if strings.Contains(l.text(), "dropped") {
 		t.Error("a worker was dropped")
@@ -280,16 +283,88 @@ func TestPortableWorker(t *testing.T) {
 		t.Fatal("the run was too short")
 	}
 	b.worker("", "")
+	if n, _ := portable.metric("cps_worker_parts_total"); n < 20 {
+		t.Errorf("the portable program did %v parts", n)
+	}
 	b.equal(l)
-	_ = portable
 }
 
-// Answers that wait are bounded: workers wait, and nothing is lost.
+// Answers that wait are bounded, whatever workers send: they wait, and nothing is lost. Of the
+// policy no more than two versions are kept, beside one that is being stored.
 func TestBackPressure(t *testing.T) {
-	b := newBench(t, often(6, 20), "-part", "2", "-backlog", "20000")
+	const backlog = 20_000 // three answers
+	b := newBench(t, often(8, 30), "-part", "2", "-backlog", fmt.Sprint(backlog))
 	l := b.learner("-check", "1") // which makes the learner slow
 	for range 4 {
 		b.worker("", "")
 	}
+	l.says("joins")
+	nc, err := nats.Connect("nats://"+b.address, nats.TokenHandler(func() string { token, _ := readToken(b.token()); return token }))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	n, waited := names{"cps"}, uint64(0)
+	for running := true; running; {
+		select {
+		case <-l.done:
+			running = false
+			continue
+		case <-time.After(5 * time.Millisecond):
+		}
+		if s, err := js.Stream(t.Context(), n.answerStream()); err == nil {
+			i := s.CachedInfo()
+			waited = max(waited, i.State.Bytes)
+			if i.State.Bytes > backlog {
+				t.Errorf("%d bytes of answers wait", i.State.Bytes)
+			}
+		}
+		versions := 0
+		for stream := range js.StreamNames(t.Context()).Name() {
+			if _, ok := n.ofPolicy(stream); ok {
+				versions++
+			}
+		}
+		if versions > keptVersions+1 {
+			t.Errorf("%d versions of the policy are kept", versions)
+		}
+	}
+	if waited < backlog/2 {
+		t.Errorf("no more than %d bytes ever waited", waited)
+	}
 	b.equal(l)
+}
+
+// The memory of the learner and of a worker does not grow with the parts.
+func TestMemory(t *testing.T) {
+	if !*long {
+		t.Skip("takes a minute: -long")
+	}
+	b := newBench(t, 110)
+	l, w := b.learner(), b.worker("", "")
+	b.worker("", "")
+	var before, after [2]float64
+	for k, all := range []*[2]float64{&before, &after} {
+		if !l.reaches(iterationsDone, []float64{20, 100}[k]) {
+			t.Fatal("the run was too short")
+		}
+		for i, p := range [...]*process{l, w} {
+			x, ok := p.metric("process_resident_memory_bytes")
+			if !ok {
+				t.Skip("this system does not tell")
+			}
+			all[i] = x
+		}
+	}
+	b.equal(l)
+	for i, name := range []string{"learner", "worker"} {
+		// Answers of 800 parts are 26 MB: kept, they would show.
+		if after[i] > before[i]+16<<20 {
+			t.Errorf("the %s has %.0f MB after 1000 parts, and had %.0f after 200", name, after[i]/1e6, before[i]/1e6)
+		}
+	}
 }

@@ -75,15 +75,7 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 	if _, err := nc.Request(o.hello(), q, time.Second); err == nil {
 		return nil, fmt.Errorf("another learner is at work on this server with -prefix %s: take another prefix", o.prefix)
 	}
-	if err := l.retry(ctx, func(ctx context.Context) error {
-		if err := o.removeQueues(ctx, js); err != nil {
-			return err
-		}
-		if err := o.removeVersions(ctx, js); err != nil {
-			return err
-		}
-		return o.ensure(ctx, js)
-	}); err != nil {
+	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.listen(); err != nil {
@@ -92,19 +84,43 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 	return l, nil
 }
 
+// begin makes the streams of the session, on a server that may be starting.
+func (l *learner) begin(ctx context.Context) error {
+	_, err := l.js.AccountInfo(ctx)
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return fmt.Errorf("the server has no JetStream for this user: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err = l.retry(limited, func(ctx context.Context) error {
+		if err := errors.Join(l.o.removeQueues(ctx, l.js), l.o.removeVersions(ctx, l.js)); err != nil {
+			return err
+		}
+		return l.o.ensure(ctx, l.js)
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the server does not take the run's streams: %s", l.trouble)
+	}
+	return err
+}
+
 // checkSize reports parts whose answers are larger than a server's messages.
 func (o learnerOptions) checkSize(c finetune.Config, payload int64) error {
 	if o.part < 1 || o.part > maxSamples {
 		return fmt.Errorf("-part %d is not in [1, %d]", o.part, maxSamples)
 	}
-	shape, err := c.Shape(0, min(o.part, c.Prompts*c.Group))
-	if err != nil {
-		return err
+	var size int64
+	for it := range 2 { // the first latents are not sent, which a window at the start has
+		shape, err := c.Shape(it, min(o.part, c.Prompts*c.Group))
+		if err != nil {
+			return err
+		}
+		size = max(size, int64(answerSize(shape)))
 	}
-	if size := int64(answerSize(shape)); size > payload {
+	if size > payload {
 		return fmt.Errorf("-part %d: an answer would have %d bytes, and the server takes messages of %d: take a smaller part", o.part, size, payload)
 	}
-	if size := int64(answerSize(shape)); o.backlog < 2*size {
+	if o.backlog < 2*size {
 		return fmt.Errorf("-backlog %d holds no two answers of %d bytes", o.backlog, size)
 	}
 	if n := (c.Prompts*c.Group + o.part - 1) / o.part; n > maxOpenParts {
@@ -345,7 +361,9 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (known 
 	m, err := l.roster.sender(a, message)
 	if err != nil {
 		l.count(map[error]string{errStranger: stranger, errForged: forged, errDropped: lying}[err])
-		if e != nil && !e.done { // whoever did this took the message of work
+		// Whoever did this may have taken the message of work. It is not published for every
+		// such answer, of which there may be any number.
+		if e != nil && !e.done && time.Since(d.published[a.job]) > time.Second {
 			return false, l.again(ctx, d, a.job)
 		}
 		return false, nil
