@@ -1,5 +1,7 @@
 package sampler
 
+import "fmt"
+
 // A History does for the rows of a batch what a [Device] does not know: it makes what
 // transitions that look back step from. [Rollout], [Replay] and [CheckOnPolicy] have
 // their own; a trainer takes one for its minibatches, whose rows may stand at different
@@ -44,8 +46,12 @@ func (h *History[B]) scratch(b Batch) Batch {
 }
 
 // Keep stores vector i of the evaluations of the rows of b in dst, which is neither x nor
-// v. [Sampler.Vectors] says how many there are. A row that has no vector i gets zeros.
+// v. [Sampler.Vectors] says how many there are. A row that has no vector i gets zeros. It
+// panics if i is negative.
 func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
+	if i < 0 {
+		panic(fmt.Sprintf("sampler: History.Keep: vector %d is negative", i))
+	}
 	rows := h.scratch(b)
 	for k, r := range b.Rows {
 		if t := h.Sampler.taken(r); t >= 0 && i < len(h.Sampler.steps[t].Keep) {

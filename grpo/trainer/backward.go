@@ -30,24 +30,24 @@ type Mover interface {
 // the factor that fits (ErrBackward). No other check sees these: a policy with the wrong
 // sign learns to earn less, and reports nothing.
 //
-// It draws the samples of the next iteration, and asks about its first minibatch, as much
-// of it as goes into one Call. Backward gets random dv, and so the gradient g of Σ dv·v.
+// CheckBackward draws the samples of the next iteration, and takes as much of its first
+// minibatch as one Call holds. Backward gets random dv, and so the gradient g of Σ dv·v.
 //
-//   - Of a [Mover] the parameters are moved along g to both sides. Σ dv·v must change by
-//     Σg² a unit. What is found is a wrong sign, a factor that is 5% off or more (20%
-//     where outputs have 16 bits), a gradient that is 0, and a Backward that replaces the
-//     gradient where it should add to it.
-//   - Of a [Saver] the state is saved in memory. From it, one Update is taken after dv and
-//     one after -dv. Σ dv·v must be lower after the first. What is found is a wrong sign, of
-//     Backward or of Update, and outputs that no Update changes. A factor does not show,
+//   - If the policy is a [Mover], its parameters are moved along g to both sides. Σ dv·v must
+//     change by Σg² a unit. That finds a wrong sign, a factor that is 5% off or more, and a
+//     gradient that is 0. The 5% are 20% for outputs of 16 bits. It also finds a Backward that
+//     replaces the gradient, where it should add to it.
+//   - If the policy is a [Saver], its state is saved in memory. From there it takes one Update
+//     after dv and one after -dv. Σ dv·v must be lower after the first. That finds a wrong
+//     sign, of Backward or of Update, and outputs that no Update changes. It finds no factor,
 //     since most optimisers divide it out.
 //
-// A gradient that is right, but for some parameters alone, passes: others may be frozen.
-// Where rounding hides the difference, or Velocity is too rough, the error is
+// A gradient passes that is right for some parameters and leaves out the others, which may be
+// frozen. Where rounding hides the difference, or Velocity is too rough, the error is
 // [sampler.ErrUndecided]. A policy that is neither Mover nor Saver is ErrConfig.
 //
-// The policy is then as it was, to the bit, and its gradient is clear. If an error of the
-// policy itself prevents that, Step returns it until [Trainer.Restore]. A trainer calls
+// Afterwards the policy is as it was, to the bit, and its gradient is clear. If an error of
+// the policy prevents that, Step returns it until [Trainer.Restore]. A trainer calls
 // CheckBackward once, at start-up; it does not count in [Timing].
 func (t *Trainer[B]) CheckBackward(ctx context.Context) (err error) {
 	mover, moves := t.raw.(Mover)

@@ -10,8 +10,8 @@ import (
 
 // A Policy is a velocity network with its optimiser. It serves one goroutine at a time.
 //
-// What a Policy can do besides are the small interfaces below; a setting that needs one
-// which the Policy lacks is an error of [New].
+// What a Policy can do besides are the small interfaces below, and [Mover]. A setting that
+// needs one which the Policy lacks is an error of [New].
 type Policy[B any] interface {
 	// Velocity stores the output for the latents c.X in c.V: a [sampler.Model]. Rows that
 	// it is asked about may stand at different times, and occur in any order.
