@@ -1,5 +1,7 @@
 package sampler
 
+import "fmt"
+
 // A History computes the base from which a transition that looks back steps. Devices know
 // nothing of it. [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A
 // trainer, such as that of cps/grpo/trainer, makes one for its minibatches. Their rows may
@@ -45,8 +47,11 @@ func (h *History[B]) scratch(b Batch) Batch {
 
 // Keep stores vector i of the evaluation in dst, for the rows of b. dst is neither x nor
 // v. [Sampler.Vectors] returns how many vectors there are. A row without vector i gets
-// zeros.
+// zeros. Keep panics if i is negative.
 func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
+	if i < 0 {
+		panic(fmt.Sprintf("sampler: History.Keep: vector %d is negative", i))
+	}
 	rows := h.scratch(b)
 	for k, r := range b.Rows {
 		if t := h.Sampler.taken(r); t >= 0 && i < len(h.Sampler.steps[t].Keep) {
