@@ -628,7 +628,7 @@ func TestOpenCurrent(t *testing.T) {
 		{"Grad on 2 rows of 2500: next at 0x", func() error { primary.Grad(mine, theirs, mine, mine, one, sq); return nil }},
 		{"Upload of 5000 elements of Float32: the buffer at 0x", func() error { return primary.Upload(theirs, host) }},
 		{"OpenCurrent", func() error { return primary.Download(host, theirs) }},
-		{"not memory that CUDA knows", func() error { primary.Step(unknown, Buffer{}, Buffer{}, b, nil); return nil }},
+		{"unknown to CUDA, or freed", func() error { primary.Step(unknown, Buffer{}, Buffer{}, b, nil); return nil }},
 	} {
 		err := tc.call()
 		if err == nil {

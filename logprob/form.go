@@ -213,6 +213,17 @@ func check(b sampler.Batch, x, y []float64) {
 		panic("logprob: Dim of the batch is not positive")
 	}
 	if len(x) != len(b.Rows) || len(y) != len(b.Rows) {
-		panic("logprob: length is not the number of rows")
+		panicLengths(len(x), len(y), len(b.Rows))
 	}
+}
+
+// panicLengths is apart, so that check takes no time for the words.
+//
+//go:noinline
+func panicLengths(x, y, rows int) {
+	n := x
+	if n == rows {
+		n = y
+	}
+	panic(fmt.Sprintf("logprob: length %d of a slice is not the number of rows, %d", n, rows))
 }

@@ -2,6 +2,7 @@ package logprob_test
 
 import (
 	"errors"
+	"fmt"
 	"math"
 	"strings"
 	"testing"
@@ -370,6 +371,9 @@ func wantError(t *testing.T, err, target error, culprits ...string) {
 		t.Errorf("error %v, want %v", err, target)
 		return
 	}
+	if strings.Contains(err.Error(), "%!") {
+		t.Errorf("error %q is badly formatted", err)
+	}
 	for _, c := range culprits {
 		if !strings.Contains(err.Error(), c) {
 			t.Errorf("error %q does not name %q", err, c)
@@ -461,26 +465,29 @@ func TestLengthsPanic(t *testing.T) {
 	}
 	d := func(n int) []float64 { return make([]float64, n) }
 	var f logprob.Form
-	for name, call := range map[string]func(){
-		"LogProb dst":         func() { f.LogProb(d(1), b, d(2)) },
-		"LogProb sq":          func() { f.LogProb(d(2), b, d(3)) },
-		"LogProb nil":         func() { f.LogProb(nil, b, d(2)) },
-		"GradScale dst":       func() { f.GradScale(d(3), b, d(2)) },
-		"GradScale grad":      func() { f.GradScale(d(2), b, d(1)) },
-		"KL dst":              func() { f.KL(d(1), b, d(2)) },
-		"KL sq":               func() { f.KL(d(2), b, nil) },
-		"GradScaleKL":         func() { f.GradScaleKL(d(1), b, 1) },
-		"VelocityKL dst":      func() { f.VelocityKL(d(1), b, d(2)) },
-		"VelocityKL sq":       func() { f.VelocityKL(d(2), b, d(1)) },
-		"GradScaleVelocityKL": func() { f.GradScaleVelocityKL(d(3), b, 1) },
+	for name, tc := range map[string]struct {
+		call   func()
+		length int
+	}{
+		"LogProb dst":         {func() { f.LogProb(d(1), b, d(2)) }, 1},
+		"LogProb sq":          {func() { f.LogProb(d(2), b, d(3)) }, 3},
+		"LogProb nil":         {func() { f.LogProb(nil, b, d(2)) }, 0},
+		"GradScale dst":       {func() { f.GradScale(d(3), b, d(2)) }, 3},
+		"GradScale grad":      {func() { f.GradScale(d(2), b, d(1)) }, 1},
+		"KL dst":              {func() { f.KL(d(1), b, d(2)) }, 1},
+		"KL sq":               {func() { f.KL(d(2), b, nil) }, 0},
+		"GradScaleKL":         {func() { f.GradScaleKL(d(1), b, 1) }, 1},
+		"VelocityKL dst":      {func() { f.VelocityKL(d(1), b, d(2)) }, 1},
+		"VelocityKL sq":       {func() { f.VelocityKL(d(2), b, d(1)) }, 1},
+		"GradScaleVelocityKL": {func() { f.GradScaleVelocityKL(d(3), b, 1) }, 3},
 	} {
 		func() {
 			defer func() {
-				if got := recover(); got != "logprob: length is not the number of rows" {
-					t.Errorf("%s: panic %v", name, got)
+				if got, want := recover(), fmt.Sprintf("logprob: length %d of a slice is not the number of rows, 2", tc.length); got != want {
+					t.Errorf("%s: panic %v, want %q", name, got, want)
 				}
 			}()
-			call()
+			tc.call()
 		}()
 	}
 }

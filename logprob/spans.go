@@ -33,7 +33,7 @@ const errFirst = "logprob: First does not begin with 0 and rise within the rows"
 // check panics unless the lengths and First fit. Methods call it first.
 func (s Spans) check(b sampler.Batch, each, rows []float64) {
 	if len(each) != len(s.First) {
-		panic("logprob: length is not the number of transitions")
+		panic(fmt.Sprintf("logprob: length %d of a slice is not the number of transitions, %d", len(each), len(s.First)))
 	}
 	s.checkFirst(b, rows)
 }

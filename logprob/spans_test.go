@@ -270,6 +270,23 @@ func TestSpansErrors(t *testing.T) {
 		}
 	}
 	b := sampler.Batch{Dim: 4, Rows: []sampler.Row{noisy, noisy, noisy}}
+	two, rows := make([]float64, 2), make([]float64, 3)
+	for method, call := range map[string]func(s logprob.Spans){
+		"LogProb":    func(s logprob.Spans) { s.LogProb(two, b, rows) },
+		"KL":         func(s logprob.Spans) { s.KL(two, b, rows) },
+		"MeanKL":     func(s logprob.Spans) { s.MeanKL(two, b, rows) },
+		"VelocityKL": func(s logprob.Spans) { s.VelocityKL(two, b, rows) },
+		"GradScale":  func(s logprob.Spans) { s.GradScale(rows, b, two) },
+	} {
+		func() {
+			defer func() {
+				if got := recover(); got != "logprob: length 2 of a slice is not the number of transitions, 3" {
+					t.Errorf("%s: panic %v", method, got)
+				}
+			}()
+			call(logprob.Spans{First: []int{0, 1, 2}})
+		}()
+	}
 	for name, first := range map[string][]int{"none": {}, "late": {1}, "twice": {0, 1, 1}, "back": {0, 2, 1}, "beyond": {0, 3}} {
 		s := logprob.Spans{First: first}
 		each, rows := make([]float64, len(first)), make([]float64, 3)

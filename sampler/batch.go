@@ -36,7 +36,13 @@ func InitialRow(sample uint64) Row {
 }
 
 // A Batch is rows of Dim elements: a row-major matrix [len(Rows), Dim]. Rows may
-// stand at different steps, as in training. Copies share Rows.
+// stand at different transitions, as in training. Copies share Rows.
+//
+// Rows may name one sample twice, and nothing reports it. They draw the same noise, so that
+// from the same latents and condition a run makes one sample twice. Each counts as a row in
+// sums, means and groups: a group of such rows explores less than its size says. For the
+// same with other noise give every row a sample of its own. In a minibatch one sample may
+// stand at several transitions.
 type Batch struct {
 	Dim     int       // elements of each row, in [1, MaxDim]
 	Key     noise.Key // of the noise of all rows

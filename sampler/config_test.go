@@ -373,5 +373,7 @@ func TestIndexRefused(t *testing.T) {
 	if b.Rows[0] != before {
 		t.Errorf("the row moved to %+v", b.Rows[0])
 	}
+	h := sampler.History[[]float32]{Device: sampler.CPU{}, Sampler: s}
+	wantPanic(t, "sampler: History.Keep: vector -1 is negative", func() { h.Keep(make([]float32, 4), -1, make([]float32, 4), make([]float32, 4), b) })
 	wantPanic(t, "Sampler.SetStep: transition 3", func() { s.SetStep(s.Batch(4, 1), 3) }) // also without rows
 }

@@ -59,14 +59,12 @@ const scaleStep = 1.5
 //   - Another convention fits (ErrConvention). The error names it. CheckModel tries all
 //     predictions, the clock reversed or not, and Scale as it is or 1000 times larger (1000
 //     times smaller, from 1000 on). Conventions whose losses agree to a thousandth for every
-//     sample count as one.
-//   - The data are more than 1.5 times too wide or too narrow for the model (ErrScale).
-//     The
+//     sample count as one. [FindInputs] tells whether the model reads its time at all.
+//   - The data are more than 1.5 times too wide or too narrow for the model (ErrScale). The
 //     autoencoder's factor may be missing. The x̂0 of a good model is the mean of x0, given
 //     the latent, so ⟨x0, x̂0⟩ = ‖x̂0‖². The left side is larger for data wider than the
 //     model knows, and smaller for narrower data.
-//   - The data do not tell (ErrUndecided). The error says why: there are too few samples,
-//     or
+//   - The data do not tell (ErrUndecided). The error says why: there are too few samples, or
 //     the model fits no convention better than a multiple of the latent, as an untrained one.
 //
 // CheckModel asks the model about Signal·x0 + Noise·ε at up to eight points of the

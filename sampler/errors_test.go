@@ -19,6 +19,9 @@ func wantError(t testing.TB, err, target error, culprits ...string) {
 	if !errors.Is(err, target) {
 		t.Errorf("error %q does not wrap %q", err, target)
 	}
+	if strings.Contains(err.Error(), "%!") {
+		t.Errorf("error %q is badly formatted", err)
+	}
 	for _, c := range culprits {
 		if !strings.Contains(err.Error(), c) {
 			t.Errorf("error %q does not name %q", err, c)

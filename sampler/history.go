@@ -1,9 +1,11 @@
 package sampler
 
+import "fmt"
+
 // A History computes the base from which a transition that looks back steps. Devices know
 // nothing of it. [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A
-// trainer makes one for its minibatches. Their rows may stand at different transitions;
-// some may not look back at all.
+// trainer, such as that of cps/grpo/trainer, makes one for its minibatches. Their rows may
+// stand at different transitions; some may not look back at all.
 //
 // Let x and v be the latents and outputs of an evaluation. Let kept(j, i) be vector i of
 // the evaluation j back, for the same rows. Then a transition is
@@ -45,8 +47,11 @@ func (h *History[B]) scratch(b Batch) Batch {
 
 // Keep stores vector i of the evaluation in dst, for the rows of b. dst is neither x nor
 // v. [Sampler.Vectors] returns how many vectors there are. A row without vector i gets
-// zeros.
+// zeros. Keep panics if i is negative.
 func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
+	if i < 0 {
+		panic(fmt.Sprintf("sampler: History.Keep: vector %d is negative", i))
+	}
 	rows := h.scratch(b)
 	for k, r := range b.Rows {
 		if t := h.Sampler.taken(r); t >= 0 && i < len(h.Sampler.steps[t].Keep) {

@@ -65,6 +65,10 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		"ReplayBatches": func(ctx context.Context, l *ledger, m model) error {
 			return sampler.ReplayBatches(ctx, l, s, b, run, m, func([]int, [][]float64) error { return nil }, 7)
 		},
+		"FindInputs": func(ctx context.Context, l *ledger, m model) error {
+			_, err := sampler.FindInputs(ctx, l, s, b, run, m, false)
+			return err
+		},
 		"CheckModel": func(ctx context.Context, l *ledger, m model) error {
 			_, err := sampler.CheckModel(ctx, l, config, b, run.Latents[5], m)
 			if errors.Is(err, sampler.ErrUndecided) || errors.Is(err, sampler.ErrConvention) || errors.Is(err, sampler.ErrScale) {

@@ -494,6 +494,45 @@ func TestReplayOfSharedLatents(t *testing.T) {
 	wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Latents[4]", "Latents[5]", "transition 4")
 }
 
+// Replays ask the model about the transitions that are wanted alone, in every batch: the
+// others may be such as a model refuses.
+func TestReplaysAskWhatIsWanted(t *testing.T) {
+	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 4})
+	model := sampler.OneTime(testModel)
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, model); err != nil {
+		t.Fatal(err)
+	}
+	asked := map[float64]int{}
+	count := func(ctx context.Context, c sampler.Call[[]float32]) error {
+		asked[c.Times[0]] += len(c.Rows)
+		return model(ctx, c)
+	}
+	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, count, 1); err != nil {
+		t.Fatal(err)
+	}
+	n := 3 * len(b.Rows) // together, in reverse, and one by one
+	if len(asked) != 2 || asked[s.Time(2)] != n || asked[s.Time(3)] != n {
+		t.Errorf("asked at %v, want %d rows each at %v and %v", asked, n, s.Time(2), s.Time(3))
+	}
+}
+
+// Rows that name one sample are one sample, whatever stands between them.
+func TestRowsOfOneSample(t *testing.T) {
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}})
+	b := s.Batch(70, 1, 7, 3, 7, 7)
+	run := rollout(t, s, b, sampler.CPU{})
+	for k, x := range run.Latents {
+		for _, row := range []int{2, 3} {
+			if !sameBits(x[:70], x[row*70:][:70]) || k < 4 && run.SumSquares[k][0] != run.SumSquares[k][row] {
+				t.Errorf("latents %d: rows 0 and %d differ", k, row)
+			}
+		}
+		if sameBits(x[:70], x[70:140]) {
+			t.Errorf("latents %d: two samples are equal", k)
+		}
+	}
+}
+
 // Errors show what was forgotten: first latents that nobody made, a model that
 // writes nothing, and a check of transitions that draw no noise.
 func TestForgotten(t *testing.T) {

@@ -8,8 +8,10 @@ import (
 	"cps/schedule"
 )
 
-// A Window is the half-open range [Start, End) of the steps of a scheduler. The zero
-// Window is all steps. Package grpo makes the moving windows of MixGRPO and
+// A Window is a half-open range [Start, End). In a [Config] it counts the scheduler's
+// steps. In [NewTrajectory] it counts transitions. [Sampler.Transitions] converts steps to
+// transitions. They differ in a Part, and where a [Solver] has several transitions in a
+// step. The zero Window is all. Package grpo makes the moving windows of MixGRPO and
 // Flow-GRPO-Fast.
 type Window struct{ Start, End int }
 
@@ -37,7 +39,8 @@ type Config struct {
 	Storage    Storage            // the type latents are stored in
 }
 
-// A Transition is one evaluation of the model and the step that follows it. Its slices
+// A Transition is one evaluation of the model and the move of the latents that follows it.
+// A step of the scheduler is one transition, or several with some solvers. Its slices
 // belong to the sampler: do not write to them.
 type Transition struct {
 	Step     int            // index of the scheduler's step
@@ -274,12 +277,14 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	return t, nil
 }
 
-// Steps returns the number of transitions, which is the number of evaluations of the
-// model.
+// Steps returns the number of transitions of s, which is the number of evaluations of the
+// model. It is the number of the scheduler's steps that s takes, unless a [Solver]
+// evaluates the model several times in a step.
 func (s *Sampler) Steps() int { return len(s.steps) }
 
-// At returns transition i. Like all methods that take the index of a transition, it
-// panics unless 0 <= i < Steps(), with the index and that range.
+// At returns transition i. The index of a transition counts from 0 at the start of s, not in
+// the scheduler's steps. All methods that take one panic unless 0 <= i < Steps(), with the
+// index and that range.
 func (s *Sampler) At(i int) Transition { return *s.at("At", i) }
 
 // at returns transition i for a method of that name.
@@ -356,8 +361,8 @@ func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
-// SetStep moves every row of b to transition i. It writes to b.Rows and does not
-// allocate.
+// SetStep moves every row of b to transition i, an index as in [Sampler.At]. It writes to
+// b.Rows and does not allocate.
 func (s *Sampler) SetStep(b Batch, i int) {
 	t := s.at("SetStep", i)
 	for k := range b.Rows {

@@ -36,13 +36,15 @@ type Observation[B any] struct {
 	X, V       B     // the latents before it, and the model's output for them
 }
 
-// NewTrajectory returns a trajectory of slices for all n transitions of a run of b. It
-// keeps the latents and the sums of squares of the transitions in w; the zero Window
-// keeps all. All other points share one buffer. w counts transitions of this run, and
-// [Sampler.Transitions] converts steps to transitions. Every w keeps the last latents,
-// and the empty Window{n, n} keeps them alone. The first latents and V hold NaN until
-// they are written, so a forgotten write ends in a [NonFiniteError]. NewTrajectory panics
-// unless 0 ≤ w.Start ≤ w.End ≤ n.
+// NewTrajectory returns a trajectory of slices for all n transitions ([Sampler.Steps]) of a
+// run of b. It keeps the latents and the sums of squares of the transitions in w; the zero
+// Window keeps all. w counts transitions of this run, and not steps of the scheduler as the
+// Window of a [Config] does: [Sampler.Transitions] converts steps to transitions.
+//
+// All other points share one buffer. Every w keeps the last latents, and the empty
+// Window{n, n} keeps them alone. The first latents and V hold NaN until they are written, so
+// a forgotten write ends in a [NonFiniteError]. NewTrajectory panics unless
+// 0 ≤ w.Start ≤ w.End ≤ n.
 func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
 		w.End = n

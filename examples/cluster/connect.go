@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -95,6 +96,58 @@ func inProcess(s *server.Server, token, name string) (*nats.Conn, error) {
 		options = append(options, nats.Token(token))
 	}
 	return nats.Connect("", options...)
+}
+
+// A link watches a connection. When it was lost and is there again, the server may have lost
+// everything: what waits for a reply is ended, for none may come.
+type link struct {
+	mu     sync.Mutex
+	broken bool
+	cancel context.CancelFunc // of the operation under way; nil: none
+}
+
+func watch(nc *nats.Conn) *link {
+	l := &link{}
+	nc.SetReconnectHandler(func(*nats.Conn) {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.broken = true
+		if l.cancel != nil {
+			l.cancel()
+		}
+	})
+	return l
+}
+
+// guard returns a context of an operation, which ends when the connection was lost. done
+// must be called at its end. There is one operation at a time.
+func (l *link) guard(ctx context.Context) (guarded context.Context, done func()) {
+	ctx, cancel := context.WithCancel(ctx)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.cancel = cancel
+	return ctx, func() {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		l.cancel = nil
+		cancel()
+	}
+}
+
+// lost reports whether the connection was lost since the last takeLost.
+func (l *link) lost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.broken
+}
+
+// takeLost is lost, which it makes false.
+func (l *link) takeLost() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	was := l.broken
+	l.broken = false
+	return was
 }
 
 // pause waits, and returns the error of a context that ends first.

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"sync/atomic"
 	"time"
 
 	"cps/examples/internal/digits"
@@ -35,12 +34,12 @@ type learner struct {
 	metrics *metrics
 	say     func(format string, args ...any)
 
-	checker     *checker
-	versions    versions
-	attempt     int // of publishing, in this session
-	answers     jetstream.MessagesContext
-	reconnected atomic.Bool
-	trouble     string // the last one that was told
+	link     *link
+	checker  *checker
+	versions versions
+	attempt  int // of publishing, in this session
+	answers  jetstream.MessagesContext
+	trouble  string // the last one that was told
 }
 
 // newLearner starts a session on a server, and answers workers that want to join until nc is
@@ -67,7 +66,7 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 		return nil, err
 	}
 	l := &learner{
-		o: o, config: config, nc: nc, js: js, metrics: m, say: say,
+		o: o, config: config, nc: nc, js: js, metrics: m, say: say, link: watch(nc),
 		roster:  newRoster(s, config, key, p, len(net.Params())),
 		checker: newChecker(o.check),
 	}
@@ -76,19 +75,33 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 	if _, err := nc.Request(o.hello(), q, time.Second); err == nil {
 		return nil, fmt.Errorf("another learner is at work on this server with -prefix %s: take another prefix", o.prefix)
 	}
-	if err := l.retry(ctx, func(ctx context.Context) error {
-		if err := o.remove(ctx, js); err != nil {
-			return err
-		}
-		return o.ensure(ctx, js)
-	}); err != nil {
+	if err := l.begin(ctx); err != nil {
 		return nil, err
 	}
 	if err := l.listen(); err != nil {
 		return nil, err
 	}
-	nc.SetReconnectHandler(func(*nats.Conn) { l.reconnected.Store(true) })
 	return l, nil
+}
+
+// begin makes the streams of the session, on a server that may be starting.
+func (l *learner) begin(ctx context.Context) error {
+	_, err := l.js.AccountInfo(ctx)
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return fmt.Errorf("the server has no JetStream for this user: %w", err)
+	}
+	limited, cancel := context.WithTimeout(ctx, 20*time.Second)
+	defer cancel()
+	err = l.retry(limited, func(ctx context.Context) error {
+		if err := errors.Join(l.o.removeQueues(ctx, l.js), l.o.removeVersions(ctx, l.js)); err != nil {
+			return err
+		}
+		return l.o.ensure(ctx, l.js)
+	})
+	if err != nil && ctx.Err() == nil {
+		return fmt.Errorf("the server does not take the run's streams: %s", l.trouble)
+	}
+	return err
 }
 
 // checkSize reports parts whose answers are larger than a server's messages.
@@ -96,14 +109,18 @@ func (o learnerOptions) checkSize(c finetune.Config, payload int64) error {
 	if o.part < 1 || o.part > maxSamples {
 		return fmt.Errorf("-part %d is not in [1, %d]", o.part, maxSamples)
 	}
-	shape, err := c.Shape(0, min(o.part, c.Prompts*c.Group))
-	if err != nil {
-		return err
+	var size int64
+	for it := range 2 { // the first latents are not sent, which a window at the start has
+		shape, err := c.Shape(it, min(o.part, c.Prompts*c.Group))
+		if err != nil {
+			return err
+		}
+		size = max(size, int64(answerSize(shape)))
 	}
-	if size := int64(answerSize(shape)); size > payload {
+	if size > payload {
 		return fmt.Errorf("-part %d: an answer would have %d bytes, and the server takes messages of %d: take a smaller part", o.part, size, payload)
 	}
-	if size := int64(answerSize(shape)); o.backlog < 2*size {
+	if o.backlog < 2*size {
 		return fmt.Errorf("-backlog %d holds no two answers of %d bytes", o.backlog, size)
 	}
 	if n := (c.Prompts*c.Group + o.part - 1) / o.part; n > maxOpenParts {
@@ -145,7 +162,9 @@ func (l *learner) listen() error {
 // once.
 func (l *learner) retry(ctx context.Context, do func(context.Context) error) error {
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		err := do(ctx)
+		guarded, done := l.link.guard(ctx)
+		err := do(guarded)
+		done()
 		if err == nil {
 			if l.trouble != "" {
 				l.say("the server works again")
@@ -190,7 +209,7 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 		d.add(j.id(l.roster.digest), entry{job: j, first: first, shape: shape})
 	}
 	l.metrics.open.Set(float64(d.open))
-	if err := l.publish(ctx, d); err != nil {
+	if err := l.publish(ctx, d, false); err != nil {
 		return err
 	}
 	heard, patience := time.Now(), l.o.silence
@@ -210,15 +229,16 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 			m.Ack() // if it fails the answer comes again, as a duplicate
 			continue
 		}
-		lost := l.reconnected.Swap(false)
+		lost := l.link.lost()
 		if !lost && time.Since(heard) < patience {
 			continue
 		}
+		again := patience > l.o.silence
 		if !lost {
 			l.say("no answer for %v: publishing %d open parts again (%d workers were heard of in the last minute)", patience, d.open, len(l.roster.list(time.Now().Add(-time.Minute))))
 			patience = min(2*patience, max(l.o.silence, 5*time.Minute))
 		}
-		if err := l.publish(ctx, d); err != nil {
+		if err := l.publish(ctx, d, again); err != nil {
 			return err
 		}
 		heard = time.Now()
@@ -229,13 +249,23 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 // publish stores the version and publishes all open parts, on streams that it makes where
 // they are lost. Message ids differ from one attempt to the next, and from one session to the
 // next: the server would take equal ones for duplicates of work that is lost.
-func (l *learner) publish(ctx context.Context, d *round) error {
+//
+// With anew, and after the connection was lost, it makes the streams anew. A server that
+// crashed may have consumers that are ahead of their streams, and what is on it is published
+// again anyway.
+func (l *learner) publish(ctx context.Context, d *round, anew bool) error {
 	return l.retry(ctx, func(ctx context.Context) error {
-		ctx, cancel := context.WithTimeout(ctx, time.Minute)
-		defer cancel()
+		anew = l.link.takeLost() || anew
+		if anew {
+			l.stop()
+			if err := l.o.removeQueues(ctx, l.js); err != nil {
+				return err
+			}
+		}
 		if err := l.o.ensure(ctx, l.js); err != nil {
 			return err
 		}
+		anew = false
 		if err := l.versions.publish(ctx, l.js, l.o.queues, d.version, int64(len(d.weights)), bytes.NewReader(d.weights)); err != nil {
 			return err
 		}
@@ -280,8 +310,9 @@ func (l *learner) next(ctx context.Context) (jetstream.Msg, error) {
 		return nil, err
 	}
 	const wait = 250 * time.Millisecond
-	if l.reconnected.Load() {
+	if l.link.lost() {
 		l.stop()
+		return nil, nil // draw publishes again
 	}
 	if l.answers == nil {
 		c, err := l.consumer(ctx)
@@ -330,7 +361,9 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (known 
 	m, err := l.roster.sender(a, message)
 	if err != nil {
 		l.count(map[error]string{errStranger: stranger, errForged: forged, errDropped: lying}[err])
-		if e != nil && !e.done { // whoever did this took the message of work
+		// Whoever did this may have taken the message of work. It is not published for every
+		// such answer, of which there may be any number.
+		if e != nil && !e.done && time.Since(d.published[a.job]) > time.Second {
 			return false, l.again(ctx, d, a.job)
 		}
 		return false, nil
@@ -397,7 +430,7 @@ func (l *learner) drop(ctx context.Context, d *round, m *member, reason string) 
 		l.nc.Publish(l.o.dropped(l.roster.name(), id), marshal(admission{Refused: reason}))
 	}
 	l.metrics.open.Set(float64(d.open))
-	return l.publish(ctx, d)
+	return l.publish(ctx, d, false)
 }
 
 // close ends the session: no iterator, and nothing of the run on the server.
@@ -405,7 +438,7 @@ func (l *learner) close(ctx context.Context) {
 	l.stop()
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
 	defer cancel()
-	if err := l.o.remove(ctx, l.js); err != nil {
+	if err := errors.Join(l.o.removeQueues(ctx, l.js), l.o.removeVersions(ctx, l.js)); err != nil {
 		l.say("the run's streams stay on the server: %v", err)
 	}
 }

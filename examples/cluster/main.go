@@ -59,6 +59,8 @@ func run(ctx context.Context, o options, w io.Writer) error {
 		return runServer(ctx, o)
 	case roleMeasure:
 		return measure(ctx, o, w)
+	case roleFetch:
+		return runFetch(ctx, o)
 	}
 	return runTraining(ctx, o, w)
 }
@@ -222,46 +224,50 @@ func (o options) learner(ctx context.Context, m *metrics, say func(string, ...an
 			undo[i]()
 		}
 	}
-	defer func() {
-		if err != nil {
-			stop()
-		}
-	}()
+	if l, err = o.startLearner(ctx, m, say, func(f func()) { undo = append(undo, f) }); err != nil {
+		stop()
+	}
+	return l, stop, err
+}
+
+// startLearner starts what a learner consists of, and calls later with what ends each part.
+func (o options) startLearner(ctx context.Context, m *metrics, say func(string, ...any), later func(func())) (*learner, error) {
 	end, err := m.serve(o.metrics, say)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	undo = append(undo, end)
+	later(end)
 	var nc *nats.Conn
 	at := o.access
 	if o.url == "" {
 		s, token, err := o.server(say)
 		if err != nil {
-			return nil, nil, err
+			return nil, err
 		}
-		undo = append(undo, func() { s.Shutdown(); s.WaitForShutdown() })
+		later(func() { s.Shutdown(); s.WaitForShutdown() })
 		at.url, at.token = s.ClientURL(), o.tokenFile()
 		say("server: %s; for more workers: go run . worker -url %s -token %s", at.url, at.url, at.token)
 		if nc, err = inProcess(s, token, roleLearner); err != nil {
-			return nil, nil, fmt.Errorf("server: %w", err)
+			return nil, fmt.Errorf("server: %w", err)
 		}
 	} else if nc, err = at.connect(ctx, roleLearner, say); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	undo = append(undo, nc.Close)
-	if l, err = newLearner(ctx, o.learnerOptions, o.settings, nc, m, say); err != nil {
-		return nil, nil, err
+	later(nc.Close)
+	l, err := newLearner(ctx, o.learnerOptions, o.settings, nc, m, say)
+	if err != nil {
+		return nil, err
 	}
-	undo = append(undo, func() { l.close(ctx) })
+	later(func() { l.close(ctx) })
 	if o.workers == 0 {
-		return l, stop, nil
+		return l, nil
 	}
 	end, err = localWorkers(o.workers, at.args(o), say)
 	if err != nil {
-		return nil, nil, err
+		return nil, err
 	}
-	undo = append(undo, end)
-	return l, stop, nil
+	later(end)
+	return l, nil
 }
 
 // args returns the flags with which a worker on this machine reaches the learner's server.

@@ -96,17 +96,22 @@ func (q queues) ensure(ctx context.Context, js jetstream.JetStream) error {
 	return nil
 }
 
-// remove deletes streams, and all versions of the policy, of earlier sessions.
-func (q queues) remove(ctx context.Context, js jetstream.JetStream) error {
+// removeQueues deletes the streams, with all that waits there.
+func (q queues) removeQueues(ctx context.Context, js jetstream.JetStream) error {
 	for _, s := range []string{q.workStream(), q.answerStream()} {
 		if err := js.DeleteStream(ctx, s); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("stream %s of an earlier session: %w", s, err)
+			return fmt.Errorf("stream %s is to be made anew: %w", s, err)
 		}
 	}
+	return nil
+}
+
+// removeVersions deletes all versions of the policy.
+func (n names) removeVersions(ctx context.Context, js jetstream.JetStream) error {
 	list := js.StreamNames(ctx)
 	var buckets []string
 	for stream := range list.Name() {
-		if b, ok := q.ofPolicy(stream); ok {
+		if b, ok := n.ofPolicy(stream); ok {
 			buckets = append(buckets, b)
 		}
 	}
@@ -115,7 +120,7 @@ func (q queues) remove(ctx context.Context, js jetstream.JetStream) error {
 	}
 	for _, b := range buckets {
 		if err := js.DeleteObjectStore(ctx, b); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
-			return fmt.Errorf("%s of an earlier session: %w", b, err)
+			return fmt.Errorf("old policy %s: %w", b, err)
 		}
 	}
 	return nil

@@ -1,12 +1,14 @@
 package main
 
 import (
+	"crypto/sha256"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +25,7 @@ const (
 	roleServer  = "server"
 	roleSingle  = "single"
 	roleMeasure = "measure"
+	roleFetch   = "fetch"
 )
 
 var roles = []struct{ name, about string }{
@@ -31,6 +34,7 @@ var roles = []struct{ name, about string }{
 	{roleServer, "a NATS server with JetStream, apart from the learner"},
 	{roleSingle, "the same training in this process alone: the same weights to the bit"},
 	{roleMeasure, "the figures of README.md"},
+	{roleFetch, "load a version of the policy and throw it away, for measure"},
 }
 
 // options are the settings of the command line.
@@ -49,6 +53,8 @@ type options struct {
 	metrics, name string
 	child         bool
 	what          string // to measure
+	version       string // to fetch
+	bytes         int64  // of version
 }
 
 // A usageError is a mistake on the command line.
@@ -74,12 +80,12 @@ func parse(args []string, w io.Writer) (options, error) {
 		}
 	}
 	if about == "" {
-		return o, usageError{fmt.Errorf("%q is no role: learner, worker, server, single and measure are", o.role)}
+		return o, usageError{fmt.Errorf("%q is no role: see -h for those there are", o.role)}
 	}
 	var prefix, store string
 	f := flag.NewFlagSet("cluster "+o.role, flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
-	trains, client := o.role == roleLearner || o.role == roleSingle, o.role == roleLearner || o.role == roleWorker
+	trains, client := o.role == roleLearner || o.role == roleSingle, o.role == roleLearner || o.role == roleWorker || o.role == roleFetch
 	serves := o.role == roleLearner || o.role == roleServer
 	if trains {
 		s := &o.settings
@@ -100,7 +106,7 @@ func parse(args []string, w io.Writer) (options, error) {
 		f.IntVar(&o.iterations, "iterations", 20, "`number` of iterations")
 		f.BoolVar(&o.resume, "resume", false, "go on with the checkpoint in -out")
 	}
-	if o.role != roleWorker {
+	if o.role != roleWorker && o.role != roleFetch && o.role != roleMeasure {
 		f.StringVar(&o.out, "out", "out", "`folder` for the checkpoint, the token and the server's files")
 	}
 	if o.role == roleLearner {
@@ -112,14 +118,16 @@ func parse(args []string, w io.Writer) (options, error) {
 		f.Int64Var(&o.backlog, "backlog", 64<<20, "`bytes` of answers that may wait for the learner, beyond which workers wait")
 		f.StringVar(&store, "storage", "memory", "where the server keeps messages: memory or file")
 	}
+	if client {
+		f.StringVar(&prefix, "prefix", "cps", "`prefix` of all names on the server, one for every run")
+	}
 	if o.role == roleLearner || o.role == roleWorker {
 		f.DurationVar(&o.pace, "pace", 0, "`time` that a worker waits before a part, to try many on one machine")
-		f.StringVar(&prefix, "prefix", "cps", "`prefix` of all names on the server, one for every run")
 		f.StringVar(&o.metrics, "metrics", "", "`address`, as 127.0.0.1:9100, to serve Prometheus metrics on; empty: none")
 	}
 	if client {
 		url := ""
-		if o.role == roleWorker {
+		if o.role != roleLearner {
 			url = defaultURL
 		}
 		f.StringVar(&o.url, "url", url, "`address` of a NATS server with JetStream, or several with commas; empty: the learner runs one itself")
@@ -134,12 +142,16 @@ func parse(args []string, w io.Writer) (options, error) {
 	}
 	if serves || client {
 		f.StringVar(&o.token, "token", "", "`file` of the token that clients present (default OUT/token, which is made, for a server; out/token, if it is there, for a worker)")
-		f.StringVar(&o.tls.cert, "tls-cert", "", "PEM `file`: certificate of this end")
+		f.StringVar(&o.tls.cert, "tls-cert", "", "PEM `file`: certificate of this end, which a learner's local workers use, too")
 		f.StringVar(&o.tls.key, "tls-key", "", "PEM `file`: key of the certificate")
 		f.StringVar(&o.tls.ca, "tls-ca", "", "PEM `file`: authorities that the other end must be certified by; a server then asks clients for a certificate")
 	}
 	if o.role == roleMeasure {
 		f.StringVar(&o.what, "what", "", "`what`: throughput, parts or weights; empty: all")
+	}
+	if o.role == roleFetch {
+		f.StringVar(&o.version, "version", "", "SHA-256 of the `version` in hexadecimal")
+		f.Int64Var(&o.bytes, "bytes", 0, "`bytes` of the version")
 	}
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
@@ -164,12 +176,12 @@ func parse(args []string, w io.Writer) (options, error) {
 
 // complete checks the settings, and fills in what follows from others.
 func (o *options) complete(prefix, store string) (err error) {
-	if o.role == roleLearner || o.role == roleWorker {
+	if o.role == roleLearner || o.role == roleWorker || o.role == roleFetch {
 		if o.names, err = newNames(prefix); err != nil {
 			return err
 		}
 	}
-	if o.role != roleWorker && o.out == "" {
+	if (o.role == roleLearner || o.role == roleServer || o.role == roleSingle) && o.out == "" {
 		return errors.New("-out is empty")
 	}
 	if o.role == roleLearner || o.role == roleSingle {
@@ -210,8 +222,12 @@ func (o *options) complete(prefix, store string) (err error) {
 			}
 		}
 	case roleMeasure:
-		if o.what != "" && measurements[o.what] == nil {
-			return fmt.Errorf("-what %q is none of throughput, parts, weights", o.what)
+		if o.what != "" && !slices.Contains(figures, o.what) {
+			return fmt.Errorf("-what %q is none of %s", o.what, strings.Join(figures, ", "))
+		}
+	case roleFetch:
+		if !isHex(o.version, sha256.Size) || o.bytes < 0 {
+			return fmt.Errorf("-version %q is no SHA-256 in hexadecimal, or -bytes %d is negative", o.version, o.bytes)
 		}
 	}
 	if o.pace < 0 {

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"time"
 
 	"cps/examples/internal/digits"
 
@@ -19,6 +20,48 @@ import (
 // in a bucket of its own. Its name is the SHA-256 of these bytes. A bucket is deleted as a
 // whole, which frees its memory at once.
 const weightsObject = "weights"
+
+// stall is the time without a byte after which a transfer of weights is given up. It has no
+// other limit: weights may take as long as they take.
+const stall = 10 * time.Second
+
+// transfer returns a context that ends when moved was not called for a stall, and the error of
+// an operation under it.
+func transfer(ctx context.Context) (moving context.Context, moved func(), end func(error) error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	timer := time.AfterFunc(stall, func() { cancel(errStalled) })
+	// With a deadline the client does not set its own, of some seconds.
+	ctx, release := context.WithTimeout(ctx, 1000*time.Hour)
+	end = func(err error) error {
+		timer.Stop()
+		release()
+		if err != nil && context.Cause(ctx) == errStalled {
+			err = errStalled
+		}
+		cancel(nil)
+		return err
+	}
+	return ctx, func() { timer.Reset(stall) }, end
+}
+
+var errStalled = fmt.Errorf("the server stores or sends nothing for %v: its disk may be full", stall)
+
+// A mover calls moved whenever bytes are read or written.
+type mover struct {
+	r     io.Reader
+	w     io.Writer
+	moved func()
+}
+
+func (m mover) Read(b []byte) (int, error) {
+	m.moved()
+	return m.r.Read(b)
+}
+
+func (m mover) Write(b []byte) (int, error) {
+	m.moved()
+	return m.w.Write(b)
+}
 
 var (
 	errNoVersion  = errors.New("the version of the policy is not there any more")
@@ -54,7 +97,9 @@ func putVersion(ctx context.Context, js jetstream.JetStream, q queues, version s
 	if info, err := store.GetInfo(ctx, weightsObject); err == nil && int64(info.Size) == size {
 		return nil
 	}
-	if _, err := store.Put(ctx, jetstream.ObjectMeta{Name: weightsObject}, r); err != nil {
+	ctx, moved, end := transfer(ctx)
+	_, err = store.Put(ctx, jetstream.ObjectMeta{Name: weightsObject}, mover{r: r, moved: moved})
+	if err := end(err); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
 	return nil
@@ -71,26 +116,33 @@ func getVersion(ctx context.Context, js jetstream.JetStream, n names, version st
 	if err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
-	object, err := store.Get(ctx, weightsObject)
-	if errors.Is(err, jetstream.ErrObjectNotFound) {
-		return errNoVersion
-	}
-	if err != nil {
-		return fmt.Errorf("policy: %w", err)
-	}
-	defer object.Close()
-	if info, err := object.Info(); err != nil || int64(info.Size) != size {
-		return fmt.Errorf("policy: %w: it is not of %d bytes", errBadVersion, size)
-	}
+	ctx, moved, end := transfer(ctx)
 	sum := sha256.New()
-	n64, err := io.Copy(io.MultiWriter(w, sum), io.LimitReader(object, size+1))
-	if err != nil {
+	n64, err := readObject(ctx, store, size, mover{w: io.MultiWriter(w, sum), moved: moved})
+	if err := end(err); err != nil {
 		return fmt.Errorf("policy: %w", err)
 	}
 	if n64 != size || hex.EncodeToString(sum.Sum(nil)) != version {
 		return fmt.Errorf("policy: %w", errBadVersion)
 	}
 	return nil
+}
+
+// readObject writes the weights in a bucket to w, and returns their size, which may be any
+// other than size if it is not that.
+func readObject(ctx context.Context, store jetstream.ObjectStore, size int64, w io.Writer) (int64, error) {
+	object, err := store.Get(ctx, weightsObject)
+	if errors.Is(err, jetstream.ErrObjectNotFound) {
+		return 0, errNoVersion
+	}
+	if err != nil {
+		return 0, err
+	}
+	defer object.Close()
+	if info, err := object.Info(); err != nil || int64(info.Size) != size {
+		return 0, err
+	}
+	return io.Copy(w, io.LimitReader(object, size+1))
 }
 
 // versions are those on the server, of which the last two are kept: a worker may still be

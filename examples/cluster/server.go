@@ -60,14 +60,17 @@ func newServer(o serverOptions) (*server.Server, error) {
 	}
 	s.SetLogger(log, false, false)
 	s.Start()
-	if !s.ReadyForConnections(20 * time.Second) {
-		s.Shutdown()
+	for range 200 {
+		if s.ReadyForConnections(100 * time.Millisecond) {
+			return s, nil
+		}
 		if f := log.fatal(); f != "" {
+			s.Shutdown()
 			return nil, fmt.Errorf("server: %s (-listen %s)", f, o.listen)
 		}
-		return nil, errors.New("server: it is not ready after 20 s")
 	}
-	return s, nil
+	s.Shutdown()
+	return nil, errors.New("server: it is not ready after 20 s")
 }
 
 // loopback reports whether a host is this machine alone.

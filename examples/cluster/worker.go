@@ -35,6 +35,7 @@ type worker struct {
 	metrics *metrics
 	say     func(format string, args ...any)
 	note    func(format string, args ...any) // what a learner says too
+	link    *link
 
 	net     *digits.Net // what the version has
 	version string      // in net; empty: none
@@ -63,7 +64,7 @@ func newWorker(o workerOptions, nc *nats.Conn, m *metrics, say, note func(format
 	if err != nil {
 		return nil, err
 	}
-	return &worker{o: o, nc: nc, js: js, metrics: m, say: say, note: note, net: net, publish: publishAnswer}, nil
+	return &worker{o: o, nc: nc, js: js, metrics: m, say: say, note: note, link: watch(nc), net: net, publish: publishAnswer}, nil
 }
 
 // run works until ctx is done, and returns nil then; or until a learner refuses or drops the
@@ -201,9 +202,14 @@ func (w *worker) do(ctx context.Context, m jetstream.Msg) error {
 	w.metrics.work.Observe(time.Since(began).Seconds())
 	message := a.seal(w.member.key)
 	// Until the server has it. It may be full, which holds the worker back, or away.
-	for wait := 20 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
-		if err := w.publish(ctx, w, message); err == nil {
+	for wait, told := 20*time.Millisecond, ""; ; wait = min(2*wait, 2*time.Second) {
+		err := w.publish(ctx, w, message)
+		if err == nil {
 			break
+		}
+		if !isFull(err) && ctx.Err() == nil && err.Error() != told {
+			told = err.Error()
+			w.say("the answer does not get to the server, trying again: %v", err)
 		}
 		if pause(ctx, wait) != nil {
 			m.Nak()
@@ -251,8 +257,8 @@ func (w *worker) load(ctx context.Context, version string) error {
 	if w.version == version {
 		return nil
 	}
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Minute)
-	defer cancel()
+	ctx, done := w.link.guard(ctx)
+	defer done()
 	var b bytes.Buffer
 	size := 4 * len(w.net.Params())
 	b.Grow(size)

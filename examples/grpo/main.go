@@ -97,6 +97,9 @@ func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer,
 	if err := trainers[0].CheckOnPolicy(ctx); err != nil {
 		return nil, err
 	}
+	if err := trainers[0].CheckBackward(ctx); err != nil {
+		return nil, err
+	}
 	fmt.Fprintf(w, "on policy: %d samples replayed, every ratio is exactly 1\n", c.Prompts*c.Group)
 	fmt.Fprintf(w, "reward %q: %s\n", c.Reward.Name, c.Reward.About)
 	return trainers, nil

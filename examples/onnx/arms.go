@@ -37,7 +37,7 @@ func arms() []arm {
 		{"ER-SDE", "first order", sampler.ERSDE{}, false},
 		{"Renoise", "LCM", sampler.Renoise{}, false},
 		{"DPM-Solver++ 2M", "second order, no exploration", two, false},
-		{"SDE-DPM-Solver++ 2M", "second order, MixGRPO", solver.DPMPlus{Order: 2, Eta: 1}, false},
+		{"SDE-DPM-Solver++ 2M", "second order", solver.DPMPlus{Order: 2, Eta: 1}, false},
 		{"SDE-DPM-Solver++ 3M", "third order, k-diffusion", solver.DPMPlus{Order: 3, Eta: 1, Heun: true}, false},
 		{"2M ancestral  η 0.9", "with Flow-CPWS's noise", solver.Ancestral{Inner: two, Share: solver.NoiseOf{Rule: sampler.FlowCPWS{Diffusion: sampler.Ratio(0.9)}}}, false},
 		{"2M ancestral  η 0.5", "with Flow-CPS's noise", solver.Ancestral{Inner: two, Share: solver.CPS(0.5)}, false},

@@ -1,5 +1,5 @@
 // Command onnx samples a network that PyTorch trained, through onnxruntime, with every rule of
-// package sampler that can sample a rectified flow.
+// package sampler that can sample a rectified flow and solvers of package sampler/solver.
 //
 //	cd examples/onnx
 //	npm install --no-save --ignore-scripts --prefix . onnxruntime-node@1.30.0

@@ -21,6 +21,7 @@ import (
 	"cps/noise"
 	"cps/sampler"
 	"cps/sampler/guidance"
+	"cps/sampler/solver"
 )
 
 var ortPath = flag.String("ort", ".", "path of onnxruntime's library, or of the folder that npm installed it in")
@@ -145,6 +146,7 @@ func TestResidual(t *testing.T) {
 	}{
 		{sampler.FlowODE{}, 0, 0.01},
 		{sampler.FlowCPS{Eta: 0.9}, 0, 0.01},
+		{solver.DPMPlus{Order: 2, Eta: 1}, 0, 0.01},
 		{sampler.FlowSDE{Diffusion: sampler.Ratio(0.9)}, 0.09, 0.11}, // 0.105 where the network is exact
 	} {
 		s, err := l.sampler(tc.rule)

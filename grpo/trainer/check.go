@@ -2,10 +2,12 @@ package trainer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"cps/grpo"
 	"cps/sampler"
+	"cps/sampler/guidance"
 )
 
 // CheckOnPolicy draws the samples of the next iteration and replays them without training.
@@ -42,6 +44,29 @@ func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 		}
 	}
 	return b.Free()
+}
+
+// Inputs reports what the policy reads, as [sampler.FindInputs] does, asked about the samples
+// of the next iteration without guidance. Row is false of a policy whose output is the same
+// for all prompts, and Condition, if there is Guidance, of one that takes ^r for r. Which of
+// them a policy should read its owner knows, so that nothing here is an error. It changes
+// nothing, and does not count in [Timing].
+func (t *Trainer[B]) Inputs(ctx context.Context) (in sampler.Inputs, err error) {
+	timing := t.timing
+	defer func() { t.timing = timing }()
+	r, err := t.Draw(ctx)
+	if err != nil {
+		return in, err
+	}
+	p := Shaped(t.m, t.raw, t.config.Shape)
+	in, err = sampler.FindInputs(ctx, t.m, r.Sampler, r.Batch, r.Trajectory, p.Velocity, t.config.Guidance != (guidance.Guidance{}))
+	if s, ok := p.(interface{ free() error }); ok {
+		err = errors.Join(err, s.free())
+	}
+	if err != nil {
+		return in, t.fail("Inputs", err)
+	}
+	return in, nil
 }
 
 // checkReplay replays in the batch of the rollout.

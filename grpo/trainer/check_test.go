@@ -367,3 +367,55 @@ func wordsTrain(t *testing.T, rule sampler.Rule) {
 		t.Errorf("%T: %+v, %v", rule, it, err)
 	}
 }
+
+// What a policy reads is reported, in Calls of any shape, and nothing is changed.
+func TestInputs(t *testing.T) {
+	for name, tc := range map[string]struct {
+		p      [4]float64 // x, time, condition, x³
+		change func(*Config[[]float32])
+		want   sampler.Inputs
+	}{
+		"all":           {start, func(*Config[[]float32]) {}, sampler.Inputs{Latents: true, Time: true, Row: true}},
+		"all, shaped":   {start, func(c *Config[[]float32]) { c.Shape = Shape{Rows: 5, Fixed: true} }, sampler.Inputs{Latents: true, Time: true, Row: true}},
+		"all, guided":   {start, func(c *Config[[]float32]) { c.Guidance.Scale = 2 }, sampler.Inputs{Latents: true, Time: true, Row: true, Condition: true}},
+		"no latents":    {[4]float64{0, .1, .2, 0}, func(*Config[[]float32]) {}, sampler.Inputs{Time: true, Row: true}},
+		"no time":       {[4]float64{.5, 0, .2, 0}, func(*Config[[]float32]) {}, sampler.Inputs{Latents: true, Row: true}},
+		"no condition":  {[4]float64{.5, .1, 0, 0}, func(c *Config[[]float32]) { c.Guidance.Scale = 2 }, sampler.Inputs{Latents: true, Time: true}},
+		"one condition": {start, func(c *Config[[]float32]) { c.Prompts = 1 }, sampler.Inputs{Latents: true, Time: true}},
+	} {
+		p, c := newPlain(), small()
+		p.p = tc.p
+		tc.change(&c)
+		tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+		got, err := tr.Inputs(t.Context())
+		if err != nil || got != tc.want {
+			t.Errorf("%s: %+v, want %+v, %v", name, got, tc.want, err)
+		}
+		if p.p != tc.p || tr.Iteration() != 0 || tr.Timing() != (Timing{}) {
+			t.Errorf("%s: something changed", name)
+		}
+	}
+	tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](mistaken{newPlain(), func(c sampler.Call[[]float32]) error {
+		if slices.Contains(c.Rows, ^0) {
+			return errRefused
+		}
+		return nil
+	}}), func() Config[[]float32] { c := small(); c.Guidance.Scale = 2; c.Guidance.High = 1e-9; return c }())
+	if _, err := tr.Inputs(t.Context()); !errors.Is(err, errRefused) {
+		t.Errorf("a policy that refuses rows without their condition: %v", err)
+	}
+	// On a device all memory is given back.
+	f := newFar()
+	c := small()
+	far, err := New(f, Policy[handle](distant{newFull(), f}), Config[handle]{Sampling: c.Sampling, Dim: c.Dim, Prompts: 3, Group: group, Shape: Shape{Rows: 5, Fixed: true},
+		Reward: func(context.Context, []float64, handle, []int) error { return nil }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if in, err := far.Inputs(t.Context()); err != nil || in != (sampler.Inputs{Latents: true, Time: true, Row: true}) {
+		t.Errorf("%+v, %v", in, err)
+	}
+	if err := far.Close(); err != nil || len(f.buffers) != 0 {
+		t.Errorf("Close: %v, %d buffers are left", err, len(f.buffers))
+	}
+}

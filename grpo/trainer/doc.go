@@ -12,6 +12,7 @@
 //		Reward:   reward,
 //	})
 //	err = t.CheckOnPolicy(ctx)
+//	err = t.CheckBackward(ctx)
 //	err = t.Run(ctx, 100, func(it trainer.Iteration) error { … log it, t.Save(file) … })
 //
 // # The loop is the sum of its parts
@@ -40,7 +41,21 @@
 // wrong sign, scale or time of the output, since the rollout made the same mistake.
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
 // with real data. [Trainer.CheckBackward] compares the gradient of Backward with
-// differences of Velocity.
+// differences of Velocity. A policy that ignores its time or its condition passes all of
+// these checks; [Trainer.Inputs] reports it.
+//
+// # Steps that look back
+//
+// The steps of a [sampler.Solver] train like other steps. Latents are data, outputs are not:
+// the policy evaluates the transitions of a minibatch, and what these look back at, anew. The
+// gradient reaches all of these outputs. Divergences are those of the means of steps, since
+// two policies make different bases from one history. With Divergence.Velocity they are those
+// of the outputs at the trained steps.
+//
+// A transition costs its own evaluation and one for every evaluation that it looks back at.
+// Consecutive steps of a sample in one minibatch share evaluations. So grpo.Minibatches with
+// InOrder cost least: n steps of a row take n evaluations, and as many more as the first
+// step looks back at.
 //
 // # Memory
 //

@@ -2,6 +2,7 @@ package trainer
 
 import (
 	"fmt"
+	"maps"
 	"math"
 	"slices"
 	"testing"
@@ -12,6 +13,8 @@ import (
 	"cps/sampler/guidance"
 	"cps/sampler/solver"
 	"cps/schedule"
+
+	"pgregory.net/rapid"
 )
 
 // both is a solver of two evaluations back, which reads both predictions of each.
@@ -307,6 +310,52 @@ func TestLookBackShapes(t *testing.T) {
 			}
 		}
 	}
+}
+
+// The gradient and the loss of a minibatch are the means of those of its transitions,
+// whatever these are and however the minibatch is cut.
+func TestLookBackSums(t *testing.T) {
+	names := slices.Sorted(maps.Keys(lookers))
+	rapid.Check(t, func(rt *rapid.T) {
+		c := looking(lookers[rapid.SampledFrom(names).Draw(rt, "rule")])
+		c.Objective, c.KL = Guard{}, Divergence{Beta: 1, Form: c.Form}
+		c.Shape.Rows = rapid.IntRange(0, 12).Draw(rt, "rows")
+		c.Shape.Fixed = c.Shape.Rows > 0 && rapid.Bool().Draw(rt, "fixed")
+		p := newFull()
+		tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+		r := drawn(t, tr)
+		p.p[0] += .01
+		items := rapid.SliceOfNDistinct(rapid.Custom(func(rt *rapid.T) grpo.Item {
+			return grpo.Item{Row: rapid.IntRange(0, len(r.all)-1).Draw(rt, "row"), Step: rapid.SampledFrom(r.Steps).Draw(rt, "step")}
+		}), 1, 20, rapid.ID).Draw(rt, "items")
+		gradient := func(items []grpo.Item) ([4]float64, float64) {
+			p.g = [4]float64{}
+			s, _, err := tr.minibatch(t.Context(), r, items, false)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			return p.g, s.Loss
+		}
+		var sum [4]float64
+		var loss, size float64
+		for _, it := range items {
+			g, l := gradient([]grpo.Item{it})
+			for i := range g {
+				sum[i] += g[i] / float64(len(items))
+				size += math.Abs(g[i]) / float64(len(items))
+			}
+			loss += l / float64(len(items))
+		}
+		g, l := gradient(items)
+		for i := range g {
+			if math.Abs(g[i]-sum[i]) > 1e-5*size {
+				rt.Errorf("gradient %v, of the transitions %v", g, sum)
+			}
+		}
+		if !near(l, loss, 1e-9) {
+			rt.Errorf("loss %v, of the transitions %v", l, loss)
+		}
+	})
 }
 
 // A transition alone costs its evaluation and those that it looks back at.

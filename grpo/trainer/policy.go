@@ -10,8 +10,8 @@ import (
 
 // A Policy is a velocity network with its optimiser. It serves one goroutine at a time.
 //
-// A Policy may implement the small interfaces below too. If a setting needs an interface
-// that the Policy lacks, [New] returns an error.
+// A Policy may implement the small interfaces below too, and [Mover]. If a setting needs an
+// interface that the Policy lacks, [New] returns an error.
 type Policy[B any] interface {
 	// Velocity stores the output for the latents c.X in c.V. It is a [sampler.Model]. The
 	// rows of a Call may stand at different times and in any order.

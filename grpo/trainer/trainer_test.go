@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"cps/grpo"
 	"cps/logprob"
@@ -870,5 +871,158 @@ func TestTiming(t *testing.T) {
 	}
 	if err := tr.CheckOnPolicy(t.Context()); err != nil || tr.Timing() != tm {
 		t.Errorf("a check counts as training: %v, %+v", err, tr.Timing())
+	}
+}
+
+// lazy is a policy whose methods take a while.
+type lazy struct {
+	*full
+	of map[string]int // calls
+}
+
+const while = 2 * time.Millisecond
+
+func (l lazy) wait(name string) {
+	l.of[name]++
+	time.Sleep(while)
+}
+
+func (l lazy) Velocity(ctx context.Context, c sampler.Call[[]float32]) error {
+	l.wait("Velocity")
+	return l.full.Velocity(ctx, c)
+}
+
+func (l lazy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
+	l.wait("Backward")
+	return l.full.Backward(ctx, c, dv)
+}
+
+func (l lazy) Update(ctx context.Context) error {
+	l.wait("Update")
+	return l.full.Update(ctx)
+}
+
+func (l lazy) Reference(ctx context.Context, c sampler.Call[[]float32]) error {
+	l.wait("Reference")
+	return l.full.Reference(ctx, c)
+}
+
+// All that the policy does counts as its time: a sleep lasts at least what it is asked for.
+func TestTimingOfPolicy(t *testing.T) {
+	c := small()
+	c.KL.Beta = 1
+	p := lazy{newFull(), map[string]int{}}
+	tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+	if _, err := tr.Step(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	calls := 0
+	for _, n := range p.of {
+		calls += n
+	}
+	if got, least := tr.Timing().Policy, time.Duration(calls)*while; len(p.of) != 4 || got < least {
+		t.Errorf("%v of the policy, and %v calls took %v at least", got, p.of, least)
+	}
+}
+
+// Outputs of the policy that drew the samples are kept where the objective needs them alone,
+// and made anew after a Rollout of the caller's, which keeps none.
+func TestPast(t *testing.T) {
+	train := func(o Objective, elsewhere bool) (*plain, *Run[[]float32]) {
+		c := small()
+		c.Form.Gaussian, c.Objective = true, o
+		if elsewhere {
+			c.Rollout = func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, r *sampler.Trajectory[[]float32], model sampler.Model[[]float32]) error {
+				if r.Observe != nil {
+					t.Error("a Rollout of the caller's is asked to observe")
+				}
+				return sampler.Rollout(ctx, sampler.CPU{}, s, b, r, model)
+			}
+		}
+		p := newPlain()
+		tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+		r := drawn(t, tr)
+		if err := tr.Train(t.Context(), r, new(Iteration)); err != nil {
+			t.Fatal(err)
+		}
+		return p, r
+	}
+	for _, o := range []Objective{Clip{ClipLow: .01, ClipHigh: .01}, DPPO{MaxKL: .001}} {
+		here, r := train(o, false)
+		there, q := train(o, true)
+		if here.p != there.p || here.p == start {
+			t.Errorf("%T: parameters %v, and %v after a Rollout of the caller's", o, here.p, there.p)
+		}
+		needs := o.Divergence() != Unused
+		if (r.Past != nil) != needs || (q.Past != nil) != needs {
+			t.Errorf("%T: outputs are kept: %v and %v, want %v", o, r.Past != nil, q.Past != nil, needs)
+		}
+	}
+}
+
+// tight is a far whose buffer of some number cannot be made.
+type tight struct {
+	*far
+	fail int
+}
+
+var errTight = errors.New("no memory")
+
+func (m tight) Make(n int, t sampler.Storage) (handle, error) {
+	if m.made+1 == m.fail {
+		return handle{}, errTight
+	}
+	return m.far.Make(n, t)
+}
+
+func (m tight) Like(_ handle, n int) (handle, error) { return m.Make(n, sampler.Float32) }
+
+// Whichever buffer cannot be made, the iteration says so, and the checks do; Close gives all
+// others back.
+func TestNoMemory(t *testing.T) {
+	for _, elsewhere := range []bool{false, true} {
+		made := 1
+		for fail := 0; fail <= made; fail++ {
+			f, p := newFar(), newFull()
+			m := tight{f, fail}
+			c := small()
+			c.Form.Gaussian = true
+			d := Config[handle]{
+				Sampling: c.Sampling, Dim: dim, Prompts: 3, Group: group, Minibatches: c.Minibatches, Form: c.Form,
+				KL: Divergence{Beta: 1, Form: c.Form}, Objective: DPPO{MaxKL: .01}, Shape: Shape{Rows: 5, Fixed: true},
+				Guidance: guidance.Guidance{Scale: 2, Rescale: .5},
+				Reward: func(ctx context.Context, dst []float64, x handle, prompts []int) error {
+					f.Sync()
+					return reward(ctx, dst, f.of(x), prompts)
+				},
+			}
+			if elsewhere {
+				d.Rollout = func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, r *sampler.Trajectory[handle], model sampler.Model[handle]) error {
+					return sampler.Rollout(ctx, sampler.Device[handle](m), s, b, r, model)
+				}
+			}
+			tr, err := New(m, Policy[handle](distant{p, f}), d)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = tr.Step(t.Context())
+			if err == nil {
+				err = tr.CheckOnPolicy(t.Context())
+			}
+			if err == nil {
+				_, err = tr.Inputs(t.Context())
+			}
+			if err == nil {
+				err = tr.CheckBackward(t.Context())
+			}
+			if fail == 0 && err == nil {
+				made = f.made
+			} else if fail == 0 || !errors.Is(err, errTight) {
+				t.Errorf("buffer %d cannot be made: %v", fail, err)
+			}
+			if err := tr.Close(); err != nil || len(f.buffers) != 0 {
+				t.Errorf("buffer %d cannot be made, Close: %v, %d buffers are left", fail, err, len(f.buffers))
+			}
+		}
 	}
 }

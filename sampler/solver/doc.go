@@ -28,7 +28,14 @@
 // An evaluation at signal 0 is no history, since its weight in the limit is 0. So a run
 // from pure noise takes its second step at first order, too. A step to noise 0 looks back
 // at nothing either, since its h is infinite. A first step without history bounds the
-// order of a run by 2, whatever the solver's order.
+// order of a run by 2, whatever the solver's order. With an exact history, the published
+// weights of order 3 give order 2; k-diffusion's 3M SDE has them, too. Taylor's weights give
+// order 3.
+//
+// A window cuts the history: no step looks back beyond the edge of a window, of a part, or
+// of a run of consecutive steps of a set ([sampler.Config]). The first step after the edge
+// is of first order, and so is a trained step that stands alone. Package cps/grpo/trainer
+// trains all of these steps.
 package solver
 
 import "cps/sampler"

@@ -129,6 +129,66 @@ func TestAncestralOfEuler(t *testing.T) {
 	})
 }
 
+// On a path that is neither the flow's nor variance-preserving the level goes down and the
+// signal stays, so that what Inner adds beyond its first order is not scaled.
+func TestAncestralOnAnyPath(t *testing.T) {
+	var points schedule.Points
+	for _, u := range []float64{0.9, 0.7, 0.4, 0.2} {
+		points = append(points, schedule.Point{Time: u, Signal: 0.8 * (1 - u), Noise: 0.9 * u})
+	}
+	const share = 0.6
+	inner := solver.DPMPlus{Order: 2}
+	got, err := solver.Ancestral{Inner: inner, Share: solver.Constant(share)}.Plan(points)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range got {
+		to := points[i+1]
+		down := to
+		down.Noise *= math.Sqrt(1 - share*share)
+		want, err := inner.Plan(append(slices.Clone(points[:i+1]), down))
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, w := got[i], want[i]
+		near := func(name string, got, want float64) {
+			if math.Abs(got-want) > 1e-14 {
+				t.Errorf("step %d: %s %v, want %v", i, name, got, want)
+			}
+		}
+		near("X0", m.Coeffs.X0, w.Coeffs.X0)
+		near("X1", m.Coeffs.X1, w.Coeffs.X1)
+		near("Eps", m.Coeffs.Eps, share*to.Noise)
+		if len(m.Past) != min(i, 1) || len(w.Past) != len(m.Past) {
+			t.Fatalf("step %d looks back at %d evaluations, Inner at %d", i, len(m.Past), len(w.Past))
+		}
+		for k := range m.Past {
+			near("share", m.Past[k].X0, w.Past[k].X0)
+		}
+	}
+}
+
+// Called directly, too, rules refuse an eta that is none.
+func TestCoeffsRefuse(t *testing.T) {
+	from, to := schedule.Level(0.7), schedule.Level(0.4)
+	for _, eta := range []float64{-1, math.NaN(), math.Inf(1)} {
+		for _, r := range []sampler.Rule{
+			solver.DPM{Order: 1, Eta: eta}, solver.DPMPlus{Order: 1, Eta: eta}, solver.DPMPlus{Order: 3, Eta: eta},
+			solver.Ancestral{Inner: sampler.FlowODE{}, Share: solver.CPS(eta)},
+			solver.Ancestral{Inner: sampler.FlowODE{}, Share: solver.NoiseOf{Rule: sampler.DDIM{Eta: eta}}},
+		} {
+			if c, err := r.Coeffs(from, to); err == nil {
+				t.Errorf("%T%+v: %+v and no error", r, r, c)
+			}
+		}
+	}
+	for _, r := range []sampler.Rule{solver.DPM{Order: 2}, solver.DPMPlus{Order: 2}} {
+		if _, err := r.Coeffs(to, from); !errors.Is(err, sampler.ErrPath) {
+			t.Errorf("%T up the path: %v", r, err)
+		}
+	}
+}
+
 // Without noise, an ancestral step equals the step of its ODE solver bit for bit.
 func TestShareZero(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
@@ -346,6 +406,9 @@ func TestErrors(t *testing.T) {
 			continue
 		}
 		for _, c := range append(strings.Split(tc.culprits, "|"), "sampler: step ") {
+			if strings.Contains(err.Error(), "%!") {
+				t.Errorf("error %q is badly formatted", err)
+			}
 			if !strings.Contains(err.Error(), c) {
 				t.Errorf("%T%+v: error %q does not name %q", tc.rule, tc.rule, err, c)
 			}

@@ -281,3 +281,15 @@ func TestWriteFile(t *testing.T) {
 		t.Errorf("%d files are left", len(all))
 	}
 }
+
+// Two configurations differ, too, where one has a line more.
+func TestDiffer(t *testing.T) {
+	if err := differ("Steps: 4\nRate: 1", "Steps: 4\nRate: 1"); err != nil {
+		t.Error(err)
+	}
+	for _, asked := range []string{"Steps: 4", "Steps: 4\nRate: 1\nShift: 3", "Steps: 4\nRate: 2", ""} {
+		if err := differ("Steps: 4\nRate: 1", asked); !errors.Is(err, ErrConfig) {
+			t.Errorf("%q: %v", asked, err)
+		}
+	}
+}

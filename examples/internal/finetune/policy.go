@@ -2,6 +2,7 @@ package finetune
 
 import (
 	"context"
+	"slices"
 
 	"cps/examples/internal/digits"
 	"cps/grpo"
@@ -22,6 +23,7 @@ type policy struct {
 
 	pass, reference *digits.Pass
 	last            []float32 // output of the pass
+	still           []float32 // parameters before Move
 	classes         []int
 	trained         int // rows that Backward had
 }
@@ -66,7 +68,28 @@ func (p *policy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []f
 // Update implements trainer.Policy.
 func (p *policy) Update(context.Context) error {
 	p.adam.Step(p.net.Params(), p.grad, p.rate)
+	p.last, p.still = nil, nil
+	return nil
+}
+
+// Move implements trainer.Mover.
+func (p *policy) Move(_ context.Context, h float64) (squares float64, err error) {
+	params := p.net.Params()
+	if p.still == nil {
+		p.still = slices.Clone(params)
+	}
 	p.last = nil
+	for i, g := range p.grad {
+		params[i] = p.still[i] + float32(h*float64(g))
+		squares += float64(g) * float64(g)
+	}
+	return squares, nil
+}
+
+// ClearGradient implements trainer.Mover.
+func (p *policy) ClearGradient(context.Context) error {
+	clear(p.grad)
+	p.still = nil
 	return nil
 }
 

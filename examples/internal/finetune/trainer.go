@@ -189,6 +189,15 @@ func (t *Trainer) Step(ctx context.Context) (Iteration, error) {
 	return it, nil
 }
 
+// CheckBackward compares the gradient of the network with differences of its output along
+// it. It changes nothing.
+func (t *Trainer) CheckBackward(ctx context.Context) error {
+	if err := t.loop.CheckBackward(ctx); err != nil {
+		return fmt.Errorf("finetune: %w", err)
+	}
+	return nil
+}
+
 // CheckOnPolicy draws the samples of the next iteration and replays them, in one batch and
 // in the minibatches of training. It returns nil if every sum of squares equals the stored
 // one bit for bit, so every ratio is exactly 1. It changes nothing. Every iteration also

@@ -433,6 +433,11 @@ func TestEvaluate(t *testing.T) {
 	if classes[3] != 1 || !slices.Equal(x[:3*digits.Dim], y[:3*digits.Dim]) || !slices.Equal(x[3*digits.Dim:][:digits.Dim], y[5*digits.Dim:][:digits.Dim]) {
 		t.Error("samples depend on how many there are")
 	}
+	done, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := tr.Evaluate(done); !errors.Is(err, context.Canceled) {
+		t.Errorf("stopped: %v", err)
+	}
 	sde, err := tr.EvaluateRule(t.Context(), sampler.FlowSDE{Diffusion: sampler.Ratio(0.9)})
 	if err != nil {
 		t.Fatal(err)
@@ -689,6 +694,44 @@ func TestRewardNotFinite(t *testing.T) {
 		}
 		if _, err := tr.Evaluate(t.Context()); !errors.Is(err, grpo.ErrNotFinite) || !strings.Contains(err.Error(), "sample 3") {
 			t.Errorf("reward %v: %v", bad, err)
+		}
+	}
+}
+
+// reversed is a policy whose Backward has a factor.
+type reversed struct {
+	*policy
+	factor float32
+}
+
+func (r reversed) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
+	dv = slices.Clone(dv)
+	for i := range dv {
+		dv[i] *= r.factor
+	}
+	return r.policy.Backward(ctx, c, dv)
+}
+
+// The gradient of the network is that by differences, and one with another sign or factor
+// is found. The network is then as before.
+func TestCheckBackward(t *testing.T) {
+	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
+		tr := newTrainer(t, c)
+		before := slices.Clone(tr.policy.net.Params())
+		if err := tr.CheckBackward(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if !slices.Equal(tr.policy.net.Params(), before) || slices.ContainsFunc(tr.policy.grad, func(g float32) bool { return g != 0 }) {
+			t.Errorf("%s: the check changes the network or leaves a gradient", name)
+		}
+		for factor, want := range map[float32]string{-1: "the sign is wrong", 0.5: "about 1/2", 0: "adds nothing"} {
+			loop, err := trainer.New(sampler.CPU{}, trainer.Policy[[]float32](reversed{tr.policy, factor}), tr.loop.Config())
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := loop.CheckBackward(t.Context()); !errors.Is(err, trainer.ErrBackward) || !strings.Contains(err.Error(), want) {
+				t.Errorf("%s, factor %v: %v", name, factor, err)
+			}
 		}
 	}
 }
