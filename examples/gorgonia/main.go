@@ -71,6 +71,9 @@ func parse(args []string, w io.Writer) (options, error) {
 	if f.NArg() > 0 {
 		return o, fmt.Errorf("argument %q: there are flags alone", f.Arg(0))
 	}
+	if !(o.rate > 0 && o.rate < 1) {
+		return o, fmt.Errorf("-rate is %v, and must be between 0 and 1", o.rate)
+	}
 	for _, name := range []string{"width", "pretrain", "seeds", "iterations", "group", "rows"} {
 		least := 1
 		if name == "group" {

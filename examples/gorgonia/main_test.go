@@ -81,7 +81,8 @@ func drawn(t *testing.T, tr *trainer.Trainer[[]float32]) *trainer.Run[[]float32]
 }
 
 // filled returns a minibatch of as many items as the graphs have rows, with its ∂loss/∂v. Old
-// log p is as if the policy had moved: a third of the rows by more, a third by less, and a third not at all.
+// log p is as if the policy had moved: for a third of the rows up, for a third down, and for a
+// third not at all.
 func filled(t *testing.T, tr *trainer.Trainer[[]float32], r *trainer.Run[[]float32], p *policy, moved float64) *trainer.Minibatch[[]float32] {
 	t.Helper()
 	batches, err := r.Minibatches(0)
@@ -429,6 +430,7 @@ func TestParse(t *testing.T) {
 		"-pretrain -1": "-pretrain is -1",
 		"x":            "flags alone",
 		"-rate x":      "invalid value",
+		"-rate NaN":    "-rate is NaN",
 	} {
 		if _, err := parse(strings.Fields(args), new(strings.Builder)); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: %v, want %q", args, err, want)
