@@ -12,7 +12,7 @@ import (
 // with separate bounds below and above (DAPO, arXiv 2503.14476). A bound of 0 does
 // not clip, so the zero Objective is plain importance sampling. Bounds have no unit,
 // but what they allow depends on what log p means: see [Objective.In]. Published
-// trainers average log p over the elements and use 1e-5 to 1e-3.
+// trainers average log p over the elements and use 1e-6 to 1e-3.
 type Objective struct{ ClipLow, ClipHigh float64 }
 
 // Stats describes one evaluation of a loss. Means are over samples.

@@ -6,7 +6,7 @@
 // functions of one number a row:
 //
 //	density        log p = -Σ/(2Eps²) - n·log Eps - n·log√(2π)        (Eq. 14)
-//	without denominator    -Σ                                       (Eq. 15)
+//	without denominator    -Σ, which is no log-probability          (Eq. 15)
 //	KL of v and v_ref      V²‖v - v_ref‖²/(2Eps²), or without       (Eq. 6 and 16)
 //	its gradient by v      scale·d, by sampler.Device.Grad
 //
@@ -17,8 +17,8 @@
 // float32 value of the kernels.
 //
 // A step with Eps = 0 has no density, and so no log-probability, ratio or divergence.
-// Functions return ErrNoDensity for it. Published code has a NaN there. In the form
-// without denominator it has -Σ, and by default it trains on it.
+// Functions return ErrNoDensity for it. Published code computes NaN for such a step. In the
+// form without denominator, published code computes -Σ, and by default trains on that step.
 // [cps/sampler.Transition.Stochastic] says which steps to train on. VelocityKL exists
 // for every step. A row that is at no transition, such as a row of a new batch, is
 // ErrNoPolicy.

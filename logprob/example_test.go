@@ -122,7 +122,7 @@ func ExampleForm_LogProb() {
 	// {Gaussian:false Sum:true}: -1.2500 <nil>
 	// {Gaussian:true Sum:false}: -1.4758 <nil>
 	// {Gaussian:true Sum:true}: -2.9516 <nil>
-	// logprob: row 0 (sample 0): a step without noise has no density
+	// logprob: row 0 (sample 0): the transition has no density: train on those of Sampler.Stochastic
 }
 
 // The divergence from a reference policy and its gradient.

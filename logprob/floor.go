@@ -47,9 +47,10 @@ func (f Floors) String() string {
 }
 
 // NoiseFloor measures how exact log p is in the form f. It does so for every transition with
-// noise whose sums of squares run keeps. A trainer calls it once at start-up. Published
-// trainers clip at 1e-6 to 1e-4. Engines that compute in another order or type differ by 1e-6
-// to 6e-5. Where Clipped is not 0, samples are dropped because of rounding.
+// noise whose sums of squares run keeps. A trainer calls it once at start-up. Published clip
+// ranges are small, 1e-6 to 1e-3. Two engines that compute in another order or type give
+// ratios that differ from 1 by 1e-6 to 6e-5. If Clipped is not 0, the loss clips some samples
+// because of rounding alone.
 //
 // model is the policy as training evaluates it. NoiseFloor replays the run as
 // [sampler.CheckOnPolicy] does: in the batch b, and in other batches of the given sizes. If

@@ -11,11 +11,11 @@ import (
 // Errors of this package. They come wrapped. If a row is at fault, the message names the row
 // and its sample.
 var (
-	ErrNoDensity = errors.New("a step without noise has no density")
+	ErrNoDensity = errors.New("the transition has no density: train on those of Sampler.Stochastic")
 	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is not a transition: put the batch at a transition with Sampler.SetStep")
 	ErrNotFinite = errors.New("not a finite number")
 	ErrNegative  = errors.New("below 0")
-	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition")
+	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition: widen the window of NewTrajectory, or set Trajectory.SumSquares")
 	ErrClip      = errors.New("the clip range is not above 0 and finite")
 )
 

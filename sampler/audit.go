@@ -16,7 +16,7 @@ type AuditStep struct {
 	From, To    schedule.Point
 	Signal      float64 // the sum of all X0; the ideal is To.Signal
 	Ideal       float64 // To.Noise
-	Level       float64 // hypot(X1, Eps); a solver's counts how the run correlates the noise of its evaluations
+	Level       float64 // hypot(X1, Eps); for a solver, with the correlations between the x̂1 of its evaluations
 	Excess      float64 // Level - Ideal
 	Accumulated float64 // √Σ(Level² - Ideal²) so far, with the sign of the sum
 }

@@ -50,8 +50,8 @@ const manyErrors = 5
 const scaleStep = 1.5
 
 // CheckModel compares a model with the Prediction and Clock of c, on clean samples of its
-// training data. A trainer calls it once at start-up with 64 samples or more. A wrong
-// convention samples and trains without complaint, and passes every other check.
+// training data. A trainer calls it once at start-up with 64 samples or more. A model with a
+// wrong convention samples and trains without any error, and passes every other check.
 //
 // The rows of b in the buffer clean are the samples. Their units are those in which the
 // model samples, such as latents times the factor of their autoencoder. CheckModel finds:
@@ -65,11 +65,12 @@ const scaleStep = 1.5
 //     the latent, so ⟨x0, x̂0⟩ = ‖x̂0‖². The left side is larger for data wider than the
 //     model knows, and smaller for narrower data.
 //   - The data do not tell (ErrUndecided). The error says why: there are too few samples, or
-//     the model fits no convention better than a multiple of the latent, as an untrained one.
+//     no convention fits better than a constant times the latent does. An untrained model is
+//     like that.
 //
 // CheckModel asks the model about Signal·x0 + Noise·ε at up to eight points of the
-// schedule. Signal and Noise are at least .1 there, and the time is at least .1 from ½. ε
-// comes from a key derived from b.Key, so a rollout under b.Key does not draw it. A
+// schedule. Signal and Noise are at least .1 there, and the time is at least .1 from ½, since
+// near ½ a reversed clock is nearly the same. ε comes from a key derived from b.Key, so a rollout under b.Key does not draw it. A
 // difference counts if it exceeds five standard errors over the samples. There must be 16
 // samples at least (ErrConfig). A model may refuse the times of another clock with an
 // error, but should not panic; times go up to 1000. The calls have the rows of b, so the

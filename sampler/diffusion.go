@@ -74,7 +74,7 @@ func (g Ratio) Drift(t, s float64) float64 { return drift(g, t, s) }
 // Validate returns ErrEta unless η is finite and not negative.
 func (g Ratio) Validate() error { return checkEta(float64(g)) }
 
-// Constant is Dance-GRPO's g = η.
+// Constant is DanceGRPO's g = η.
 type Constant float64
 
 // G returns η.

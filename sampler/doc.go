@@ -1,6 +1,6 @@
 // Package sampler implements stochastic samplers for flow matching and diffusion models, as
 // used to explore in reinforcement learning. It has Flow-ODE, Flow-SDE (Flow-GRPO,
-// Dance-GRPO) and its relatives, Flow-CPS, Flow-CPWS, DDIM and DDPM, VP-SDE, SDE-DPM-Solvers,
+// DanceGRPO) and its relatives, Flow-CPS, Flow-CPWS, DDIM and DDPM, VP-SDE, SDE-DPM-Solvers,
 // ER-SDE, SAGE, Euler-ancestral and LCM sampling, and the exact sampler of any diffusion
 // coefficient. "The paper" is Wang and Yu, Coefficients-Preserving Sampling for Reinforcement
 // Learning with Flow Matching, arXiv 2509.05952. Equation numbers are the paper's.
@@ -15,10 +15,14 @@
 //
 // A [Rule] computes these [Coeffs] from the two points alone. It preserves coefficients
 // (Definition 1) when X0 is the signal and hypot(X1, Eps) is the noise that the schedule
-// allocates to the next point. Then the model never sees more noise than its time says.
-// [Coeffs.Preserves] checks one step of any rule, and [Sampler.Audit] every step of a run.
+// allocates to the next point. If the model is exact, it then never sees more noise than its
+// time says. [Coeffs.Preserves] checks one step of any rule, and [Sampler.Audit] every step of a run.
 // [FactsOf] returns what a rule states of itself: whether it preserves coefficients, which
 // path it serves, its order, and its source.
+//
+// In the formulas of rules, a step goes from a point with Signal α and Noise σ to a point with
+// Signal α' and Noise σ'. On the rectified-flow path these are 1-t, t, 1-s and s, and Δ = t-s.
+// g is the value of the rule's [Diffusion], and h is the rise of log(Signal/Noise) in the step.
 //
 // # Rules that look back
 //
@@ -29,8 +33,8 @@
 //	next = X0·x̂0 + X1·x̂1 + Eps·ε + Σ (X0ⱼ·x̂0ⱼ + X1ⱼ·x̂1ⱼ)
 //
 // A solver preserves coefficients when all X0 add up to the signal and the noise is the
-// schedule's. The noise counts how the x̂1 of different evaluations are correlated in the
-// run; [Sampler.Audit] computes it. Devices know nothing of solvers. A [History] combines the
+// schedule's. The x̂1 of different evaluations are correlated. [Sampler.Audit] takes this into
+// account when it computes the noise that a step leaves. Devices know nothing of solvers. A [History] combines the
 // latents and earlier evaluations into a base, and the device steps from that base.
 //
 // The density of a transition is that given the latents before it. Latents are data, and

@@ -30,8 +30,8 @@ type Describer interface {
 }
 
 // FactsOf returns the facts of a rule with Name filled in: FlowCPS for a rule of this
-// package, trainer.MyRule for others. A rule that is no [Describer] has the facts common
-// to all rules: one evaluation a step, and a density. For such a rule, AnyPath,
+// package, trainer.MyRule for others. A rule that is no [Describer] is assumed to take one
+// evaluation a step and to have a density. For such a rule, AnyPath,
 // Preserving false and Order 0 mean unknown. [Coeffs.Preserves] measures a step.
 func FactsOf(r Rule) Facts {
 	f := Facts{Density: true}

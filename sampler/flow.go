@@ -6,10 +6,6 @@ import (
 	"cps/schedule"
 )
 
-// In the formulas, a step goes from a point with Signal α and Noise σ to a point
-// with Signal α' and Noise σ'. On the rectified-flow path these are 1-t, t, 1-s
-// and s, and Δ = t-s.
-
 // FlowODE is the deterministic step (Eq. 9), the Euler step of the flow:
 //
 //	X0 = α'   X1 = σ'   Eps = 0
@@ -31,7 +27,7 @@ func (r FlowODE) Coeffs(_, to schedule.Point) (Coeffs, error) { return FactsOf(r
 //
 //	X0 = 1-s   X1 = s - g²Δ/(2t)   Eps = g√Δ
 //
-// With [Ratio] it is Flow-GRPO's sampler, with [Constant] Dance-GRPO's. It does
+// With [Ratio] it is Flow-GRPO's sampler, with [Constant] DanceGRPO's. It does
 // not preserve coefficients (Eq. 11):
 //
 //	level² = s² + g²Δ²/t + g⁴Δ²/(4t²)
@@ -58,7 +54,7 @@ func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 }
 
 // NoisyODE is the Euler step of the flow with noise added. No step removes that
-// noise. It is Dance-GRPO's sampler with sde_solver off:
+// noise. It is DanceGRPO's sampler with sde_solver off:
 //
 //	X0 = 1-s   X1 = s   Eps = g√Δ
 //

@@ -21,7 +21,8 @@ import "fmt"
 // vectors to their type. Float32 buffers round nothing.
 //
 // b must stand at the transitions ([Sampler.SetStep], [Sampler.Row]). A row with other
-// weights looks back at nothing, such as a span that waits. Methods panic if the sampler
+// weights than its transition's looks back at nothing. A span that waits, with the weights
+// {X: 1}, is such a row. Methods panic if the sampler
 // has no transition of a row's noise step. From the second call on they allocate nothing,
 // if batches do not grow. A History serves one goroutine at a time.
 type History[B any] struct {

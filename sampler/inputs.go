@@ -15,8 +15,9 @@ type Inputs struct {
 
 // FindInputs reports what a model reads. A model that ignores its time, or finds no condition
 // by the row, samples and trains without complaint. So does one that takes ^r for r, under
-// which guidance does nothing. It is a report and no error, for models without time, and
-// without conditions, exist: whoever knows that theirs has both compares.
+// which guidance does nothing. FindInputs returns a report and not an error, because some
+// models have no time and some have no conditions. If your model has both, check that Time
+// and Row are true.
 //
 // The model is asked about the latents in t.Latents[0], whichever of the run these are, at
 // the first, the middle and the last time of s. One input is changed at a time: half the

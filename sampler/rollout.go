@@ -19,7 +19,7 @@ type NonFiniteError struct {
 
 // Error names the step, the row and the sample, and the possible causes.
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity, from the model's output or the latents, or beyond the storage type", e.Step, e.Row, e.Sample)
+	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity: the model's output there, first latents that were not written (Device.Step with Sampler.Batch), or a number beyond the storage type or float32", e.Step, e.Row, e.Sample)
 }
 
 // Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1 transitions, from

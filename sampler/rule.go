@@ -9,14 +9,14 @@ import (
 
 // A Rule is a sampler: it returns the coefficients of the step from one point to a
 // cleaner one. Rules are comparable values without state, safe for concurrent use. Equal
-// points give equal coefficients. An error of a Rule names the parameter. [New] adds the
-// step and the name of the rule.
+// points give equal coefficients. An error of a Rule names the parameter. The rules of this
+// package put their own name in front. [New] adds the step, and the rule's name if it is
+// missing.
 //
 // The rules of this package accept any points with 0 ≤ to.Noise ≤ from.Noise on the
 // paths that they serve; their own documentation names exceptions. They return finite
-// coefficients with Eps ≥ 0, or an error that names the rule. A step between equal
-// points is the identity. Only [FlowCPS] and [Renoise] inject noise in a step of any
-// length, even 0.
+// coefficients with Eps ≥ 0, or an error. A step between equal points changes nothing.
+// [FlowCPS] with Eta above 0 and [Renoise] are the exceptions: they draw noise even there.
 //
 // A rule that is a [Describer] also states its [Facts].
 type Rule interface {

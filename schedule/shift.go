@@ -6,11 +6,11 @@ import "math"
 //
 //	t' = s·t / (1 + (s-1)·t)
 //
-// for a shift s > 0 (Esser et al., arXiv 2403.03206, Eq. 23). A shift above 1
-// spends more steps on noisy latents. SD3 takes 3, HunyuanVideo 5 or 7, and Wan
-// 3 to 5. Shift multiplies the odds t/(1-t) by s. Two shifts therefore equal one
-// shift by their product. Shift(1) changes nothing, and the levels 0 and 1 stay.
-// The ratio
+// for a shift s > 0 (Esser et al., arXiv 2403.03206, Eq. 23). Any other s gives NaN.
+// A shift above 1 spends more steps on noisy latents. SD3 takes 3, HunyuanVideo
+// takes 5 or 7, and Wan takes 3 to 5. Shift multiplies the odds t/(1-t) by s. Two
+// shifts therefore equal one shift by their product. Shift(1) changes nothing, and
+// the levels 0 and 1 stay. The ratio
 //
 //	e^(-h) = (1-t)u / (t(1-u))
 //
@@ -18,7 +18,7 @@ import "math"
 //
 // diffusers calls this map shift or flow_shift. Its time_shift with
 // time_shift_type "linear" is the same map, with mu for s. DanceGRPO calls it
-// sd3_time_shift. Any other s gives NaN.
+// sd3_time_shift.
 func (f Flow) Shift(s float64) Flow {
 	g := make(Flow, len(f))
 	for i, t := range f {

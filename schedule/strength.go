@@ -14,9 +14,10 @@ var ErrStrength = errors.New("the strength leaves no step")
 //	n - n·strength, rounded down
 //
 // as diffusers' flow pipelines do (StableDiffusion3Img2ImgPipeline.get_timesteps).
-// diffusers' pipelines for variance-preserving models round n·strength down instead.
-// They take one step less where it is no integer. A strength outside [0, 1], or NaN,
-// is ErrRange. A strength that leaves no step is ErrStrength. n below 1 is ErrShort.
+// diffusers' pipelines for variance-preserving models round n·strength down instead. If
+// n·strength is not an integer, those pipelines take one step fewer. A strength of 0, or
+// one that leaves no step, is ErrStrength. A strength below 0, above 1 or NaN is ErrRange.
+// n below 1 is ErrShort.
 func FirstStep(n int, strength float64) (int, error) {
 	switch {
 	case n < 1:

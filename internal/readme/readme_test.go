@@ -75,8 +75,9 @@ func TestLoop(t *testing.T) {
 		_, err = form.GradScale(scale, b, grad)
 		clear(dv)
 		cpu.Grad(dv, next, x, v, b, scale) // ∂loss/∂v
-		backward(dv)                       // yours, then a step of your optimiser
+		backward(dv)                       // yours: adds to the gradient
 	}
+	// then divide the gradient by len(s.Stochastic()) and take a step of your optimiser
 	// end
 
 	if err != nil {

@@ -105,8 +105,8 @@ func (g *Guided[B]) Free() error {
 }
 
 // Velocity is the guided model, a [sampler.Model]. It asks the model about all rows of c
-// with their conditions. If a row is guided at its time, it then asks about all rows
-// without. A row ^r of c itself is not guided. With Rescale, Velocity waits for the device.
+// with their conditions. If at least one row is guided at its time, Velocity then asks about
+// all rows without their conditions. A row that c itself asks for as ^r is not guided. With Rescale, Velocity waits for the device.
 func (g *Guided[B]) Velocity(ctx context.Context, c sampler.Call[B]) error {
 	if err := g.f(ctx, c); err != nil {
 		return err

@@ -24,17 +24,17 @@ import (
 // differences of x̂1. These no longer cancel once steps draw noise. A step to noise 0 is
 // Inner's.
 //
-// Inner looks back along a noisy path, and its step is longer than those between
-// evaluations. If Share is no [Converger], more steps make this ever worse: an Inner that
-// looks back extrapolates, and the samples diverge. With a Converger, the law is of order 1
-// for most shares, whatever Inner is; see its Order. The SDE of [DPMPlus] is of order 2.
+// An Inner that looks back extrapolates from evaluations of noisy latents, over a step that is
+// longer than their spacing. Use a [Converger] as its Share. With any other Share the samples
+// diverge as steps are added. With a Converger, their distribution converges with order 1 for
+// most shares, whatever Inner is; see its Order. The SDE of [DPMPlus] has order 2.
 //
 // Inner is FlowODE, or a multistep solver that evaluates once a step and draws no noise,
 // such as DPMPlus and DPM with Eta 0. Others are an error (sampler.ErrConfig). Inner plans
 // every step to d, with the evaluations at the schedule's points as its history. With
 // FlowODE and the share CPS(eta), Ancestral is [sampler.FlowCPS] bit for bit. With FlowODE
-// and NoiseOf it is, bit for bit, any rule of first order that preserves coefficients.
-// Without noise it is Inner.
+// and NoiseOf{R} it equals R bit for bit, if R preserves coefficients and does not look back.
+// Without noise it is Inner. [sampler.Ancestral] is another rule, ComfyUI's Euler-ancestral.
 //
 // It serves the paths that Inner serves.
 type Ancestral struct {
@@ -44,7 +44,7 @@ type Ancestral struct {
 
 // Facts implements [sampler.Describer]. Preserving is that of Inner. It is false if Inner
 // looks back at predicted noise, or is a solver of your own, for which this is unknown. The
-// order is that of the law of the samples, and 0 unless Share is a [Converger].
+// order is that of the distribution of the samples, and 0 unless Share is a [Converger].
 func (r Ancestral) Facts() sampler.Facts {
 	f := sampler.Facts{Name: "Ancestral", Source: "k-diffusion's ancestral step; RES4LYF", Evaluations: 1, Density: true}
 	if r.Inner == nil {

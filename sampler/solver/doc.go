@@ -3,13 +3,14 @@
 // step stochastic. The package uses only the public interface of package sampler, as your
 // own solver would.
 //
-// All of these solvers take one evaluation of the model a step and look back at earlier
-// ones. The density of a step is that of the latents given the latents before it. A policy
+// All of these solvers take one evaluation of the model a step. Those of Order 2 and 3 look
+// back at earlier ones. 2M and 3M SDE are DPMPlus of Order 2 and 3 with Eta 1. The density of a step is that of the latents given the latents before it. A policy
 // in training computes the outputs of the history anew, and its gradient reaches them
-// ([sampler.History.Backward]). A gradient that treats earlier outputs as data belongs to
-// no density. The table has the derivative of the expected reward x + sin 3x by an offset
-// of the velocity. The data are a mixture in one dimension, and there are seven steps and
-// 524288 runs:
+// ([sampler.History.Backward]). If the gradient stops at earlier outputs, it is biased. The
+// table shows this. A constant is added to the velocity, and the table has the derivative of
+// the mean of x + sin 3x with respect to it. "Differences" are finite differences, "exact" is
+// the gradient of Backward, and "history as data" stops at earlier outputs. The data are a
+// mixture in one dimension, and there are seven steps and 524288 runs:
 //
 //	                            differences   exact        history as data
 //	Flow-CPS, eta .5            -0.978(4)     -0.980(7)    the same
@@ -27,10 +28,10 @@
 //
 // An evaluation at signal 0 is no history, since its weight in the limit is 0. So a run
 // from pure noise takes its second step at first order, too. A step to noise 0 looks back
-// at nothing either, since its h is infinite. A first step without history bounds the
-// order of a run by 2, whatever the solver's order. With an exact history, the published
-// weights of order 3 give order 2; k-diffusion's 3M SDE has them, too. Taylor's weights give
-// order 3.
+// at nothing either, since its h is infinite. The first step of a run has no history, so a
+// run converges with order 2 at most, even with Order 3. If a run could begin with exact
+// earlier evaluations, the published weights of Order 3 would still give order 2. With the
+// field Taylor they would give order 3. k-diffusion's 3M SDE has the published weights.
 //
 // A window cuts the history: no step looks back beyond the edge of a window, of a part, or
 // of a run of consecutive steps of a set ([sampler.Config]). The first step after the edge

@@ -52,9 +52,9 @@ func (f Final) String() string {
 // φ₃. That sign error leaves it at first order. Neither k-diffusion nor this package has
 // it.
 //
-// D₂ is half of the second derivative times h², but the published weight is for the
-// whole. So order 3 as published is only a better order 2. Taylor doubles w₂, which makes
-// it order 3. Lu's solver type taylor does so in single steps.
+// Let f be the second derivative of x̂0 in λ. D₂ is about f·h²/2, but the published weight w₂
+// is the one for f·h². So the published Order 3 converges only with order 2. Taylor doubles
+// w₂, which corrects this. Lu's singlestep solvers do the same with solver type taylor.
 //
 // Order 1 is [sampler.FlowODE] with Eta 0 and [sampler.DPMSDEPlus] with Eta 1. Eta is any
 // finite number ≥ 0. It preserves coefficients: differences of x̂0 add up to 0. It serves
