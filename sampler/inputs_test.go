@@ -75,9 +75,13 @@ func TestFindInputs(t *testing.T) {
 		t.Errorf("%+v, want %+v, %v", got, want, err)
 	}
 	one := mustNew(t, sampler.Config{Scheduler: schedule.Linear(1), Rule: sampler.FlowODE{}})
-	got, err = sampler.FindInputs(t.Context(), sampler.CPU{}, one, b, ran(b, 1), reads(sampler.Inputs{Time: true, Row: true}), false)
-	if want := (sampler.Inputs{Row: true}); err != nil || got != want {
-		t.Errorf("one step has one time: %+v, want %+v, %v", got, want, err)
+	calls := 0
+	got, err = sampler.FindInputs(t.Context(), sampler.CPU{}, one, b, ran(b, 1), func(ctx context.Context, c sampler.Call[[]float32]) error {
+		calls++
+		return reads(sampler.Inputs{Time: true, Row: true})(ctx, c)
+	}, false)
+	if want := (sampler.Inputs{Row: true}); err != nil || got != want || calls != 3 {
+		t.Errorf("one step has one time: %+v, want %+v, %d calls, %v", got, want, calls, err)
 	}
 }
 
