@@ -18,6 +18,18 @@ grep -q 'On policy every ratio is exactly 1' "$tools/paper/paper.md"
 step "GoMLX"
 (cd examples/gomlx && go test ./...)
 
+step "Gorgonia"
+(cd examples/gorgonia && go test ./... && go run . -quick -out "$tools/gorgonia")
+
+step "many processes over NATS"
+(
+	cd examples/cluster
+	go run . -iterations 5 -listen 127.0.0.1:0 -out "$tools/cluster" >"$tools/cluster.txt"
+	go run . single -iterations 5 -out "$tools/single" >"$tools/single.txt"
+	diff <(grep weights: "$tools/cluster.txt") <(grep weights: "$tools/single.txt")
+	go test ./...
+)
+
 step "a network of PyTorch through onnxruntime"
 ort=${XDG_CACHE_HOME:-$HOME/.cache}/cps-onnxruntime
 mkdir -p "$ort"

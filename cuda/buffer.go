@@ -7,15 +7,16 @@ import (
 	"cps/sampler"
 )
 
-// A Buffer is device memory: the caller's own, described by a literal, or from
-// [Device.Make]. The zero Buffer stands for an input that no row reads.
+// A Buffer is device memory. A literal describes the caller's own memory;
+// [Device.Make] returns new memory. The zero Buffer stands for an input that no row
+// reads.
 type Buffer struct {
 	Ptr  uintptr         // device address, a multiple of the size of an element
 	Len  int             // elements
 	Type sampler.Storage // their type
 }
 
-// size returns the bytes of an element.
+// size returns the bytes of one element.
 func size(t sampler.Storage) int {
 	if t == sampler.Float32 {
 		return 4
@@ -23,7 +24,7 @@ func size(t sampler.Storage) int {
 	return 2
 }
 
-// check panics unless a buffer, of that name, can hold the elements of a batch that a
+// check panics unless a buffer, named name, can hold the elements of a batch that a
 // kernel reads or writes.
 func (b Buffer) check(name string, of sampler.Batch) {
 	if n := of.Len(); b.Len != n {
@@ -59,7 +60,7 @@ func checkEach(name string, n int, b sampler.Batch) {
 	}
 }
 
-// overlaps reports whether b and c share memory and are not the same.
+// overlaps reports whether b and c share memory without being the same buffer.
 func (b Buffer) overlaps(c Buffer) bool {
 	return b != c && b.Ptr < c.end() && c.Ptr < b.end()
 }
@@ -68,8 +69,8 @@ func (b Buffer) end() uintptr { return b.Ptr + uintptr(b.Len)*uintptr(size(b.Typ
 
 const partOverlap = "cuda: dst and an input overlap and are not the same buffer"
 
-// checkInputs panics unless out, of that name, and all buffers that a row reads fit b. It
-// returns which are read.
+// checkInputs panics unless out, named name, and all buffers that rows read fit b. It
+// returns which inputs rows read.
 func checkInputs(b sampler.Batch, name string, out, x, v Buffer) (readX, readV bool) {
 	out.check(name, b)
 	if b.Storage > sampler.Float16 {
@@ -94,7 +95,7 @@ func checkInputs(b sampler.Batch, name string, out, x, v Buffer) (readX, readV b
 	return readX, readV
 }
 
-// checkApart panics if dst shares a part of an input.
+// checkApart panics if dst overlaps an input that is read and is not the same buffer.
 func checkApart(dst, input Buffer, read bool) {
 	if read && dst.overlaps(input) {
 		panic(partOverlap)

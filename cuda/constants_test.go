@@ -19,8 +19,8 @@ import (
 	spec "cps/internal/kernel"
 )
 
-// goConstants returns the constants of the generator and of the normal transform in
-// internal/kernel.
+// goConstants returns the constants in internal/kernel of the generator and of the
+// normal transform.
 func goConstants() (map[string]float32, error) {
 	values := map[string]float32{}
 	for _, file := range []string{"philox.go", "normal.go"} {
@@ -46,7 +46,7 @@ func goConstants() (map[string]float32, error) {
 	return values, nil
 }
 
-// number returns the float32 of a literal with a sign.
+// number returns the float32 of a literal, which may have a sign.
 func number(e ast.Expr) (float32, error) {
 	negative := false
 	if u, ok := e.(*ast.UnaryExpr); ok && u.Op == token.SUB {
@@ -64,7 +64,7 @@ func number(e ast.Expr) (float32, error) {
 	return f, nil
 }
 
-// The kernels and internal/kernel have one list of constants.
+// The kernels have the constants of internal/kernel.
 func TestConstants(t *testing.T) {
 	text, err := os.ReadFile("kernels/constants.h")
 	if err != nil {
@@ -82,7 +82,7 @@ func TestConstants(t *testing.T) {
 				t.Fatal(err)
 			}
 			got[m[1]] = float32(n)
-			// float32 does not tell two words apart; the text does.
+			// Two different words may be one float32, so compare the text.
 			if !strings.Contains(source(t, "philox.go"), m[1]+" = "+m[2]+"\n") {
 				t.Errorf("%s is %s, which internal/kernel/philox.go does not say", m[1], m[2])
 			}
@@ -115,7 +115,8 @@ func TestConstants(t *testing.T) {
 }
 
 // hasConstants checks that a step has every constant of the normal transform. The last
-// bit of some changes one normal in a million, which a test of results would miss.
+// bit of some constants changes one normal in a million. A test of results would miss
+// that.
 func hasConstants(m *ptx.Module) error {
 	entry, err := m.Kernel("step")
 	if err != nil {
@@ -132,7 +133,7 @@ func hasConstants(m *ptx.Module) error {
 		}
 	}
 	for name, c := range polynomials() {
-		// Two pairs of normals for each of two chunks, or once, in a register.
+		// Either two pairs of normals for each of two chunks, or once, in a register.
 		if n := found[max(c, -c)]; n != 4 && n != 1 && name != "cosC0" {
 			return fmt.Errorf("%s, %v, is there %d times", name, c, n)
 		}
@@ -140,7 +141,7 @@ func hasConstants(m *ptx.Module) error {
 	return nil
 }
 
-// polynomials returns the constants of the normal transform.
+// polynomials holds the constants of the normal transform.
 var polynomials = sync.OnceValue(func() map[string]float32 {
 	all, err := goConstants()
 	if err != nil {

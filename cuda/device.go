@@ -10,24 +10,24 @@ import (
 	"cps/sampler"
 )
 
-// A Device is one stream of one GPU, a [sampler.Device] of buffers in its memory. It
-// is a queue: calls return before they have run, having read the batch and the scale,
-// and run in the order in which they were made. Sync waits for them and fills in sums
-// of squares.
+// A Device is one stream of one GPU. It implements [sampler.Device] on buffers in that
+// GPU's memory. It is a queue: calls read the batch and the scale, then return before
+// they have run. They run in the order of the calls. Sync waits for them and fills in
+// sums of squares.
 //
-// Results are the bits of [sampler.CPU], NaNs excepted, whose bits differ between
-// processors. Inputs and results of 16-bit types are widened and rounded in the
-// kernels, and all arithmetic is float32.
+// Results are those of [sampler.CPU] bit for bit, except NaNs, whose bits differ
+// between processors. All arithmetic is float32: the kernels widen 16-bit inputs and
+// round 16-bit results.
 //
-// A Device is safe for concurrent use: calls of several goroutines run one after the
-// other, and a Sync waits for all that were made before it and returns the first failure
-// of any. It keeps nobody else waiting. Devices do not wait for each other.
+// A Device is safe for concurrent use. Calls of several goroutines run one after the
+// other. A Sync waits for all calls before it, and returns the first failure of any.
+// Meanwhile other goroutines may go on calling. Devices do not wait for each other.
 //
-// Calls do not allocate, and wait only while the driver's queue is full, once the memory
-// for the largest of them and for all calls between two Syncs exists; until then the
-// driver may wait when it allocates. What that needs is 32 bytes a row, another 16
-// for sums of squares, and 4 for each 1024 elements, on the device and in part in
-// pinned memory. Close returns it.
+// Calls do not allocate once memory exists for the largest call and for all calls
+// between two Syncs. From then on they wait only if the driver's queue is full. Until
+// then the driver may wait when it allocates. The memory is 32 bytes a row, 16 more for
+// sums of squares, and 4 for each 1024 elements. It is on the device, and in part also
+// in pinned memory. Close returns it.
 type Device struct {
 	mu      sync.Mutex
 	drv     driver
@@ -38,19 +38,19 @@ type Device struct {
 	results *results   // of calls since the last Sync
 	fetched []*results // of Syncs that wait, in the order of the queue
 	spare   []*results
-	waiting int        // Syncs
-	woken   *sync.Cond // waiting changed
+	waiting int        // number of Syncs
+	woken   *sync.Cond // signals that waiting changed
 
-	sums    scratch // of blocks
+	sums    scratch // of each block
 	retired []uintptr
 	staging []byte // pinned, for Upload and Download
 	owned   map[uintptr]int
 
 	args [maxArgs]uint64
-	last lastCall // what may have failed when waiting does
+	last lastCall // the call to name when waiting fails
 }
 
-// A lastCall is what errors of the queue name.
+// A lastCall is the call that errors of the queue name.
 type lastCall struct {
 	name      string
 	rows, dim int
@@ -58,7 +58,7 @@ type lastCall struct {
 
 func (c lastCall) String() string { return fmt.Sprintf("%s on %d rows of %d", c.name, c.rows, c.dim) }
 
-// explain adds to the error of waiting for the queue what was queued last.
+// explain adds the call that was queued last to an error of waiting for the queue.
 func (c lastCall) explain(err error) error {
 	if err == nil || c.name == "" {
 		return err
@@ -75,7 +75,7 @@ func newDevice(drv driver) *Device {
 }
 
 // Step implements [sampler.Device]. If dst is of a 16-bit type, results are rounded to
-// that type, and b.Storage must be the same or Float32. If dst is of type Float32 it
+// that type, and b.Storage must be that type or Float32. If dst is of type Float32, it
 // holds float32 values that are rounded to b.Storage.
 func (d *Device) Step(dst, x, v Buffer, b sampler.Batch, sq []float64) {
 	readX, readV := checkInputs(b, "dst", dst, x, v)
@@ -110,7 +110,7 @@ func (d *Device) SumSquares(sq []float64, next, x, v Buffer, b sampler.Batch) {
 	})
 }
 
-// Grad implements [sampler.Device]. The new dst is rounded to its type.
+// Grad implements [sampler.Device]. It rounds the new dst to its type.
 func (d *Device) Grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) {
 	readX, readV := checkInputs(b, "next", next, x, v)
 	dst.check("dst", b)
@@ -126,7 +126,7 @@ func (d *Device) Grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) 
 	})
 }
 
-// run queues one call, unless the device has failed. Sums of a call that does not run
+// run queues one call, unless the device has failed. If the call does not run, its sums
 // are NaN.
 func (d *Device) run(name string, b sampler.Batch, sq []float64, call func() error) {
 	if len(b.Rows) == 0 {
@@ -147,15 +147,15 @@ func (d *Device) run(name string, b sampler.Batch, sq []float64, call func() err
 	}
 }
 
-// A use is a buffer of a call, by its name there.
+// A use is a buffer of a call, with its name in the call.
 type use struct {
 	name   string
 	buffer Buffer
 	used   bool
 }
 
-// reach returns an error that names the first buffer that is used and that the device's
-// context does not reach: a kernel would end the process.
+// reach returns an error that names the first buffer that the device's context cannot
+// reach. A kernel that used it would end the process.
 func (d *Device) reach(all ...use) error {
 	for _, u := range all {
 		if !u.used || u.buffer.Len == 0 {
@@ -171,8 +171,8 @@ func (d *Device) reach(all ...use) error {
 	return nil
 }
 
-// usable reports whether calls may go to the driver, and sets the failure if the
-// device is closed.
+// usable reports whether calls may go to the driver. If the device is closed, usable
+// sets the failure.
 func (d *Device) usable() bool {
 	if d.closed && d.failure == nil {
 		d.failure = ErrClosed
@@ -180,7 +180,7 @@ func (d *Device) usable() bool {
 	return d.failure == nil
 }
 
-// within calls f in the device's context.
+// within calls f with the device's context current.
 func (d *Device) within(f func() error) error {
 	if err := d.drv.enter(); err != nil {
 		return err
@@ -190,14 +190,15 @@ func (d *Device) within(f func() error) error {
 }
 
 // Sync implements [sampler.Device]. Its error names the call, the number of rows, the
-// function of the driver that failed and the driver's message. A fault in a kernel is
-// found by a later call, often by Sync, whose error then names what was queued last.
-// After such a fault CUDA refuses everything in this process, a new device and the
-// return of memory too: end the process. Sums of squares that were asked for
-// before a failed Sync are NaN.
+// function of the driver that failed, and the driver's message. A later call, often
+// Sync, finds the fault of a kernel; the error then names the call that was queued
+// last. After such a fault CUDA refuses everything in this process, even a new device
+// and the return of memory: end the process. Sums of squares of calls before a failed
+// Sync are NaN.
 //
-// Sync waits for what is on the stream when it is called, and not for what others, the
-// trainer or other goroutines, queue meanwhile. Calls of other goroutines go on.
+// Sync waits for the work on the stream at the time of the call. It does not wait for
+// work that the trainer or other goroutines queue later. Calls of other goroutines go
+// on.
 func (d *Device) Sync() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

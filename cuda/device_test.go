@@ -14,7 +14,7 @@ import (
 	"cps/sampler"
 )
 
-// mixed is a batch whose rows go to the device in a table.
+// mixed returns a batch whose rows go to the device in a table.
 func mixed(rows, dim int) sampler.Batch {
 	b := sampler.Batch{Dim: dim, Key: 5}
 	for i := range rows {
@@ -37,8 +37,8 @@ func zeros(t testing.TB, d *Device, n int, typ sampler.Storage) Buffer {
 	return b
 }
 
-// Calls never wait for the queue, not even when the memory that they share must grow.
-// Tables of rows wait on the host, each in memory of its own, until they are sent.
+// Calls never wait for the queue, even if the memory that they share must grow. Tables
+// of rows wait on the host until they are sent, each in memory of its own.
 func TestCallsDoNotWait(t *testing.T) {
 	d, g := open(t, 3)
 	const dim = 1030
@@ -73,15 +73,15 @@ func TestCallsDoNotWait(t *testing.T) {
 	}
 }
 
-// What all rows share goes with the launch, and needs neither a table nor memory.
+// What all rows share is part of the launch. It needs neither a table nor memory.
 func TestUniformRows(t *testing.T) {
 	d, g := open(t, 3)
 	x := zeros(t, d, 30, sampler.Float32)
 	row := sampler.Row{Affine: sampler.Affine{X: 0.9, Eps: 0.3}, ID: noise.ID{Sample: 4, Step: 2}, Block: 7}
 	for _, tc := range []struct {
 		change func(r *sampler.Row)
-		table  bool // for a step
-		always bool // and where no noise is drawn
+		table  bool // whether a step needs one
+		always bool // also where no noise is drawn
 	}{
 		{func(r *sampler.Row) {}, false, false},
 		{func(r *sampler.Row) { r.Sample++ }, true, false},
@@ -121,7 +121,7 @@ func TestUniformRows(t *testing.T) {
 	}
 }
 
-// A quiet driver does nothing: what is left are the allocations of the device.
+// A quiet driver does nothing, so only allocations of the device itself are counted.
 type quiet struct{ driver }
 
 func (quiet) enter() error                       { return nil }
@@ -166,9 +166,9 @@ func TestNoAllocations(t *testing.T) {
 	}
 }
 
-// play uses everything of a device, with results that it checks if there is no error.
+// play uses every function of a device. Without an error it checks the results.
 func play(d *Device) (err error) {
-	defer func() { err = errors.Join(err, d.Close(), d.Close()) }() // the second if the first was not let in
+	defer func() { err = errors.Join(err, d.Close(), d.Close()) }() // the second Close counts if the first could not enter
 	b := mixed(3, 1100)
 	host := make([]float32, b.Len())
 	for i := range host {
@@ -189,7 +189,7 @@ func play(d *Device) (err error) {
 	d.Step(y, x, x, b, sq)
 	d.SumSquares(sq, y, x, x, b)
 	d.Grad(x, y, x, x, b, []float64{1, 2, 3})
-	part := Buffer{y.Ptr + 4*uintptr(b.Dim), b.Dim, y.Type} // not from Make: its address is checked
+	part := Buffer{y.Ptr + 4*uintptr(b.Dim), b.Dim, y.Type} // not from Make, so its address is checked
 	d.SumSquares(make([]float64, 1), part, part, part, mixed(1, b.Dim))
 	if err := d.Sync(); err != nil {
 		for i, s := range sq {
@@ -220,7 +220,7 @@ func play(d *Device) (err error) {
 	return errors.Join(d.Free(x), d.Sync())
 }
 
-// Whatever call of the driver fails, once, an error names it and nothing leaks.
+// Whichever call of the driver fails once, an error names it, and nothing leaks.
 func TestFailures(t *testing.T) {
 	seen := map[string]int{}
 	failAt := 0
@@ -252,15 +252,15 @@ func TestFailures(t *testing.T) {
 	}
 }
 
-// The first failure is kept until Sync returns it; calls between do nothing. After
-// that the device works.
+// The device keeps its first failure until Sync returns it. Calls between them do
+// nothing. Afterwards the device works.
 func TestStickyFailure(t *testing.T) {
 	d, g := open(t, 1)
 	b := mixed(2, 10)
 	x := zeros(t, d, 20, sampler.Float32)
-	g.failAt, g.code = g.calls+2, 999 // that after enter: memory for the table
+	g.failAt, g.code = g.calls+2, 999 // the call after enter: memory for the table
 	d.Step(x, x, x, b, nil)
-	g.failAt, g.code = g.calls+2, 1000 // would be the second
+	g.failAt, g.code = g.calls+2, 1000 // this would be the second failure
 	sq := []float64{1, 2}
 	d.SumSquares(sq, x, x, x, b)
 	d.Step(x, x, x, b, sq)
@@ -288,8 +288,8 @@ func TestStickyFailure(t *testing.T) {
 	}
 }
 
-// A fault in a kernel, which would go unseen on a GPU or end the context, names the
-// kernel and the call.
+// The error of a kernel's fault names the kernel and the call. A GPU might hide the
+// fault, or end the context.
 func TestKernelFault(t *testing.T) {
 	d, g := open(t, 1)
 	x := zeros(t, d, 20, sampler.Float32)
@@ -306,10 +306,11 @@ func TestKernelFault(t *testing.T) {
 	if err := d.Sync(); err == nil {
 		t.Error("the fault is gone")
 	}
-	g.broken = nil // a context has no such mercy
+	g.broken = nil // a real context stays broken
 }
 
-// Memory that is exhausted is an error that leaves the device usable, of whoever asks.
+// Exhausted memory is an error of every function that allocates. The device remains
+// usable.
 func TestOutOfMemory(t *testing.T) {
 	d, g := open(t, 1)
 	b := mixed(3, 3000)
@@ -325,7 +326,7 @@ func TestOutOfMemory(t *testing.T) {
 		t.Errorf("Sync: %v", err)
 	}
 	uniform := sampler.Batch{Dim: 3000, Rows: []sampler.Row{sampler.InitialRow(1), sampler.InitialRow(2), sampler.InitialRow(3)}}
-	d.Step(x, Buffer{}, Buffer{}, uniform, nil) // needs none
+	d.Step(x, Buffer{}, Buffer{}, uniform, nil) // needs no memory
 	if err := d.Sync(); err != nil {
 		t.Error(err)
 	}
@@ -336,7 +337,7 @@ func TestOutOfMemory(t *testing.T) {
 	}
 }
 
-// The memory of calls grows to the largest use and is then kept.
+// The memory of calls grows to the largest use, and then stays.
 func TestMemoryIsKept(t *testing.T) {
 	d, g := open(t, 1)
 	b := mixed(9, 1030)
@@ -385,7 +386,7 @@ func TestMemoryIsKept(t *testing.T) {
 	}
 }
 
-// A closed device does nothing, says so, and leaves no call hanging.
+// A closed device does nothing and says so. No call hangs.
 func TestClosed(t *testing.T) {
 	d, _ := open(t, 1)
 	x := zeros(t, d, 20, sampler.Float32)
@@ -419,7 +420,7 @@ func TestClosed(t *testing.T) {
 	}
 }
 
-// Free takes what Make gave, once.
+// Free accepts each buffer of Make once.
 func TestFree(t *testing.T) {
 	d, g := open(t, 1)
 	before, _ := g.mem.InUse()
@@ -428,7 +429,7 @@ func TestFree(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, wrong := range []Buffer{{Ptr: 64, Len: 10, Type: b.Type}, {Ptr: b.Ptr, Len: 9, Type: b.Type}, {Ptr: b.Ptr + 2, Len: 8, Type: b.Type}} {
-		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "not from Make") {
+		if err := d.Free(wrong); err == nil || !strings.Contains(err.Error(), "no buffer from Make") {
 			t.Errorf("Free(%v): %v", wrong, err)
 		}
 	}
@@ -450,7 +451,7 @@ func TestFree(t *testing.T) {
 	}
 }
 
-// Transfers of more than the pinned memory holds, in every type.
+// Transfers may exceed the pinned memory, in every type.
 func TestTransfers(t *testing.T) {
 	d, _ := open(t, 1)
 	src := make([]float32, stagingLen/2+1234)
@@ -474,7 +475,7 @@ func TestTransfers(t *testing.T) {
 	}
 }
 
-// Goroutines may share a device, and devices do not share anything.
+// Goroutines may share a device. Devices share nothing.
 func TestConcurrentUse(t *testing.T) {
 	var wait sync.WaitGroup
 	for i := range 3 {
@@ -559,7 +560,7 @@ func TestBufferPanics(t *testing.T) {
 			t.Errorf("panic with %q, want %q", message, tc.says)
 		}
 	}
-	// and what does not panic
+	// These do not panic.
 	d.Step(y, at(x, 4, 0), none, b, nil)                                                 // side by side
 	d.Step(at(x, 1, 0), none, none, sampler.Batch{Dim: 4, Rows: []sampler.Row{{}}}, nil) // x is not read
 	d.Step(at(half, 0, sampler.BFloat16), y, none, brain, nil)
@@ -569,7 +570,8 @@ func TestBufferPanics(t *testing.T) {
 	}
 }
 
-// More than a launch can count is an error of the call; no GPU has the memory.
+// A launch of more blocks than it can count is an error of the call. No GPU has the
+// memory for it.
 func TestTooManyBlocks(t *testing.T) {
 	if math.MaxInt == math.MaxInt32 {
 		t.Skip("an int holds no such length")

@@ -1,7 +1,7 @@
-// The functions of CUDA's driver that gorgonia.org/cu and this package call, by their
-// names in the library, with cuda.h of CUDA 11, 12 or 13 (include/cuda.h). One that is missing here is linked
-// in the usual way: the program then needs libcuda.so.1 to start, which CI looks for.
-// Without this list, nm -D -u prints them.
+// The functions of CUDA's driver that gorgonia.org/cu and this package call, by their names in the
+// library, with cuda.h of CUDA 11, 12 or 13 (include/cuda.h). A function that is missing here is
+// linked in the usual way. The program then needs libcuda.so.1 to start, which a check in CI finds.
+// Without this list, nm -D -u prints the functions.
 
 FUNCTION(cuArray3DCreate_v2)
 FUNCTION(cuArray3DGetDescriptor_v2)

@@ -1,12 +1,12 @@
 //go:build cuda && linux && (amd64 || arm64)
 
-// How a program finds CUDA's driver: it looks for libcuda.so.1 when it first calls a
-// function of it, and starts without it. Linked in the usual way it would not, and
-// gorgonia.org/cu, which calls cuInit when the program starts, would end it on a machine
-// without a GPU. So every function of the driver that the program calls is defined here,
-// hidden from the program's libraries, as a jump to the driver's function, or to one
-// that fails. Before the first call it is a jump that starts the driver and goes on: what
-// main sets in the environment is there by then.
+// How a program finds CUDA's driver: it starts without libcuda.so.1, and looks for it
+// when it first calls a function of it. Linked in the usual way, it would not start
+// without the library. And gorgonia.org/cu calls cuInit when the program starts, which
+// would end the program on a machine without a GPU. So this file defines every function
+// of the driver that the program calls, hidden from the program's libraries. Each is a
+// jump to the driver's function, or to one that fails. Before the first call it is a jump
+// that starts the driver and goes on. By then main has set its environment variables.
 #include <dlfcn.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -22,8 +22,8 @@ static int missing(void) { return 3; } // CUDA_ERROR_NOT_INITIALIZED
 #include "driver_functions.h"
 #undef FUNCTION
 
-// The jumps. A lazy one leaves the address of the pointer in a register that is free
-// between a call and the function, and cps_driver_lazy keeps all arguments.
+// The jumps. A lazy jump leaves the address of its pointer in a register that no call
+// uses for an argument. cps_driver_lazy keeps all arguments.
 #define START(name) ".globl " #name "\n.hidden " #name "\n.type " #name ", %function\n" #name ":\n"
 #ifdef __x86_64__
 #define FUNCTION(name)                               \
@@ -89,7 +89,7 @@ static void start(void) {
   if (!library) absent = strdup(dlerror());
   int (*init)(unsigned) = library ? (int (*)(unsigned))dlsym(library, "cuInit") : NULL;
   if (init) result = init(0);
-  // Another thread that finds a function finds the driver started.
+  // A thread that finds a function also finds the driver started.
   for (size_t i = 0; i < sizeof functions / sizeof *functions; i++) {
     void *f = library ? dlsym(library, functions[i].name) : NULL;
     __atomic_store_n(functions[i].function, f ? f : (void *)missing, __ATOMIC_RELEASE);
@@ -98,15 +98,15 @@ static void start(void) {
 
 HIDDEN void cps_driver_start(void) { pthread_once(&once, start); }
 
-// What gorgonia.org/cu calls when the program starts. It would end a program that has no
-// driver, and a driver that starts now would not see what main does to the environment.
+// gorgonia.org/cu calls cuInit when the program starts. The driver's cuInit would end a
+// program without a driver, and would come before main changes the environment.
 HIDDEN int cuInit(unsigned flags) {
   (void)flags;
   return 0;
 }
 
-// cps_cuda_init starts the driver, once. It returns the result of the driver's cuInit
-// and stores why there is no driver, or null.
+// cps_cuda_init starts the driver, once. It returns the result of the driver's cuInit. It
+// stores in why the reason for a missing driver, or null.
 HIDDEN int cps_cuda_init(const char **why) {
   cps_driver_start();
   *why = absent;

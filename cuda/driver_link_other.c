@@ -1,9 +1,9 @@
 //go:build cuda && linux && !amd64 && !arm64
 
 // On other architectures a program needs libcuda.so.1 to start, and the driver starts
-// with it: what main sets in the environment comes too late. The hidden cuInit takes the
-// place of the driver's and keeps the result, which gorgonia.org/cu would end the program
-// for.
+// with it. What main sets in the environment comes too late. The hidden cuInit replaces
+// the driver's and keeps the result. Otherwise gorgonia.org/cu would end the program on a
+// failure.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 

@@ -7,12 +7,12 @@ import (
 	"cps/cuda/internal/ptx"
 )
 
-// An equivalent is a kind of change that survives because it changes nothing that can
-// be seen, in the instructions and replacements that its expressions match.
+// An equivalent is a kind of change that survives because it changes nothing visible.
+// Its expressions match the instruction and its replacement.
 type equivalent struct {
-	kind     string // of the change
+	kind     string // the kind of change
 	kernels  []kernel
-	from, to string // regular expressions, of the instruction and its replacement
+	from, to string // regular expressions of the instruction and its replacement
 	why      string
 }
 
@@ -22,8 +22,8 @@ var (
 	every  = []kernel{stepKernel, squaresKernel, gradKernel, sumRowsKernel}
 )
 
-// Boundaries and branches are named one by one, by their registers: they are where
-// mistakes are made.
+// Boundaries and branches are named one by one, by their registers, since mistakes
+// are made there.
 var equivalents = []equivalent{
 	{
 		"type", every, `^(shr|setp\.\w+|min|div|mul\.wide|cvt\.u64|bfe)\.u(32|64) `, `^(shr|setp\.\w+|min|div|mul\.wide|cvt\.s64|bfe)\.s(32|64) `,

@@ -16,10 +16,10 @@ import (
 	"gorgonia.org/cu"
 )
 
-// A trainer with a stream and memory of its own, here through gorgonia.org/cu. The stream
-// is one of cu.MakeStream or of a framework; cu.NoStream would be that of the primary
-// context. There is no output to compare, since not every machine that runs tests has a
-// GPU.
+// A trainer has a stream and memory of its own, here through gorgonia.org/cu. The stream
+// is from cu.MakeStream or from a framework. cu.NoStream would be the default stream of
+// the primary context. There is no output to compare, since some machines that run tests
+// have no GPU.
 func ExampleOpenStream() {
 	backward := func(logp []float64) []float64 { // ∂loss/∂log p of every row
 		return make([]float64, len(logp))
@@ -36,7 +36,7 @@ func ExampleOpenStream() {
 		y := cuda.Buffer{Ptr: next.Uintptr(), Len: b.Len(), Type: sampler.BFloat16} // Grad needs x again
 		sq := make([]float64, len(b.Rows))
 
-		// The network has queued on the stream what writes v.
+		// The network has queued the work that writes v on the stream.
 		d.Step(y, x, v, b, sq)
 		if err := d.Sync(); err != nil {
 			return err
@@ -50,17 +50,17 @@ func ExampleOpenStream() {
 		if err != nil {
 			return err
 		}
-		// In order before the network's backward pass, which reads dv, and after what
-		// set it to 0.
+		// Grad runs after the work that set dv to 0, and before the network's backward
+		// pass, which reads dv.
 		d.Grad(dv, y, x, v, b, scale)
 		return d.Sync()
 	}
-	var stream cu.Stream // what the network's launches go to
+	var stream cu.Stream // the stream of the network's launches
 	log.Println(train(stream, 0, 0, 0, 0, sampler.Batch{Dim: 1, Key: noise.Key(1)}))
 }
 
-// A trainer with a context of cu.NewContext that uses no streams: its default stream is
-// another than that of the primary context, and OpenCurrent finds it.
+// A trainer has a context from cu.NewContext and uses no streams. The default stream of
+// that context is not that of the primary context. OpenCurrent finds it.
 func ExampleOpenCurrent() {
 	b := sampler.Batch{Dim: 2, Key: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
 	host := make([]float32, b.Len())
@@ -69,7 +69,8 @@ func ExampleOpenCurrent() {
 		if err != nil {
 			return err // no driver, no GPU
 		}
-		// NewContext leaves its context on this thread too, and then on one of its own.
+		// NewContext makes its context current on this thread, too, and then on a thread
+		// of its own.
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		ctx := cu.NewContext(gpu, cu.SchedAuto)
@@ -82,7 +83,7 @@ func ExampleOpenCurrent() {
 		if err := ctx.Do(func() (err error) { d, err = cuda.OpenCurrent(0); return err }); err != nil {
 			return err
 		}
-		defer d.Close() // before the context
+		defer d.Close() // must come before the end of the context
 		latents, err := ctx.MemAlloc(int64(4 * b.Len()))
 		if err != nil {
 			return err

@@ -20,7 +20,7 @@ func noiseOn(d *cuda.Device, b sampler.Batch) ([]float32, error) {
 	return host, d.Download(host, x)
 }
 
-// A program takes the GPU if there is one. The bits are the same.
+// A program uses the GPU if there is one. The bits are the same without.
 func ExampleOpen() {
 	b := sampler.Batch{Dim: 2, Key: 7, Rows: []sampler.Row{sampler.InitialRow(1)}}
 	x := make([]float32, b.Len())

@@ -19,7 +19,7 @@ import (
 
 var allWords = flag.Bool("words", false, "compare all 2³² words with the processor's digests, not a few")
 
-// TestMachine prints what there is.
+// TestMachine prints the driver and the GPUs.
 func TestMachine(t *testing.T) {
 	d := gpuOrSkip(t, 0)
 	n := d.drv.(*nvidia)
@@ -34,8 +34,8 @@ func TestMachine(t *testing.T) {
 	t.Logf("GPU 0: %s, %d MiB, driver for CUDA %d", strings.TrimRight(name, "\x00"), bytes>>20, cu.Version())
 }
 
-// The functions of the noise, and both roundings, have the bits of the processor: of all
-// words on a GPU, whose digests internal/kernel has computed.
+// The functions of the noise and both roundings give the bits of the processor. On a GPU
+// this covers all words; internal/kernel has computed their digests.
 func TestWords(t *testing.T) {
 	d := gpuOrSkip(t, 0)
 	text, err := os.ReadFile("../internal/kernel/testdata/words.txt")
@@ -98,7 +98,7 @@ func TestWords(t *testing.T) {
 	}
 	few := lines
 	if control.Present() {
-		few = lines[0x47:0x48] // a processor would take minutes for all
+		few = lines[0x47:0x48] // all words would take a processor minutes
 	}
 	for _, line := range few {
 		segment, want, _ := strings.Cut(line, " ")
@@ -111,8 +111,8 @@ func TestWords(t *testing.T) {
 	t.Logf("%d words of %v", len(few)<<24, spec.DigestNames)
 }
 
-// TestRegisters prints what the driver's compiler made of the kernels: registers of a
-// thread, and bytes in local memory, which a kernel without spills does not have.
+// TestRegisters prints, for each kernel, the registers of a thread and its bytes in
+// local memory, as the driver compiled it. A kernel without spills has no local memory.
 func TestRegisters(t *testing.T) {
 	d := gpuOrSkip(t, 0)
 	if control.Present() {

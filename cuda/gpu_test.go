@@ -15,10 +15,11 @@ import (
 )
 
 // A gpu is a driver that runs the committed PTX in an interpreter. Like a GPU it does
-// nothing at once: what is queued runs when it is waited for, or some of it at any
-// other call, as a seed has it. It fails the test for what a GPU would do silently:
-// races, memory that nobody has written, memory that was freed too early or never.
-// Functions that free do so even if they fail, as CUDA's report earlier failures.
+// nothing at once. Queued work runs when it is waited for. Some of it runs at other
+// calls, as the seed decides. The test fails for errors that a GPU would hide: races,
+// reads of memory that nobody has written, and memory that was freed too early or
+// never. Functions that free do so even if they fail, since CUDA's report earlier
+// failures.
 type gpu struct {
 	t       testing.TB
 	rand    *rand.Rand
@@ -30,22 +31,22 @@ type gpu struct {
 	events map[event]bool // whether it was reached
 	last   event
 	pinned map[*byte]int
-	broken error // what a queued call failed with: CUDA repeats it for ever
+	broken error // the error of a queued call, which CUDA repeats forever
 
-	mu     sync.Mutex // of all: wait may be called beside other calls
+	mu     sync.Mutex // guards everything, since wait may be called beside other calls
 	inside int        // goroutines between enter and leave
 	closed bool
 
-	failAt int // the call of the driver that fails, from 1; 0: none
-	code   int // with which it fails
+	failAt int // the number of the call that fails, from 1; 0: none
+	code   int // its error
 	calls  int
-	failed string // its name
+	failed string // the name of the call that failed
 
 	stats    ptx.Stats // of all launches
 	launches []kernel
 	limit    uint64                // of instructions of a launch
-	idle     bool                  // nothing runs until it is waited for
-	counts   [kernelCount][]uint64 // of the instructions of a kernel, unless nil
+	idle     bool                  // whether work runs only when it is waited for
+	counts   [kernelCount][]uint64 // of each kernel's instructions, unless nil
 	syncs    int
 }
 
@@ -75,7 +76,7 @@ func newGPU(t testing.TB, seed uint64) *gpu {
 	}
 }
 
-// call is the start of every call of the driver, with the lock.
+// call starts every call of the driver, with the lock held.
 func (g *gpu) call(name string) error {
 	if g.t != nil && (g.inside == 0 || g.closed) {
 		g.t.Errorf("%s without a context", name)
@@ -188,7 +189,7 @@ func (g *gpu) download(dst []byte, src uintptr) error {
 	return nil
 }
 
-// read reads memory of which parts were perhaps never written, as a copy may.
+// read reads memory, parts of which may never have been written, as a copy may.
 func (g *gpu) read(dst []byte, src uintptr) error {
 	err := g.mem.Read(dst, uint64(src))
 	if errors.Is(err, ptx.ErrUnwritten) {
@@ -305,7 +306,7 @@ func (g *gpu) close() error {
 	return err
 }
 
-// leaks returns what was not returned to the driver.
+// leaks returns an error that names what was not returned to the driver.
 func (g *gpu) leaks() error {
 	n, bytes := g.mem.InUse()
 	if n > 0 || len(g.pinned) > 0 || len(g.events) > 0 {

@@ -1,7 +1,8 @@
 #!/bin/sh
-# Fetches what building with the tag cuda needs, on a Debian machine without any of
-# CUDA: cuda.h and libcuda.so, out of packages of the component non-free, which it adds
-# to the machine's apt source. Nothing is installed. Prints the environment for go.
+# Fetches cuda.h and libcuda.so, which building with the tag cuda needs, on a Debian
+# machine without CUDA. They come out of packages of the component non-free, which the
+# script adds to the machine's apt source. It installs nothing. It prints the environment
+# for go.
 #
 #	eval "$(cuda/headers.sh FOLDER)" && go build -tags cuda ./...
 set -eu
@@ -21,9 +22,9 @@ if ! [ -e "$folder/cuda.h" ] || ! [ -e "$folder/libcuda.so" ]; then
 	temporary=$(mktemp -d)
 	trap 'rm -rf "$temporary"' EXIT
 	cd "$temporary"
-	# The header is near the start of its package of 774 MB. The rest is not waited for
-	# if what came is the header of CUDA 11.8; another one is taken from all of it,
-	# which apt checks.
+	# The header is near the start of its package of 774 MB. If it is the header of CUDA
+	# 11.8, the script does not wait for the rest. Otherwise it downloads the whole
+	# package, which apt checks.
 	address=$(apt-get download --print-uris nvidia-cuda-dev | cut -d"'" -f2)
 	{ curl -fsSL "$address" 2>/dev/null || true; } | dpkg-deb --fsys-tarfile /dev/stdin 2>/dev/null |
 		tar -x --occurrence=1 --transform 's|.*/||' ./usr/include/cuda.h 2>/dev/null || true
@@ -37,5 +38,6 @@ if ! [ -e "$folder/cuda.h" ] || ! [ -e "$folder/libcuda.so" ]; then
 	cp -a usr/lib/*/nvidia/current/libcuda.so* "$folder"
 	mv cuda.h "$folder"
 fi
-# The folder of this package first: its cuda.h makes that of CUDA 13 fit gorgonia.org/cu.
+# The folder of this package comes first: its cuda.h makes that of CUDA 13 fit
+# gorgonia.org/cu.
 echo "export CGO_CFLAGS='-I$here/include -I$folder' CGO_LDFLAGS='-L$folder'"

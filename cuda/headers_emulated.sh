@@ -1,8 +1,8 @@
 #!/bin/sh
-# Makes, out of the cuda.h of CUDA 11.8, headers that declare the functions of this
-# package and of gorgonia.org/cu as CUDA 12 or 13 do: for tests on a machine that has
-# neither. What changed is from NVIDIA's tables of changes. All else is CUDA 11.8's, so
-# this finds calls that do not fit, not what else is new.
+# Makes headers of CUDA 12 or 13 out of the cuda.h of CUDA 11.8, for tests on a machine
+# that has neither. They declare the functions of this package and of gorgonia.org/cu
+# as the new version does. The changes are from NVIDIA's tables of changes. All else is
+# CUDA 11.8's. So the result shows calls that do not fit, and nothing else that is new.
 #
 #	cuda/headers_emulated.sh FOLDER-OF-CUDA.H 12|13 NEW-FOLDER
 set -eu
@@ -11,13 +11,13 @@ from=$1/cuda.h version=$2 to=$3/cuda.h
 mkdir -p "$3"
 grep -q '^#define CUDA_VERSION 11080$' "$from" || { echo "$from is not of CUDA 11.8" >&2; exit 1; }
 
-# changed PATTERN NUMBER: a change was made in so many lines.
+# changed PATTERN NUMBER: checks that a change was made in that many lines.
 changed() {
 	n=$(grep -cE "$1" "$to") || true
 	[ "$n" = "$2" ] || { echo "$0: $n lines with $1, not $2" >&2; exit 1; }
 }
 
-# name OLD NEW: programs that say OLD mean NEW.
+# name OLD NEW: makes OLD mean NEW in programs.
 name() {
 	names="$names
 #define $1 $2"
@@ -27,7 +27,7 @@ names=
 edit=
 case $version in
 12 | 13)
-	# Kernels of a graph have two more parameters.
+	# Kernels of a graph got two more parameters.
 	edit='/^typedef struct CUDA_KERNEL_NODE_PARAMS_st/,/^typedef CUDA_KERNEL_NODE_PARAMS_v1 CUDA_KERNEL_NODE_PARAMS;/{
 		s/^typedef CUDA_KERNEL_NODE_PARAMS_v1 CUDA_KERNEL_NODE_PARAMS;/typedef struct CUDA_KERNEL_NODE_PARAMS_v2_st { CUfunction func; unsigned int gridDimX, gridDimY, gridDimZ, blockDimX, blockDimY, blockDimZ, sharedMemBytes; void **kernelParams; void **extra; void *kern; CUcontext ctx; } CUDA_KERNEL_NODE_PARAMS_v2; typedef CUDA_KERNEL_NODE_PARAMS_v2 CUDA_KERNEL_NODE_PARAMS;/
 	}'

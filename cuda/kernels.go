@@ -7,7 +7,7 @@ import "embed"
 //go:embed kernels/*.ptx
 var sources embed.FS
 
-// A kernel is an entry of the table of kernels.
+// A kernel is an index into the table of kernels.
 type kernel int
 
 const (
@@ -33,11 +33,11 @@ func (k kernel) source() string {
 
 const (
 	blockLen = 1024 // elements that a warp does at a time; internal/kernel.BlockLen
-	warps    = 4    // of a group of threads
-	warpLen  = 32   // threads of a warp
+	warps    = 4    // in a group of threads
+	warpLen  = 32   // threads in a warp
 
-	// rounds bounds the groups of a launch, by how often the GPU is filled with groups:
-	// a whole number, so that it does not end half empty, and more than one, so that
-	// multiprocessors that are faster do more. The groups then take blocks in turns.
+	// rounds bounds the groups of a launch to that many times the groups that the GPU
+	// runs at once. A whole number leaves no round half empty. With more than one,
+	// faster multiprocessors can do more. The groups then take blocks in turns.
 	rounds = 4
 )

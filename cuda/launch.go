@@ -8,16 +8,17 @@ import (
 	"cps/sampler"
 )
 
-const maxArgs = 19 // of a kernel
+const maxArgs = 19 // parameters of a kernel, at most
 
-// errTooMany is for batches no GPU has the memory of.
+// errTooMany reports a batch that no GPU has the memory for.
 var errTooMany = errors.New("more than 2³² blocks of 1024 elements")
 
-// A shape is how a batch is cut into blocks and those shared out; kernels/pass.h.
+// A shape says how a batch is cut into blocks, and how warps share them; see
+// kernels/pass.h.
 type shape struct {
 	groups         int
-	blocks, items  uint64 // of a row, of all rows
-	byRow, byBlock uint64 // a warp's next block is so many rows and blocks away
+	blocks, items  uint64 // blocks of a row, and of all rows
+	byRow, byBlock uint64 // how many rows and blocks on a warp's next block is
 	dim            uint64
 }
 
@@ -33,7 +34,7 @@ func (d *Device) shape(k kernel, b sampler.Batch) (shape, error) {
 	return s, nil
 }
 
-// groups returns how many groups of threads of a kernel share work for so many warps.
+// groups returns how many groups of threads share the work of that many warps.
 func (d *Device) groups(k kernel, work uint64) int {
 	return int(min((work-1)/warps+1, uint64(d.drv.resident(k)*rounds)))
 }
@@ -104,8 +105,8 @@ func (d *Device) grad(dst, next, x, v Buffer, b sampler.Batch, scale []float64) 
 		s.dim, s.blocks, s.items, s.byRow, s.byBlock)
 }
 
-// sumRows queues the addition of the sums of blocks, if rows have several, and the
-// delivery of out to sq.
+// sumRows queues the addition of block sums, if rows have several blocks. It also
+// promises the sums in out to sq.
 func (d *Device) sumRows(s shape, sums, out uintptr, sq []float64) error {
 	if s.blocks > 1 {
 		rows := uint64(len(sq))
@@ -117,7 +118,7 @@ func (d *Device) sumRows(s shape, sums, out uintptr, sq []float64) error {
 	return nil
 }
 
-// sumsOf returns memory for the sums of blocks and of rows.
+// sumsOf returns device memory for the sums of blocks and of rows.
 func (d *Device) sumsOf(s shape, sq []float64) (sums, out uintptr, err error) {
 	if sq == nil {
 		return 0, 0, nil

@@ -7,14 +7,14 @@ import (
 	"cps/sampler"
 )
 
-// A scratch is device memory that queued calls use one after the other.
+// A scratch is device memory that queued calls use one after another.
 type scratch struct {
 	at   uintptr
 	size int
 }
 
-// room returns at least so many bytes. Memory that became too small is kept until the
-// device waits for the whole queue; all of it is less than what replaced it.
+// room returns at least that many bytes. Memory that became too small stays until the
+// device waits for the whole queue. All of it together is smaller than its replacement.
 func (s *scratch) room(d *Device, bytes int) (uintptr, error) {
 	if bytes <= s.size {
 		return s.at, nil
@@ -40,8 +40,8 @@ func (s *scratch) release(drv driver) error {
 	return drv.free(at)
 }
 
-// roomFor rounds a number of bytes up to a power of two, at least a page, so that
-// memory grows seldom.
+// roomFor rounds a number of bytes up to a power of two, at least a page. So memory
+// seldom grows.
 func roomFor(bytes int) int {
 	n := 4096
 	for n < bytes {
@@ -50,7 +50,7 @@ func roomFor(bytes int) int {
 	return n
 }
 
-// settle waits for the queue and returns the memory that it no longer needs.
+// settle waits for the queue, and frees the memory that was replaced.
 func (d *Device) settle() error {
 	if err := d.drv.sync(); err != nil {
 		return d.last.explain(err)
@@ -63,9 +63,9 @@ func (d *Device) settle() error {
 	return errors.Join(errs...)
 }
 
-// Make implements [sampler.Memory]: it returns new memory for n elements, whose contents are undefined. An error
-// leaves the device as it was; errors.Is(err, ErrMemory) tells that memory is
-// exhausted.
+// Make implements [sampler.Memory]. It returns new memory for n elements; the contents
+// are undefined. An error leaves the device as it was. errors.Is(err, ErrMemory) reports
+// that memory is exhausted.
 func (d *Device) Make(n int, t sampler.Storage) (Buffer, error) {
 	if n < 0 {
 		panic("cuda: negative length of a buffer")
@@ -93,8 +93,8 @@ func (d *Device) Make(n int, t sampler.Storage) (Buffer, error) {
 	return b, nil
 }
 
-// Free returns the memory of a buffer from Make, which no call that is queued may
-// use on another stream. CUDA may wait for the queue first.
+// Free returns the memory of a buffer from Make. It first waits for the device's queue.
+// No call that is queued on another stream may use the buffer.
 func (d *Device) Free(b Buffer) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -105,11 +105,11 @@ func (d *Device) Free(b Buffer) error {
 		return nil
 	}
 	if n, ok := d.owned[b.Ptr]; !ok || n != b.Len {
-		return fmt.Errorf("cuda: Free of %d elements at %#x, which are not from Make", b.Len, b.Ptr)
+		return fmt.Errorf("cuda: Free of %d elements at %#x, which is no buffer from Make", b.Len, b.Ptr)
 	}
 	err := d.within(func() error {
 		delete(d.owned, b.Ptr)
-		return errors.Join(d.settle(), d.drv.free(b.Ptr)) // what is queued may use it
+		return errors.Join(d.settle(), d.drv.free(b.Ptr)) // queued calls may use it
 	})
 	if err != nil {
 		return fmt.Errorf("cuda: Free of %d elements of %v: %w", b.Len, b.Type, err)
@@ -119,8 +119,8 @@ func (d *Device) Free(b Buffer) error {
 
 const stagingLen = 1 << 20 // bytes
 
-// Upload stores src, rounded to the type of dst, in dst. It waits for the queue. If
-// the device has failed since the last Sync it does nothing and returns that failure.
+// Upload stores src, rounded to the type of dst, in dst. It waits for the queue. If the
+// device has failed since the last Sync, Upload does nothing and returns that failure.
 // It panics if lengths differ.
 func (d *Device) Upload(dst Buffer, src []float32) error {
 	dst.checkSlice("Upload", len(src))
@@ -134,8 +134,8 @@ func (d *Device) Upload(dst Buffer, src []float32) error {
 }
 
 // Download stores the values of src in dst. It waits for the queue. If the device has
-// failed since the last Sync it does nothing and returns that failure. It panics if
-// lengths differ.
+// failed since the last Sync, Download does nothing and returns that failure. It panics
+// if lengths differ.
 func (d *Device) Download(dst []float32, src Buffer) error {
 	src.checkSlice("Download", len(dst))
 	return d.transfer("Download", src, func(at uintptr, lo, hi int, staging []byte) error {
@@ -150,7 +150,7 @@ func (d *Device) Download(dst []float32, src Buffer) error {
 	})
 }
 
-// transfer calls do for pieces of b that the staging memory holds.
+// transfer calls do for each piece of b that fits the staging memory.
 func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int, staging []byte) error) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -184,14 +184,14 @@ func (d *Device) transfer(name string, b Buffer, do func(at uintptr, lo, hi int,
 	return nil
 }
 
-// Close waits for the queue, returns all memory, that of buffers from Make too, and
-// leaves the GPU. It returns the first failure since the last Sync. Sums that were not
-// fetched by Sync are NaN. Buffers from Make and the device cannot be used any more:
-// calls do nothing and return ErrClosed, or Sync does. Closing twice is no error.
+// Close waits for the queue, frees all memory including buffers from Make, and leaves
+// the GPU. It returns the first failure since the last Sync. Sums that no Sync fetched
+// become NaN. The device and its buffers are unusable afterwards: calls do nothing, and
+// the next Sync returns ErrClosed. A second Close returns nil.
 //
-// Close does not touch the caller's own stream and memory. If the driver does not let it
-// into the GPU's context, it has done nothing and can be called again. After a fault in
-// a kernel the driver returns nothing: see [Device.Sync].
+// Close does not touch the caller's own stream and memory. If the driver refuses to make
+// the GPU's context current, Close has done nothing, and can be called again. After a
+// fault in a kernel the driver frees nothing: see [Device.Sync].
 func (d *Device) Close() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -205,7 +205,7 @@ func (d *Device) Close() error {
 	d.results.deliver(false)
 	err := d.failure
 	d.failure = nil
-	// Whatever fails, the rest is returned.
+	// If a part fails, Close still returns the rest.
 	errs := []error{d.settle()}
 	for d.waiting > 0 { // their events have been reached
 		d.woken.Wait()
@@ -230,8 +230,8 @@ func (d *Device) Close() error {
 	return err
 }
 
-// once joins errors, without those of the driver whose code said or another before had:
-// after a fault in a kernel every call fails with it.
+// once joins errs, but keeps only the first driver error of each code. It drops codes
+// that said has already. After a fault in a kernel every call fails with the same code.
 func once(said error, errs []error) error {
 	var kept []error
 	seen := map[int]bool{}

@@ -22,12 +22,12 @@ type trial struct {
 	skew    [4]int             // elements
 	sums    bool
 	scale   []float64
-	bad     float32 // all of x, if not 0
-	ties    bool    // x lies between two values of the 16-bit types
-	zero    []int   // inputs that are 0, of random sign
-	alone   int     // the pair of elements that is not 0, from 1; the first is small with an odd last place
-	halfway bool    // Grad adds half of the last place of dst
-	few     bool    // most of next and x is 0: the order in which the rest is added shows
+	bad     float32 // value of all of x, if not 0
+	ties    bool    // whether x lies between two values of the 16-bit types
+	zero    []int   // inputs that are 0 with a random sign
+	alone   int     // the only pair of elements that is not 0, from 1; its first is small, with an odd last place
+	halfway bool    // whether Grad adds half of the last place of dst
+	few     bool    // whether most of next and x is 0, so that the order of additions shows
 
 	seed  uint64
 	in    [4][]float32
@@ -36,7 +36,7 @@ type trial struct {
 	stats ptx.Stats // of the committed kernel
 }
 
-// row returns a row with all bits of an ID and of a block in use.
+// row returns a row that uses all bits of its ID and its block.
 func row(x, v, eps float64) sampler.Row {
 	return sampler.Row{
 		Affine: sampler.Affine{X: x, V: v, Eps: eps},
@@ -44,14 +44,14 @@ func row(x, v, eps float64) sampler.Row {
 	}
 }
 
-// prepare makes inputs and results, with the CPU's.
+// prepare makes the inputs, and the results of the CPU.
 func (c *trial) prepare() *trial {
 	r := rand.New(rand.NewPCG(3, c.seed))
 	for i := range c.in {
 		c.in[i] = make([]float32, c.b.Len())
 		for j := range c.in[i] {
 			c.in[i][j] = c.types[i].Round(float32(r.NormFloat64()))
-			if r.IntN(6) == 0 { // -0 is not 0
+			if r.IntN(6) == 0 { // -0 differs from 0
 				c.in[i][j] = float32(math.Copysign(0, float64(c.in[i][j])))
 			}
 		}
@@ -162,11 +162,12 @@ func (c *trial) right(d *Device) bool {
 	})
 }
 
-// LowWords are samples that draw, in the first or ninth chunk of step 1, a first or
-// third word below 2¹²: large normals, which show all of the radius.
+// lowWords are samples with large normals, which show all of the radius. Each draws a
+// first or third word below 2¹², in the first or ninth chunk of step 1.
 var lowWords = [4]uint64{790373, 1229640, 5406221, 186600}
 
-// trials returns what is tried on mutants of a kernel, in the order in which most die.
+// trials returns the trials for mutants of a kernel. The first ones find the most
+// mutants.
 func trials(k kernel) []*trial {
 	var all []*trial
 	add := func(dim int, types [4]sampler.Storage, change func(*trial), rows ...sampler.Row) {
@@ -187,11 +188,11 @@ func trials(k kernel) []*trial {
 		for _, dim := range []int{1025, 33 * 1024, 70*1024 + 3} {
 			add(dim, float, nil, row(1, 0, 0), row(0.5, 0, 0), row(0.25, 0, 0))
 		}
-		for _, dim := range []int{32 * 1024, 64 * 1024} { // no rest
+		for _, dim := range []int{32 * 1024, 64 * 1024} { // whole blocks only
 			add(dim, float, nil, row(1, 0, 0))
 		}
 		add(1025, float, func(c *trial) { c.zero = []int{1, 2} }, row(1, 0, 0))
-		many := make([]sampler.Row, 65) // more than there are warps
+		many := make([]sampler.Row, 65) // more rows than warps
 		for i := range many {
 			many[i] = row(1+float64(i), 0, 0)
 		}
@@ -206,7 +207,7 @@ func trials(k kernel) []*trial {
 				if k == stepKernel && types[1] != 0 || k == squaresKernel && types[0] != 0 {
 					continue
 				}
-				if dim == 1099 && i%7 != 0 { // all types have been seen
+				if dim == 1099 && i%7 != 0 { // the other length has shown all types
 					continue
 				}
 				add(dim, types, func(c *trial) { c.skew = [4]int{skew, skew, skew, skew} }, a, b)
@@ -229,7 +230,7 @@ func trials(k kernel) []*trial {
 		for dim := 1; dim <= 9; dim++ {
 			add(dim, types, nil, a, b)
 			add(dim+252, types, func(c *trial) { c.skew = [4]int{1, 1, 1, 1} }, a)
-			add(dim, types, func(c *trial) { c.bad = 2.5 }, row(math.Inf(1), 0, 0)) // what does not exist is not 0·∞
+			add(dim, types, func(c *trial) { c.bad = 2.5 }, row(math.Inf(1), 0, 0)) // elements that do not exist must not become 0·∞
 		}
 		add(64, types, func(c *trial) { c.b.Storage = typ; c.types = float }, row(0.55, 1e-9, 0), row(0x1p-24, 0, 0), row(0x1p16, 0, 0x1p16), row(0x1p-130, 0x1p-127, 0), row(0x1p127, 0x1.fp127, 0))
 	}
@@ -247,7 +248,7 @@ func trials(k kernel) []*trial {
 		uniform[i].Sample = 0xffffffff - 1 + uint64(i)
 	}
 	add(21, float, func(c *trial) { c.scale = []float64{0.6, 0.6, 0.6} }, uniform...)
-	for _, typ := range []sampler.Storage{0, 1} { // one that is not aligned, read or not
+	for _, typ := range []sampler.Storage{0, 1} { // one buffer that is not aligned, read or not
 		for i := range 4 {
 			var skew [4]int
 			skew[i] = 2 + 2*int(typ) // 8 bytes
@@ -259,7 +260,7 @@ func trials(k kernel) []*trial {
 			add(dim, [4]sampler.Storage{typ, typ, typ, typ}, nil, a, b)
 		}
 	}
-	// One input alone, and none: every bit of it and every sign shows.
+	// One input alone, or none. Every bit of it shows, and every sign.
 	for _, typ := range allTypes {
 		types := [4]sampler.Storage{0, typ, typ, typ}
 		plain := func(zero ...int) func(*trial) {
@@ -278,7 +279,7 @@ func trials(k kernel) []*trial {
 			add(200, types, plain(0, 1, 2, 3), r)
 		}
 	}
-	if k == gradKernel { // halfway between two bfloat16, whose bits below the word count
+	if k == gradKernel { // halfway between two bfloat16, so the bits below the word count
 		add(128, [4]sampler.Storage{1, 0, 0, 0}, func(c *trial) { c.halfway, c.scale[0] = true, 1 }, row(0, 0, 0))
 	}
 	nan := math.NaN()
@@ -307,7 +308,7 @@ func trials(k kernel) []*trial {
 	return all
 }
 
-// killed reports whether some trial finds a mutant.
+// killed reports whether some trial finds the mutant.
 func killed(k kernel, mutant *ptx.Module, trials []*trial) bool {
 	entry, err := mutant.Kernel(k.String())
 	if err != nil {
@@ -330,14 +331,15 @@ func killed(k kernel, mutant *ptx.Module, trials []*trial) bool {
 // A tally counts the mutants of a kernel.
 type tally struct {
 	found, same, missed int
-	reasons             map[string]int // for those that change nothing
-	needless            map[string]int // found, though a reason says that they cannot be
+	reasons             map[string]int // number of mutants that change nothing, by reason
+	needless            map[string]int // mutants that were found, although a reason says that they cannot be
 }
 
 func (c tally) of() int { return c.found + c.same + c.missed }
 
-// Tests find every change of the committed PTX that changes anything: of all mutants with
-// the flag long, else of a sample. Those that are not found are few, and explained.
+// Tests find every change of the committed PTX that changes anything. They try all
+// mutants with the flag long, and a sample without. Few mutants are not found, and each
+// of those has a reason.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("slow with the race detector")
@@ -366,7 +368,7 @@ func TestMutants(t *testing.T) {
 }
 
 func tallyOf(t *testing.T, k kernel) tally {
-	const step = 307 // of the sample: a prime, so that no kind of change is left out
+	const step = 307 // a prime, so that the sample leaves out no kind of change
 	m, err := ptx.Parse(k.source())
 	if err != nil {
 		t.Fatal(err)

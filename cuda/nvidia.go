@@ -2,9 +2,9 @@
 
 package cuda
 
-// gorgonia.org/cu has all of CUDA's driver that is needed here, but pinned memory, the
-// context of a stream, all attributes of a pointer at once, and the driver's words for an
-// error.
+// gorgonia.org/cu has most of CUDA's driver that is needed here. It lacks pinned memory,
+// the context of a stream, all attributes of a pointer at once, and the driver's text of
+// an error.
 
 // #cgo CFLAGS: -I/usr/local/cuda/include
 // #cgo LDFLAGS: -Wl,--as-needed -L/usr/local/cuda/lib64 -lcuda -ldl
@@ -17,10 +17,10 @@ package cuda
 //   cuCtxPopCurrent(&popped);
 // }
 //
-// // What an address is. All is 0 for one that CUDA does not know.
+// // What CUDA knows of an address. All fields are 0 for an unknown one.
 // typedef struct {
-//   CUcontext context;   // it was allocated in; 0 for memory of none
-//   CUdeviceptr address; // at which kernels in the current context reach it, or 0
+//   CUcontext context;   // of its allocation; 0 for memory of no context
+//   CUdeviceptr address; // for kernels in the current context, or 0
 //   unsigned type, managed;
 //   int device;
 // } place;
@@ -47,25 +47,24 @@ import (
 
 // nvidia is NVIDIA's driver.
 //
-// A context is current on a thread, so every call locks its goroutine to one, pushes
-// the context there and pops it in the end. That costs less than handing calls to a
-// thread that keeps the context, and leaves the contexts of the caller's threads as
-// they were.
+// A context is current on a thread. So every call locks its goroutine to its thread,
+// pushes the context there, and pops it at the end. That costs less than handing calls to
+// a thread that keeps the context. It leaves the contexts of the caller's threads alone.
 type nvidia struct {
 	device  cu.Device
 	context C.CUcontext
-	primary bool // the context is the primary one, and retained
+	primary bool // the context is the primary one, which is retained
 	program *program
 	stream  cu.Stream
-	owned   bool // the stream is ours
+	owned   bool // the stream is the device's own
 	at      C.place
 
-	// Arguments of a launch, as cu takes them: it reads 8 bytes of each.
+	// Arguments of a launch, as cu takes them. It reads 8 bytes of each.
 	cells    [maxArgs]uint64
 	pointers [maxArgs]unsafe.Pointer
 }
 
-// initialised returns why there is no driver.
+// initialised returns nil, or an error that says why there is no driver.
 func initialised() error {
 	var why *C.char
 	result := C.CUresult(C.cps_cuda_init(&why))
@@ -78,9 +77,9 @@ func initialised() error {
 // An opening says what to open.
 type opening struct {
 	ordinal int
-	current bool    // the context that is current on this thread, of whatever GPU
-	stream  uintptr // the caller's
-	given   bool    // there is one
+	current bool    // take the context that is current on this thread, of any GPU
+	stream  uintptr // the caller's stream
+	given   bool    // whether the caller gave one
 }
 
 // openNVIDIA returns the driver of a GPU, with a stream of its own unless one is given.
@@ -105,14 +104,14 @@ func openNVIDIA(o opening) (*nvidia, error) {
 	return n, nil
 }
 
-// Handles of streams that have no context of their own, beside 0, which is the same as
-// the first.
+// Handles of streams that have no context of their own. 0 is another, and means
+// legacyStream.
 const (
 	legacyStream    = 1 // CU_STREAM_LEGACY
 	perThreadStream = 2 // CU_STREAM_PER_THREAD
 )
 
-// A pointerError says what is wrong with the address of a buffer.
+// A pointerError says why a device cannot use the address of a buffer.
 type pointerError string
 
 func (e pointerError) Error() string { return string(e) }
@@ -120,17 +119,18 @@ func (e pointerError) Error() string { return string(e) }
 func (e pointerError) Is(target error) bool { return target == ErrPointer }
 
 var (
-	// errPerThread: goroutines move between threads, and calls would lose their order.
-	errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads")
+	// errPerThread: goroutines move between threads, so calls would lose their order.
+	errPerThread = errors.New("CU_STREAM_PER_THREAD is another stream on every thread, and goroutines move between threads: take a stream that cuStreamCreate made")
 
-	errNoContext     = errors.New("no context is current on this thread; call OpenCurrent where the trainer calls CUDA, after runtime.LockOSThread or in Ctx.Do of gorgonia.org/cu")
-	errOtherContext  = errors.New("the stream is of another context than the current one")
-	errOtherThanOpen = pointerError("memory of another context of the same GPU; OpenCurrent, or OpenStream with a stream of that context, opens a device there")
-	errUnknown       = pointerError("not memory that CUDA knows, or freed")
+	errNoContext     = errors.New("no context is current on this thread: call OpenCurrent where the trainer calls CUDA, after runtime.LockOSThread or in Ctx.Do of gorgonia.org/cu")
+	errOtherContext  = errors.New("the stream belongs to another context than the current one")
+	errOtherThanOpen = pointerError("memory of another context of the same GPU: open a device there, with OpenCurrent or with OpenStream and a stream of that context")
+	errUnknown       = pointerError("unknown to CUDA, or freed")
 	errUnreachable   = pointerError("kernels on this GPU cannot reach that memory")
 )
 
-// findContext finds the current context, or that of a stream, or retains the primary one.
+// findContext takes the current context, or that of the stream, or retains the primary
+// one.
 func (n *nvidia) findContext(o opening) (err error) {
 	if o.stream == perThreadStream {
 		return errPerThread
@@ -165,7 +165,7 @@ func (n *nvidia) findContext(o opening) (err error) {
 	return err
 }
 
-// fill loads the kernels and makes the stream.
+// fill loads the kernels, and makes a stream unless one is given.
 func (n *nvidia) fill(o opening) error {
 	device, err := cu.CurrentDevice()
 	if err != nil {
@@ -175,13 +175,13 @@ func (n *nvidia) fill(o opening) error {
 		n.device = device
 	}
 	if device != n.device {
-		return fmt.Errorf("the stream is on GPU %d", int(device))
+		return fmt.Errorf("the stream belongs to GPU %d", int(device))
 	}
 	if n.program, err = acquire(n.context, device); err != nil {
 		return err
 	}
 	if o.given {
-		n.stream = *(*cu.Stream)(unsafe.Pointer(&o.stream)) // a struct of one handle
+		n.stream = *(*cu.Stream)(unsafe.Pointer(&o.stream)) // cu.Stream is a struct of one handle
 		return nil
 	}
 	n.stream, err = cu.MakeStream(cu.NonBlocking)
@@ -198,8 +198,8 @@ func (n *nvidia) enter() error {
 	return nil
 }
 
-// leave cannot fail, unless another failure was reported before: the context that it
-// pops is there.
+// leave cannot fail unless another failure was reported: the context that it pops is
+// there.
 func (n *nvidia) leave() {
 	C.leave()
 	runtime.UnlockOSThread()
@@ -207,8 +207,8 @@ func (n *nvidia) leave() {
 
 func (n *nvidia) resident(k kernel) int { return n.program.groups[k] }
 
-// reachable asks the driver. Memory of another GPU is fine if the trainer lets this one
-// have access, and so is managed memory and memory of no context, of pools say.
+// reachable asks the driver. Memory of another GPU is reachable if the trainer gives this
+// GPU access. Managed memory is, and so is memory of no context, such as that of a pool.
 func (n *nvidia) reachable(p uintptr) error {
 	if err := check("cuPointerGetAttributes", C.place_of(C.CUdeviceptr(p), &n.at)); err != nil {
 		return err
@@ -264,7 +264,7 @@ func (n *nvidia) newEvent() (event, error) {
 	return *(*event)(unsafe.Pointer(&e)), explain("cuEventCreate", err)
 }
 
-// cuEvent returns the event of a handle: cu.Event is a struct of one.
+// cuEvent returns the event of a handle. cu.Event is a struct of one handle.
 func cuEvent(e event) cu.Event { return *(*cu.Event)(unsafe.Pointer(&e)) }
 
 func (n *nvidia) record(e event) error {
@@ -305,18 +305,18 @@ func (n *nvidia) release() error {
 	return explain("cuDevicePrimaryCtxRelease", n.device.ReleasePrimaryCtx())
 }
 
-// explain returns the error of one of cu's functions in the driver's words.
+// explain returns the error of one of cu's functions with the driver's own text.
 func explain(call string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if v := reflect.ValueOf(err); v.CanInt() { // cu's type of results is not exported
+	if v := reflect.ValueOf(err); v.CanInt() { // cu does not export its type of results
 		return check(call, C.CUresult(v.Int()))
 	}
 	return fmt.Errorf("%s: %w", call, err)
 }
 
-// check returns the error of a result.
+// check returns nil for success, and else the error of the result.
 func check(call string, result C.CUresult) error {
 	if result == C.CUDA_SUCCESS {
 		return nil

@@ -22,7 +22,7 @@ import (
 	"gorgonia.org/cu"
 )
 
-// gpuOrSkip opens GPU 0, or the stand-in. A machine without either has other tests.
+// gpuOrSkip opens GPU 0 or the stand-in. A machine without either skips the test.
 func gpuOrSkip(t testing.TB, ordinal int) *Device {
 	d, err := Open(ordinal)
 	if err != nil {
@@ -39,13 +39,13 @@ func gpuOrSkip(t testing.TB, ordinal int) *Device {
 	return d
 }
 
-// A trainer on the GPU, or the stand-in, learns the bits of the CPU.
+// A trainer on the GPU or the stand-in learns the bits of the CPU.
 func TestTrainerOnGPU(t *testing.T) {
 	trainsLikeCPU(t, func(t *testing.T) *Device { return gpuOrSkip(t, 0) })
 }
 
-// standinOrSkip skips a test that needs the stand-in, and checks in the end that
-// nothing leaked.
+// standinOrSkip skips a test that needs the stand-in. At the end it checks that nothing
+// leaked.
 func standinOrSkip(t testing.TB) {
 	if !control.Present() {
 		t.Skip("not the stand-in driver")
@@ -57,8 +57,8 @@ func standinOrSkip(t testing.TB) {
 	})
 }
 
-// leaksOrGPU skips a test that needs the stand-in, of which it checks what leaked, or a
-// GPU.
+// leaksOrGPU skips a test that needs the stand-in or a GPU. For the stand-in it checks
+// that nothing leaked.
 func leaksOrGPU(t testing.TB) {
 	if err := initialised(); err != nil {
 		t.Skip(err)
@@ -68,12 +68,12 @@ func leaksOrGPU(t testing.TB) {
 	}
 }
 
-// The device has the bits of the specification.
+// The device gives the bits of the specification.
 func TestConformance(t *testing.T) {
 	devicetest.Run(t, func(t testing.TB) devicetest.Subject[Buffer] { return subject(t, gpuOrSkip(t, 0)) })
 }
 
-// So it has on a stream of the caller, in the caller's own context.
+// On a stream in a context of the caller it gives them, too.
 func TestOpenStream(t *testing.T) {
 	if err := initialised(); err != nil {
 		t.Skip(err)
@@ -97,7 +97,7 @@ func TestOpenStream(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Calls of the trainer go on as before, with buffers of its own.
+	// The trainer's own calls go on as before, with its own buffers.
 	p, err := cu.MemAlloc(4 * 5000)
 	if err != nil {
 		t.Fatal(err)
@@ -105,7 +105,7 @@ func TestOpenStream(t *testing.T) {
 	mine := Buffer{Ptr: p.Uintptr(), Len: 5000}
 	b := sampler.Batch{Dim: 2500, Key: 1, Rows: []sampler.Row{sampler.InitialRow(3), sampler.InitialRow(4)}}
 	d.Step(mine, Buffer{}, Buffer{}, b, nil)
-	if err := stream.Synchronize(); err != nil { // the trainer's, not the device's
+	if err := stream.Synchronize(); err != nil { // the trainer's stream, not the device's
 		t.Fatal(err)
 	}
 	got, want := make([]float32, 5000), make([]float32, 5000)
@@ -122,7 +122,7 @@ func TestOpenStream(t *testing.T) {
 	if err := d.Close(); err != nil {
 		t.Error(err)
 	}
-	// The caller's context is current as before, and everything of it still there.
+	// The caller's context is current as before, and nothing of it is gone.
 	if now, err := cu.CurrentContext(); err != nil || now != ctx {
 		t.Errorf("context is %v, %v, want %v", now, err, ctx)
 	}
@@ -131,7 +131,7 @@ func TestOpenStream(t *testing.T) {
 	}
 }
 
-// Streams 0 and 1 are that of the primary context.
+// Streams 0 and 1 are the default stream of the primary context.
 func TestOpenDefaultStream(t *testing.T) {
 	for _, stream := range []uintptr{0, legacyStream} {
 		d, err := OpenStream(0, stream)
@@ -149,7 +149,7 @@ func TestOpenDefaultStream(t *testing.T) {
 	}
 }
 
-// The default stream of a thread is none of a goroutine.
+// Goroutines have no default stream of a thread.
 func TestOpenPerThreadStream(t *testing.T) {
 	if err := initialised(); err != nil {
 		t.Skip(err)
@@ -164,7 +164,7 @@ func TestOpenPerThreadStream(t *testing.T) {
 	}
 }
 
-// A stream of another GPU, a GPU that is not there.
+// Open refuses a stream of another GPU, and a GPU that does not exist.
 func TestOpenRefuses(t *testing.T) {
 	standinOrSkip(t)
 	other, err := cu.GetDevice(1)
@@ -196,13 +196,13 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// scenario uses everything of a device once, and returns the first error.
+// scenario uses every function of a device once. It returns the first error.
 func scenario(ordinal int) (err error) {
 	d, err := Open(ordinal)
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, d.Close(), d.Close()) }() // the second if the first was not let in
+	defer func() { err = errors.Join(err, d.Close(), d.Close()) }() // the second Close counts if the first could not enter
 	b := sampler.Batch{Dim: 1100, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 0.5, V: 0.1, Eps: 0.2}, ID: noise.ID{Sample: 8, Step: 3}},
 		{Affine: sampler.Affine{X: 0.7, V: 0.3, Eps: 0.1}, ID: noise.ID{Sample: 1, Step: 9}},
@@ -223,12 +223,12 @@ func scenario(ordinal int) (err error) {
 		return err
 	}
 	sq, again := make([]float64, 2), make([]float64, 2)
-	for range 3 { // several on their way at once
+	for range 3 { // several are queued at the same time
 		d.Step(next, x, x, b, sq)
 		d.SumSquares(again, next, x, x, b)
 		d.Grad(x, next, x, x, b, []float64{0.1, 0.2})
 	}
-	part := Buffer{x.Ptr + 4*1100, 1100, x.Type} // not from Make: its address is checked
+	part := Buffer{x.Ptr + 4*1100, 1100, x.Type} // not from Make, so its address is checked
 	d.SumSquares(again[:1], part, part, part, sampler.Batch{Dim: 1100, Rows: b.Rows[:1]})
 	if err := d.Sync(); err != nil {
 		return err
@@ -241,7 +241,7 @@ func scenario(ordinal int) (err error) {
 
 // driverCalls are the functions of the driver that a device calls, and "kernel", a
 // launch that runs. The calls that end a context's use on a thread cannot fail if those
-// that start it succeed: leave ignores it.
+// that start it succeed, so leave ignores errors.
 var driverCalls = []string{
 	"cuDeviceGet", "cuDeviceGetAttribute", "cuDevicePrimaryCtxRetain", "cuDevicePrimaryCtxRelease", "cuCtxPushCurrent",
 	"cuCtxPopCurrent", "cuCtxGetDevice", "cuModuleLoadDataEx", "cuModuleGetFunction", "cuModuleUnload",
@@ -252,7 +252,7 @@ var driverCalls = []string{
 	"cuLaunchKernel", "kernel",
 }
 
-// Whatever call of the driver fails, the error says which, nothing leaks, and the next
+// Whichever call of the driver fails, the error names it, nothing leaks, and the next
 // use of the GPU works.
 func TestEveryCallFails(t *testing.T) {
 	standinOrSkip(t)
@@ -294,7 +294,8 @@ func TestEveryCallFails(t *testing.T) {
 	}
 }
 
-// Errors name the call, the rows, the kernel, the driver's function and its words.
+// Errors name the call, the rows, the kernel, the driver's function, and the driver's
+// message.
 func TestDriverErrorText(t *testing.T) {
 	standinOrSkip(t)
 	const queue = "queue that ends with Step on 3 rows of 7: "
@@ -303,7 +304,8 @@ func TestDriverErrorText(t *testing.T) {
 		want []string // one of these
 	}{
 		{"cuLaunchKernel", []string{"cuda: Step on 3 rows of 7: kernel step: cuLaunchKernel: out of memory (error 2)"}},
-		// The kernel runs beside Sync, which sees its fault where it waits, or one call before.
+		// The kernel runs beside Sync. So Sync sees its fault in the call that waits,
+		// or one call before.
 		{"kernel", []string{
 			"cuda: " + queue + "cuEventSynchronize: out of memory (error 2)",
 			"cuda: sums: cuEventRecord: out of memory (error 2)\n" + queue + "cuStreamSynchronize: out of memory (error 2)",
@@ -331,8 +333,8 @@ func TestDriverErrorText(t *testing.T) {
 	}
 }
 
-// A fault in a kernel is found and stays, nothing hangs, and Close tells once, having
-// tried to return everything.
+// A fault in a kernel is found and stays, and nothing hangs. Close tries to return
+// everything, and reports the fault once.
 func TestFault(t *testing.T) {
 	standinOrSkip(t)
 	defer control.Restart()
@@ -359,7 +361,7 @@ func TestFault(t *testing.T) {
 	if err := d.Upload(x, make([]float32, 7)); err == nil {
 		t.Error("Upload works after a fault")
 	}
-	d.Step(x, Buffer{}, Buffer{}, b, nil) // Close tells of this, if nothing else did
+	d.Step(x, Buffer{}, Buffer{}, b, nil) // Close reports this, if nothing else did
 	const words = "an illegal memory access was encountered"
 	if err := d.Close(); err == nil || strings.Count(err.Error(), words) != 1 {
 		t.Errorf("Close: %v", err)
@@ -369,7 +371,7 @@ func TestFault(t *testing.T) {
 	}
 }
 
-// Memory that is exhausted is an error and leaves the device usable.
+// Exhausted memory is an error, and the device remains usable.
 func TestDriverOutOfMemory(t *testing.T) {
 	standinOrSkip(t)
 	d, err := Open(0)
@@ -395,7 +397,7 @@ func TestDriverOutOfMemory(t *testing.T) {
 	}
 }
 
-// Devices of two GPUs, several of each, from many goroutines.
+// Many goroutines use several devices of each of two GPUs.
 func TestManyDevices(t *testing.T) {
 	standinOrSkip(t)
 	var wait sync.WaitGroup
@@ -411,7 +413,7 @@ func TestManyDevices(t *testing.T) {
 	wait.Wait()
 }
 
-// Calls allocate nothing and do not wait, and push and pop one context each.
+// Calls allocate nothing and do not wait. Each pushes and pops one context.
 func TestDriverCalls(t *testing.T) {
 	standinOrSkip(t)
 	d := gpuOrSkip(t, 0)
@@ -441,8 +443,8 @@ func TestDriverCalls(t *testing.T) {
 	}
 }
 
-// What main sets in the environment is there when the driver starts, which is at the
-// first call of it: Open's, or the program's own through gorgonia.org/cu.
+// The driver starts at its first call: that of Open, or the program's own through
+// gorgonia.org/cu. So it sees what main sets in the environment.
 func TestDriverStartsLate(t *testing.T) {
 	if !control.Present() {
 		t.Skip("not the stand-in driver")
@@ -487,7 +489,7 @@ func TestDriverStartsLate(t *testing.T) {
 	}
 }
 
-// The first call may come from many threads, and has arguments that starting keeps.
+// The first call may come from many threads. Starting the driver keeps its arguments.
 func TestFirstCallKeepsArguments(t *testing.T) {
 	if os.Getenv("CPS_TEST_FIRST") == "" {
 		cmd := exec.Command(os.Args[0], "-test.run=^TestFirstCallKeepsArguments$")
@@ -509,7 +511,7 @@ func TestFirstCallKeepsArguments(t *testing.T) {
 	wait.Wait()
 }
 
-// What the driver's compiler says about a kernel is in the error.
+// The error holds the message of the driver's compiler about a kernel.
 func TestCompilerLog(t *testing.T) {
 	standinOrSkip(t)
 	made := control.Fail("cuModuleLoadDataEx", 3, 218)
@@ -520,8 +522,8 @@ func TestCompilerLog(t *testing.T) {
 	}
 }
 
-// Devices of a context share its kernels, which are loaded once and unloaded with the
-// last; another context has its own.
+// Devices of a context share its kernels. The first device loads them, and the last one
+// unloads them. Another context has kernels of its own.
 func TestKernelsAreShared(t *testing.T) {
 	standinOrSkip(t)
 	loads := control.Calls("cuModuleLoadDataEx")
@@ -546,7 +548,7 @@ func TestKernelsAreShared(t *testing.T) {
 	}
 	unloads := control.Calls("cuModuleUnload")
 	for i, d := range devices {
-		if n := control.Calls("cuModuleUnload"); i < 4 && n > unloads { // one context has four
+		if n := control.Calls("cuModuleUnload"); i < 4 && n > unloads { // one context has four devices
 			t.Errorf("%d modules were unloaded while they are used", n-unloads)
 		}
 		if err := d.Close(); err != nil {
@@ -561,7 +563,8 @@ func TestKernelsAreShared(t *testing.T) {
 	}
 }
 
-// newContext returns a context of gorgonia.org/cu, which is current on a thread of its own.
+// newContext returns a context of gorgonia.org/cu. It is current on a thread of its
+// own.
 func newContext(t *testing.T) *cu.Ctx {
 	device, err := cu.GetDevice(0)
 	if err != nil {
@@ -570,14 +573,15 @@ func newContext(t *testing.T) *cu.Ctx {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	ctx := cu.NewContext(device, cu.SchedAuto)
-	if _, err := cu.PopCurrentCtx(); err != nil { // creating it made it current here too
+	if _, err := cu.PopCurrentCtx(); err != nil { // creating the context also made it current here
 		t.Fatal(err)
 	}
 	return ctx
 }
 
-// A trainer with a context of cu.NewContext and no stream: a device there has the right
-// bits, and one in the primary context refuses the trainer's memory and goes on.
+// A trainer has a context from cu.NewContext and no stream. A device there gives the
+// right bits. A device in the primary context refuses the trainer's memory, and goes
+// on.
 func TestOpenCurrent(t *testing.T) {
 	leaksOrGPU(t)
 	ctx := newContext(t)
@@ -624,7 +628,7 @@ func TestOpenCurrent(t *testing.T) {
 		{"Grad on 2 rows of 2500: next at 0x", func() error { primary.Grad(mine, theirs, mine, mine, one, sq); return nil }},
 		{"Upload of 5000 elements of Float32: the buffer at 0x", func() error { return primary.Upload(theirs, host) }},
 		{"OpenCurrent", func() error { return primary.Download(host, theirs) }},
-		{"not memory that CUDA knows", func() error { primary.Step(unknown, Buffer{}, Buffer{}, b, nil); return nil }},
+		{"unknown to CUDA, or freed", func() error { primary.Step(unknown, Buffer{}, Buffer{}, b, nil); return nil }},
 	} {
 		err := tc.call()
 		if err == nil {
@@ -639,7 +643,7 @@ func TestOpenCurrent(t *testing.T) {
 		t.Errorf("after what was refused: %v", err)
 	}
 	if n, err := cu.NumDevices(); n > 1 && err == nil {
-		// Memory of another GPU that this one has no access to.
+		// This GPU has no access to memory of another GPU.
 		other := gpuOrSkip(t, 1)
 		far, err := other.Make(5000, sampler.Float32)
 		if err != nil {
@@ -656,12 +660,13 @@ func TestOpenCurrent(t *testing.T) {
 	}
 }
 
-// OpenCurrent needs a context on its thread, and a stream of it.
+// OpenCurrent needs a context that is current on its thread, and a stream of that
+// context.
 func TestOpenCurrentRefuses(t *testing.T) {
 	leaksOrGPU(t)
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
-	for { // what other tests left on this thread
+	for { // contexts that other tests left on this thread
 		if now, err := cu.CurrentContext(); err != nil || now == (cu.CUContext{}) {
 			break
 		}
@@ -689,8 +694,8 @@ func TestOpenCurrentRefuses(t *testing.T) {
 	}
 }
 
-// Sync waits neither for what the trainer queues after it nor, with the lock, for what
-// is before: other goroutines go on.
+// Sync does not wait for work that the trainer queues later. While it waits for earlier
+// work, it does not hold the lock, so other goroutines go on.
 func TestSyncWaitsForItsOwn(t *testing.T) {
 	standinOrSkip(t)
 	ctx := newContext(t)
@@ -721,7 +726,7 @@ func TestSyncWaitsForItsOwn(t *testing.T) {
 	d.SumSquares(later, x, Buffer{}, Buffer{}, b) // while Sync waits for the network
 	next := hold()
 	network()
-	if err := <-synced; err != nil { // the stream is still busy with the trainer's next work
+	if err := <-synced; err != nil { // the trainer's next work still keeps the stream busy
 		t.Error(err)
 	}
 	if !(sq[0] > 0 && sq[1] > 0) || later[0] != -1 {
@@ -736,8 +741,8 @@ func TestSyncWaitsForItsOwn(t *testing.T) {
 	}
 }
 
-// A Sync delivers what an earlier one that still waits has fetched, and Close waits for
-// those that wait.
+// A Sync also delivers the sums of an earlier Sync that still waits. Close waits for
+// the Syncs that wait.
 func TestSyncsTogether(t *testing.T) {
 	standinOrSkip(t)
 	for range 20 {
@@ -769,8 +774,8 @@ func TestSyncsTogether(t *testing.T) {
 	}
 }
 
-// Without a driver, or if it does not start, Open returns an error: the program neither
-// ends nor hangs.
+// If there is no driver, or it does not start, Open returns an error. The program
+// neither ends nor hangs.
 func TestNoDriver(t *testing.T) {
 	if os.Getenv("CPS_TEST_OPEN") != "" {
 		d, err := Open(0)

@@ -16,25 +16,25 @@ import (
 	"gorgonia.org/cu"
 )
 
-// A program is the kernels in a context, which all devices there share.
+// A program holds the kernels in a context. All devices in that context share it.
 type program struct {
 	context C.CUcontext
-	users   int // devices; programs guards it
+	users   int // number of devices; programs guards it
 
-	mu        sync.Mutex // of what follows, until it is loaded
+	mu        sync.Mutex // guards what follows until it is loaded
 	loaded    bool
 	modules   []cu.Module
 	functions [kernelCount]cu.Function
-	groups    [kernelCount]int // that run at once
+	groups    [kernelCount]int // groups that run at once
 }
 
-// programs are those that devices use.
+// programs holds the programs of all contexts with a device.
 var programs = struct {
 	sync.Mutex
 	of map[C.CUcontext]*program
 }{of: map[C.CUcontext]*program{}}
 
-// acquire returns the program of the current context, which its first device loads.
+// acquire returns the program of the current context. The first device there loads it.
 func acquire(context C.CUcontext, device cu.Device) (*program, error) {
 	programs.Lock()
 	p := programs.of[context]
@@ -57,8 +57,8 @@ func acquire(context C.CUcontext, device cu.Device) (*program, error) {
 	return p, nil
 }
 
-// leave ends the use by one device, in the program's context. The last unloads. A nil
-// program has none.
+// leave ends the use by one device, with the program's context current. The last device
+// unloads the program. A nil program has nothing to end.
 func (p *program) leave() error {
 	if p == nil {
 		return nil
@@ -108,11 +108,11 @@ func (p *program) load(device cu.Device) error {
 	return nil
 }
 
-// compile loads PTX into the current context. An error holds what the driver's compiler
-// wrote.
+// compile loads PTX into the current context. Its error holds the message of the
+// driver's compiler.
 func compile(source string) (cu.Module, error) {
 	const size = 8192
-	text := C.calloc(1, size) // C's: the driver writes to it by an address in an array
+	text := C.calloc(1, size) // C memory: the driver gets its address in an array
 	defer C.free(text)
 	log := unsafe.Slice((*byte)(text), size)
 	m, err := cu.LoadDataEx(source, &cu.JITErrorLogBuffer{Buffer: log})

@@ -11,8 +11,8 @@ import (
 	"cps/sampler"
 )
 
-// The committed PTX is for the target that every driver of the last years takes, and
-// has nothing in it that would make its bits another GPU's or another compiler's.
+// The committed PTX targets GPUs that every driver of the last years supports. No
+// instruction in it gives other bits on another GPU or with another compiler.
 func TestPTX(t *testing.T) {
 	for k := range kernelCount {
 		text := k.source()
@@ -42,8 +42,8 @@ func TestPTX(t *testing.T) {
 	}
 }
 
-// What one pass over memory reads and writes, to the byte, and that it is in whole
-// sectors: 12 bytes an element for a step in float32, 6 in bfloat16.
+// These are the bytes that one pass over memory reads and writes, in whole sectors: 12
+// bytes an element for a step in float32, 6 in bfloat16.
 func TestTraffic(t *testing.T) {
 	const dim, rows = 4096, 3
 	d, g := open(t, 1)
@@ -67,7 +67,7 @@ func TestTraffic(t *testing.T) {
 		n := size(typ)
 		for _, tc := range []struct {
 			name  string
-			bytes int // an element
+			bytes int // for each element
 			call  func(sq []float64)
 		}{
 			{"initial noise", n, func(sq []float64) { d.Step(y, Buffer{}, Buffer{}, initial, sq) }},
@@ -97,7 +97,7 @@ func TestTraffic(t *testing.T) {
 				want := uint64(tc.bytes * b.Len())
 				bytes := g.stats.Loaded + g.stats.Stored
 				if sq != nil {
-					bytes -= 2*4*dim/1024*rows + 8*rows // sums of blocks, written and read, and of rows
+					bytes -= 2*4*dim/1024*rows + 8*rows // without the sums of blocks, written and read, and the sums of rows
 				}
 				if bytes != want {
 					t.Errorf("%s of %v with sums %t: %d bytes, want %d", tc.name, typ, sq != nil, bytes, want)
@@ -110,8 +110,8 @@ func TestTraffic(t *testing.T) {
 	}
 }
 
-// Aligned buffers of any type are read and written 16 bytes at a time by every thread,
-// unless types are mixed: fewer instructions than one byte off.
+// Every thread reads and writes aligned buffers of any type 16 bytes at a time, unless
+// types are mixed. That takes fewer instructions than a buffer that starts one byte off.
 func TestWideAccesses(t *testing.T) {
 	for k, want := range map[kernel][2]int{stepKernel: {2, 1}, squaresKernel: {3, 0}, gradKernel: {4, 1}} { // buffers
 		const row = 1 // the weights of a row, in the table
@@ -145,8 +145,8 @@ func TestWideAccesses(t *testing.T) {
 	}
 }
 
-// What a table costs a warp for every block of a row: two broadcasts of 16 bytes, of one
-// sector, where noise is drawn, else one; and three instructions of a thread.
+// A table costs a warp, for each block of a row, two broadcasts of 16 bytes from one
+// sector where noise is drawn, and else one. It costs a thread three instructions.
 func TestTableTraffic(t *testing.T) {
 	for _, shape := range [][2]int{{64, 64}, {4, 65536}} {
 		rows, dim := shape[0], shape[1]

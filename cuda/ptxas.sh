@@ -1,9 +1,9 @@
 #!/bin/sh
-# Compiles the committed PTX with NVIDIA's ptxas and prints, as tables, registers and
-# spills of every kernel and how many of its warps a multiprocessor holds at once, and
-# what an H200 issues for an element of every pass (needs Go): `cuda/ptxas.sh >cuda/ptxas.md`.
-# Takes ptxas and nvdisasm from PATH, or from Debian's nvidia-cuda-toolkit (component
-# non-free, see headers.sh), of which nothing is installed.
+# Compiles the committed PTX with NVIDIA's ptxas and prints tables (needs Go): `cuda/ptxas.sh
+# >cuda/ptxas.md`. They show the registers and spills of every kernel, how many of its warps a
+# multiprocessor holds at once, and what an H200 issues for an element of every pass. ptxas
+# and nvdisasm are taken from PATH, or from Debian's nvidia-cuda-toolkit (component non-free,
+# see headers.sh). Nothing is installed.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 temporary=$(mktemp -d)
@@ -24,13 +24,14 @@ for kernel in step squares grad sum_rows; do
 		ptxas -arch=sm_$target -v "$kernel.ptx" -o "$temporary/cubin" 2>"$temporary/log"
 		registers=$(sed -n 's/.*Used \([0-9]*\) registers.*/\1/p' "$temporary/log")
 		spilled=$(sed -n 's/.* \([0-9]*\) bytes spill stores, \([0-9]*\) bytes spill loads.*/\1 \2/p' "$temporary/log" | awk '{ print $1 + $2 }')
-		# 65536 registers, given to warps by 256; 4 warps a group, 16 groups of 128 threads.
+		# 65536 registers, which warps get in units of 256; 4 warps a group, at most 16
+		# groups.
 		groups=$((65536 / ((registers * 32 + 255) / 256 * 256 * 4)))
 		[ $groups -le 16 ] || groups=16
 		echo "| $kernel | sm_$target | $registers | $spilled | $((groups * 4)) |"
 		[ "$spilled" = 0 ] || status=1
 	done
-	# Machine code that names the line of PTX which every instruction is from.
+	# Machine code in which every instruction names its line of PTX.
 	awk '
 		/^\.address_size/ { print; print ".file 1 \"" ARGV[1] "\""; next }
 		/^{/ { inside = 1 }

@@ -28,7 +28,7 @@ var (
 	huge         = flag.Bool("huge", false, "test a row of more than 2³² elements, in 9 GB of device memory")
 )
 
-// A measurement is one pass against a copy of as many bytes within the device.
+// A measurement compares one pass with a copy of as many bytes within the device.
 type measurement struct {
 	Pass         string  `json:"pass"`
 	Bytes        int     `json:"bytes_per_element"` // read and written
@@ -48,7 +48,7 @@ type report struct {
 	Measurements []measurement `json:"measurements"`
 }
 
-// A stopwatch measures what a device's stream does between two events.
+// A stopwatch measures the time of a device's stream between two events.
 type stopwatch struct {
 	t      *testing.T
 	d      *Device
@@ -80,7 +80,8 @@ func (w *stopwatch) do(f func() error) {
 	}
 }
 
-// microseconds returns what the stream takes for a call of f, the mean of several.
+// microseconds returns the time that the stream takes for a call of f, as the mean of
+// several.
 func (w *stopwatch) microseconds(f func()) float64 {
 	const calls = 10
 	mark := func(e cu.Event) { w.do(func() error { return e.Record(w.d.drv.(*nvidia).stream) }) }
@@ -99,9 +100,9 @@ func (w *stopwatch) microseconds(f func()) float64 {
 	return ms * 1000 / calls
 }
 
-// turns measures f and g in turns, and returns the median of the rounds for each.
+// turns measures f and g in turns. It returns the median over the rounds for each.
 func (w *stopwatch) turns(rounds int, f, g func()) (ofF, ofG float64) {
-	w.microseconds(f) // memory and clocks
+	w.microseconds(f) // warms up memory and clocks
 	w.microseconds(g)
 	var times [2][]float64
 	for range rounds {
@@ -113,8 +114,8 @@ func (w *stopwatch) turns(rounds int, f, g func()) (ofF, ofG float64) {
 	return times[0][rounds/2], times[1][rounds/2]
 }
 
-// TestReport measures every pass, round by round in turns with a copy within the device
-// that moves as many bytes.
+// TestReport measures every pass. In each round a copy within the device takes its
+// turn, which moves as many bytes.
 func TestReport(t *testing.T) {
 	if *reportFile == "" {
 		t.Skip("needs the flag report")
@@ -163,9 +164,9 @@ func TestReport(t *testing.T) {
 			{"gradient, in float32", 3*k + 8, func() { d.Grad(dv, next, x, v, b, scale) }},
 		} {
 			if pass.name == mixedStep && len(b.Rows) == 1 {
-				continue // one row is the same as not mixed
+				continue // a single row cannot be mixed
 			}
-			copied := pass.bytes * b.Len() / 2 // read, and written again
+			copied := pass.bytes * b.Len() / 2 // a copy reads and writes
 			from, to := made(t, d, copied/4, sampler.Float32), made(t, d, copied/4, sampler.Float32)
 			copy := func() {
 				w.do(func() error {
@@ -194,7 +195,7 @@ func TestReport(t *testing.T) {
 	writeReport(t, r)
 }
 
-// goal is the share of a copy's speed that a pass should have.
+// goal is the share of a copy's speed that a pass should reach.
 const goal = 0.90
 
 func writeReport(t *testing.T, r report) {
@@ -219,7 +220,7 @@ func writeReport(t *testing.T, r report) {
 	t.Log("\n" + table.String())
 }
 
-// Beyond 2³² elements of a row, counters and addresses need all their bits.
+// A row of more than 2³² elements needs all bits of counters and addresses.
 func TestHugeRow(t *testing.T) {
 	if !*huge {
 		t.Skip("needs the flag huge")

@@ -7,40 +7,40 @@ import (
 	"math"
 )
 
-// Results are the sums of squares of calls between two Syncs: on the device, where
-// kernels store them, and promised to slices of the caller. Those of a Sync that waits
-// and those of calls meanwhile are apart.
+// Results are the sums of squares of calls between two Syncs. Kernels store them on
+// the device, and Sync delivers them to the caller's slices. While a Sync waits, later
+// calls have results of their own.
 type results struct {
 	chunks   []chunk
 	current  int
 	promises []promise
 	fetched  event // reached when all sums are in pinned memory; 0 before the first fetch
-	failed   bool  // a call of these failed
+	failed   bool  // one of these calls failed
 }
 
-// A chunk is memory for sums, with a pinned copy.
+// A chunk is device memory for sums, with a pinned copy.
 type chunk struct {
 	device uintptr
 	host   []byte
-	size   int // sums it has room for
+	size   int // number of sums that fit
 	used   int
 }
 
-// A promise is sums that Sync stores in a slice.
+// A promise names the slice in which Sync stores some of the sums.
 type promise struct {
 	sq    []float64
 	chunk int
 	first int
 }
 
-// room returns device memory for n sums, which promise gives to a slice.
+// room returns device memory for n sums. The next promise names their slice.
 func (r *results) room(d *Device, n int) (uintptr, error) {
 	for r.current < len(r.chunks) && r.chunks[r.current].size-r.chunks[r.current].used < n {
 		r.current++
 	}
 	if r.current == len(r.chunks) {
 		if err := r.grow(d.drv, n); err != nil {
-			r.current = 0 // there may still be room for fewer
+			r.current = 0 // an earlier chunk may fit fewer sums
 			return 0, err
 		}
 	}
@@ -48,7 +48,7 @@ func (r *results) room(d *Device, n int) (uintptr, error) {
 	return c.device + uintptr(8*c.used), nil
 }
 
-// grow adds a chunk twice the size of the last.
+// grow adds a chunk of twice the size of the last, for at least n sums.
 func (r *results) grow(drv driver, n int) error {
 	bytes := roomFor(8 * n)
 	if k := len(r.chunks); k > 0 {
@@ -66,15 +66,14 @@ func (r *results) grow(drv driver, n int) error {
 	return nil
 }
 
-// promise says that the memory of the last call of room holds sq when the queue has
-// run.
+// promise records that the memory of the last call of room will hold the sums of sq.
 func (r *results) promise(sq []float64) {
 	c := &r.chunks[r.current]
 	r.promises = append(r.promises, promise{sq, r.current, c.used})
 	c.used += len(sq)
 }
 
-// fetch queues the copies of all sums to pinned memory, and the event after them.
+// fetch queues copies of all sums to pinned memory, and then the event.
 func (r *results) fetch(drv driver) (err error) {
 	if r.fetched == 0 {
 		if r.fetched, err = drv.newEvent(); err != nil {
@@ -95,7 +94,7 @@ func (r *results) fetch(drv driver) (err error) {
 	return nil
 }
 
-// deliver keeps all promises, with NaNs if the sums are not valid.
+// deliver stores the promised sums, or NaNs if the sums are not valid.
 func (r *results) deliver(valid bool) {
 	for i, p := range r.promises {
 		host := r.chunks[p.chunk].host[8*p.first:]
@@ -105,7 +104,7 @@ func (r *results) deliver(valid bool) {
 				p.sq[j] = math.Float64frombits(binary.LittleEndian.Uint64(host[8*j:]))
 			}
 		}
-		r.promises[i] = promise{} // keep no reference to the caller's memory
+		r.promises[i] = promise{} // drop the reference to the caller's memory
 	}
 	r.promises = r.promises[:0]
 	for i := range r.chunks {

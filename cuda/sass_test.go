@@ -15,18 +15,18 @@ import (
 
 var sassFolder = flag.String("sass", "", "count what an H200 issues for an element, with the machine code in a `folder` that ptxas.sh makes")
 
-// What bounds an H200: 132 multiprocessors with 4 schedulers, each of which issues one
-// instruction of a warp a cycle, at 1.98 GHz, and what a copy within its memory moves,
-// of the 4.8 TB/s that the memory is sold with.
+// Two bounds of an H200. It has 132 multiprocessors with 4 schedulers. Each issues one
+// instruction of a warp in a cycle, at 1.98 GHz. And a copy within its memory moves 4.3
+// of the nominal 4.8 TB/s.
 const (
-	issues    = 132 * 4 * 1.98e9 // instructions of warps a second
-	copySpeed = 4.3e12           // bytes a second, read and written
+	issues    = 132 * 4 * 1.98e9 // instructions of warps in a second
+	copySpeed = 4.3e12           // bytes read and written in a second
 )
 
-// TestIssueSlots counts the machine instructions that a warp issues for a pass: every one
-// as often as the interpreter runs the line of PTX that it was made from. It prints at
-// what share of a copy's speed the schedulers are full; the other units of a
-// multiprocessor may be so earlier.
+// TestIssueSlots counts the machine instructions that a warp issues for a pass. Each
+// counts as often as the interpreter runs its line of PTX. The test prints the share of a
+// copy's speed at which the schedulers are full. Other units of a multiprocessor may be
+// full earlier.
 func TestIssueSlots(t *testing.T) {
 	if *sassFolder == "" {
 		t.Skip("needs the flag sass, see ptxas.sh")
@@ -69,7 +69,7 @@ func TestIssueSlots(t *testing.T) {
 			if err := d.Sync(); err != nil {
 				t.Fatal(err)
 			}
-			runs := map[int]uint64{} // of a line
+			runs := map[int]uint64{} // by line
 			for i, in := range list {
 				runs[in.Line] = counts[i]
 			}
@@ -94,9 +94,9 @@ var (
 	sassCode  = regexp.MustCompile(`^\s*/\*[0-9a-f]+\*/\s+(?:@\S+\s+)?([A-Z0-9_.]+)`)
 )
 
-// issuedBy returns how many instructions warps issue that run lines of PTX so often. The
-// slow path of a square root, which is for denormals, infinities and negative numbers,
-// does not count.
+// issuedBy returns how many instructions warps issue if they run lines of PTX that often.
+// It leaves out the slow path of a square root, for denormals, infinities and negative
+// numbers.
 func issuedBy(file string, k kernel, runs map[int]uint64) (uint64, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
@@ -111,7 +111,7 @@ func issuedBy(file string, k kernel, runs map[int]uint64) (uint64, error) {
 		}
 		if sassLabel.MatchString(l) {
 			if strings.Contains(l, "slowpath") {
-				break // the end of the kernel's own code
+				break // the kernel's own code ends here
 			}
 			n += straight
 			straight, slow = 0, false
@@ -145,7 +145,7 @@ func issuedBy(file string, k kernel, runs map[int]uint64) (uint64, error) {
 	return n, nil
 }
 
-// The counting itself, on a piece of code.
+// The counting itself is tested on a piece of code.
 func TestIssuedBy(t *testing.T) {
 	file := t.TempDir() + "/sass"
 	text := `	//## File "a.ptx", line 3

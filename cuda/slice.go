@@ -7,8 +7,8 @@ var _ sampler.Memory[Buffer] = (*Device)(nil)
 // Like implements [sampler.Memory].
 func (d *Device) Like(b Buffer, n int) (Buffer, error) { return d.Make(n, b.Type) }
 
-// Slice implements [sampler.Memory]. It is a view of the same memory, also of the
-// caller's own, and asks nothing of the GPU.
+// Slice implements [sampler.Memory]. The result is the same memory, which may be
+// the caller's own. Slice asks nothing of the GPU.
 func (d *Device) Slice(b Buffer, lo, hi int) Buffer {
 	if lo < 0 || lo > hi || hi > b.Len {
 		panic("cuda: slice is not within the buffer")

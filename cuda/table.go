@@ -9,12 +9,12 @@ import (
 	"cps/sampler"
 )
 
-// rowBytes is the size of a row in kernels/pass.h.
+// rowBytes is the size of a Row in kernels/pass.h.
 const rowBytes = 32
 
-// A rowsArg says what every row does: a table in device memory, or, if that is 0, what
-// all rows do, where in their samples they start, and the sample of the first, the
-// others' being its successors.
+// A rowsArg says what every row does. It names a table in device memory. If table is 0, it
+// says what all rows do, where they start in their samples, and the sample of the first row.
+// The others have the samples after it.
 type rowsArg struct {
 	table   uintptr
 	x, v, e uint64
@@ -23,12 +23,12 @@ type rowsArg struct {
 	block   uint64
 }
 
-// A table carries rows to the device. It has one copy there, which the kernels of the
-// queue find overwritten in order, and pinned copies that wait until they are sent.
+// A table carries rows to the device. It has one copy there, which calls of the queue
+// overwrite in order. Pinned copies wait until they are sent.
 type table struct {
 	device scratch
 	slots  []slot
-	next   int // the slot that was used longest ago
+	next   int // the slot whose last use is the oldest
 }
 
 type slot struct {
@@ -37,8 +37,8 @@ type slot struct {
 	taken bool
 }
 
-// of returns rows for a launch, with the scale of every row in place of the weight of
-// its noise unless scale is nil. Draws says whether the kernel draws the rows' noise.
+// of returns rows for a launch. Unless scale is nil, the scale of each row replaces the
+// weight of its noise. draws says whether the kernel draws the rows' noise.
 func (t *table) of(d *Device, rows []sampler.Row, scale []float64, draws bool) (rowsArg, error) {
 	if uniform(rows, scale, draws) {
 		r := rows[0]
@@ -68,7 +68,7 @@ func (t *table) of(d *Device, rows []sampler.Row, scale []float64, draws bool) (
 	if err := d.drv.upload(at, s.host[:n]); err != nil {
 		return rowsArg{}, fmt.Errorf("rows: %w", err)
 	}
-	s.taken = true // it is being read, also if record fails
+	s.taken = true // the driver reads it, even if record fails
 	if err := d.drv.record(s.sent); err != nil {
 		return rowsArg{}, fmt.Errorf("rows: %w", err)
 	}
@@ -82,13 +82,13 @@ func encodeRow(dst []byte, r *sampler.Row, e float64) {
 	put.PutUint32(dst[8:], math.Float32bits(float32(e)))
 	put.PutUint32(dst[12:], r.Step)
 	put.PutUint64(dst[16:], r.Sample)
-	put.PutUint64(dst[24:], uint64(r.Block)) // and four bytes that are not used
+	put.PutUint64(dst[24:], uint64(r.Block)) // the upper four bytes are unused
 }
 
-// uniform reports whether all rows do the same and, where noise is drawn, for consecutive
-// samples from the same block on. Spans of one sample, of consecutive blocks, are not
-// uniform: they are made to take different steps, and then have different weights. Those
-// that do take the same weights have no table in replays, gradients and steps without noise.
+// uniform reports whether all rows do the same. Where noise is drawn, the samples must also
+// be consecutive, and the rows must start at the same block. So spans of one sample that
+// draw noise are not uniform; they usually take different steps anyway. Spans of equal
+// weights are uniform in replays, gradients and steps without noise.
 func uniform(rows []sampler.Row, scale []float64, draws bool) bool {
 	first := &rows[0]
 	draws = draws && first.Eps != 0
@@ -107,9 +107,9 @@ func uniform(rows []sampler.Row, scale []float64, draws bool) bool {
 	return true
 }
 
-// take returns a slot of at least so many bytes that is not waiting to be sent. It
-// never waits: as many slots exist as calls were ever on their way at once. The driver
-// bounds their number, as it bounds that of queued launches.
+// take returns a slot of at least that many bytes that does not wait to be sent. take itself
+// never waits: there are as many slots as calls were ever on their way at once. The driver
+// bounds that number, as it bounds the number of queued launches.
 func (t *table) take(drv driver, bytes int) (*slot, error) {
 	if len(t.slots) > 0 {
 		s := &t.slots[t.next]
@@ -134,7 +134,7 @@ func (t *table) take(drv driver, bytes int) (*slot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("rows: %w", err)
 	}
-	// The new slot comes before the one that waits.
+	// The new slot goes before the one that waits.
 	t.slots = append(t.slots, slot{})
 	copy(t.slots[t.next+1:], t.slots[t.next:])
 	t.slots[t.next] = slot{sent: e}

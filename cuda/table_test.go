@@ -10,16 +10,16 @@ import (
 	"cps/sampler"
 )
 
-// tableCase is a step with a table of rows, after other steps.
+// A tableCase is a step with a table of rows, after other steps.
 type tableCase struct {
 	name  string
-	sent  int // rows of a step whose table was sent, or 0
-	waits int // rows of a step whose table waits, or 0
+	sent  int // rows of an earlier step whose table was sent, or 0
+	waits int // rows of an earlier step whose table waits, or 0
 	rows  int
 	calls []tableCall // of the driver, after enter
 }
 
-// tableCall is a call of the driver, and what the error says before its name.
+// A tableCall is a call of the driver, and the words before its name in the error.
 type tableCall struct{ name, where string }
 
 // 128 rows fill the smallest pinned memory.
@@ -53,9 +53,9 @@ var tableCases = []tableCase{
 	}},
 }
 
-// A call of the driver that fails while a table is made ends the step at once. The
-// error says what for and keeps the driver's. Earlier steps are not harmed. The device
-// works afterwards, and can also be closed at once.
+// If a call of the driver fails while a table is made, the step ends at once. The
+// error says what the memory is for, and wraps the driver's error. Earlier steps are
+// not harmed. The device works afterwards, and can also be closed at once.
 func TestTableFailures(t *testing.T) {
 	for _, tc := range tableCases {
 		for i, call := range tc.calls {
@@ -70,7 +70,7 @@ func TestTableFailures(t *testing.T) {
 
 func failTable(t *testing.T, tc tableCase, i int, again bool) {
 	const dim = 10
-	d, g := open(t, 1) // also finds leaks, and memory that is freed twice
+	d, g := open(t, 1) // also finds leaks and double frees
 	x := zeros(t, d, 129*dim, sampler.Float32)
 	y := [2]Buffer{zeros(t, d, 129*dim, sampler.Float32), zeros(t, d, 129*dim, sampler.Float32)}
 	g.idle = true
@@ -140,7 +140,7 @@ func failTable(t *testing.T, tc tableCase, i int, again bool) {
 	}
 }
 
-// What fails while tables are released is an error, and the rest is released.
+// A failure while tables are released is an error, and the rest is released.
 func TestTableReleaseFailures(t *testing.T) {
 	calls := []string{"free", "freeEvent", "freeHost", "freeEvent", "freeHost"} // of two tables
 	for i, name := range calls {

@@ -7,7 +7,7 @@ import (
 	"cps/sampler"
 )
 
-// encode stores src as elements of type t.
+// encode stores src as elements of type t in dst.
 func encode(dst []byte, src []float32, t sampler.Storage) {
 	if t == sampler.Float32 {
 		for i, x := range src {
@@ -26,7 +26,7 @@ func encode(dst []byte, src []float32, t sampler.Storage) {
 	}
 }
 
-// decode is the inverse of encode.
+// decode stores the values of the elements src of type t in dst.
 func decode(dst []float32, src []byte, t sampler.Storage) {
 	if t == sampler.Float32 {
 		for i := range dst {

@@ -26,7 +26,8 @@ func addDigests(memory []byte) (d spec.Digests) {
 	return d
 }
 
-// The kernel for all words of a GPU, in the interpreter and for some.
+// The kernel that covers all words on a GPU runs in the interpreter for some
+// words.
 func TestWordsInterpreted(t *testing.T) {
 	m, err := ptx.Parse(wordsSource(t))
 	if err != nil {

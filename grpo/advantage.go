@@ -6,7 +6,7 @@ import (
 	"slices"
 )
 
-// A Scope says over which samples a reward is centred and scaled.
+// A Scope says which samples give the mean and the standard deviation of a [Norm].
 type Scope uint8
 
 const (
@@ -15,9 +15,10 @@ const (
 	PerBatch               // mean and standard deviation of all rewards
 )
 
-// An Estimator turns the rewards of groups into advantages. [Norm] is one; trainers take
-// any other in its place, such as one that leaves the own reward out of the mean. Walk the
-// groups by [Groups.All]. Results, aliasing and errors are to be those of [Norm.Advantages].
+// An Estimator turns the rewards of groups into advantages. [Norm] is one. A trainer
+// takes any other in its place, such as one that leaves a sample's own reward out of the
+// mean. Walk the groups with [Groups.All]. Keep the contract of [Norm.Advantages] for
+// results, aliasing and errors.
 type Estimator interface {
 	Advantages(dst, rewards []float64, g Groups) ([]float64, error)
 }
@@ -28,16 +29,17 @@ var _ Estimator = Norm{}
 //
 //	A = (r - mean) / (max(std, Floor) + Eps)
 //
-// with mean and std over what Scope says. The variance is divided by n, or by n-1 if
-// Sample is set. The variables below are the settings of the published trainers.
-// The zero Norm is exact: mean 0 and standard deviation 1 in every group.
+// with mean and std over the samples that Scope names. The sum of squares is divided
+// by n, or by n-1 if Sample is set. The variables below are the settings of the
+// published trainers. The zero Norm gives mean 0 and standard deviation 1 in every
+// group.
 //
-// Rewards that are all equal have advantage exactly 0, whatever rounding makes of
-// their mean; published code leaves a residue there, which an eps of 1e-8 lets
-// through. So has a sample that is alone under a sample standard deviation, where
-// published code (torch.std of one element) gives NaN: a deviation of this package.
-// Equal means max = min over the samples of std; a spread whose square float64 does
-// not hold is not equal.
+// Rewards that are all equal have advantage exactly 0. Equal means max = min over the
+// samples of std. Published code leaves the rounding of the mean there, which an eps
+// of 1e-8 lets through. A sample that is alone under a sample standard deviation also
+// has advantage 0. Published code (torch.std of one element) gives NaN; this is a
+// deviation of this package. Rewards that differ by so little that float64 does not
+// hold the square are not equal.
 type Norm struct {
 	Scope  Scope
 	Sample bool    // divide by n-1 (torch.std), not by n (numpy.std)
@@ -45,14 +47,14 @@ type Norm struct {
 	Floor  float64 // the least standard deviation, in units of the reward
 }
 
-// Settings of published trainers. They are values to copy, not to assign to.
+// Settings of published trainers. Copy them, and do not assign to them.
 //
 // FlowGRPO is PerPromptStatTracker.update of flow_grpo and FlowCPS
-// (flow_grpo/stat_tracking.py), FlowGRPOGlobal the same with global_std, their
-// default, and FlowGRPOBatch their scripts without statistics per prompt.
-// DanceGRPO is fastvideo/train_grpo_flux.py with use_group, DanceGRPOBatch
-// without; that code computes in float32. FlowFactory and FlowFactoryGlobal are
-// src/flow_factory/advantage/advantage_processor.py; for its aggregation "gdpo" call
+// (flow_grpo/stat_tracking.py). FlowGRPOGlobal is the same with global_std, their
+// default. FlowGRPOBatch is their scripts without statistics per prompt. DanceGRPO is
+// fastvideo/train_grpo_flux.py with use_group, and DanceGRPOBatch without it; that
+// code computes in float32. FlowFactory and FlowFactoryGlobal are
+// src/flow_factory/advantage/advantage_processor.py. For its aggregation "gdpo" call
 // [Norm.GDPO] on them.
 var (
 	FlowGRPO          = Norm{Eps: 1e-4}
@@ -68,8 +70,9 @@ var (
 //
 //	A = (r - mean) / (std + eps)
 //
-// with the mean and the population standard deviation of the group: the common case
-// of [Norm.Advantages], which says the rest. Flow-GRPO's eps is 1e-4.
+// with the mean and the population standard deviation of the group. Flow-GRPO's eps
+// is 1e-4. It is Norm{Eps: eps} on the groups of [BySize]: results, aliasing, errors
+// and panics are those of [Norm.Advantages] and BySize. It does not allocate.
 func Advantages(dst, rewards []float64, size int, eps float64) ([]float64, error) {
 	if len(dst) != len(rewards) {
 		panic(panicLength)
@@ -82,13 +85,14 @@ func Advantages(dst, rewards []float64, size int, eps float64) ([]float64, error
 }
 
 // Advantages stores the advantages of rewards in dst and returns dst, which may be
-// rewards. The group means of the result are 0 to the rounding of
-// rewards, except under PerBatch.
+// rewards. Except under PerBatch, the mean of a group's advantages is 0, up to the
+// rounding of rewards.
 //
-// It reports no rewards, a reward that is not finite, a spread that overflows, and a
-// setting that is negative or not finite, by sample, group or field; dst is then
-// unspecified and the result nil. It panics if lengths differ, that of g's batch
-// included. It does not allocate.
+// Advantages returns an error for an empty batch, a reward that is not finite, a
+// spread that overflows, and a setting that is negative or not finite. The error
+// names the sample, the group or the field. The result is then nil, and the contents
+// of dst are unspecified. Advantages panics if dst, rewards and the batch of g differ
+// in length. It does not allocate.
 func (c Norm) Advantages(dst, rewards []float64, g Groups) ([]float64, error) {
 	if len(dst) != len(rewards) {
 		panic(panicLength)
@@ -106,13 +110,14 @@ func (c Norm) Advantages(dst, rewards []float64, g Groups) ([]float64, error) {
 //
 //	r = Σ_k weights[k]·rewards[k]
 //
-// and returns dst. rewards[k] holds the k-th reward of every sample; dst must be
-// none of them. The sum is computed with the roundings of its products and sums added
-// (Ogita, Rump and Oishi, 2005), so that samples whose exact sums are equal get equal
-// ones, and [Norm] sees that they are. It reports no rewards and values that are not
-// finite, the sum included, and panics if lengths differ. It does not allocate.
+// and returns dst. rewards[k] holds the k-th reward of every sample. dst must be none
+// of them. WeightedSum compensates the rounding errors of products and sums (Ogita,
+// Rump and Oishi, 2005). Samples whose exact sums are equal thus get equal results,
+// and [Norm] gives them advantage 0. An empty list, an empty batch and a value or sum
+// that is not finite are errors. WeightedSum panics if lengths differ or dst is one
+// of the rewards. It does not allocate.
 //
-// On advantages instead of rewards it is MixGRPO's multi_reward_mix
+// Applied to advantages instead of rewards, it is MixGRPO's multi_reward_mix
 // "advantage_aggr".
 func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error) {
 	if err := checkRewards(dst, weights, rewards); err != nil {
@@ -138,9 +143,9 @@ func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error)
 	return dst, nil
 }
 
-// GDPO stores in dst the advantages of several rewards and returns dst: every reward
-// is normalised on its own, so that none drowns in the spread of another, and the
-// weighted sum is normalised over the batch.
+// GDPO stores in dst the advantages of several rewards and returns dst. It normalises
+// every reward on its own, so that a reward of large spread does not hide the others.
+// It then normalises the weighted sum over the batch:
 //
 //	S = Σ_k weights[k]·A_k   A = (S - mean S) / (max(std S, Floor) + Eps)
 //
@@ -148,9 +153,10 @@ func WeightedSum(dst, weights []float64, rewards [][]float64) ([]float64, error)
 // aggregation "gdpo"). Arguments, errors and panics are those of [WeightedSum] and
 // [Norm.Advantages]. It does not allocate.
 //
-// Where the A_k cancel, rounding is left, which a standard deviation as small would turn
-// into full advantages. So all sums S of n samples are equal, and A exactly 0, if they lie
-// within n·2⁻⁵²·Σ_k |weights[k]|·max|A_k| of each other: a deviation from published code.
+// Where the A_k cancel, only rounding errors are left in S. Their standard deviation
+// is as small, so normalising would turn them into full advantages. GDPO therefore
+// takes the sums S of n samples as equal, with A exactly 0, if they lie within
+// n·2⁻⁵²·Σ_k |weights[k]|·max|A_k| of each other. Published code does not.
 func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]float64, error) {
 	if err := checkRewards(dst, weights, rewards); err != nil {
 		return nil, wrap(err)
@@ -178,9 +184,9 @@ func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]flo
 	return c.Advantages(dst, dst, Groups{})
 }
 
-// Clamp stores in dst the advantages limited to [-limit, limit], the adv_clip_max
-// of the published trainers (5 there), and returns dst, which may be adv. It
-// reports a limit that is not above 0 and an advantage that is NaN, and panics if
+// Clamp stores in dst the advantages limited to [-limit, limit], and returns dst,
+// which may be adv. limit is adv_clip_max of the published trainers, 5 there. A limit
+// that is not above 0 and an advantage that is NaN are errors. Clamp panics if
 // lengths differ. It does not allocate.
 func Clamp(dst, adv []float64, limit float64) ([]float64, error) {
 	if len(dst) != len(adv) {
@@ -198,17 +204,18 @@ func Clamp(dst, adv []float64, limit float64) ([]float64, error) {
 	return dst, nil
 }
 
-// A Spread says how much there is to learn from the rewards of a batch.
+// A Spread describes how much the rewards of a batch differ within groups. Groups of
+// equal rewards give no gradient.
 type Spread struct {
 	Groups   int
-	ZeroStd  float64 // fraction of groups whose rewards are all equal: no gradient
+	ZeroStd  float64 // fraction of groups whose rewards are all equal
 	MeanStd  float64 // mean over groups of the population standard deviation
 	MeanSize float64 // samples per group
 }
 
-// MeasureSpread describes rewards in groups, the zero_std_ratio, reward_std_mean and
-// group_size that flow_grpo logs. Errors and panics are those of [Norm.Advantages].
-// It does not allocate.
+// MeasureSpread returns the Spread of rewards in groups. flow_grpo logs its fields as
+// zero_std_ratio, reward_std_mean and group_size. Errors and panics are those of
+// [Norm.Advantages]. It does not allocate.
 func MeasureSpread(rewards []float64, g Groups) (Spread, error) {
 	n := len(rewards)
 	if err := checkBatch(rewards, g); err != nil {
@@ -232,17 +239,17 @@ func MeasureSpread(rewards []float64, g Groups) (Spread, error) {
 func (c Norm) validate() error {
 	switch {
 	case c.Scope > PerBatch:
-		return fmt.Errorf("Norm.Scope %d: %w", c.Scope, ErrSetting)
+		return fmt.Errorf("Norm.Scope %d is none of PerGroup, GlobalStd and PerBatch: %w", c.Scope, ErrSetting)
 	case !finite(c.Eps) || c.Eps < 0:
-		return fmt.Errorf("Norm.Eps %v: %w", c.Eps, ErrSetting)
+		return fmt.Errorf("Norm.Eps %v is not at least 0 and finite: %w", c.Eps, ErrSetting)
 	case !finite(c.Floor) || c.Floor < 0:
-		return fmt.Errorf("Norm.Floor %v: %w", c.Floor, ErrSetting)
+		return fmt.Errorf("Norm.Floor %v is not at least 0 and finite: %w", c.Floor, ErrSetting)
 	}
 	return nil
 }
 
-// eachGroup calls put with the advantage of every sample, in the order of groups.
-// A group is measured before any of its samples is put, and so is the batch.
+// eachGroup calls put with the advantage of every sample, in the order of groups. It
+// measures the batch first, and a group before any put of its samples.
 func (c Norm) eachGroup(rewards []float64, g Groups, put func(i int, a float64)) error {
 	n := len(rewards)
 	if err := checkBatch(rewards, g); err != nil {
@@ -275,7 +282,7 @@ func (c Norm) eachGroup(rewards []float64, g Groups, put func(i int, a float64))
 	return nil
 }
 
-// advantage returns that of a reward among others.
+// advantage returns the advantage of a reward, given the moments of its scope.
 func (c Norm) advantage(reward float64, m moments) float64 {
 	if m.std == 0 {
 		return 0
@@ -287,7 +294,8 @@ func (c Norm) advantage(reward float64, m moments) float64 {
 	return (reward/2 - m.mean/2) / (max(m.std, c.Floor)/2 + c.Eps/2)
 }
 
-// moments of a group. std 0 means that its rewards are equal.
+// moments are the mean and standard deviation of rewards. std is 0 only if all are
+// equal.
 type moments struct{ mean, std float64 }
 
 func measure(rewards []float64, g group, sample bool) (moments, error) {
@@ -301,13 +309,13 @@ func measure(rewards []float64, g group, sample bool) (moments, error) {
 	if lo == hi {
 		return moments{mean: lo}, nil
 	}
-	// The second pass takes from the mean what rounding left in it.
+	// The second pass removes the rounding error of the mean.
 	rest := 0.0
 	for j := range g.n {
 		rest += (rewards[g.sample(j)] - sum) / n
 	}
 	mean := sum + rest
-	if !finite(mean) { // rewards at both ends of float64: the first pass must do
+	if !finite(mean) { // rewards at both ends of float64: keep the first pass
 		mean = sum
 	}
 	var squares float64
@@ -319,7 +327,7 @@ func measure(rewards []float64, g group, sample bool) (moments, error) {
 		n--
 	}
 	std := math.Sqrt(squares / n)
-	if !finite(squares) || squares < 1e-280 { // out of range: take them in units of the spread
+	if !finite(squares) || squares < 1e-280 { // out of range: measure in units of the spread
 		half := hi/2 - lo/2
 		if half == 0 { // two subnormal neighbours
 			half = hi - lo

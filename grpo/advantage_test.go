@@ -164,7 +164,8 @@ func propMoments(t *rapid.T) {
 func TestMoments(t *testing.T) { rapid.Check(t, propMoments) }
 
 // The mean of many rewards far from 0 is right to an ulp, 1.2e-10 at a million, though
-// their sum is not: seen over a standard deviation of ½ in 30000 advantages.
+// their sum is not. The test sees it in 30000 advantages, over a standard deviation of
+// ½.
 func TestMeanOfMany(t *testing.T) {
 	rewards := make([]float64, 30000)
 	for i := range rewards {
@@ -265,8 +266,8 @@ func propBySize(t *rapid.T) {
 
 func TestBySizeIsByID(t *testing.T) { rapid.Check(t, propBySize) }
 
-// Whatever the rewards, there is an error or a finite advantage, within √n in units
-// of the standard deviation.
+// Any rewards give an error or finite advantages, within √n in units of the standard
+// deviation.
 func propFinite(t *rapid.T) {
 	rewards := rapid.SliceOfN(rapid.Float64(), 1, 12).Draw(t, "rewards")
 	ids := rapid.SliceOfN(rapid.IntRange(0, 2), len(rewards), len(rewards)).Draw(t, "ids")
@@ -309,8 +310,8 @@ func TestWeightedSum(t *testing.T) {
 	same(t, "sum", got, []float64{-4, -8})
 }
 
-// Weighted sums of samples whose exact sums are equal are equal, in whatever order their
-// terms round: two of three decimals in any order differ by an ulp if summed as they come.
+// Samples whose exact weighted sums are equal have equal sums, whatever the order of
+// their terms. Summed naively, three decimals in two orders may differ by an ulp.
 func TestWeightedSumOfEqualSums(t *testing.T) {
 	orders := [][]float64{{0.1, 0.2, 0.3}, {0.3, 0.2, 0.1}, {0.2, 0.3, 0.1}, {0.3, 0.1, 0.2}}
 	rewards := make([][]float64, 3)
@@ -379,8 +380,8 @@ func TestGDPOOfCancelledRewards(t *testing.T) {
 }
 
 // A reward and its opposite in another unit cancel. A product rounds by 2^-53 of a
-// number up to 1, beside a standard deviation of .3, and means and quotients by as much
-// again: of 8 samples and more, the sums are within n·2^-52·(1+1) of each other.
+// number up to 1, with a standard deviation of .3. Means and quotients round by as
+// much again. For 8 samples or more, the sums are within n·2^-52·(1+1) of each other.
 func propGDPOCancels(t *rapid.T) {
 	n := rapid.IntRange(8, 24).Draw(t, "n")
 	rewards := some(t, "rewards", n, 0, 1)
@@ -417,7 +418,7 @@ func TestHugeSpread(t *testing.T) {
 		got = must(tr.Advantages(make([]float64, len(tc.want)), tc.rewards, make([]int, len(tc.want))))(t)
 		near(t, fmt.Sprint("tracked ", tc.rewards), got, tc.want, 8*eps)
 	}
-	// Beside a setting as large, too.
+	// Also with an Eps as large.
 	got := must(Norm{Eps: most}.Advantages(make([]float64, 2), []float64{most, -most}, Groups{}))(t)
 	near(t, "eps", got, []float64{0.5, -0.5}, 4*eps)
 	spread := must(MeasureSpread([]float64{2e154, -2e154}, Groups{}))(t)
@@ -513,10 +514,10 @@ func TestAdvantageErrors(t *testing.T) {
 		{norm(Norm{}), ErrEmpty, "grpo: batch: empty"},
 		{norm(Norm{}, 1, 2, nan), ErrNotFinite, "grpo: reward of sample 2 is NaN: not a finite number"},
 		{norm(FlowGRPOBatch, -inf, 2), ErrNotFinite, "grpo: reward of sample 0 is -Inf: not a finite number"},
-		{norm(Norm{Eps: -1}, 1), ErrSetting, "grpo: Norm.Eps -1: setting out of range"},
-		{norm(Norm{Eps: nan}, 1), ErrSetting, "grpo: Norm.Eps NaN: setting out of range"},
-		{norm(Norm{Floor: inf}, 1), ErrSetting, "grpo: Norm.Floor +Inf: setting out of range"},
-		{norm(Norm{Scope: 3}, 1), ErrSetting, "grpo: Norm.Scope 3: setting out of range"},
+		{norm(Norm{Eps: -1}, 1), ErrSetting, "grpo: Norm.Eps -1 is not at least 0 and finite: setting out of range"},
+		{norm(Norm{Eps: nan}, 1), ErrSetting, "grpo: Norm.Eps NaN is not at least 0 and finite: setting out of range"},
+		{norm(Norm{Floor: inf}, 1), ErrSetting, "grpo: Norm.Floor +Inf is not at least 0 and finite: setting out of range"},
+		{norm(Norm{Scope: 3}, 1), ErrSetting, "grpo: Norm.Scope 3 is none of PerGroup, GlobalStd and PerBatch: setting out of range"},
 		{grouped(DanceGRPO, 1, 2, -1.5e308, 1.5e308), ErrOverflow, "grpo: group 1: spread of rewards from -1.5e+308 to 1.5e+308: overflows float64"},
 		{norm(DanceGRPOBatch, 1.5e308, -1.5e308), ErrOverflow, "grpo: batch: spread of rewards from -1.5e+308 to 1.5e+308: overflows float64"},
 		{size, ErrSize, "grpo: 10 samples in groups of 4: groups do not divide the samples"},
@@ -527,7 +528,7 @@ func TestAdvantageErrors(t *testing.T) {
 		{several(sum, []float64{1, 10}, good, []float64{1, 2, 1e308, 0}), ErrOverflow, "grpo: weighted reward of sample 2: overflows float64"},
 		{several(gdpo, nil), ErrEmpty, "grpo: list of rewards: empty"},
 		{gdpo(nil, []float64{1}, [][]float64{nil}), ErrEmpty, "grpo: batch: empty"},
-		{negativeFloor, ErrSetting, "grpo: Norm.Floor -1: setting out of range"},
+		{negativeFloor, ErrSetting, "grpo: Norm.Floor -1 is not at least 0 and finite: setting out of range"},
 		{several(gdpo, []float64{nan}, good), ErrNotFinite, "grpo: weight 0 is NaN: not a finite number"},
 		{several(gdpo, []float64{1, 1}, good, []float64{1, nan, 3, 4}), ErrNotFinite, "grpo: reward 1: reward of sample 1 is NaN: not a finite number"},
 

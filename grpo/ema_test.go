@@ -88,8 +88,8 @@ func TestEMAErrors(t *testing.T) {
 		{EMA{Decay: 1}, 0, "grpo: EMA.Decay 1 is not in [0, 1): setting out of range"},
 		{EMA{Decay: -0.1}, 0, "grpo: EMA.Decay -0.1 is not in [0, 1): setting out of range"},
 		{EMA{Decay: math.NaN()}, 0, "grpo: EMA.Decay NaN is not in [0, 1): setting out of range"},
-		{EMA{Every: -1}, 0, "grpo: EMA.Every -1: setting out of range"},
-		{EMA{}, -1, "grpo: EMA at step -1: setting out of range"},
+		{EMA{Every: -1}, 0, "grpo: EMA.Every -1 is negative: setting out of range"},
+		{EMA{}, -1, "grpo: EMA at step -1, which is negative: setting out of range"},
 	} {
 		wantError(t, Average(mean, []float64{5}, c.e, c.step), ErrSetting, c.text)
 	}

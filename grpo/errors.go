@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// What is wrong with data and settings. Errors of this package wrap one of these
-// and name the sample, the group or the field.
+// Reasons why data and settings are refused. Errors of this package wrap one of
+// these and name the sample, the group or the field.
 var (
 	ErrEmpty     = errors.New("empty")
 	ErrSize      = errors.New("groups do not divide the samples")
@@ -18,7 +18,7 @@ var (
 
 const (
 	panicLength  = "grpo: slice lengths do not match"
-	panicGroups  = "grpo: groups of another number of samples"
+	panicGroups  = "grpo: Groups was made for another number of samples"
 	panicWeights = "grpo: number of weights and of rewards do not match"
 	panicAlias   = "grpo: dst is one of the rewards"
 )

@@ -13,8 +13,8 @@ import (
 )
 
 // The transitions of a minibatch become a batch of its own, whose rows stand at
-// different steps. Nothing has been learned yet, so that every ratio is exactly 1: what
-// was gathered is what was drawn.
+// different steps. Nothing has been learned yet, so every ratio is exactly 1. This
+// shows that the gathered transitions are those that were drawn.
 func ExampleMinibatches() {
 	const dim = 3
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(5), Rule: sampler.FlowCPS{Eta: 0.9}})

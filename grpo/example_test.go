@@ -61,7 +61,7 @@ func ExampleAdvantages() {
 	// Output: [-1.2246 0.0000 1.2246 0.0000 0.0000 0.0000]
 }
 
-// A NaN stops at the door, with its number.
+// A NaN reward is an error that names its sample.
 func ExampleNorm_Advantages_badReward() {
 	var nan float64
 	nan /= nan
@@ -97,8 +97,8 @@ func ExampleNorm_GDPO() {
 }
 
 // The published clip range 1e-4 is for log p averaged over the elements of a latent,
-// here 16·64·64 of them. For the density itself, whose logarithm is the sum, the same
-// samples are clipped by bounds of quite another size.
+// here 16·64·64 of them. The logarithm of the density itself is the sum. There,
+// bounds of another size clip the same samples.
 func ExampleObjective_In() {
 	const dim = 16 * 64 * 64
 	mean := grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4}
@@ -120,8 +120,8 @@ func ExampleObjective_In() {
 	// unnormalized: ±1.80e-05
 }
 
-// GRPO-Guard needs the divergence from the old policy, in the form of log p, and the
-// standard deviation of each row's step, and weights the steps by their length.
+// GRPO-Guard needs the divergence from the old policy in the form of log p, and the
+// standard deviation of each row's step. It weights the steps by their length.
 func ExampleGuard() {
 	logp, old := []float64{0.998, 1.001}, []float64{1, 1}
 	kl := []float64{0.003, 0.001}
@@ -139,7 +139,8 @@ func ExampleGuard() {
 	// Output: mean ratio 1.0004, gradient [-0.8003 2.0008]
 }
 
-// A policy that has gone too far is stopped on its way out, not on its way back.
+// DPPO stops a policy that is too far away and moves further, but not one that
+// returns.
 func ExampleDPPO() {
 	logp, old := []float64{0.1, -0.1, 0.1}, []float64{0, 0, 0}
 	adv := []float64{1, 1, 1}

@@ -5,9 +5,10 @@ import (
 	"iter"
 )
 
-// Groups says which samples compete with each other: those of one prompt. It is
-// immutable and safe for concurrent use. Make it once per batch; no method of this
-// package allocates after that. The zero Groups is a single group of all samples.
+// Groups says which samples are compared with each other, usually those of one
+// prompt. It is immutable and safe for concurrent use. Make it once per batch:
+// functions that take it do not allocate. The zero Groups is a single group of all
+// samples.
 type Groups struct {
 	n     int
 	size  int   // of every group, where groups are consecutive
@@ -15,25 +16,26 @@ type Groups struct {
 	ends  []int // of each group in order
 }
 
-// BySize groups n consecutive samples in runs of size, as DanceGRPO does: sample i
-// belongs to group i/size. It reports n or size below 1 and an n that is no
-// multiple of size.
+// BySize groups n consecutive samples in runs of size, as DanceGRPO does. Sample i
+// belongs to group i/size. n or size below 1 and an n that is no multiple of size
+// are errors.
 func BySize(n, size int) (Groups, error) {
 	switch {
 	case n < 1:
 		return Groups{}, fmt.Errorf("grpo: batch: %w", ErrEmpty)
 	case size < 1:
-		return Groups{}, fmt.Errorf("grpo: group size %d: %w", size, ErrSize)
+		return Groups{}, fmt.Errorf("grpo: group size %d is below 1: %w", size, ErrSize)
 	case n%size != 0:
 		return Groups{}, fmt.Errorf("grpo: %d samples in groups of %d: %w", n, size, ErrSize)
 	}
 	return Groups{n: n, size: size}, nil
 }
 
-// ByID groups the samples that have the same id, such as a prompt or its number, as
-// flow_grpo's statistics per prompt do. Groups may differ in size, and their
-// samples may stand anywhere in the batch. Groups are numbered by first appearance.
-// It reports an empty ids, and a NaN among float ids, which equals nothing.
+// ByID groups the samples that have the same id, as flow_grpo's statistics per
+// prompt do. An id is a prompt or its number, for example. Groups may differ in
+// size, and their samples may stand anywhere in the batch. Groups are numbered by
+// first appearance. Empty ids are an error. So is a NaN among float ids, since it
+// equals nothing.
 func ByID[K comparable](ids []K) (Groups, error) {
 	if len(ids) == 0 {
 		return Groups{}, fmt.Errorf("grpo: batch: %w", ErrEmpty)
@@ -43,7 +45,7 @@ func ByID[K comparable](ids []K) (Groups, error) {
 	var ends []int // first sizes, then ends
 	for i, id := range ids {
 		if id != id {
-			return Groups{}, fmt.Errorf("grpo: id of sample %d: %w", i, ErrNotFinite)
+			return Groups{}, fmt.Errorf("grpo: id of sample %d is NaN: %w", i, ErrNotFinite)
 		}
 		g, ok := number[id]
 		if !ok {
@@ -77,9 +79,9 @@ func (g Groups) Len() int {
 	return 1
 }
 
-// All yields the groups of a batch of n samples in their order: the number of a group and
-// the samples in it. It panics if g is of another number of samples. It is what an
-// [Estimator] of the caller's own walks:
+// All yields the groups of a batch of n samples in order: the number of a group,
+// and the samples in it. It panics if g was made for another number of samples. An
+// [Estimator] of your own walks the groups by it:
 //
 //	for _, samples := range g.All(len(rewards)) {
 //		for i := range samples {

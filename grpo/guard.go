@@ -7,46 +7,49 @@ import "fmt"
 //
 //	r = exp(scale·(log p - log p_old + KL))
 //
-// Why: let a transition's mean be moved by δ and its noise be ε. Averaged over the
-// elements, the Gaussian log-ratio of a sample that the old policy drew is
+// The reason: let the noise of a transition be std·ε, and let the new policy move
+// its mean by δ. Averaged over the elements, the Gaussian log-ratio of a sample
+// that the old policy drew is
 //
 //	log p - log p_old = mean(ε·δ)/std - mean(δ²)/(2std²)
 //
-// The last term, minus the divergence of the two policies, shifts ratios below 1, so
-// that positive advantages hardly ever meet the upper clip; and 1/std spreads them
-// differently at every step. The normalised log-ratio is mean(ε·δ): centred, and of
-// one scale at all steps.
+// The last term is minus the divergence of the two policies. It shifts ratios below
+// 1, so positive advantages hardly ever meet the upper clip. The factor 1/std spreads
+// ratios differently at every step. The normalised log-ratio is mean(ε·δ), which is
+// centred and has one scale at all steps.
 //
-// What comes from where: the expression, with the mean over elements and
-// scale = std·√Δ, is that of the authors' script (ratio_mean_bias in
-// scripts/train_sd3_GRPO_Guard.py of flow_grpo, read in the fork zhtmike/flow_grpo at
-// 2e2f712e) and of Flow-Factory's GRPOGuardTrainer (b30dc004). Their std is Flow-SDE's
-// without √Δ; the Eps of an Affine holds it. Of the paper only the abstract was read.
-// Ours are that rows may stand at different steps, where the script takes one mean
-// std, and the scale for log p without denominator, where it serves Flow-SDE alone.
+// Sources: the authors' script has the expression, with the mean over elements and
+// scale = std·√Δ (ratio_mean_bias in scripts/train_sd3_GRPO_Guard.py of flow_grpo,
+// read in the fork zhtmike/flow_grpo at 2e2f712e). Flow-Factory's GRPOGuardTrainer
+// (b30dc004) has it too. Their std is Flow-SDE's without √Δ; the Eps of an Affine
+// includes √Δ. Only the abstract of the paper was read. This package adds two things.
+// Rows may stand at different steps, where the script takes one mean std. log p may
+// be without denominator for every rule, where the script serves Flow-SDE alone.
 //
 // GRPO-Guard also divides the loss by the step length Δ, to give all steps one
-// gradient. As Δ is positive, that is dividing the advantages by it, after [Clamp]
-// and before Loss. It is exact only where the weight V of the model output in the
-// step's mean is proportional to Δ; dividing by |V| serves every rule.
+// gradient. Since Δ is positive, divide the advantages by it, after [Clamp] and
+// before Loss. This equalises the steps exactly only if the weight V of the model
+// output in the step's mean is proportional to Δ. Division by |V| does so for every
+// rule.
 type Guard Objective
 
-// Loss stores ∂loss/∂log p, which is also ∂loss/∂kl, in grad and returns the
-// statistics. kl are the divergences of the trained from the old policy, in the form
-// of logp (logprob's KL of the two velocities), and scale is, by sample,
+// Loss stores ∂loss/∂log p in grad and returns the statistics. ∂loss/∂kl is the
+// same. kl are the divergences of the trained policy from the old one, in the form
+// of logp, by logprob's KL of the two velocities. The scale of a sample is
 //
 //	std for a Gaussian log p, 1/(2std) for one without denominator
 //
-// with std the Eps of the step. Both log p and kl depend on the model, and the
-// gradient flows through both, as in the published code: with v the model output,
+// with std the Eps of the step. Both log p and kl depend on the model output v. As
+// in the published code, the gradient flows through both:
 //
 //	∂loss/∂v = grad·(∂log p/∂v + ∂kl/∂v)
 //
-// Clip fractions are of the normalised ratio, ApproxKL of the plain log-ratio.
+// MeanRatio, Deviation and the clip fractions describe the normalised ratio, and
+// ApproxKL the plain log-ratio.
 //
-// Aliasing, errors and panics are those of [Objective.Loss]; besides, it reports a
-// divergence that is negative or not finite and a scale that is not above 0 and
-// finite. It does not allocate.
+// Aliasing, errors and panics are those of [Objective.Loss]. A divergence that is
+// negative or not finite and a scale that is not above 0 and finite are errors too.
+// Loss does not allocate.
 func (o Guard) Loss(grad, logp, old, adv, kl, scale []float64) (Stats, error) {
 	if err := Objective(o).validate(); err != nil {
 		return Stats{}, wrap(err)
@@ -59,7 +62,7 @@ func (o Guard) Loss(grad, logp, old, adv, kl, scale []float64) (Stats, error) {
 			err = checkKL(i, kl[i])
 		}
 		if err == nil && !(finite(scale[i]) && scale[i] > 0) {
-			err = fmt.Errorf("scale of sample %d is %v: %w", i, scale[i], ErrSetting)
+			err = fmt.Errorf("scale of sample %d is %v, not above 0 and finite: %w", i, scale[i], ErrSetting)
 		}
 		if err != nil {
 			return Stats{}, wrap(err)

@@ -61,8 +61,8 @@ func must[T any](v T, err error) func(t tb) T {
 	}
 }
 
-// wantError checks kind and text of an error. The text is all of it: a message
-// that does not name the culprit is no message.
+// wantError checks the kind and the whole text of an error, since a message must
+// name the culprit.
 func wantError(t *testing.T, err, kind error, text string) {
 	t.Helper()
 	if !errors.Is(err, kind) || err.Error() != text {

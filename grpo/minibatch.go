@@ -5,64 +5,64 @@ import (
 	"math/bits"
 )
 
-// An Item names what is trained: a row of the batch and the transition that it takes.
+// An Item names one transition to train: a row of the batch and the step that it takes.
 type Item struct{ Row, Step int }
 
-// Minibatches cuts the transitions of a batch into what one step of the optimiser
-// sees: Rows trajectories, and Steps transitions of each of them. What does not
-// divide evenly makes the last minibatch of its kind smaller. A 0 stands for all, so
-// the zero Minibatches is a single one of everything.
+// Minibatches cuts the transitions of a batch into minibatches, one for each step of the
+// optimiser. A minibatch has Rows trajectories and Steps transitions of each. The last one
+// is smaller if the sizes do not divide evenly. 0 stands for all, so the zero Minibatches
+// makes a single minibatch of all transitions.
 //
 //	Minibatches{Rows: 8}            whole trajectories, eight at a time
 //	Minibatches{Steps: 1}           all trajectories, one step of each
 //	Minibatches{Rows: 8, Steps: 1}  both: flow_grpo without gradient accumulation
 //
-// Group keeps consecutive trajectories together, as many as it says: with the size of the
-// groups of a batch and Rows a multiple of it, every minibatch holds whole groups. 0 and 1
-// shuffle single trajectories.
+// Group is a number of consecutive trajectories that stay together. Set it to the size of
+// a batch's groups, and Rows to a multiple of it, so that every minibatch holds whole
+// groups. 0 and 1 shuffle single trajectories.
 //
-// Trajectories are shuffled at every epoch. So are the steps of every trajectory,
-// each on its own, as in DanceGRPO and ddpo-pytorch, whose minibatches thus hold rows
-// at different steps; InOrder keeps all rows of a minibatch at the same steps, the
-// noisiest first, as in flow_grpo. The shuffles depend on Key and epoch alone, so
-// that every worker and a resumed run agree without sharing state; published trainers
-// draw them from torch's global generator.
+// Every epoch shuffles the trajectories, and the steps of every trajectory on its own. A
+// minibatch therefore holds rows at different steps, as in DanceGRPO and ddpo-pytorch.
+// InOrder keeps all rows of a minibatch at the same steps instead, the noisiest first, as
+// in flow_grpo. The shuffles depend on Key and epoch alone. All workers and a resumed run
+// thus agree without shared state. Published trainers draw shuffles from torch's global
+// generator.
 //
-// To evaluate a minibatch, gather what its transitions name into a batch of its own: a
-// row of package sampler for each (Sampler.Row takes a step), the latents before and
-// after the step, its time for the model, and the old log p and the advantage. The
-// example does it.
+// To evaluate a minibatch, gather its transitions into a batch of their own. Each needs a
+// row of package sampler (see Sampler.Row). It also needs the latents before and after the
+// step, the time for the model, the old log p and the advantage. The example shows how.
 //
-// Key is any number that differs between iterations, such as that of a noise.Key
-// that is derived for each.
+// Key is any number that differs between iterations, such as a noise.Key derived for each.
 type Minibatches struct {
 	Rows, Steps int
 	InOrder     bool
-	Group       int // consecutive trajectories that stay together
+	Group       int // number of consecutive trajectories that stay together
 	Key         uint64
 }
 
-// Epoch returns the minibatches of an inner epoch over rows trajectories and some of
-// their steps, ascending: those that draw noise, which sampler.Sampler.Stochastic
-// returns. Every item is in exactly one of them. All minibatches of some trajectories stand together, so that
-// with Steps the gradients of one set of rows can be accumulated before the next.
+// Epoch returns the minibatches of an inner epoch over rows trajectories and the given
+// steps, in ascending order. Take the steps that draw noise, from
+// sampler.Sampler.Stochastic. Every item is in exactly one minibatch. If Steps is set, the
+// minibatches of one set of trajectories follow each other, so their gradients can be
+// accumulated.
 //
-// It reports a negative size or epoch, a Group that does not divide the trajectories and Rows, no rows, and steps that are none, negative or not
-// ascending. It allocates the result.
+// These are errors: a negative size or epoch, a Group that does not divide rows and Rows,
+// rows below 1, and steps that are empty, negative or not ascending. Epoch allocates the
+// result.
 func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 	switch {
 	case m.Rows < 0:
-		return nil, fmt.Errorf("grpo: Minibatches.Rows %d: %w", m.Rows, ErrSetting)
+		return nil, fmt.Errorf("grpo: Minibatches.Rows %d is negative: %w", m.Rows, ErrSetting)
 	case m.Steps < 0:
-		return nil, fmt.Errorf("grpo: Minibatches.Steps %d: %w", m.Steps, ErrSetting)
+		return nil, fmt.Errorf("grpo: Minibatches.Steps %d is negative: %w", m.Steps, ErrSetting)
 	case m.Group < 0:
-		return nil, fmt.Errorf("grpo: Minibatches.Group %d: %w", m.Group, ErrSetting)
+		return nil, fmt.Errorf("grpo: Minibatches.Group %d is negative: %w", m.Group, ErrSetting)
 	case m.Group > 1 && (rows%m.Group != 0 || m.Rows%m.Group != 0):
 		return nil, fmt.Errorf("grpo: Minibatches.Group %d does not divide the %d trajectories and Rows %d: %w", m.Group, rows, m.Rows, ErrSize)
 	case epoch < 0:
-		return nil, fmt.Errorf("grpo: minibatches of epoch %d: %w", epoch, ErrSetting)
+		return nil, fmt.Errorf("grpo: minibatches of epoch %d, which is negative: %w", epoch, ErrSetting)
 	case rows < 1:
-		return nil, fmt.Errorf("grpo: minibatches: %w", ErrEmpty)
+		return nil, fmt.Errorf("grpo: minibatches of %d trajectories: %w", rows, ErrEmpty)
 	case len(steps) == 0:
 		return nil, fmt.Errorf("grpo: minibatches of no steps: %w", ErrWindow)
 	}
@@ -81,7 +81,7 @@ func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 	}
 	r := shuffler{key: splitmix(m.Key, uint64(epoch))}
 	order := r.groups(rows, max(1, m.Group))
-	walk := make([][]int, rows) // of every row, in the order in which it takes them
+	walk := make([][]int, rows) // the steps of every row, as indices, in the order of training
 	for i := range walk {
 		if m.InOrder {
 			walk[i] = identity(n)
@@ -109,7 +109,7 @@ func (m Minibatches) Epoch(epoch, rows int, steps []int) ([][]Item, error) {
 // A shuffler draws permutations from one SplitMix64 sequence.
 type shuffler struct{ key, drawn uint64 }
 
-// groups returns 0 to n-1 with runs of size in random order.
+// groups returns 0 to n-1, cut into runs of size, with the runs in random order.
 func (s *shuffler) groups(n, size int) []int {
 	order := make([]int, 0, n)
 	for _, g := range s.permutation(n / size) {
@@ -120,7 +120,7 @@ func (s *shuffler) groups(n, size int) []int {
 	return order
 }
 
-// permutation returns 0 to n-1 in random order, by Fisher and Yates.
+// permutation returns 0 to n-1 in random order (Fisher-Yates).
 func (s *shuffler) permutation(n int) []int {
 	p := identity(n)
 	for i := n - 1; i > 0; i-- {

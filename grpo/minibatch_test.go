@@ -145,10 +145,10 @@ func TestMinibatchesErrors(t *testing.T) {
 		kind        error
 		text        string
 	}{
-		{Minibatches{Rows: -1}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Rows -1: setting out of range"},
-		{Minibatches{Steps: -2}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Steps -2: setting out of range"},
-		{Minibatches{}, -1, 1, []int{0}, ErrSetting, "grpo: minibatches of epoch -1: setting out of range"},
-		{Minibatches{}, 0, 0, []int{0}, ErrEmpty, "grpo: minibatches: empty"},
+		{Minibatches{Rows: -1}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Rows -1 is negative: setting out of range"},
+		{Minibatches{Steps: -2}, 0, 1, []int{0}, ErrSetting, "grpo: Minibatches.Steps -2 is negative: setting out of range"},
+		{Minibatches{}, -1, 1, []int{0}, ErrSetting, "grpo: minibatches of epoch -1, which is negative: setting out of range"},
+		{Minibatches{}, 0, 0, []int{0}, ErrEmpty, "grpo: minibatches of 0 trajectories: empty"},
 		{Minibatches{}, 0, 1, nil, ErrWindow, "grpo: minibatches of no steps: no such window of steps"},
 		{Minibatches{}, 0, 1, []int{1, 1}, ErrWindow, "grpo: minibatches of the steps [1 1], which are not ascending from 0: no such window of steps"},
 		{Minibatches{}, 0, 1, []int{2, 1}, ErrWindow, "grpo: minibatches of the steps [2 1], which are not ascending from 0: no such window of steps"},

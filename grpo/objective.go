@@ -9,16 +9,15 @@ import (
 //
 //	loss = mean of max(-A·r, -A·clip(r, 1-ClipLow, 1+ClipHigh))   r = exp(log p - log p_old)
 //
-// with bounds of their own below and above (DAPO, arXiv 2503.14476). A bound of 0
-// does not clip, so the zero Objective is plain importance sampling. Bounds are
-// ratios without unit, but what they allow depends on what is meant by log p: see
-// [Objective.In]. With log p averaged over the elements, published trainers use
-// 1e-5 to 1e-3.
+// with separate bounds below and above (DAPO, arXiv 2503.14476). A bound of 0 does
+// not clip, so the zero Objective is plain importance sampling. Bounds have no unit,
+// but what they allow depends on what log p means: see [Objective.In]. Published
+// trainers average log p over the elements and use 1e-5 to 1e-3.
 type Objective struct{ ClipLow, ClipHigh float64 }
 
 // Stats describes one evaluation of a loss. Means are over samples.
 type Stats struct {
-	Loss   float64 // what to minimise: Policy, and what Penalize added
+	Loss   float64 // the loss to minimise: Policy plus the penalty of Penalize
 	Policy float64 // the surrogate alone
 	KL     float64 // mean of the divergences that Penalize was given
 
@@ -29,25 +28,26 @@ type Stats struct {
 	ClipFraction float64 // fraction with r outside the bounds, whatever the advantage
 	ClipAbove    float64 // fraction with r - 1 > ClipHigh
 	ClipBelow    float64 // fraction with 1 - r > ClipLow
-	Stopped      float64 // fraction whose gradient the clip, or the mask of a DPPO, took away
+	Stopped      float64 // fraction whose gradient the clip, or the mask of a DPPO, made 0
 }
 
 // Loss stores ∂loss/∂log p in grad and returns the statistics. logp and old are the
-// log-probabilities of the same transitions under the trained policy and under the
-// one that drew them, in the same form; adv are the advantages. The gradient is
+// log-probabilities of the same transitions in the same form, one a sample. logp is
+// under the trained policy, and old under the policy that drew them. adv are the
+// advantages. The gradient is
 //
 //	-A·r/n, or exactly 0 where A > 0 and r > 1+ClipHigh or A < 0 and r < 1-ClipLow
 //
-// At the bound itself, where the loss has a kink, it is the former, as torch's.
-// On policy r is exactly 1, so that loss = -mean A and the gradient -A/n.
+// At the bound itself the loss has a kink, and the gradient is -A·r/n, as in torch.
+// On policy r is exactly 1, so loss = -mean A and the gradient is -A/n.
 //
-// grad may be nil, if only the statistics are wanted, or any of the inputs. Loss
-// reports no samples, a sample whose log p, old log p or advantage is not finite, a
-// sample whose ratio or loss overflows float64, and a bound that is negative or NaN;
-// grad is then unspecified. It panics if lengths differ. It does not allocate.
+// grad may be any of the inputs, or nil if only the statistics are wanted. These are
+// errors: no samples; a log p, old log p or advantage that is not finite; a ratio or
+// loss that overflows float64; a bound that is negative or NaN. The contents of grad
+// are then unspecified. Loss panics if lengths differ. It does not allocate.
 //
-// The gradient is the mean over this call's samples. Who accumulates several calls
-// before a step of the optimiser divides by their number.
+// The gradient is that of the mean over this call's samples. To accumulate several
+// calls before a step of the optimiser, divide by their number.
 func (o Objective) Loss(grad, logp, old, adv []float64) (Stats, error) {
 	if err := o.validate(); err != nil {
 		return Stats{}, wrap(err)
@@ -70,8 +70,8 @@ func (o Objective) Loss(grad, logp, old, adv []float64) (Stats, error) {
 	return m.stats(len(logp))
 }
 
-// sample adds to m a sample whose ratio is exp(x) and whose log p changed by d. It
-// returns the derivative of its loss by x.
+// sample adds sample i to m, with ratio exp(x) and log p - log p_old = d. It returns
+// the derivative of its loss by x.
 func (o Objective) sample(m *means, i int, x, d, adv float64) (float64, error) {
 	r, err := m.add(i, x, d)
 	if err != nil {
@@ -100,9 +100,9 @@ func (o Objective) sample(m *means, i int, x, d, adv float64) (float64, error) {
 func (o Objective) validate() error {
 	switch {
 	case !(o.ClipLow >= 0):
-		return fmt.Errorf("Objective.ClipLow %v: %w", o.ClipLow, ErrSetting)
+		return fmt.Errorf("Objective.ClipLow %v is not at least 0: %w", o.ClipLow, ErrSetting)
 	case !(o.ClipHigh >= 0):
-		return fmt.Errorf("Objective.ClipHigh %v: %w", o.ClipHigh, ErrSetting)
+		return fmt.Errorf("Objective.ClipHigh %v is not at least 0: %w", o.ClipHigh, ErrSetting)
 	}
 	return nil
 }
@@ -111,20 +111,20 @@ func (o Objective) validate() error {
 //
 //	loss = policy + beta·mean(kl)
 //
-// and returns ∂loss/∂kl, which is beta/n for every sample: the weight to give to
-// logprob's GradScaleKL. kl are the exact divergences that logprob's KL gives, one a
-// sample; an estimate from log p (the k3 of GRPO for language models) is not needed,
-// for the policies are Gaussians of one variance. Flow-GRPO's published
+// and returns ∂loss/∂kl, which is beta/n for every sample. Give it to logprob's
+// GradScaleKL as the weight. kl are the exact divergences of logprob's KL, one a
+// sample. The policies are Gaussians of one variance, so an estimate from log p is
+// not needed. GRPO for language models needs one, such as k3. Flow-GRPO's published
 // kl_loss lacks the step length Δ in the variance.
 //
-// It reports no samples, a divergence that is negative or not finite, by its sample,
-// and such a beta; s is then unchanged.
+// No samples, and a divergence or beta that is negative or not finite, are errors. s
+// is then unchanged.
 func (s *Stats) Penalize(beta float64, kl []float64) (weight float64, err error) {
 	switch {
 	case len(kl) == 0:
 		return 0, fmt.Errorf("grpo: divergences: %w", ErrEmpty)
 	case !finite(beta) || beta < 0:
-		return 0, fmt.Errorf("grpo: KL weight %v: %w", beta, ErrSetting)
+		return 0, fmt.Errorf("grpo: KL weight %v is not at least 0 and finite: %w", beta, ErrSetting)
 	}
 	var mean float64
 	for i, d := range kl {
@@ -141,10 +141,11 @@ func (s *Stats) Penalize(beta float64, kl []float64) (weight float64, err error)
 	return beta / float64(len(kl)), nil
 }
 
-// means sums what Stats averages.
+// means holds the sums of what Stats averages.
 type means struct{ Stats }
 
-// add returns the ratio exp(x) of sample i, whose log p changed by d.
+// add returns the ratio exp(x) of sample i and adds it to the sums, with d = log p -
+// log p_old.
 func (m *means) add(i int, x, d float64) (float64, error) {
 	r, square := math.Exp(x), float64(d*d)
 	switch {
@@ -210,7 +211,7 @@ func checkKL(i int, kl float64) error {
 	return nil
 }
 
-// checkLengths panics unless all lists are as long as the second; the first may be nil.
+// checkLengths panics unless all slices are as long as logp. grad may be nil.
 func checkLengths(grad, logp []float64, more ...[]float64) {
 	if grad != nil && len(grad) != len(logp) {
 		panic(panicLength)

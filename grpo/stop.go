@@ -7,27 +7,27 @@ import "fmt"
 //
 //	ApproxKL > Factor·Target
 //
-// with ApproxKL of the [Stats] of the last minibatch, and Factor 1.5 if it is 0, as in
+// ApproxKL is from the [Stats] of the last minibatch. A Factor of 0 means 1.5, as in
 // the PPO of Spinning Up (target_kl) and Stable-Baselines3. Flow-GRPO's trainers log
 // ApproxKL and do not stop. The zero EarlyStop never stops.
 //
-// Ask before the optimiser's step: then no minibatch moves a policy that has moved too
-// far. Spinning Up asks there too, of a mean over the whole batch.
+// Call Reached before the optimiser's step, so that no minibatch moves a policy that
+// has moved too far. Spinning Up does so too, with the mean over the whole batch.
 //
-// Target is in the units of ½(log-ratio)². Where log p is a mean over dim elements,
-// the one of the densities is dim² times as large.
+// Target is in the units of ½(log-ratio)². If log p is a mean over dim elements,
+// ApproxKL of the densities is dim² times as large.
 type EarlyStop struct{ Target, Factor float64 }
 
-// Reached reports whether s says that it is time to stop. It reports a Target or
-// Factor that is negative or NaN and an ApproxKL that is NaN.
+// Reached reports whether ApproxKL of s is above Factor·Target. A Target or Factor
+// that is negative or NaN and an ApproxKL that is NaN are errors.
 func (e EarlyStop) Reached(s Stats) (bool, error) {
 	switch {
 	case !(e.Target >= 0):
-		return false, fmt.Errorf("grpo: EarlyStop.Target %v: %w", e.Target, ErrSetting)
+		return false, fmt.Errorf("grpo: EarlyStop.Target %v is not at least 0: %w", e.Target, ErrSetting)
 	case !(e.Factor >= 0):
-		return false, fmt.Errorf("grpo: EarlyStop.Factor %v: %w", e.Factor, ErrSetting)
+		return false, fmt.Errorf("grpo: EarlyStop.Factor %v is not at least 0: %w", e.Factor, ErrSetting)
 	case s.ApproxKL != s.ApproxKL:
-		return false, fmt.Errorf("grpo: EarlyStop: ApproxKL: %w", ErrNotFinite)
+		return false, fmt.Errorf("grpo: EarlyStop: ApproxKL is NaN: %w", ErrNotFinite)
 	}
 	factor := e.Factor
 	if factor == 0 {

@@ -51,13 +51,13 @@ func TestEarlyStopMonotone(t *testing.T) {
 
 func TestEarlyStopErrors(t *testing.T) {
 	_, err := EarlyStop{Target: -1}.Reached(Stats{})
-	wantError(t, err, ErrSetting, "grpo: EarlyStop.Target -1: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: EarlyStop.Target -1 is not at least 0: setting out of range")
 	_, err = EarlyStop{Target: nan}.Reached(Stats{})
-	wantError(t, err, ErrSetting, "grpo: EarlyStop.Target NaN: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: EarlyStop.Target NaN is not at least 0: setting out of range")
 	_, err = EarlyStop{Factor: -1}.Reached(Stats{})
-	wantError(t, err, ErrSetting, "grpo: EarlyStop.Factor -1: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: EarlyStop.Factor -1 is not at least 0: setting out of range")
 	_, err = EarlyStop{}.Reached(Stats{ApproxKL: nan})
-	wantError(t, err, ErrNotFinite, "grpo: EarlyStop: ApproxKL: not a finite number")
+	wantError(t, err, ErrNotFinite, "grpo: EarlyStop: ApproxKL is NaN: not a finite number")
 }
 
 func ExampleEarlyStop() {

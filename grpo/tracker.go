@@ -5,48 +5,50 @@ import (
 	"slices"
 )
 
-// A Tracker gives advantages against what it has seen of every prompt, over as many
-// iterations as it is not cleared:
+// A Tracker remembers the rewards of every prompt over iterations, until it is cleared, and
+// computes advantages against this history:
 //
 //	A = (r - mean) / (max(std, Floor) + Eps)
 //
-// with mean and std over the last Limit rewards of the prompt, those of this call
-// included. Norm says what else: under GlobalStd std is that of this call's rewards,
-// all prompts together. It is PerPromptStatTracker of flow_grpo and FlowCPS
-// (flow_grpo/stat_tracking.py, type "grpo"), with Norm FlowGRPO or, with global_std,
-// FlowGRPOGlobal. With Limit and MinCount it is that of ddpo-pytorch
-// (ddpo_pytorch/stat_tracking.py, buffer_size and min_count, Norm{Eps: 1e-6}), whose
-// prompts with fewer than MinCount rewards take mean and std of the call.
+// mean and std are over the last Limit rewards of the prompt, including those of this call.
+// Under GlobalStd, std is that of all rewards of this call. Prompts with fewer than MinCount
+// rewards take the mean and std of this call.
 //
-// Deviations from that code: rewards that are equal have advantage exactly 0
-// ([Norm]); flow_grpo's update fails if it is not cleared before each call, where this one goes
-// on; history is counted by prompts, not by their hashes.
+// With Norm FlowGRPO this is PerPromptStatTracker of flow_grpo and FlowCPS
+// (flow_grpo/stat_tracking.py, type "grpo"). With FlowGRPOGlobal it is the same with
+// global_std. With Limit, MinCount and Norm{Eps: 1e-6} it is that of ddpo-pytorch
+// (ddpo_pytorch/stat_tracking.py, buffer_size and min_count).
 //
-// The zero Tracker is ready, remembers everything and has the zero Norm. It is for
-// one goroutine at a time.
+// Deviations from that code: equal rewards have advantage exactly 0 ([Norm]). A Tracker goes on
+// without being cleared; flow_grpo's update fails unless it is cleared before each call.
+// History is kept by prompt, not by a prompt's hash.
+//
+// The zero Tracker is ready, remembers everything and has the zero Norm. A Tracker serves one
+// goroutine at a time.
 type Tracker[K comparable] struct {
-	Norm     Norm // PerGroup: of the prompt's history; PerBatch has none and is an error
-	Limit    int  // rewards remembered of a prompt, the latest; 0: all
-	MinCount int  // rewards of a prompt below which those of the call count instead
+	Norm     Norm // PerGroup means per prompt; PerBatch is an error, since it has no history
+	Limit    int  // number of latest rewards remembered per prompt; 0 means all
+	MinCount int  // a prompt with fewer rewards takes mean and std of the call
 
 	history map[K]int // index in stats
 	stats   []Record[K]
-	seen    map[K]bool // prompts, cleared ones too
+	seen    map[K]bool // prompts, including cleared ones
 }
 
-// A Record is the rewards that a Tracker remembers of a prompt, oldest first.
+// A Record holds the rewards that a Tracker remembers of a prompt, oldest first.
 type Record[K comparable] struct {
 	Prompt  K
 	Rewards []float64
 }
 
-// Advantages remembers the rewards, one a sample, stores their advantages in dst and
-// returns dst, which may be rewards. prompts[i] is that of sample i; samples of a prompt may stand
-// anywhere.
+// Advantages remembers the rewards, one a sample. It stores their advantages in dst and returns
+// dst, which may be rewards. prompts[i] is the prompt of sample i. Samples of a prompt may
+// stand anywhere.
 //
-// It reports no rewards, a reward that is not finite, a spread that overflows, a NaN
-// prompt, an advantage that overflows and a bad setting, by sample or field; dst is then unspecified and nothing is
-// remembered. It panics if lengths differ. It allocates.
+// These are errors: no rewards, a reward that is not finite, a prompt that is NaN, a spread or
+// an advantage that overflows, and a bad setting. The error names the sample, the prompt or the
+// field. The contents of dst are then unspecified, and nothing is remembered. Advantages panics
+// if lengths differ. It allocates.
 func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64, error) {
 	if len(dst) != len(rewards) || len(prompts) != len(rewards) {
 		panic(panicLength)
@@ -91,8 +93,8 @@ func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64,
 		for j := range members.n {
 			i := members.sample(j)
 			a := t.Norm.advantage(rewards[i], m)
-			if !finite(a) { // where the past that is remembered leaves the reward out
-				return nil, fmt.Errorf("grpo: advantage of sample %d, of reward %v beside a standard deviation %v: %w", i, rewards[i], m.std, ErrOverflow)
+			if !finite(a) { // possible if Limit leaves this reward out of the history
+				return nil, fmt.Errorf("grpo: advantage of sample %d, with reward %v and standard deviation %v: %w", i, rewards[i], m.std, ErrOverflow)
 			}
 			dst[i] = a
 		}
@@ -103,7 +105,8 @@ func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64,
 	return dst, nil
 }
 
-// scale returns mean and std for a prompt with these rewards, past and present.
+// scale returns mean and std for a prompt with these rewards, past and present. all is for the
+// rewards of the call.
 func (t *Tracker[K]) scale(rewards []float64, all moments) (moments, error) {
 	if len(rewards) < t.MinCount {
 		return all, nil
@@ -134,22 +137,22 @@ func (t *Tracker[K]) remember(r Record[K]) {
 func (t *Tracker[K]) validate() error {
 	switch {
 	case t.Norm.Scope == PerBatch:
-		return fmt.Errorf("Tracker.Norm: PerBatch has no history: %w", ErrSetting)
+		return fmt.Errorf("Tracker.Norm.Scope is PerBatch, which has no history; take PerGroup or GlobalStd: %w", ErrSetting)
 	case t.Limit < 0:
-		return fmt.Errorf("Tracker.Limit %d: %w", t.Limit, ErrSetting)
+		return fmt.Errorf("Tracker.Limit %d is negative: %w", t.Limit, ErrSetting)
 	case t.MinCount < 0:
-		return fmt.Errorf("Tracker.MinCount %d: %w", t.MinCount, ErrSetting)
+		return fmt.Errorf("Tracker.MinCount %d is negative: %w", t.MinCount, ErrSetting)
 	}
 	return t.Norm.validate()
 }
 
-// Clear forgets all rewards, as flow_grpo does after every epoch, but not which
-// prompts there were.
+// Clear forgets all rewards, as flow_grpo does after every epoch. It keeps the set of prompts
+// seen.
 func (t *Tracker[K]) Clear() { t.history, t.stats = nil, nil }
 
-// Prompts returns the mean number of rewards remembered of a prompt, 0 if there are
-// none, and the number of prompts ever seen: what flow_grpo logs as group_size and
-// trained_prompt_num (get_stats).
+// Prompts returns the mean number of rewards remembered per prompt, or 0 if there are none, and
+// the number of prompts ever seen. flow_grpo logs them as group_size and trained_prompt_num
+// (get_stats).
 func (t *Tracker[K]) Prompts() (size float64, seen int) {
 	if len(t.stats) == 0 {
 		return 0, len(t.seen)
@@ -161,8 +164,8 @@ func (t *Tracker[K]) Prompts() (size float64, seen int) {
 	return float64(n) / float64(len(t.stats)), len(t.seen)
 }
 
-// Records returns a copy of what t remembers, prompts in the order of their first
-// appearance: the state to store with a checkpoint.
+// Records returns a copy of what t remembers, with prompts in the order of their first
+// appearance. It is the state to store in a checkpoint.
 func (t *Tracker[K]) Records() []Record[K] {
 	all := make([]Record[K], len(t.stats))
 	for i, r := range t.stats {
@@ -171,9 +174,9 @@ func (t *Tracker[K]) Records() []Record[K] {
 	return all
 }
 
-// Restore forgets everything and remembers a copy of records instead. The tracker goes
-// on as the one they came from, whose cleared prompts count as never seen. It reports
-// a reward that is not finite and a prompt that is NaN or there twice; t is then
+// Restore forgets everything and remembers a copy of records instead. t then goes on like the
+// Tracker that records came from, except that prompts without a record count as never seen. A
+// reward that is not finite and a prompt that is NaN or occurs twice are errors. t is then
 // unchanged.
 func (t *Tracker[K]) Restore(records []Record[K]) error {
 	fresh := Tracker[K]{Norm: t.Norm, Limit: t.Limit, MinCount: t.MinCount}

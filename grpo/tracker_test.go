@@ -27,8 +27,8 @@ func TestTrackerOfOneCall(t *testing.T) {
 	})
 }
 
-// Several calls are one call on all their rewards, as far as the last ones go; with a
-// limit, on the last rewards of each prompt.
+// The last of several calls equals one call on all their rewards. With a limit, it
+// equals one call on the last rewards of each prompt.
 func trackerProperty(t *rapid.T) {
 	const prompts = 3
 	limit := rapid.IntRange(0, 9).Draw(t, "limit")
@@ -147,7 +147,7 @@ func TestTrackerErrors(t *testing.T) {
 	}{
 		{nil, nil, ErrEmpty, "grpo: batch: empty"},
 		{[]float64{1, nan}, []float64{7, 8}, ErrNotFinite, "grpo: reward of sample 1 is NaN: not a finite number"},
-		{[]float64{1, 2}, []float64{7, nan}, ErrNotFinite, "grpo: id of sample 1: not a finite number"},
+		{[]float64{1, 2}, []float64{7, nan}, ErrNotFinite, "grpo: id of sample 1 is NaN: not a finite number"},
 	} {
 		_, err := tr.Advantages(make([]float64, len(c.rewards)), c.rewards, c.prompts)
 		wantError(t, err, c.kind, c.text)
@@ -158,7 +158,7 @@ func TestTrackerErrors(t *testing.T) {
 	// The two rewards that are remembered say nothing of a third so far away.
 	near := Tracker[float64]{Limit: 2}
 	_, far := near.Advantages(make([]float64, 3), []float64{1e308, 0, 1e-9}, []float64{7, 7, 7})
-	wantError(t, far, ErrOverflow, "grpo: advantage of sample 0, of reward 1e+308 beside a standard deviation 5e-10: overflows float64")
+	wantError(t, far, ErrOverflow, "grpo: advantage of sample 0, with reward 1e+308 and standard deviation 5e-10: overflows float64")
 	if len(near.Records()) != 0 {
 		t.Error("an error is remembered")
 	}
@@ -166,10 +166,10 @@ func TestTrackerErrors(t *testing.T) {
 		tracker Tracker[float64]
 		text    string
 	}{
-		{Tracker[float64]{Norm: FlowGRPOBatch}, "grpo: Tracker.Norm: PerBatch has no history: setting out of range"},
-		{Tracker[float64]{Limit: -1}, "grpo: Tracker.Limit -1: setting out of range"},
-		{Tracker[float64]{MinCount: -1}, "grpo: Tracker.MinCount -1: setting out of range"},
-		{Tracker[float64]{Norm: Norm{Eps: -1}}, "grpo: Norm.Eps -1: setting out of range"},
+		{Tracker[float64]{Norm: FlowGRPOBatch}, "grpo: Tracker.Norm.Scope is PerBatch, which has no history; take PerGroup or GlobalStd: setting out of range"},
+		{Tracker[float64]{Limit: -1}, "grpo: Tracker.Limit -1 is negative: setting out of range"},
+		{Tracker[float64]{MinCount: -1}, "grpo: Tracker.MinCount -1 is negative: setting out of range"},
+		{Tracker[float64]{Norm: Norm{Eps: -1}}, "grpo: Norm.Eps -1 is not at least 0 and finite: setting out of range"},
 	} {
 		_, err := c.tracker.Advantages([]float64{0}, []float64{0}, []float64{0})
 		wantError(t, err, ErrSetting, c.text)

@@ -79,9 +79,9 @@ func TestInEdges(t *testing.T) {
 		}
 	}
 	_, err := Objective{}.In(0)
-	wantError(t, err, ErrSetting, "grpo: factor of the log-ratio 0: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: factor 0 of the log-ratio is not above 0 and finite: setting out of range")
 	_, err = Objective{ClipLow: -1}.In(2)
-	wantError(t, err, ErrSetting, "grpo: Objective.ClipLow -1: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: Objective.ClipLow -1 is not at least 0: setting out of range")
 	_, err = Objective{ClipHigh: 1e-5}.In(1e-322)
-	wantError(t, err, ErrSetting, "grpo: bounds times 1e-322 vanish: setting out of range")
+	wantError(t, err, ErrSetting, "grpo: factor 1e-322 makes a clip bound 0, which would not clip: setting out of range")
 }

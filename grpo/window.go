@@ -6,24 +6,25 @@ import (
 	"math/bits"
 )
 
-// A Strategy says which steps of a run are stochastic and trained at an iteration:
-// the half-open window [start, end) within [0, steps), never empty. The result is a
-// pure function of the arguments, so that a resumed run, every worker and the sampler
-// agree without sharing state. Strategies are comparable values, safe for
-// concurrent use.
+// A Strategy says which steps of a run are stochastic and trained at an iteration.
+// They are the half-open window [start, end) within [0, steps), which is never
+// empty. The result is a pure function of the arguments, so a resumed run, all
+// workers and the sampler agree without shared state. Strategies are comparable
+// values, safe for concurrent use.
 //
-// steps counts the steps that may be trained, the first ones of a run. A rule that
-// preserves coefficients draws no noise in the last step, so it is one less than the
-// run has; others are trained without the last too, where the Gaussian is so peaked
-// that log p loses its digits.
+// steps is the number of steps that may be trained, which are the first ones of a
+// run. It is usually one less than the run has. A rule that preserves coefficients
+// draws no noise in the last step. Other rules have so narrow a Gaussian there that
+// log p loses digits.
 //
-// Window reports a negative iteration and a strategy that has no window within steps.
+// A negative iteration and a strategy without a window within steps are errors of
+// Window.
 type Strategy interface {
 	Window(iteration, steps int) (start, end int, err error)
 }
 
-// Fixed is the window [Start, End) at all iterations. The zero Fixed is all
-// steps, as flow_grpo trains without a window.
+// Fixed is the window [Start, End) at all iterations. The zero Fixed is all steps,
+// like flow_grpo without a window.
 type Fixed struct{ Start, End int }
 
 // Window implements [Strategy].
@@ -40,21 +41,23 @@ func (f Fixed) Window(iteration, steps int) (start, end int, err error) {
 	return f.Start, f.End, nil
 }
 
-// Random is Size consecutive steps within [From, To), with all places equally likely
-// and drawn anew at every iteration: Flow-GRPO-Fast, whose Size is 1 or 2, and
-// MixGRPO's strategy "random". A To of 0 stands for the number of steps.
+// Random is a window of Size steps within [From, To). Every iteration draws its
+// place anew, with all places equally likely. Flow-GRPO-Fast does so with Size 1 or
+// 2, and MixGRPO with its strategy "random". A To of 0 stands for the number of
+// steps.
 //
-// The draw depends on Key and iteration alone. Give every prompt or worker a key
-// of its own to train on different windows at once; flow_grpo, which seeds a
-// generator by process instead, draws other windows.
+// The draw depends on Key and iteration alone. To train on different windows at
+// once, give every prompt or worker its own Key. flow_grpo seeds a generator per
+// process instead, and draws other windows.
 type Random struct {
 	Size     int
 	From, To int
 	Key      uint64
 }
 
-// Window implements [Strategy]. The place is the high word of the product of the
-// number of places and a word of SplitMix64: uniform to 2⁻⁶⁴ times their number.
+// Window implements [Strategy]. It multiplies the number of places by a word of
+// SplitMix64 and takes the high word. The place is uniform to 2⁻⁶⁴ times the number
+// of places.
 func (r Random) Window(iteration, steps int) (start, end int, err error) {
 	if err := checkCall(iteration, steps); err != nil {
 		return 0, 0, err
@@ -71,25 +74,26 @@ func (r Random) Window(iteration, steps int) (start, end int, err error) {
 	return start, start + r.Size, nil
 }
 
-// Sliding is a window of Size steps that starts at the noisiest and moves by Stride
-// towards the data, resting at every place for as many iterations as Interval says:
-// the strategies of MixGRPO (arXiv 2507.21802, fastvideo/utils/grpo_states.py),
-// "progressive" with [Every], "exp_decay" with [ExpDecay], "decay" with
-// [LinearDecay]. After the last place it starts again (roll_back), or stays there if
-// Hold is set. The paper's setting for 25 steps is [MixGRPO].
+// Sliding is a window of Size steps. It starts at the noisiest step and moves by
+// Stride towards the data. Interval says how many iterations it stays at each
+// place. These are the strategies of MixGRPO (arXiv 2507.21802,
+// fastvideo/utils/grpo_states.py): "progressive" with [Every], "exp_decay" with
+// [ExpDecay], and "decay" with [LinearDecay]. After the last place the window
+// starts again (roll_back), or stays there if Hold is set. The paper's setting for
+// 25 steps is [MixGRPO].
 //
-// Stride must not exceed Size, or steps would never be trained.
+// Stride must not exceed Size, or some steps would never be trained.
 //
-// One deviation from the published code: the last place is the one whose window ends
-// with the last step, where the code's windows shrink and at the end are empty.
+// One deviation from the published code: the last window ends with the last step.
+// The code's windows shrink there and become empty.
 type Sliding struct {
 	Size, Stride int
 	Interval     Interval
 	Hold         bool
 }
 
-// MixGRPO is the window of MixGRPO's published script: 4 steps that move by 1
-// every 25 iterations, round and round.
+// MixGRPO is the window of MixGRPO's published script: 4 steps that move by 1 every
+// 25 iterations, and start again at the end. Copy it, and do not assign to it.
 var MixGRPO = Sliding{Size: 4, Stride: 1, Interval: Every(25)}
 
 // Window implements [Strategy]. Interval must be set and give 1 or more.
@@ -104,7 +108,7 @@ func (s Sliding) Window(iteration, steps int) (start, end int, err error) {
 		return 0, 0, fmt.Errorf("grpo: Sliding: Stride %d is not in [1, Size %d]: %w", s.Stride, s.Size, ErrWindow)
 	}
 	if s.Interval == nil {
-		return 0, 0, fmt.Errorf("grpo: Sliding.Interval is nil: %w", ErrWindow)
+		return 0, 0, fmt.Errorf("grpo: Sliding.Interval is nil; take Every, ExpDecay or LinearDecay: %w", ErrWindow)
 	}
 	start, left, err := s.walk(iteration, steps)
 	if err == nil && left >= 0 {
@@ -117,8 +121,8 @@ func (s Sliding) Window(iteration, steps int) (start, end int, err error) {
 	return start, start + s.Size, nil
 }
 
-// walk returns the place of the window at an iteration of the first round, and how
-// many iterations are left after that round, negative if it is not over.
+// walk returns the place of the window at an iteration of the first round. left is
+// the number of iterations after that round, and negative if the round is not over.
 func (s Sliding) walk(iteration, steps int) (start, left int, err error) {
 	last := steps - s.Size
 	for left = iteration; ; start = min(start+s.Stride, last) {
@@ -136,20 +140,21 @@ func (s Sliding) walk(iteration, steps int) (start, left int, err error) {
 	}
 }
 
-// An Interval says for how many iterations a window that starts at step start, of
-// steps, stays there. It must be a pure function.
+// An Interval returns the number of iterations for which a window stays at the
+// place that begins at step start, of steps. The number must be 1 or more, and a
+// pure function of the arguments.
 type Interval interface {
 	Iterations(start, steps int) int
 }
 
-// Every is the same number of iterations at every place.
+// Every is an Interval: the same number of iterations at every place.
 type Every int
 
 // Iterations implements [Interval].
 func (e Every) Iterations(_, _ int) int { return int(e) }
 
-// ExpDecay stays First iterations at the noisy steps and ever less after step
-// Threshold,
+// ExpDecay is an Interval: First iterations at the noisy steps, and ever fewer
+// after step Threshold, but at least 1,
 //
 //	⌈First·exp(-Rate·max(0, start - Threshold))⌉
 //
@@ -169,8 +174,8 @@ func (e ExpDecay) Iterations(start, _ int) int {
 	return int(max(x, float64(min(e.First, 1))))
 }
 
-// LinearDecay stays First iterations at step 0 and less and less towards Last, which
-// a window after the last step would have,
+// LinearDecay is an Interval that falls evenly from First iterations at step 0 to
+// Last beyond the last step,
 //
 //	max(Last, ⌊First·(1 - start/steps) + Last·start/steps⌋)
 //
@@ -179,23 +184,24 @@ type LinearDecay struct{ First, Last int }
 
 // Iterations implements [Interval].
 func (l LinearDecay) Iterations(start, steps int) int {
-	// In integers: the published float64 expression rounds whole numbers down.
+	// In integers. In float64, as published, rounding makes some whole numbers one
+	// too small.
 	return max(l.Last, (l.First*(steps-start)+l.Last*start)/steps)
 }
 
 func checkCall(iteration, steps int) error {
 	switch {
 	case iteration < 0:
-		return fmt.Errorf("grpo: window at iteration %d: %w", iteration, ErrWindow)
+		return fmt.Errorf("grpo: window at iteration %d, which is negative: %w", iteration, ErrWindow)
 	case steps < 1:
 		return fmt.Errorf("grpo: window of %d steps: %w", steps, ErrWindow)
 	}
 	return nil
 }
 
-// draw returns output i of the SplitMix64 generator (Steele, Lea and Flood, OOPSLA
-// 2014) whose seed is the first output for key: keys that are a few increments apart
-// would otherwise share a sequence at an offset.
+// draw returns output i of a SplitMix64 generator (Steele, Lea and Flood, OOPSLA
+// 2014). The generator's seed is the first output for key. Otherwise keys that are
+// a few increments apart would share a sequence at an offset.
 func draw(key, i uint64) uint64 { return splitmix(splitmix(key, 0), i) }
 
 // splitmix returns output i, from 0, of SplitMix64 with that seed.

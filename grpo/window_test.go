@@ -168,8 +168,9 @@ func propSliding(t *rapid.T) {
 
 func TestSliding(t *testing.T) { rapid.Check(t, propSliding) }
 
-// Random places are equally likely. 20000 draws of 5 places: 4000 each with standard
-// deviation 57; 6 of those for one of 5 places of 3 keys have odds of 3e-8.
+// Random places are equally likely. 20000 draws of 5 places give 4000 each, with
+// standard deviation 57. A difference of 6 deviations, at one of 5 places of 3 keys,
+// has odds of 3e-8.
 func TestRandomIsUniform(t *testing.T) {
 	const draws, places = 20000, 5
 	for _, key := range []uint64{0, 1, 1 << 63} {
@@ -186,8 +187,9 @@ func TestRandomIsUniform(t *testing.T) {
 	}
 }
 
-// Keys are independent: two agree on one place in 5 as often as chance has it,
-// neighbouring iterations of one key too (same odds, standard deviation 57 again).
+// Keys are independent. Two keys draw the same one of 5 places as often as by
+// chance, and so do neighbouring iterations of one key (same odds and standard
+// deviation).
 func TestRandomKeys(t *testing.T) {
 	const draws = 20000
 	place := func(key uint64, i int) int { return at(t, Random{Size: 1, Key: key}, i, 5).start }
@@ -233,8 +235,8 @@ func TestWindowErrors(t *testing.T) {
 		iteration, steps int
 		text             string
 	}{
-		{Fixed{}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
-		{Random{Size: 1}, -1, 5, "grpo: window at iteration -1: no such window of steps"},
+		{Fixed{}, -1, 5, "grpo: window at iteration -1, which is negative: no such window of steps"},
+		{Random{Size: 1}, -1, 5, "grpo: window at iteration -1, which is negative: no such window of steps"},
 		{Fixed{}, 0, 0, "grpo: window of 0 steps: no such window of steps"},
 		{MixGRPO, 0, 0, "grpo: window of 0 steps: no such window of steps"},
 		{Fixed{2, 2}, 0, 5, "grpo: Fixed: window [2, 2) of 5 steps: no such window of steps"},
@@ -251,7 +253,7 @@ func TestWindowErrors(t *testing.T) {
 		{Sliding{Size: 6, Stride: 1, Interval: Every(1)}, 0, 5, "grpo: Sliding: Size 6 is not in [1, 5]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 3, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 3 is not in [1, Size 2]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 0, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 0 is not in [1, Size 2]: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil; take Every, ExpDecay or LinearDecay: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: Every(0)}, 0, 5, "grpo: Sliding: grpo.Every 0: 0 iterations at step 0: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: -1}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:-1}: 0 iterations at step 0: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: nan}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:NaN}: 0 iterations at step 0: no such window of steps"},

@@ -13,7 +13,7 @@ import (
 	"cps/schedule"
 )
 
-// Whatever rows, sums and gradients are given, there is an error or a finite number.
+// Any rows, sums and gradients give an error or finite numbers.
 func anything(t *rapid.T) {
 	number := rapid.OneOf(rapid.Float64Range(0, 2), rapid.Float64Range(0, 2), rapid.Float64(),
 		rapid.SampledFrom([]float64{0, 1, -1, math.NaN(), math.Inf(1), math.Inf(-1), 5e-324, 1e-46, 1e39}))
@@ -67,8 +67,8 @@ func anything(t *rapid.T) {
 func TestAnything(t *testing.T) { rapid.Check(t, anything) }
 func FuzzAnything(f *testing.F) { f.Fuzz(rapid.MakeFuzz(anything)) }
 
-// Whatever a run keeps and a model returns, OfRun and NoiseFloor do not panic, and what they
-// return is finite.
+// OfRun and NoiseFloor do not panic and return finite numbers, whatever a run keeps and a
+// model returns.
 func anyRun(t *rapid.T) {
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(3), Rule: sampler.FlowCPS{Eta: 0.5}})
 	if err != nil {

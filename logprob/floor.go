@@ -11,26 +11,27 @@ import (
 	"cps/sampler"
 )
 
-// A Floor is the noise of a transition's log-probabilities beside a clip range.
+// A Floor says how exact the log-probabilities of a transition are, and compares their error
+// with a clip range.
 type Floor struct {
 	Transition int
 
-	// Ratio is the greatest, and Typical the root mean square, of |log(new/old)| of the
-	// policy and itself: between the sums of squares that the run keeps and those of
-	// replays. It is 0 where CheckOnPolicy passes.
+	// Ratio is the maximum, and Typical the root mean square, of |log(new/old)| for one
+	// policy: old is from the sums of squares that the run keeps, new from those of replays.
+	// Both are 0 where CheckOnPolicy passes.
 	Ratio, Typical float64
 
-	// Clipped is the fraction of these ratios that lie outside the clip range.
+	// Clipped is the fraction of these ratios outside the clip range, in [0, 1].
 	Clipped float64
 
-	// Rounding is the standard deviation of what rounding adds to the noise of an element, in
-	// units of Eps: of the latents to their storage type, above all. The log-ratio of two
-	// policies is off by as large a part of itself. It is resolved down to 2/√N, with N the
-	// number of elements of the batch.
+	// Rounding is the standard deviation of the rounding errors in an element's noise, in
+	// units of Eps. Most of them arise where latents are rounded to their storage type. The
+	// log-ratio of two policies has a relative error of about Rounding. Values below 2/√N
+	// cannot be resolved, with N the number of elements of the batch.
 	Rounding float64
 }
 
-// Floors are those of the transitions of a run.
+// Floors holds one Floor for each measured transition of a run, in order.
 type Floors []Floor
 
 // String returns f as a table.
@@ -45,20 +46,25 @@ func (f Floors) String() string {
 	return b.String()
 }
 
-// NoiseFloor measures how exact log p is, in the form f, of every transition with noise of
-// which run keeps the sums of squares. A trainer calls it once at start-up. Published
-// trainers clip at 1e-6 to 1e-4, and engines that compute in other orders or types differ by
-// 1e-6 to 6e-5: where Clipped is not 0, samples are dropped for rounding.
+// NoiseFloor measures how exact log p is in the form f. It does so for every transition with
+// noise whose sums of squares run keeps. A trainer calls it once at start-up. Published
+// trainers clip at 1e-6 to 1e-4. Engines that compute in another order or type differ by 1e-6
+// to 6e-5. Where Clipped is not 0, samples are dropped because of rounding.
 //
 // model is the policy as training evaluates it. NoiseFloor replays the run as
-// [sampler.CheckOnPolicy] does, in the batch of b and in others of the sizes given. The run
-// may be from another engine, whose rounding then counts. clip is the range of the ratio to
-// each side (grpo.Objective.ClipHigh), in the units of f, above 0.
+// [sampler.CheckOnPolicy] does: in the batch b, and in other batches of the given sizes. If
+// another engine made the run, the result includes that engine's rounding. clip is above 0.
+// It is the range of the ratio to each side (grpo.Objective.ClipHigh), in the units of f.
 //
-// For Rounding it takes every step once more with noise from a key derived from b.Key, and
-// compares the sums of squares with those of the noise drawn. Errors are those of CheckOnPolicy
-// but for ErrOffPolicy, ErrClip about clip, ErrNoSums where the run keeps no sums of a
-// transition with noise, and ErrNotFinite and ErrNegative about sums.
+// For Rounding, NoiseFloor takes every step once more, with noise from a key derived from
+// b.Key. It compares the sums of squares with those of the noise drawn. The memory for this
+// is from m.Like.
+//
+// Errors are those of CheckOnPolicy except ErrOffPolicy, and besides:
+//
+//   - ErrClip: clip is not above 0 and finite;
+//   - ErrNoSums: the run keeps no sums of squares of a transition with noise;
+//   - ErrNotFinite, ErrNegative: a sum of squares, or a ratio made of sums, is at fault.
 func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip float64, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], model sampler.Model[B], sizes ...int) (Floors, error) {
 	if !(clip > 0 && clip <= math.MaxFloat64) {
 		return nil, fmt.Errorf("logprob: clip range %v: %w", clip, ErrClip)
@@ -104,7 +110,7 @@ func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip fl
 		return nil, err
 	}
 	if floors == nil {
-		return nil, fmt.Errorf("logprob: of a transition with noise: %w", ErrNoSums)
+		return nil, fmt.Errorf("logprob: no transition with noise to measure: %w", ErrNoSums)
 	}
 	for k := range floors {
 		x := &floors[k]
@@ -122,8 +128,8 @@ func NoiseFloor[B any](ctx context.Context, m sampler.Memory[B], f Form, clip fl
 	return floors, nil
 }
 
-// rounding takes transition i again, with other noise, and returns by how much the noise that
-// arrives in the latents is more than what was drawn, in units of Eps.
+// rounding takes transition i again with other noise. It compares the noise in the latents
+// with the noise drawn, and returns their difference in units of Eps.
 func rounding[B any](ctx context.Context, m sampler.Memory[B], s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], model sampler.Model[B], i int) (share float64, err error) {
 	x := run.Latents[i-run.First]
 	n := b.Dim * len(b.Rows)

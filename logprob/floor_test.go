@@ -44,8 +44,8 @@ func half(bias float32) sampler.Model[[]float32] {
 	}
 }
 
-// A policy that is one function has no noise in its ratios, and what a model adds in other
-// batches is measured, in every form.
+// If the policy is one function, its ratios have no noise. If the model adds something in other
+// batches, NoiseFloor measures it, in every form.
 func TestNoiseFloor(t *testing.T) {
 	ctx := context.Background()
 	s, b, run := floorRun(t, sampler.Float32, sampler.FlowCPS{Eta: 0.5}, 2000)
@@ -104,7 +104,7 @@ func TestNoiseFloor(t *testing.T) {
 	}
 }
 
-// Rounding to bfloat16 is what the rounding of every element says.
+// Rounding of a bfloat16 run equals the value computed from the rounding of every element.
 func TestNoiseFloorOfStorage(t *testing.T) {
 	const dim = 40000
 	for _, eta := range []float64{0.01, 0.1} {
@@ -147,7 +147,7 @@ func TestNoiseFloorErrors(t *testing.T) {
 	for _, clip := range []float64{0, -1, math.NaN(), math.Inf(1)} {
 		wantError(t, floor(clip, half(0)), logprob.ErrClip, fmt.Sprintf("clip range %v", clip))
 	}
-	wantError(t, floor(1e-4, half(0), 0), sampler.ErrConfig, "batches of 0 rows")
+	wantError(t, floor(1e-4, half(0), 0), sampler.ErrConfig, "size 0 of a batch")
 	wantError(t, floor(1e-4, nil), sampler.ErrConfig, "model")
 	boom := errors.New("boom")
 	for calls := range 9 {

@@ -8,7 +8,8 @@ import (
 	"cps/sampler"
 )
 
-// Errors of this package. They come wrapped, with the row and its sample where one is at fault.
+// Errors of this package. They come wrapped. If a row is at fault, the message names the row
+// and its sample.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
 	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition: put the batch at one with Sampler.SetStep")
@@ -18,28 +19,35 @@ var (
 	ErrClip      = errors.New("the clip range is not above 0 and finite")
 )
 
-// A Form says what is meant by log p. The zero Form is the paper's choice: without
-// denominator (Eq. 15), mean over elements.
+// A Form says what log p means. The zero Form is the paper's choice: without denominator
+// (Eq. 15), mean over elements.
 //
-// The published trainers take means of densities (Form{Gaussian: true}); the
-// probability of the paper's Eq. 14 is Form{Gaussian: true, Sum: true}. A ratio's
-// clip range means something else in each, see package grpo for the factors.
+// The published trainers take the mean of the log-density over elements (Form{Gaussian:
+// true}). The density of the paper's Eq. 14 is Form{Gaussian: true, Sum: true}. A clip range
+// of ratios means something else in each form: see package grpo for the factors.
 //
-// All methods take one entry a row, allocate nothing, allow dst to be the other
-// slice, and panic if a length is not the number of rows or b.Dim is not positive. On an
-// error dst holds nothing of use. Rows that are spans of samples belong to [Spans].
+// All methods take slices of one entry a row. They do not allocate and are safe for
+// concurrent use. dst may be the other slice. They panic if a length is not the number of
+// rows, or if b.Dim is not positive. After an error the contents of dst are unspecified. If
+// a sample is several rows, use [Spans].
 type Form struct {
-	Gaussian bool // the density (Eq. 14)
-	Sum      bool // over elements, not their mean
+	Gaussian bool // the density (Eq. 14); false: without denominator (Eq. 15)
+	Sum      bool // sum over elements; false: mean
 }
 
-// LogProb stores log p of every row in dst and returns it, where b stands at the
-// transition whose sums of squares sq are ([sampler.Sampler.SetStep]): other sums give a
-// plausible number that is wrong. For a run's own transitions, [OfRun] takes care of that.
-// The error names the first row that is at no transition (ErrNoPolicy), whose step draws
-// no noise (ErrNoDensity), whose sum, weights or log p are not finite (ErrNotFinite), or whose
-// sum or noise is below 0 (ErrNegative). Without denominator a value would exist for the
-// first two, but none to train on.
+// LogProb stores log p of every row in dst and returns dst. sq are the sums of squares of a
+// transition, and b must stand at that transition ([sampler.Sampler.SetStep]). Sums of
+// another transition give a plausible number that is wrong. [OfRun] avoids this for a run's
+// own transitions.
+//
+// The error names the first row at fault, and wraps
+//
+//   - ErrNoPolicy: the row is at no transition;
+//   - ErrNoDensity: its step draws no noise;
+//   - ErrNotFinite: its sum, a weight or its log p is not finite in the kernels' types;
+//   - ErrNegative: its sum, or the weight of its noise, is below 0.
+//
+// Without denominator the first two have a value -Σ, but it is no log-probability.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -58,14 +66,14 @@ func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 	return dst, nil
 }
 
-// GradScale stores in dst, and returns, what makes Device.Grad add grad·∂log p/∂v of every row to its
-// destination:
+// GradScale converts grad = ∂loss/∂log p, one entry a row, into the scale that Device.Grad
+// takes. It stores the scales in dst and returns dst. Grad then adds ∂loss/∂v = grad·∂log
+// p/∂v to its destination. The scale is
 //
 //	grad·V/Eps²  (Gaussian)  or  grad·2V,  divided by Dim unless Sum
 //
-// Call Grad with the batch and the buffers of SumSquares. Grad rounds the scale to
-// float32; the error names the first row whose scale is not finite there. Its other
-// errors are those of LogProb.
+// Call Grad with the batch and the buffers of SumSquares. Grad rounds the scale to float32.
+// A scale that is not finite in float32 is ErrNotFinite. Other errors are those of LogProb.
 func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	check(b, dst, grad)
 	for i, r := range b.Rows {
@@ -81,12 +89,13 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 	return dst, nil
 }
 
-// OfRun stores in dst, and returns, log p of every row of b at transition i of a run, by
-// the sums of squares that the run keeps. Of the rows of b only the samples are read; they
-// need not stand at the transition. It panics if dst has not one entry a row. A
-// transition that the run does not have, or keeps no sums of, is ErrNoSums, and so are a
-// nil sampler and a nil run. One without a density ([sampler.Transition.Density]), whether
-// it draws noise or not, is ErrNoDensity; other errors are those of [Form.LogProb].
+// OfRun stores log p of every row of b at transition i of a run in dst, and returns dst. It
+// takes the sums of squares that the run keeps. It reads only Dim and the samples of b, so
+// b need not stand at the transition. It does not allocate, and panics if dst has not one
+// entry a row. A transition that the run does not have or keeps no sums of is ErrNoSums,
+// and so are a nil sampler and a nil run. A transition without a density
+// ([sampler.Transition.Density]), with or without noise, is ErrNoDensity. Other errors are
+// those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
 	if s == nil || run == nil {
@@ -119,7 +128,7 @@ func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, ru
 	return dst, nil
 }
 
-// logProb returns log p of n elements, summed over them.
+// logProb returns log p, summed over n elements.
 func (f Form) logProb(std, sq float64, n int) float64 {
 	if !f.Gaussian {
 		return -sq
@@ -127,7 +136,8 @@ func (f Form) logProb(std, sq float64, n int) float64 {
 	return -sq/(2*std*std) - float64(n)*math.Log(std) - float64(n)*(math.Log(2*math.Pi)/2)
 }
 
-// scale returns the factor of next - X·x - V·v in grad·∂log p/∂v, where log p has a weight.
+// scale returns the factor of next - X·x - V·v in grad·∂log p/∂v. Here log p is multiplied
+// by weight.
 func (f Form) scale(grad float64, a sampler.Affine, std, weight float64) float64 {
 	g := 2 * grad * weight32(a.V) * weight
 	if f.Gaussian {
@@ -136,7 +146,7 @@ func (f Form) scale(grad float64, a sampler.Affine, std, weight float64) float64
 	return g
 }
 
-// weight is what the sum over n elements is multiplied by.
+// weight returns the factor of a sum over n elements: 1, or 1/n for the mean.
 func (f Form) weight(n int) float64 {
 	if f.Sum {
 		return 1
@@ -144,7 +154,7 @@ func (f Form) weight(n int) float64 {
 	return 1 / float64(n)
 }
 
-// density returns the standard deviation of a step that must have a density.
+// density returns the standard deviation of a step, or an error if the step has no density.
 func density(a sampler.Affine) (float64, error) {
 	std, err := deviation(a)
 	if err != nil {

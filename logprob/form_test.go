@@ -132,9 +132,9 @@ var steps = []sampler.Affine{
 	{X: 0.6, V: -0.55, Eps: 0.9},
 }
 
-// The forms are what they are called, of the sums that float32 kernels make: those
-// have 17 roundings of 2⁻²⁴ and the cancellation in d, at most 2⁻²⁴ of numbers below
-// 8 in each d, which is 1e-5 of the smallest Eps here.
+// The forms agree with their definitions, for sums of float32 kernels. Such a sum has
+// 17 roundings of 2⁻²⁴ and the cancellation in d. The latter is at most 2⁻²⁴ of
+// numbers below 8 in each d, which is 1e-5 of the smallest Eps here.
 func TestForms(t *testing.T) {
 	fx := newFixture(37, steps...)
 	rows := len(steps)
@@ -218,11 +218,11 @@ func formsOfSums(t *rapid.T) {
 	}
 }
 
-// Grad with the scales is the gradient by v of what they are called after, by finite
-// differences of the float64 policy. All functions are quadratic in v, for which
-// central differences have no error but rounding, 1e-16·|f|/step. Grad works on
-// float32: d has an error of a few 2⁻²⁴ of numbers below 8, and the scale and the
-// product one of 2⁻²⁴ each, so that a gradient is good to 1e-6·|scale|.
+// Grad with a scale equals the gradient by v, by finite differences of the float64
+// policy. All functions are quadratic in v, so central differences have no error but
+// rounding, 1e-16·|f|/step. Grad works on float32: d has an error of a few 2⁻²⁴ of
+// numbers below 8. The scale and the product have an error of 2⁻²⁴ each. A gradient
+// is therefore good to 1e-6·|scale|.
 func TestGradients(t *testing.T) {
 	const dim = 9
 	fx := newFixture(dim, steps...)
@@ -381,8 +381,9 @@ func wantError(t *testing.T, err, target error, culprits ...string) {
 	}
 }
 
-// A step without noise has no density: an error, where a formula would give NaN, an
-// infinity or a number that is no log-probability. What exists without noise is given.
+// A step without noise has no density. It is an error, where a formula would give
+// NaN, an infinity or a number that is no log-probability. VelocityKL exists without
+// noise.
 func TestNoDensity(t *testing.T) {
 	for _, eps := range []float64{0, 1e-60} { // which is 0 in float32
 		b := sampler.Batch{Dim: 4, Rows: []sampler.Row{

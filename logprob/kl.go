@@ -2,19 +2,18 @@ package logprob
 
 import "cps/sampler"
 
-// KL stores in dst the divergence of the policies v and ref in every row and
-// returns it:
+// KL stores the divergence of the policies v and ref of every row in dst, and returns dst:
 //
 //	V²·‖v - ref‖²/(2Eps²)  (Gaussian)  or  V²·‖v - ref‖²
 //
-// divided by Dim unless Sum (Eq. 6 and 16, with and without denominator). It is exact, for both means share x. The squared
-// distances sq are from
+// divided by Dim unless Sum (Eq. 6 and 16, with and without denominator). It is exact, since
+// both means share x. Compute the squared distances sq by
 //
 //	d.SumSquares(sq, ref, nil, v, b.WithAffine(sampler.Affine{V: 1}))
 //
-// while b itself is the batch of the step; nil stands for a buffer that is not read.
-// Flow-GRPO's published KL has no Δ in its denominator, so it is Δ times this one. The
-// errors are those of LogProb.
+// Here nil stands for a buffer that is not read. b itself is the batch of the step.
+// Flow-GRPO's published KL lacks Δ in its denominator, so it is Δ times this one. Errors are
+// those of LogProb.
 func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -33,13 +32,14 @@ func (f Form) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error
 	return dst, nil
 }
 
-// GradScaleKL stores in dst, and returns, what makes Device.Grad, called as SumSquares is for [Form.KL],
-// add weight·∂KL/∂v:
+// GradScaleKL converts a weight of [Form.KL] in the loss into the scale that Device.Grad
+// takes. It stores the scales in dst and returns dst. Call Grad with the batch and the
+// buffers of SumSquares in KL. Grad then adds weight·∂KL/∂v. The scale is
 //
 //	-weight·V²/Eps²  (Gaussian)  or  -weight·2V²,  divided by Dim unless Sum
 //
-// Where every row has a weight of its own, as in grpo.Guard, multiply the result for
-// weight 1 by them. The errors are those of GradScale.
+// If every row has a weight of its own, as in grpo.Guard, multiply the scales of weight 1 by
+// the weights. Errors are those of GradScale.
 func (f Form) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
@@ -55,18 +55,19 @@ func (f Form) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]flo
 	return dst, nil
 }
 
-// MeanKL is [Form.KL] by the means of the policies, for transitions that look back: these
-// do not share a base, so that their means differ by more than V·(v - v_ref). The squared
-// distances sq of the means are from
+// MeanKL is [Form.KL] for transitions that look back. The policies of such a transition do
+// not share a base, so their means differ by more than V·(v - v_ref). MeanKL takes the
+// squared distances sq of the means:
 //
 //	d.SumSquares(sq, ref, base, v, b)
 //
-// with ref the mean of the other policy ([sampler.History.Mean]). For other transitions it
-// is Form.KL, storage rounding off:
+// Here ref is the mean of the other policy ([sampler.History.Mean]). MeanKL stores the
+// divergence in dst and returns dst:
 //
 //	‖mean - ref‖²/(2Eps²)  (Gaussian)  or  ‖mean - ref‖²
 //
-// divided by Dim unless Sum. The errors are those of LogProb.
+// divided by Dim unless Sum. For other transitions it equals Form.KL but for the rounding of
+// latents. Errors are those of LogProb.
 func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -85,13 +86,14 @@ func (f Form) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, e
 	return dst, nil
 }
 
-// GradScaleMeanKL stores in dst, and returns, what makes Device.Grad and
-// [sampler.History.Backward], called as SumSquares is for [Form.MeanKL], add
-// weight·∂KL/∂v:
+// GradScaleMeanKL converts a weight of [Form.MeanKL] in the loss into the scale that
+// Device.Grad and [sampler.History.Backward] take. It stores the scales in dst and returns
+// dst. Call Grad with the batch and the buffers of SumSquares in MeanKL. Grad then adds
+// weight·∂KL/∂v. The scale is
 //
 //	-weight·V/Eps²  (Gaussian)  or  -weight·2V,  divided by Dim unless Sum
 //
-// The errors are those of GradScale.
+// Errors are those of GradScale.
 func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {
@@ -107,13 +109,13 @@ func (f Form) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([
 	return dst, nil
 }
 
-// meanScale returns the factor of ref - mean in weight·∂KL/∂v, where the divergence has a
-// weight of its own.
+// meanScale returns the factor of ref - mean in weight·∂KL/∂v. The divergence of the row is
+// multiplied by own.
 func (f Form) meanScale(weight float64, a sampler.Affine, std, own float64) float64 {
 	return -2 * weight * weight32(a.V) * f.klWeight(sampler.Affine{V: 1}, std, own)
 }
 
-// klWeight returns KL/‖v - ref‖² of a step, where the divergence has a weight.
+// klWeight returns weight·KL/‖v - ref‖² of a step, with KL summed over elements.
 func (f Form) klWeight(a sampler.Affine, std, weight float64) float64 {
 	v := weight32(a.V)
 	w := v * v * weight
@@ -123,9 +125,10 @@ func (f Form) klWeight(a sampler.Affine, std, weight float64) float64 {
 	return w
 }
 
-// VelocityKL stores in dst, and returns, the divergence in velocity, ‖v - ref‖², divided by Dim
-// unless Sum, with sq as for [Form.KL]: the "v-based" KL of X-GenGroup/Flow-Factory.
-// It weighs all steps alike and exists without noise; Gaussian does not matter.
+// VelocityKL stores the squared distance of velocities ‖v - ref‖² of every row in dst,
+// divided by Dim unless Sum, and returns dst. sq is as in [Form.KL]. This is the "v-based"
+// KL of X-GenGroup/Flow-Factory. It weighs all steps alike and needs no noise. Gaussian does
+// not matter. A sum that is not finite is ErrNotFinite, and one below 0 ErrNegative.
 func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -137,8 +140,8 @@ func (f Form) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float6
 	return dst, nil
 }
 
-// GradScaleVelocityKL is [Form.GradScaleKL] for VelocityKL: -2·weight, divided by Dim unless
-// Sum.
+// GradScaleVelocityKL is [Form.GradScaleKL] for VelocityKL. The scale is -2·weight, divided
+// by Dim unless Sum. A scale that is not finite in float32 is ErrNotFinite.
 func (f Form) GradScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	check(b, dst, dst)
 	for i, r := range b.Rows {

@@ -8,20 +8,21 @@ import (
 )
 
 // Spans is a [Form] for batches in which a sample is several rows ([sampler.Batch.Spans]).
-// First[k] is the first row of the k-th transition; its rows end where the next one's
-// begin. The caller says so, for a batch may hold one sample at several steps.
+// First[k] is the first row of the k-th transition. Its rows end where those of the next
+// transition begin. The caller sets First, since a batch may hold one sample at several
+// steps.
 //
-// Rows without noise add nothing: neither to log p nor to a divergence nor to the number
-// of elements that means are over. So spans may stand still, with the weights {X: 1}, and
-// those that have reached the end of their schedule do. A transition of such rows alone
-// is ErrNoDensity. A row that draws noise and does not read the model's output is
-// ErrNoPolicy, as in Form. The divergence of velocities needs no noise: there the rows that
-// add nothing are those that do not read the output.
+// Rows without noise add nothing to log p, to a divergence, or to the number of elements of
+// a mean. A span may therefore stand still, with the weights {X: 1}. Spans at the end of
+// their schedule do so. A transition of such rows alone is ErrNoDensity. A row that draws
+// noise and does not read the model's output is ErrNoPolicy, as in Form. VelocityKL needs
+// no noise. In it, rows that do not read the model's output add nothing.
 //
-// Methods take a slice with one entry a transition and one with one entry a row, and
-// allocate nothing. dst may be the other slice only if every transition is one row. They
-// panic if a length is another, or if First does not begin with 0 and rise strictly within
-// the rows. On an error dst holds nothing of use. Errors are those of Form.
+// Methods take a slice of one entry a transition and a slice of one entry a row. dst may be
+// the other slice only if every transition is one row. Methods do not allocate and are safe
+// for concurrent use. They panic if a slice has another length, or unless First begins with
+// 0, rises strictly and stays within the rows. After an error the contents of dst are
+// unspecified. Errors are those of Form.
 type Spans struct {
 	Form  Form
 	First []int
@@ -29,7 +30,7 @@ type Spans struct {
 
 const errFirst = "logprob: First does not begin with 0 and rise within the rows"
 
-// check panics unless the lengths and First fit; it is called before all else.
+// check panics unless the lengths and First fit. Methods call it first.
 func (s Spans) check(b sampler.Batch, each, rows []float64) {
 	if len(each) != len(s.First) {
 		panic(fmt.Sprintf("logprob: length %d of a slice is not the number of transitions, %d", len(each), len(s.First)))
@@ -37,7 +38,7 @@ func (s Spans) check(b sampler.Batch, each, rows []float64) {
 	s.checkFirst(b, rows)
 }
 
-// checkFirst is check for methods that take nothing with one entry a transition.
+// checkFirst is check for methods without a slice of one entry a transition.
 func (s Spans) checkFirst(b sampler.Batch, rows []float64) {
 	check(b, rows, rows)
 	for k, first := range s.First {
@@ -67,7 +68,7 @@ func span(r sampler.Row) (float64, error) {
 	return std, err
 }
 
-// moves returns whether a row reads the model's output, as 1 or 0.
+// moves returns 1 if a row reads the model's output, and 0 otherwise.
 func moves(r sampler.Row) (float64, error) {
 	if weight32(r.V) == 0 {
 		return 0, nil
@@ -75,8 +76,8 @@ func moves(r sampler.Row) (float64, error) {
 	return 1, nil
 }
 
-// A part is what a row has to do with a quantity: 0 where it adds nothing, else the
-// deviation or 1.
+// A part returns 0 for a row that adds nothing to a quantity, and its deviation or 1
+// otherwise.
 type part func(sampler.Row) (float64, error)
 
 // Elements returns the number of elements of transition k that draw noise. It is 0 if one
@@ -90,7 +91,7 @@ func (s Spans) Elements(b sampler.Batch, k int) int {
 }
 
 // elements returns the number of elements of transition k that add something, and the
-// first fault, which is none if there are no such elements.
+// first fault. Without any such element the fault is none.
 func (s Spans) elements(b sampler.Batch, k int, of part, none error) (n int, err error) {
 	lo, hi := s.rows(b, k)
 	for i := lo; i < hi; i++ {
@@ -108,8 +109,8 @@ func (s Spans) elements(b sampler.Batch, k int, of part, none error) (n int, err
 	return n, nil
 }
 
-// LogProb stores log p of every transition in dst, by the sums of squares sq of its rows,
-// and returns dst.
+// LogProb stores log p of every transition in dst and returns dst. sq are the sums of
+// squares of the rows.
 func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, span, ErrNoDensity, "sum of squares", func(r sampler.Row, std, x float64) float64 {
@@ -117,8 +118,8 @@ func (s Spans) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64,
 	})
 }
 
-// KL stores the divergence of the policies v and ref of every transition in dst, and
-// returns it, with the squared distances sq of its rows as [Form.KL] takes them.
+// KL stores the divergence of the policies v and ref of every transition in dst and
+// returns dst. sq are the squared distances of the rows, as in [Form.KL].
 func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, span, ErrNoDensity, "squared distance", func(r sampler.Row, std, x float64) float64 {
@@ -126,8 +127,8 @@ func (s Spans) KL(dst []float64, b sampler.Batch, sq []float64) ([]float64, erro
 	})
 }
 
-// MeanKL is [Spans.KL] by the means of the policies, for transitions that look back, with
-// the squared distances sq of the means of its rows as [Form.MeanKL] takes them.
+// MeanKL is [Spans.KL] for transitions that look back. It takes the squared distances sq of
+// the rows' means, as in [Form.MeanKL].
 func (s Spans) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
 	return dst, s.add(dst, b, sq, span, ErrNoDensity, "squared distance", func(_ sampler.Row, std, x float64) float64 {
@@ -135,8 +136,8 @@ func (s Spans) MeanKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, 
 	})
 }
 
-// VelocityKL stores the divergence in velocity of every transition in dst, as
-// [Form.VelocityKL] has it, and returns it. It is the mean, or the sum, over the elements
+// VelocityKL stores the squared distance of velocities of every transition in dst, and
+// returns dst. sq are as in [Form.VelocityKL]. The mean, or the sum, is over the elements
 // of the rows that read the model's output. A transition without such rows is ErrNoPolicy.
 func (s Spans) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	s.check(b, dst, sq)
@@ -145,7 +146,8 @@ func (s Spans) VelocityKL(dst []float64, b sampler.Batch, sq []float64) ([]float
 	})
 }
 
-// add stores in dst what the parts of every transition add, weighted as the form says.
+// add stores in dst the sum of a quantity over the rows of every transition, as a sum or a
+// mean over elements.
 func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, p part, none error, what string, of func(r sampler.Row, std, x float64) float64) error {
 	for k := range s.First {
 		n, err := s.elements(b, k, p, none)
@@ -171,8 +173,9 @@ func (s Spans) add(dst []float64, b sampler.Batch, sq []float64, p part, none er
 	return nil
 }
 
-// GradScale stores in dst, one entry a row, what makes Device.Grad add grad·∂log p/∂v, with one
-// grad a transition, and returns dst. It is 0 for rows without noise.
+// GradScale converts grad = ∂loss/∂log p, one entry a transition, into the scales that
+// Device.Grad takes, one a row. It stores them in dst and returns dst. A row without noise
+// has scale 0. See [Form.GradScale].
 func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float64, error) {
 	s.check(b, grad, dst)
 	return dst, s.scales(dst, b, span, ErrNoDensity, func(k int, r sampler.Row, std, weight float64) float64 {
@@ -180,8 +183,9 @@ func (s Spans) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]floa
 	})
 }
 
-// GradScaleKL stores in dst, one entry a row, what makes Device.Grad add weight·∂KL/∂v, as
-// [Form.GradScaleKL] does, and returns dst. It is 0 for rows without noise.
+// GradScaleKL converts a weight of KL in the loss into the scales that Device.Grad takes,
+// one a row. It stores them in dst and returns dst. A row without noise has scale 0. See
+// [Form.GradScaleKL].
 func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, span, ErrNoDensity, func(_ int, r sampler.Row, std, w float64) float64 {
@@ -189,9 +193,9 @@ func (s Spans) GradScaleKL(dst []float64, b sampler.Batch, weight float64) ([]fl
 	})
 }
 
-// GradScaleMeanKL stores in dst, one entry a row, what makes Device.Grad and
-// [sampler.History.Backward] add weight·∂KL/∂v, as [Form.GradScaleMeanKL] does, and returns
-// dst. It is 0 for rows without noise.
+// GradScaleMeanKL converts a weight of MeanKL in the loss into the scales that Device.Grad
+// and [sampler.History.Backward] take, one a row. It stores them in dst and returns dst. A
+// row without noise has scale 0. See [Form.GradScaleMeanKL].
 func (s Spans) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, span, ErrNoDensity, func(_ int, r sampler.Row, std, w float64) float64 {
@@ -199,8 +203,8 @@ func (s Spans) GradScaleMeanKL(dst []float64, b sampler.Batch, weight float64) (
 	})
 }
 
-// GradScaleVelocityKL is [Spans.GradScaleKL] for VelocityKL, as [Form.GradScaleVelocityKL]
-// has it. It is 0 for rows that do not read the model's output.
+// GradScaleVelocityKL is [Spans.GradScaleKL] for VelocityKL. A row that does not read the
+// model's output has scale 0. See [Form.GradScaleVelocityKL].
 func (s Spans) GradScaleVelocityKL(dst []float64, b sampler.Batch, weight float64) ([]float64, error) {
 	s.checkFirst(b, dst)
 	return dst, s.scales(dst, b, moves, ErrNoPolicy, func(_ int, _ sampler.Row, _, w float64) float64 {

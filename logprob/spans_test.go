@@ -86,9 +86,9 @@ func TestSpansAreTheWhole(t *testing.T) {
 	})
 }
 
-// A transition whose spans stand at different steps: one draws noise twice as wide, one
+// A transition whose spans stand at different steps. One draws noise twice as wide, one
 // stands still, and one ends at level 0. log p is that of the moving elements, and its
-// gradient is what differences say.
+// gradient equals finite differences.
 func TestSpansThatDiffer(t *testing.T) {
 	const dim = 4
 	b := sampler.Batch{Dim: dim, Rows: []sampler.Row{
@@ -386,7 +386,7 @@ func TestOfRun(t *testing.T) {
 	}
 }
 
-// What can be no row or no sum is an error, also where a formula would give a number.
+// Impossible rows and sums are errors, also where a formula would give a number.
 func TestNonsense(t *testing.T) {
 	for _, tc := range []struct {
 		a    sampler.Affine

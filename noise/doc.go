@@ -1,23 +1,22 @@
 // Package noise provides reproducible Gaussian noise that need not be stored.
 //
-// A draw is a pure function of a [Key], an [ID] and a position: element e of the
-// noise of sample n at step k is the same number on every machine, for every way
-// of cutting a row into slices, every number of workers, every make-up of a batch
-// and every order of calls. There is no generator to carry along, nothing to
-// record for a replay and nothing to lock: noise is named, not consumed.
+// A draw is a pure function of a [Key], an [ID] and a position. Element e of the noise
+// of sample n at step k is the same number on every machine. The number of workers, the
+// order of calls, the rows of a batch and cuts of a row do not matter. Noise is named,
+// not consumed: there is no generator to carry along, nothing to record for a replay and
+// nothing to lock.
 //
 // # Names
 //
-// One Key is one experiment, as a seed is. From it derive a key for everything
-// that repeats, so that the same samples never meet the same noise twice:
+// One Key is one experiment, like a seed. Derive a key from it for everything that
+// repeats, such as an iteration. The same samples then never meet the same noise twice:
 //
 //	key := noise.Key(42).Derive(iteration)
 //
-// An ID then says whose noise it is. Sample is any number that identifies the
-// sample within the key, such as its index among all samples of the iteration,
-// over all workers. Step 0 is the initial latent and step i of a rollout draws
-// with Step i+1, as package sampler does. A group that shares its initial latent
-// names one Sample at Step 0.
+// An ID says whose noise it is. Sample is any number that identifies the sample under
+// the key, such as its index among the samples of all workers in the iteration. Package
+// sampler draws the initial latent with Step 0, and the noise of step i of a rollout
+// with Step i+1. A group that shares its initial latent uses one Sample at Step 0.
 //
 // # Contract
 //
@@ -27,29 +26,29 @@
 //
 //	counter = { e/4, ID.Step, lo(ID.Sample), hi(ID.Sample) },  key = { lo(Key), hi(Key) }
 //
-// Word e of a stream is word e%4 of its block, and a stream has 2³⁴ words. The
-// words are cuRAND's of seed Key, subsequence ID.Sample and offset ID.Step·2³⁴ + e
-// for Step < 2³⁰, beyond which cuRAND's 64-bit offset does not reach.
+// Word e of a stream is word e%4 of its block. A stream has 2³⁴ words. For Step below
+// 2³⁰ they are cuRAND's words of seed Key, subsequence ID.Sample and offset ID.Step·2³⁴
+// + e. cuRAND's 64-bit offset does not reach further.
 //
-// Two consecutive words x, y give two normals by the transform of Box and Muller,
-// the sine first:
+// Two consecutive words x, y give two normals by the Box-Muller transform, the sine
+// first:
 //
 //	u = float32(float32(x) + ½)·2⁻³²
 //	√(-2·log u)·sin(2π·y·2⁻³²),  √(-2·log u)·cos(2π·y·2⁻³²)
 //
-// float32 rounds to nearest, ties to even, and it does so twice: the word, and the sum. To
-// round x + ½ once gives another u for some words above 2²⁴. u is cuRAND's, which rounds
-// so; it is never 0, so the largest draw is 6.7637, and it is 1
-// for the 128 largest words, whose normals are 0. No word gives a NaN or an
-// infinity.
+// float32 rounds to nearest, ties to even, and here it rounds twice: first the word,
+// then the sum. One rounding of x + ½ would give another u for some words above 2²⁴.
+// cuRAND rounds twice too, so u is cuRAND's. u is never 0, so the largest draw is
+// 6.7637. u is 1 for the 128 largest words, whose normals are 0. No word gives a NaN or
+// an infinity.
 //
-// The float32 draws are evaluated in multiplications, additions and square roots
-// that are each rounded to nearest, so they are the same bits on every
-// architecture; the polynomials are in package cps/internal/kernel. Their error is below 1.6e-6, and they agree with cuRAND's, whose sine
-// is a hardware approximation, to about 1e-6 of the radius. The float64 draws
-// are the same uniforms evaluated in float64, portable to the bit as well. They
-// have not more randomness: u keeps its 24 bits.
+// The float32 draws take only multiplications, additions and square roots, each rounded
+// to nearest. They are therefore the same bits on every architecture. Package
+// cps/internal/kernel has the polynomials. Their error is below 1.6e-6. They agree with
+// cuRAND's, whose sine is a hardware approximation, to about 1e-6 of the radius. The
+// float64 draws evaluate the same uniforms in float64, and are the same bits on every
+// architecture too. They have no more randomness: u keeps its 24 bits.
 //
-// Words and normals are frozen by known answers and do not change from version to
-// version.
+// Words and normals do not change from version to version. Tests hold them to known
+// answers.
 package noise

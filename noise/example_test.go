@@ -7,8 +7,8 @@ import (
 	"cps/noise"
 )
 
-// The noise of one sample at one step, and a part of it computed again elsewhere:
-// nothing but names was kept.
+// The noise of one sample at one step, and a part of it computed again elsewhere
+// from the names alone.
 func Example() {
 	key := noise.Key(42).Derive(3)     // seed 42, iteration 3
 	id := noise.ID{Sample: 7, Step: 1} // the first step of sample 7

@@ -21,7 +21,7 @@ func drawID(t *rapid.T) noise.ID {
 	}
 }
 
-// Where a row is cut is no part of a draw's name.
+// A draw does not depend on where its row is cut.
 func TestSplit(t *testing.T) { rapid.Check(t, splitProperty) }
 
 func FuzzSplit(f *testing.F) { f.Fuzz(rapid.MakeFuzz(splitProperty)) }
@@ -49,8 +49,7 @@ func fill[T comparable](t *rapid.T, n, cut int, off uint64, f func([]T, uint64))
 	}
 }
 
-// Derive is the block of the stream that no ID reaches: the words that the
-// reserved step would have, had it a stream.
+// Derive takes the first words of the reserved step's stream, which no ID reaches.
 func TestDerive(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		key := drawKey(t)
@@ -95,7 +94,7 @@ func TestPanics(t *testing.T) {
 		{"torch with a tensor too large", "noise: torch splits tensors of more than 1<<29 elements", func() {
 			noise.TorchCUDANormal(make([]float32, 1<<29+1), 0, 0, noise.TorchGPU{}) // memory that is never touched
 		}},
-		{"torch's zero generator", "noise: a TorchCPU that NewTorchCPU did not make", func() { new(noise.TorchCPU).Uint32() }},
+		{"torch's zero generator", "noise: zero TorchCPU: make one with NewTorchCPU", func() { new(noise.TorchCPU).Uint32() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			defer func() {
@@ -175,9 +174,8 @@ func BenchmarkSource(b *testing.B) {
 	}
 }
 
-// The contract of the package comment, written once more from its words alone. Some of
-// these words have another uniform if the sum is rounded once, and then normals that are up
-// to 1e-7 away.
+// The contract of the package comment, written once more from its words alone. One rounding
+// of the sum would give some of these words another uniform, and normals up to 1e-7 away.
 func TestContract(t *testing.T) {
 	const n = 1 << 16
 	words, got, got32 := make([]uint32, n), make([]float64, n), make([]float32, n)

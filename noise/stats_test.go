@@ -12,14 +12,14 @@ import (
 	"cps/noise"
 )
 
-// The tests of this file hold draws of fixed keys, so they give the same verdict
-// for ever, against what independent standard normals do. Each bound is one that
-// a perfect generator exceeds, over all keys, with probability odds; there are
-// some twenty such bounds.
+// The tests of this file compare draws of fixed keys with independent standard
+// normals. Since the keys are fixed, the verdict never changes. A perfect
+// generator exceeds each bound, over all keys, with probability odds. There are
+// about twenty such bounds.
 const odds = 1e-6
 
-// zBound is what the largest of n standard normal statistics exceeds in size with
-// probability odds at most.
+// zBound returns the bound that the largest of n standard normal statistics
+// exceeds in size with probability odds at most.
 func zBound(n int) float64 { return distuv.UnitNormal.Quantile(1 - odds/2/float64(n)) }
 
 // draws returns n normals of rows of 2¹⁴: the first of many streams, as a training
@@ -213,8 +213,8 @@ func TestRowsIndependent(t *testing.T) {
 				x2 += z * z
 			}
 		}
-		// The squares of all pairs add up to χ². Correlations of one row with
-		// two others are uncorrelated, so its deviation is the one of
+		// The squares of all pairs add up to χ². Correlations of one row with two
+		// others are uncorrelated, so the deviation of the sum is that of
 		// independent terms.
 		p := distuv.ChiSquared{K: float64(pairs)}.Survival(x2)
 		t.Logf("%s: %d pairs, largest z = %.2f, Σz² has p = %.3g", s.name, pairs, most, p)

@@ -2,13 +2,13 @@ package noise
 
 import "cps/internal/kernel"
 
-// A TorchGPU is what the layout of torch.randn on a GPU depends on, besides the
-// size of the tensor: two properties of torch.cuda.get_device_properties. An A100
-// or H100 has 2048 threads a multiprocessor, most others 1536 or 1024.
+// A TorchGPU holds the two properties of a GPU on which the layout of torch.randn
+// depends. torch.cuda.get_device_properties has them. An A100 or H100 has 2048
+// threads a multiprocessor, most other GPUs 1536 or 1024.
 //
-// The zero TorchGPU has a thread for every element. That is right on every GPU for
-// tensors no larger than its threads: 73728 elements on 48 multiprocessors of
-// 1536.
+// The zero TorchGPU has a thread for every element. It is right for tensors that
+// have no more elements than the GPU has threads: 73728 on a GPU of 48
+// multiprocessors with 1536 threads each.
 type TorchGPU struct {
 	Multiprocessors          int // multi_processor_count
 	ThreadsPerMultiprocessor int // max_threads_per_multi_processor
@@ -27,10 +27,10 @@ const (
 //
 //	torch.randn(len(dst), device="cuda")
 //
-// returns on gpu for a generator with the given seed and offset, both as
-// Generator.get_state holds them, and returns the offset the generator has
-// afterwards. A new or newly seeded generator is at 0. The shape of the tensor does
-// not matter, its number of elements does.
+// returns on gpu for a generator with the given seed and offset, as
+// Generator.get_state holds them. It returns the generator's next offset. A new or
+// newly seeded generator is at offset 0. Of the tensor's shape only the number of
+// elements matters.
 //
 // Element e is computed by thread e mod G of
 //
@@ -41,18 +41,19 @@ const (
 //	counter = { offset/4 + ⌊e/4G⌋ (64 bits), thread (64 bits) },  key = seed
 //
 // (calc_execution_policy and distribution_elementwise_grid_stride_kernel in
-// PyTorch's aten/src/ATen/native/cuda/DistributionTemplates.h). So these draws
-// depend on the GPU and on the size of the tensor; those of [Normal] do not, and
-// serve everything but comparisons with runs of torch.
+// PyTorch's aten/src/ATen/native/cuda/DistributionTemplates.h). These draws depend
+// on the GPU and on the size of the tensor. Use them to compare with runs of
+// torch, and [Normal] for everything else.
 //
-// The words are torch's exactly. The normals are this package's: torch's own are
-// about 1e-6 away, since its sine is a hardware approximation. Half-precision
-// tensors hold the same draws, rounded; torch.float64 has another layout, which
-// this function does not know.
+// The words are torch's exactly. The normals are about 1e-6 away from torch's,
+// whose sine is a hardware approximation. Half-precision tensors hold the same
+// draws, rounded. torch.float64 has another layout, which this function does not
+// support.
 //
-// TorchCUDANormal panics if dst has more than 2²⁹ elements, which torch splits into
-// several launches, if offset is not a multiple of 4, which none of its own is, or
-// if gpu has less than 256 threads without being zero.
+// TorchCUDANormal does not allocate. It panics if dst has more than 2²⁹ elements,
+// which torch splits into several launches. It panics if offset is not a multiple
+// of 4, as all of torch's are. It also panics if gpu is not zero and has fewer
+// than 256 threads.
 func TorchCUDANormal(dst []float32, seed, offset uint64, gpu TorchGPU) (next uint64) {
 	n := uint64(len(dst))
 	switch {

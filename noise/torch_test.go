@@ -9,9 +9,9 @@ import (
 	"cps/noise"
 )
 
-// torchTol is what separates these normals from torch's: both evaluate the same
-// words, and torch's angle, a float32 of up to 2π, is off by 2.4e-7 before its
-// hardware sine adds as much; at a radius of 2 that is 1e-6.
+// torchTol is the distance of these normals from torch's. Both evaluate the same
+// words. torch's angle, a float32 of up to 2π, is off by 2.4e-7, and its hardware
+// sine adds as much. At a radius of 2 that is 1e-6.
 const torchTol = 1e-6
 
 // Rows that users published, with as many digits as torch prints.

@@ -2,10 +2,10 @@ package noise
 
 import "math"
 
-// A TorchCPU is torch's generator on the CPU: the Mersenne Twister MT19937 (Matsumoto and
-// Nishimura, 1998) and the normal that it may hold back. Use it to compare with runs of
-// torch. It is a sequence, so that what a call returns depends on all calls before; the
-// draws of [Normal] depend on their names alone, and serve everything else.
+// A TorchCPU is torch's generator on the CPU: the Mersenne Twister MT19937 (Matsumoto
+// and Nishimura, 1998) and the normal that it may hold back. The result of a call
+// depends on all earlier calls. Use it to compare with runs of torch, and [Normal] for
+// everything else.
 //
 // Make one with [NewTorchCPU]; the zero TorchCPU panics. Copying one forks it. It is not
 // safe for concurrent use.
@@ -23,8 +23,8 @@ const (
 	torchFill = 16 // elements that torch fills at once; fewer are drawn one by one
 )
 
-// NewTorchCPU returns the generator after torch.manual_seed(seed). As there, only the low
-// 32 bits of seed count.
+// NewTorchCPU returns the generator after torch.manual_seed(seed). Only the low 32 bits
+// of seed count, as in torch.
 func NewTorchCPU(seed uint64) *TorchCPU {
 	g := &TorchCPU{next: mtLen + 1}
 	g.state[0] = uint32(seed)
@@ -34,11 +34,11 @@ func NewTorchCPU(seed uint64) *TorchCPU {
 	return g
 }
 
-// Uint32 returns the next word.
+// Uint32 returns the next word of the Mersenne Twister.
 func (g *TorchCPU) Uint32() uint32 {
 	switch {
 	case g.next == 0:
-		panic("noise: a TorchCPU that NewTorchCPU did not make")
+		panic("noise: zero TorchCPU: make one with NewTorchCPU")
 	case g.next > mtLen:
 		g.twist()
 	}
@@ -74,25 +74,26 @@ func (g *TorchCPU) uniform53() float64 {
 //
 //	torch.randn(len(dst), generator=g)
 //
-// returns on the CPU. The shape of the tensor does not matter, its number of elements n
-// does. From n = 16 on, elements j and j+8 of every 16 are a pair, made of as many
-// uniforms u in [0, 1) of 24 bits:
+// returns on the CPU. Of the tensor's shape only the number of elements n matters. If n
+// is 16 or more, elements j and j+8 of every 16 are a pair, made of two uniforms u in
+// [0, 1) of 24 bits:
 //
 //	√(-2·log(1-u[j]))·cos(2π·u[j+8]),  √(-2·log(1-u[j]))·sin(2π·u[j+8])
 //
 // If 16 does not divide n, the last 16 elements are then drawn once more, with new
-// uniforms. Below n = 16, elements are pairs, cosine first, of
-// two float64 uniforms u, w of 53 bits each, with the angle 2π·u and the radius
-// √(-2·log(1-w)); the second one of a pair that an odd n leaves is the first one of the
-// next such call.
-// (normal_fill and normal_distribution in PyTorch's
+// uniforms. If n is below 16, two float64 uniforms u, w of 53 bits each make a pair of
+// elements, cosine first. The angle is 2π·u and the radius √(-2·log(1-w)). An odd n
+// leaves the second normal of a pair, with which the next such call begins. (Source:
+// normal_fill and normal_distribution in PyTorch's
 // aten/src/ATen/native/cpu/DistributionTemplates.h and core/DistributionsHelper.h.)
 //
-// The uniforms are torch's exactly. The normals are about 1e-6 from torch's from n = 16
-// on, since torch's float32 functions differ from machine to machine, and below n = 16
-// the same but for roundings. They are not bound to be the same bits on every
-// architecture, as those of the function Normal are. Tensors of half precision and such
-// as are not contiguous have other layouts, which this method does not know.
+// The uniforms are torch's exactly. For n of 16 or more the normals are about 1e-6 from
+// torch's, whose float32 functions differ from machine to machine. For n below 16 they
+// equal torch's but for roundings. Unlike the draws of the function Normal, they need
+// not be the same bits on every architecture. Half-precision tensors and non-contiguous
+// tensors have other layouts, which this method does not support.
+//
+// Normal does not allocate. It panics if NewTorchCPU did not make g.
 func (g *TorchCPU) Normal(dst []float32) {
 	if len(dst) < torchFill {
 		for i := range dst {
@@ -108,8 +109,8 @@ func (g *TorchCPU) Normal(dst []float32) {
 	})
 }
 
-// Normal64 is [TorchCPU.Normal] for tensors of float64, whose uniforms have 53 bits and
-// take two words for any n. The normals are torch's but for roundings.
+// Normal64 is [TorchCPU.Normal] for tensors of float64. Its uniforms have 53 bits and
+// take two words for any n. The normals equal torch's but for roundings.
 func (g *TorchCPU) Normal64(dst []float64) {
 	if len(dst) < torchFill {
 		for i := range dst {
@@ -137,7 +138,7 @@ func (g *TorchCPU) single() float64 {
 	return radius * cos
 }
 
-// fill stores 16 or more normals, of uniforms that stand in dst before.
+// fill stores 16 or more normals in dst. It first draws their uniforms into dst.
 func fill[T float32 | float64](dst []T, uniform func() float64, pair func(u, w T) (T, T)) {
 	draw := func(x []T) {
 		for i := range x {

@@ -6,9 +6,9 @@ import (
 	"cps/schedule"
 )
 
-// Ancestral is the Euler-ancestral sampler for rectified flow of k-diffusion's
-// descendants (ComfyUI, sample_euler_ancestral_RF): a deterministic step to a
-// lower level s_d, then noise back up to s:
+// Ancestral is ComfyUI's Euler-ancestral sampler for rectified flow
+// (sample_euler_ancestral_RF). It takes a deterministic step to a lower level s_d,
+// then adds noise to return to level s:
 //
 //	X0 = 1-s   X1 = ρs   Eps = s√(1-ρ²)
 //	s_d = s·r   r = 1 + (s/t - 1)η   ρ = s_d(1-s)/((1-s_d)s)
@@ -40,8 +40,8 @@ func (r Ancestral) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	return f.step(preserving(to, (1-down)*(1-s)/up, math.Sqrt(down*(2*(1-s)-float64(down*(1-2*s))))/up))
 }
 
-// Renoise predicts the clean sample and noises it anew, as latent consistency
-// models do (arXiv 2310.04378) and diffusers' stochastic_sampling:
+// Renoise predicts the clean sample and adds new noise to it. Latent consistency
+// models (arXiv 2310.04378) and diffusers' stochastic_sampling do so:
 //
 //	X0 = α'   X1 = 0   Eps = σ'
 //

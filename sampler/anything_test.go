@@ -13,14 +13,14 @@ import (
 	"cps/schedule"
 )
 
-// Whatever the caller's own types return and whatever data are given, there is an error or
-// a result of finite numbers, and no panic but those that are documented.
+// Types of the caller may return anything, and data may be anything. The result is then an
+// error or finite numbers. Only the documented panics occur.
 
 var anyNumber = rapid.OneOf(rapid.Float64Range(-2, 2), rapid.Float64(), rapid.SampledFrom([]float64{0, 1, -1, nan, inf, -inf, 5e-324, 1e-30, 1e30}))
 
 var errAny = errors.New("any")
 
-// A wild type of the caller returns what it draws.
+// A wild type of the caller returns whatever it draws.
 type wild struct{ t *rapid.T }
 
 func (w wild) number(label string) float64 { return anyNumber.Draw(w.t, label) }
@@ -34,7 +34,7 @@ func (w wild) Coeffs(_, _ schedule.Point) (sampler.Coeffs, error) {
 
 func (w wild) G(_, _ float64) float64 { return w.number("g") }
 
-// A wildDescriber states wild facts, too.
+// A wildDescriber also states wild facts.
 type wildDescriber struct{ wild }
 
 func (w wildDescriber) Facts() sampler.Facts {
@@ -45,7 +45,7 @@ func (w wildDescriber) Facts() sampler.Facts {
 	}
 }
 
-// A wildDecayer is a Diffusion that knows more of itself, or not.
+// A wildDecayer is a Diffusion that may state a wild integral, too.
 type wildDecayer struct{ wild }
 
 func (w wildDecayer) Decay(_, _ float64) float64 { return w.number("decay") }
@@ -57,7 +57,7 @@ func (w wildDecayer) Validate() error {
 	return nil
 }
 
-// A wildScheduler changes its mind.
+// A wildScheduler returns other points on every call.
 type wildScheduler struct{ wild }
 
 func (w wildScheduler) Steps() int { return rapid.IntRange(-1, 6).Draw(w.t, "steps") }
@@ -106,7 +106,7 @@ func newOfAnything(t *rapid.T) {
 				t.Fatalf("step %d: %+v, time %v", i, tr, s.Time(i))
 			}
 		}
-		// Noise is there, and seen beside the latents, or it is not.
+		// If the step draws noise, the latents' rounding does not swallow it.
 		if eps := tr.Coeffs.Eps; eps != 0 && eps < 0x1p-24*math.Hypot(tr.Coeffs.X0, tr.Coeffs.NoiseLevel()) {
 			t.Fatalf("step %d: noise %v is lost", i, eps)
 		}
@@ -236,7 +236,7 @@ func rolloutOfAnything(t *rapid.T) {
 	check := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, model, sizes...)
 	if err != nil && check == nil && !errors.Is(err, errAny) {
 		var e *sampler.NonFiniteError
-		if !errors.As(err, &e) { // which latents that others overwrote may hide
+		if !errors.As(err, &e) { // latents that others overwrote may hide it
 			t.Fatalf("on policy, though the rollout gave %v", err)
 		}
 	}

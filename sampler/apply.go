@@ -9,10 +9,11 @@ import (
 // Float is the element type of latents.
 type Float interface{ float32 | float64 }
 
-// Apply stores a.X·x + a.V·v + a.Eps·eps in dst and returns dst: a step whose noise
-// is given. dst may alias any input; an input whose weight is 0 is not read and may
-// be nil. The other lengths must be that of dst. In float32 the result has the bits
-// of a [Device] if eps are the draws of package noise. Apply does not allocate.
+// Apply takes a step with given noise: it stores a.X·x + a.V·v + a.Eps·eps in dst and
+// returns dst. dst may alias any input. An input whose weight is 0 is not read and may
+// be nil. The other inputs must be as long as dst, or Apply panics. If eps holds the
+// normals of package noise, the float32 result is bit for bit that of a [Device].
+// Apply does not allocate.
 func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	X, V, Eps := T(a.X), T(a.V), T(a.Eps)
 	x = term("x", len(dst), x, X)
@@ -36,7 +37,7 @@ func Apply[T Float](dst, x, v, eps []T, a Affine) []T {
 	return dst
 }
 
-// term returns x, of that name, checked, or nil if its weight is 0.
+// term returns x, or nil if its weight is 0. It panics unless x, named name, has length n.
 func term[T Float](name string, n int, x []T, weight T) []T {
 	if weight == 0 {
 		return nil
@@ -52,28 +53,29 @@ func checkLen(name string, n, dst int) {
 	}
 }
 
-// ApplyClipped is [Apply] of the step c from a point with the predicted clean
-// sample clipped to [-limit, limit], as diffusers' clip_sample does:
+// ApplyClipped takes the step c from the point from with the predicted clean sample
+// clipped to [-limit, limit], as diffusers' clip_sample does:
 //
 //	next = X0·clip(x̂0) + X1·x̂1 + Eps·ε
 //
-// x̂1 stays the one of the unclipped x̂0. Clipping is not affine, so devices do not
-// do it, and log-probabilities of such a step need the same clipping. It panics on
-// a limit that is negative or NaN; lengths and aliasing are those of Apply.
+// x̂1 still belongs to the unclipped x̂0. Clipping is not affine, so devices do not do
+// it, and the log-probability of such a step needs the same clipping. It always reads
+// x and v. It panics if limit is negative or NaN. Lengths and aliasing are as for
+// [Apply].
 func ApplyClipped[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from schedule.Point, limit float64) []T {
 	return applyClipped(dst, x, v, eps, c, Coeffs{X1: 1}.Affine(p, from), Coeffs{X0: 1}.Affine(p, from), 0, limit)
 }
 
-// ApplyClippedOutput is [ApplyClipped] with the predicted noise derived again from the
-// clipped sample, so that both fit the latent:
+// ApplyClippedOutput is [ApplyClipped] with a predicted noise that fits the clipped
+// sample:
 //
 //	next = X0·c + X1·(x - Signal·c)/Noise + Eps·ε        c = clip(x̂0)
 //
-// as diffusers' use_clipped_model_output has it. It panics, besides, if from.Noise is 0:
-// the latent tells nothing of the noise there.
+// Diffusers' use_clipped_model_output does so. It also panics if from.Noise is 0,
+// since the latent there holds no noise.
 func ApplyClippedOutput[T Float](dst, x, v, eps []T, c Coeffs, p Prediction, from schedule.Point, limit float64) []T {
 	if from.Noise == 0 {
-		panic("sampler: the latent at a point without noise does not tell the noise")
+		panic("sampler: from.Noise is 0, so the latent holds no noise to predict")
 	}
 	return applyClipped(dst, x, v, eps, c, Affine{X: 1 / from.Noise}, Coeffs{X0: 1}.Affine(p, from), -from.Signal/from.Noise, limit)
 }

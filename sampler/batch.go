@@ -8,28 +8,29 @@ import (
 	"cps/noise"
 )
 
-// MaxDim is the largest number of elements of a row: the length of a noise stream. It
-// is more than an int holds on 32-bit platforms.
+// MaxDim is the largest number of elements of a row: the length of a noise stream. On
+// 32-bit platforms it is more than an int holds.
 const MaxDim = 1 << 34
 
-// A Row is what one row of a batch does, and whose noise it draws.
+// A Row says what one row of a batch does, and whose noise it draws.
 //
-// A row is a whole sample, or a span of one: it starts at element 4·Block of its
-// sample, and draws the noise of that place. Whatever spans a sample is cut into, they
-// draw the noise of the whole. Sums of squares are in the usual order from the start of
-// the row, so those of spans add up to that of the whole but for rounding: in float64
-// if spans begin at multiples of 1024 elements, else in float32.
+// A row is a whole sample or a span of one. It starts at element 4·Block of its sample
+// and draws the noise of the elements that it covers. So spans draw the same noise as
+// the whole sample, however it is cut. Sums of squares run in the usual order from the
+// start of the row. The sums of spans add up to that of the whole sample, but for
+// rounding: in float64 if spans begin at multiples of 1024 elements, else in float32.
 type Row struct {
 	Affine
 	noise.ID
 	Block uint32
 }
 
-// InitialRow is the row that makes the initial latent of a sample, pure noise.
+// InitialRow returns the row that makes the initial latent of a sample, which is pure
+// noise.
 //
-// Rows that name one sample are the same sample: they share the noise of every step.
-// For a group that shares its initial latent and nothing else, make the latents with
-// rows InitialRow(prompt), and roll out with a batch of distinct samples.
+// Rows with the same sample number are the same sample: they share the noise of every
+// step. A group may share its initial latent and nothing else. For that, make the
+// latents with rows InitialRow(prompt), and roll out with a batch of distinct samples.
 func InitialRow(sample uint64) Row {
 	return Row{Affine: Affine{Eps: 1}, ID: noise.ID{Sample: sample}}
 }
@@ -43,17 +44,18 @@ func InitialRow(sample uint64) Row {
 // same with other noise give every row a sample of its own. In a minibatch one sample may
 // stand at several transitions.
 type Batch struct {
-	Dim     int
-	Key     noise.Key
-	Storage Storage
+	Dim     int       // elements of each row, in [1, MaxDim]
+	Key     noise.Key // of the noise of all rows
+	Storage Storage   // the type to which Step rounds
 	Rows    []Row
 }
 
-// WithAffine returns a batch of the same shape in which every row takes a and nothing is
-// rounded to a storage type. Affine{X: 1 - w, V: w} in Step is classifier-free
-// guidance of the velocities x (unconditional) and v (conditional), which package
-// guidance does, and Affine{V: 1} in SumSquares is the squared distance of next and v. It allocates the
-// rows; one result serves all steps of a run.
+// WithAffine returns a batch of the same shape in which every row takes the weights a.
+// Its Storage is Float32, so nothing is rounded. With Affine{X: 1 - w, V: w}, Step mixes
+// the velocities x (unconditional) and v (conditional), which is classifier-free
+// guidance; package guidance does it for you. With Affine{V: 1}, SumSquares gives the
+// squared distance of next and v. WithAffine allocates the rows. One result serves all
+// steps of a run.
 func (b Batch) WithAffine(a Affine) Batch {
 	rows := make([]Row, len(b.Rows))
 	for i, r := range b.Rows {
@@ -63,11 +65,11 @@ func (b Batch) WithAffine(a Affine) Batch {
 	return b
 }
 
-// Spans returns b with every row cut into spans of n elements, in the same buffers: a
-// matrix [len(Rows)·Dim/n, n]. Spans of a sample may then take different steps; those
-// that stand still take the weights {X: 1}. It panics unless n is a multiple of 4 that
-// divides Dim, and if a
-// row ends beyond MaxDim elements of its sample.
+// Spans returns b with every row cut into spans of n elements. The buffers stay as they
+// are, read as a matrix [len(Rows)·Dim/n, n]. Spans of one sample may then take
+// different steps. A span that waits takes the weights {X: 1}. Spans panics unless n is
+// a multiple of 4 that divides Dim. It also panics if a row ends beyond MaxDim elements
+// of its sample.
 func (b Batch) Spans(n int) Batch {
 	b.checkDim()
 	if n < 4 || n%4 != 0 || b.Dim%n != 0 {

@@ -14,8 +14,8 @@ import (
 	"cps/schedule"
 )
 
-// testModel is a velocity in written float32 arithmetic, the same everywhere. 0.55
-// and its like hide no fused multiply-add, as 0.5 would.
+// testModel is a velocity whose float32 operations are not fused, so it is the same
+// everywhere. Fusing would show with factors such as 0.55; with 0.5 it would not.
 func testModel(v, x []float32, time float64) error {
 	c := float32(0.37 * time)
 	for i, x := range x {
@@ -59,9 +59,9 @@ func (b bits) add64(x []float64) {
 	b.h.Write(p)
 }
 
-// TestFrozenWeights tells a difference in float64 functions of an architecture,
-// which is allowed, from one in the kernels, which is not: TestFrozenBits cannot
-// pass without it.
+// TestFrozenWeights finds a difference between architectures in float64 functions,
+// which is allowed. TestFrozenBits cannot pass with such a difference. So a failure
+// of TestFrozenBits alone is one of the kernels.
 func TestFrozenWeights(t *testing.T) {
 	h := sha256.New()
 	for _, r := range bitRules {
@@ -77,8 +77,8 @@ func TestFrozenWeights(t *testing.T) {
 	}
 }
 
-// The latents and sums of rollouts, forever: initial noise, then four steps of three
-// samples. Every architecture, device and version gives these.
+// The latents and sums of rollouts are frozen forever: the initial noise, and then
+// four steps of three samples. Every architecture, device and version gives these.
 func TestFrozenBits(t *testing.T) {
 	want := map[string]string{
 		"FlowODE, Float32":  "0675b7c59d6c0cfd893fbac18c3c1b9bee8089e85e36ae108478ede9ad8ac4c8",
@@ -119,7 +119,7 @@ func TestFrozenBits(t *testing.T) {
 	}
 }
 
-// rollout makes a whole run of the test model.
+// rollout runs the test model through a whole run.
 func rollout(t testing.TB, s *sampler.Sampler, b sampler.Batch, cpu sampler.CPU) *sampler.Trajectory[[]float32] {
 	t.Helper()
 	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
@@ -130,7 +130,7 @@ func rollout(t testing.TB, s *sampler.Sampler, b sampler.Batch, cpu sampler.CPU)
 	return run
 }
 
-// sameBits reports whether x and y are the same float32 to the bit.
+// sameBits reports whether x and y are the same float32s bit for bit.
 func sameBits(x, y []float32) bool {
 	return slices.EqualFunc(x, y, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
@@ -146,7 +146,7 @@ func normal(n int, sample uint64) []float32 {
 	return x
 }
 
-// weights are steps of every shape, with other signs and sizes.
+// weights are steps of every shape, with various signs and sizes.
 var weights = []sampler.Affine{
 	{X: 0.55, V: -0.37, Eps: 0.41},
 	{X: 0.91, V: -0.13},
@@ -158,20 +158,20 @@ var weights = []sampler.Affine{
 	{X: 1, V: 1e-3, Eps: 1e-4},
 }
 
-// mixed returns a batch whose rows stand at different steps and skip about in the
-// samples.
+// mixed returns a batch whose rows stand at different steps and whose samples are
+// not consecutive.
 func mixed(dim, rows int, storage sampler.Storage) sampler.Batch {
 	b := sampler.Batch{Dim: dim, Key: 0xc0ffee, Storage: storage, Rows: make([]sampler.Row, rows)}
 	for i := range b.Rows {
 		b.Rows[i] = sampler.Row{
-			Affine: weights[(i/3+i/7)%len(weights)], // often that of the row before
+			Affine: weights[(i/3+i/7)%len(weights)], // often equal to the weights of the row before
 			ID:     noise.ID{Sample: uint64(i*i + 3), Step: uint32(i % 5)},
 		}
 	}
 	return b
 }
 
-// results are what all methods give for a batch.
+// results holds what all methods give for a batch.
 type results struct {
 	next, grad    []float32
 	sq, sqAgain   []float64
@@ -196,9 +196,9 @@ func execute(cpu sampler.CPU, b sampler.Batch) results {
 	return r
 }
 
-// Neither the number of workers nor the other rows change a bit. The shapes have
-// rows shorter and longer than a block of 1024 and a piece of 16 blocks, fewer and
-// more rows than workers, and enough elements for workers to be used.
+// Neither the number of workers nor the other rows change a bit. Rows are shorter
+// and longer than a block of 1024 and a piece of 16 blocks. There are fewer and more
+// rows than workers, and enough elements for workers to be used.
 func TestBitsOfWorkersAndRows(t *testing.T) {
 	for _, shape := range [][2]int{ // dim, rows
 		{1, 40000}, {7, 5001}, {33, 1500}, {64, 700}, {256, 150}, {257, 70}, {1024, 40}, {1025, 37}, {16383, 3}, {16384, 3}, {16385, 5}, {20000, 8}, {100001, 1},
@@ -232,9 +232,9 @@ func TestBitsOfWorkersAndRows(t *testing.T) {
 	}
 }
 
-// The sums are those of squares, and the rest is what the documentation says, in
-// float64. A lane adds 8 squares, then 7 levels follow: 15 roundings of 2⁻²⁴, and 2
-// more for d and its square.
+// In float64, the sums are sums of squares, and the rest is what the documentation
+// says. A lane adds 8 squares, and 7 levels follow: 15 roundings of 2⁻²⁴. d and its
+// square take 2 more.
 func TestStepIsItsFormula(t *testing.T) {
 	for _, storage := range storages {
 		for _, dim := range []int{1, 31, 33, 1024, 2500} {
@@ -250,8 +250,9 @@ func TestStepIsItsFormula(t *testing.T) {
 					x, v := float64(r.x[k]), float64(r.v[k])
 					mean := float64(float32(row.X))*x + float64(float32(row.V))*v
 					want := mean + float64(float32(row.Eps))*float64(ε[j])
-					// Each of five operations rounds numbers below 16 to 2⁻²⁴ of them, and
-					// storage keeps 8 or 11 bits, or steps of 2⁻²⁵ below 2⁻¹⁴.
+					// Each of five operations rounds numbers below 16, by 2⁻²⁴ of
+					// their size. Storage keeps 8 or 11 bits, or steps of 2⁻²⁵ below
+					// 2⁻¹⁴.
 					tol := 5 * 16 * 0x1p-24
 					tol += math.Abs(want) * map[sampler.Storage]float64{sampler.BFloat16: 0x1p-8, sampler.Float16: 0x1p-11}[storage]
 					if math.Abs(float64(r.next[k])-want) > tol {
@@ -312,7 +313,7 @@ func TestBitsOfReplay(t *testing.T) {
 	}
 }
 
-// Apply with the draws of package noise is CPU.Step to the bit.
+// Apply with the draws of package noise equals CPU.Step bit for bit.
 func TestBitsOfApply(t *testing.T) {
 	for _, dim := range []int{1, 33, 1025, 20000} {
 		b := mixed(dim, len(weights), sampler.Float32)
@@ -369,7 +370,7 @@ func TestBitsOfAliases(t *testing.T) {
 	}
 }
 
-// A weight of 0 reads nothing: not the input's NaN, nor its length.
+// A weight of 0 reads nothing: neither the input's NaN nor its length matters.
 func TestBitsOfAbsentTerms(t *testing.T) {
 	n := 40
 	bad := make([]float32, n)
@@ -403,7 +404,7 @@ func TestBitsOfAbsentTerms(t *testing.T) {
 			t.Errorf("Apply reads inputs with weight 0: %v", got[3])
 		}
 	}
-	// too small for float32 is 0 as well
+	// A weight too small for float32 is 0 as well.
 	got := make([]float32, n)
 	sampler.Apply(got, nil, x, nil, sampler.Affine{X: 1e-60, V: 2})
 	if got[3] != 2*x[3] {
@@ -440,7 +441,7 @@ func TestWith(t *testing.T) {
 	}
 }
 
-// NaN and infinity in what a row reads show in its sum, and in no other row's.
+// NaN and infinity in what a row reads show in its sum, and in no other sum.
 func TestNonFiniteShows(t *testing.T) {
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1)), float32(math.Inf(-1))} {
 		for _, at := range []int{0, 31, 32, 1023, 1024, 1999} {
@@ -466,7 +467,7 @@ func TestNonFiniteShows(t *testing.T) {
 			}
 		}
 	}
-	// beyond the largest float16
+	// Values beyond the largest float16.
 	b := sampler.Batch{Dim: 4, Storage: sampler.Float16, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
 	next, sq := make([]float32, 4), make([]float64, 1)
 	sampler.CPU{}.Step(next, []float32{1, 2, 65519, 3}, nil, b, sq)

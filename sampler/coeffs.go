@@ -6,7 +6,7 @@ import (
 	"cps/schedule"
 )
 
-// Coeffs is one step in the predicted basis,
+// Coeffs is one step in terms of the predictions,
 //
 //	next = X0·x̂0 + X1·x̂1 + Eps·ε
 //
@@ -14,11 +14,12 @@ import (
 type Coeffs struct{ X0, X1, Eps float64 }
 
 // NoiseLevel returns hypot(X1, Eps), the noise that the step leaves if x̂1 is
-// standard normal, as it is where the model is exact (Section 3.1).
+// standard normal. That holds where the model is exact (Section 3.1).
 func (c Coeffs) NoiseLevel() float64 { return math.Hypot(c.X1, c.Eps) }
 
-// Preserves reports whether c meets Definition 1 at to: X0 is Signal and the noise
-// level is Noise, both within the absolute tolerance tol.
+// Preserves reports whether c preserves coefficients at the point to (Definition
+// 1): X0 is Signal and the noise level is Noise, both within the absolute
+// tolerance tol.
 func (c Coeffs) Preserves(to schedule.Point, tol float64) bool {
 	return math.Abs(c.X0-to.Signal) <= tol && math.Abs(c.NoiseLevel()-to.Noise) <= tol
 }
@@ -39,16 +40,17 @@ func (p Prediction) String() string {
 	return name("Prediction", p, "PredictVelocity", "PredictNoise", "PredictSample", "PredictV", "PredictReversedVelocity")
 }
 
-// Affine is a step in the basis of the latent x and the model's output v, which is
-// what devices execute:
+// Affine is a step in terms of the latent x and the model's output v. Devices
+// execute it:
 //
 //	next = X·x + V·v + Eps·ε
 //
-// A term whose weight is 0 is absent and its input is not read. Eps is the
-// standard deviation of the whole step; it holds every √Δ.
+// A term whose weight is 0 is absent, and its input is not read. Eps is the
+// standard deviation of the step's noise: it includes √Δ.
 type Affine struct{ X, V, Eps float64 }
 
-// Affine returns c in the basis of the latent x at from and the model's output v:
+// Affine returns the step c from the point from, in terms of the latent x and the
+// model's output v:
 //
 //	             X                    V
 //	velocity     (X0+X1)/(α+σ)        (α·X1-σ·X0)/(α+σ)
@@ -57,12 +59,13 @@ type Affine struct{ X, V, Eps float64 }
 //	v            (α·X0+σ·X1)/(α²+σ²)  (α·X1-σ·X0)/(α²+σ²)
 //	reversed     as velocity          (σ·X0-α·X1)/(α+σ)
 //
-// It is infinite or NaN where the table divides by 0; [New] reports that.
-// Coeffs{X0: 1} gives the predicted sample itself, Coeffs{X1: 1} the predicted
-// noise, Coeffs{X0: -1, X1: 1} the velocity.
+// Weights are infinite or NaN where the table divides by 0; [New] reports that.
+// Coeffs{X0: 1} gives the predicted sample, Coeffs{X1: 1} the predicted noise, and
+// Coeffs{X0: -1, X1: 1} the velocity. Affine panics if p is none of the constants.
 func (c Coeffs) Affine(p Prediction, from schedule.Point) Affine {
 	alpha, sigma := from.Signal, from.Noise
-	// Rounded products: the same coefficients with and without fused multiply-add.
+	// Products are rounded, so the weights are the same with and without fused
+	// multiply-add.
 	cross := float64(alpha*c.X1) - float64(sigma*c.X0)
 	switch p {
 	case PredictVelocity:

@@ -12,7 +12,8 @@ import (
 
 var predictions = []sampler.Prediction{sampler.PredictVelocity, sampler.PredictNoise, sampler.PredictSample, sampler.PredictV, sampler.PredictReversedVelocity}
 
-// output is what a model of a kind predicts for the latent α·x0 + σ·x1.
+// output is what a model predicts, under a convention, for the latent α·x0 +
+// σ·x1.
 func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
 	switch p {
 	case sampler.PredictVelocity:
@@ -28,9 +29,9 @@ func output(p sampler.Prediction, at schedule.Point, x0, x1 float64) float64 {
 	}
 }
 
-// A step in the basis of latent and output is the step in the basis of the sample
-// and the noise that they are made of. The weights divide by α, σ, α+σ or α²+σ²,
-// which are at least 0.02 here, and cancel at most as much again.
+// A step in terms of latent and output equals the step in terms of the sample and
+// the noise that they are made of. The weights divide by α, σ, α+σ or α²+σ².
+// These are at least 0.02 here, and cancellation costs at most as much again.
 func affineIsTheStep(t *rapid.T) {
 	unit := rapid.Float64Range(0.02, 1)
 	from := schedule.Point{Signal: unit.Draw(t, "signal"), Noise: unit.Draw(t, "noise")}
@@ -49,7 +50,7 @@ func affineIsTheStep(t *rapid.T) {
 		if step := sampler.Apply(nil1(), []float64{x}, []float64{v}, []float64{eps}, a)[0]; math.Abs(step-want) > 1e-12 {
 			t.Fatalf("%v at %+v: Apply takes it to %v, want %v", p, from, step, want)
 		}
-		// and the predictions themselves
+		// The predictions themselves, too.
 		for _, e := range []struct {
 			c    sampler.Coeffs
 			want float64

@@ -23,7 +23,7 @@ var (
 
 type pointerSchedule struct{ schedule.Flow }
 
-// endless has as many steps as an int can say.
+// endless has as many steps as an int can count.
 type endless struct{}
 
 func (endless) Steps() int            { return math.MaxInt }
@@ -59,7 +59,7 @@ func TestNewRefuses(t *testing.T) {
 		"window without noise":    {config{Scheduler: plain, Rule: sampler.FlowCPS{Eta: 1}, Window: sampler.Window{Start: 9, End: 10}}, sampler.ErrConfig, []string{"[9, 10) of Window", "no step"}},
 		"window of the ODE":       {config{Scheduler: plain, Rule: ode, Window: sampler.Window{Start: 2, End: 5}}, sampler.ErrConfig, []string{"[2, 5) of Window", "no step"}},
 		"set and window":          {config{Scheduler: plain, Rule: cps, Set: []int{1}, Window: sampler.Window{Start: 1, End: 2}}, sampler.ErrConfig, []string{"both Window and Set"}},
-		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set has no steps"}},
+		"empty set":               {config{Scheduler: plain, Rule: cps, Set: []int{}}, sampler.ErrConfig, []string{"Set is empty"}},
 		"set that falls":          {config{Scheduler: plain, Rule: cps, Set: []int{3, 1}}, sampler.ErrConfig, []string{"[3 1] of Set", "10 steps"}},
 		"set twice":               {config{Scheduler: plain, Rule: cps, Set: []int{3, 3}}, sampler.ErrConfig, []string{"[3 3] of Set"}},
 		"set beyond":              {config{Scheduler: plain, Rule: cps, Set: []int{3, 10}}, sampler.ErrConfig, []string{"[3 10] of Set"}},
@@ -212,7 +212,7 @@ func newIsFinite(t *rapid.T) {
 				t.Fatalf("%+v: step %d is %+v", c, i, tr)
 			}
 		}
-		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
+		if tr.Coeffs.Eps < 0 || tr.Stochastic() != (tr.Affine.Eps > 0 && tr.Affine.V != 0) || tr.From != scheduler.At(i) || tr.To != scheduler.At(i+1) {
 			t.Fatalf("%+v: step %d is %+v", c, i, tr)
 		}
 	}
@@ -235,7 +235,7 @@ func TestWindow(t *testing.T) {
 		{sampler.Window{Start: 0, End: 1}, nil, []int{0}, nil},
 		{sampler.Window{Start: 1, End: 3}, sampler.Renoise{}, []int{0, 1, 2, 3}, []int{0, 3}},
 	} {
-		// A set says the same.
+		// A set says the same as the window.
 		var set []int
 		for i := tc.window.Start; i < tc.window.End; i++ {
 			set = append(set, i)
@@ -263,7 +263,8 @@ func TestWindow(t *testing.T) {
 	}
 }
 
-// The caller's own rule, diffusion and path do as those of the module.
+// A rule, a diffusion and a path of the caller's own work like those of the
+// module.
 func TestOwnTypes(t *testing.T) {
 	half := diffusionFunc(func(u float64) float64 { return 0.5 })
 	for _, r := range []func(sampler.Diffusion) sampler.Rule{

@@ -18,7 +18,7 @@ type Convention struct {
 	Clock      Clock
 }
 
-// String returns a Convention as its fields are written in a [Config].
+// String returns c as its fields are written in a [Config].
 func (c Convention) String() string {
 	s := fmt.Sprintf("%v with Clock{Scale: %v", c.Prediction, c.Clock.scale())
 	if c.Clock.Reversed {
@@ -30,53 +30,55 @@ func (c Convention) String() string {
 	return s + "}"
 }
 
-// A ConventionLoss is the loss of a model, if it follows the convention: the mean square
-// of an element of the velocity that its output then means, less x1 - x0.
+// A ConventionLoss is the loss of a model that follows the convention: the mean square of
+// an element of v̂ - (x1 - x0). Here v̂ is the velocity that the model's output means
+// under the convention.
 type ConventionLoss struct {
 	Convention
 	Loss   float64
-	More   float64 // than the configured convention's loss, mean over samples
-	StdErr float64 // of More: losses are compared sample by sample
+	More   float64 // Loss minus that of the configured convention, mean over samples
+	StdErr float64 // standard error of More, from the differences sample by sample
 }
 
-// minFit is the number of samples that standard errors are taken of at least.
+// minFit is the smallest number of samples for standard errors.
 const minFit = 16
 
-// manyErrors is the number of standard errors that decides.
+// manyErrors is how many standard errors a difference must exceed to decide.
 const manyErrors = 5
 
-// scaleStep is the factor by which data are too wide or too narrow for a model.
+// scaleStep is the smallest factor of data too wide or too narrow that CheckModel reports.
 const scaleStep = 1.5
 
-// CheckModel compares a model with what c says of it, on clean samples of its training
-// data: rows of b in the buffer clean, in the units in which the model samples, such as
-// latents times the factor of their autoencoder. A trainer calls it once at start-up with
-// some 64 samples or more. It finds what every other check passes, for a wrong convention
-// samples and trains without complaint:
+// CheckModel compares a model with the Prediction and Clock of c, on clean samples of its
+// training data. A trainer calls it once at start-up with 64 samples or more. A wrong
+// convention samples and trains without complaint, and passes every other check.
 //
-//   - A Prediction or Clock that is another (ErrConvention): the error names the one that
-//     fits. The others are all predictions, with the clock reversed or not, and with Scale
-//     as it is or a thousand times larger (smaller, from 1000 on). Conventions that a model
-//     does not mind, to a thousandth of every sample's loss, count as one. [FindInputs] tells
-//     whether it reads its time at all.
-//   - Data more than 1.5 times too wide or too narrow for the model (ErrScale), as
-//     without the factor of the autoencoder. What says so is that a
-//     model's x̂0 is the mean of x0, given the latent: ⟨x0, x̂0⟩ = ‖x̂0‖², and more, or
-//     less, if data are wider, or narrower, than the model knows them.
-//   - That the data do not tell (ErrUndecided), and why: too few samples, or a model that
-//     fits no convention better than a multiple of the latent does, as an untrained one.
+// The rows of b in the buffer clean are the samples. Their units are those in which the
+// model samples, such as latents times the factor of their autoencoder. CheckModel finds:
 //
-// The model is asked about Signal·x0 + Noise·ε at up to eight points of the schedule with
-// a time away from ½, and a signal and a noise of .1 at least. ε is drawn under a key
-// derived from b.Key, not under b.Key itself. "Another" and "too wide" mean: by five
-// standard errors over the samples, which are 16 at least (ErrConfig). A model may refuse
-// another clock's times by an error, but should not panic there; times up to 1000 occur.
-// Rows of the calls are those of b, so conditions are found as in a rollout; a model with
-// guidance is no mean of x0, and must be checked without.
+//   - Another convention fits (ErrConvention). The error names it. CheckModel tries all
+//     predictions, the clock reversed or not, and Scale as it is or 1000 times larger (1000
+//     times smaller, from 1000 on). Conventions whose losses agree to a thousandth for every
+//     sample count as one. [FindInputs] tells whether the model reads its time at all.
+//   - The data are more than 1.5 times too wide or too narrow for the model (ErrScale). The
+//     autoencoder's factor may be missing. The x̂0 of a good model is the mean of x0, given
+//     the latent, so ⟨x0, x̂0⟩ = ‖x̂0‖². The left side is larger for data wider than the
+//     model knows, and smaller for narrower data.
+//   - The data do not tell (ErrUndecided). The error says why: there are too few samples, or
+//     the model fits no convention better than a multiple of the latent, as an untrained one.
 //
-// The losses returned are in ascending order, all that are finite. They are there beside
-// ErrConvention, ErrScale and ErrUndecided. Other errors are those of [New], of the model
-// and of the memory; an output that is not finite is a [NonFiniteError].
+// CheckModel asks the model about Signal·x0 + Noise·ε at up to eight points of the
+// schedule. Signal and Noise are at least .1 there, and the time is at least .1 from ½. ε
+// comes from a key derived from b.Key, so a rollout under b.Key does not draw it. A
+// difference counts if it exceeds five standard errors over the samples. There must be 16
+// samples at least (ErrConfig). A model may refuse the times of another clock with an
+// error, but should not panic; times go up to 1000. The calls have the rows of b, so the
+// model finds conditions as in a rollout. Check a model without guidance: a guided x̂0 is
+// no mean of x0.
+//
+// CheckModel returns the finite losses in ascending order, also beside ErrConvention,
+// ErrScale and ErrUndecided. Other errors are those of [New], of the model and of the
+// memory. An output that is not finite is a [NonFiniteError].
 func CheckModel[B any](ctx context.Context, m Memory[B], c Config, b Batch, clean B, model Model[B]) ([]ConventionLoss, error) {
 	f, err := newFit(m, c, b, clean, model)
 	if err != nil {
@@ -91,20 +93,20 @@ func CheckModel[B any](ctx context.Context, m Memory[B], c Config, b Batch, clea
 	return losses, err
 }
 
-// A fit is a model beside data.
+// A fit holds a model, its data, and the memory to compare them.
 type fit[B any] struct {
 	m       Memory[B]
 	b       Batch
-	units   []Window // rows of samples
+	units   []Window // the rows of each sample
 	clean   B
 	model   Model[B]
 	own     Convention
 	points  []fitPoint
-	wide    []fitPoint        // for the scale
-	buffers []B               // latents, output, and what is compared with it
-	samples []uint64          // of the rows
-	outputs map[Clock]float64 // sums of squares of outputs, by the clock that was told
-	latent  float64           // and of the latents that they are for
+	wide    []fitPoint        // for the check of the scale
+	buffers []B               // latents, output, and the target of the comparison
+	samples []uint64          // of each row
+	outputs map[Clock]float64 // sums of squares of outputs, by the clock that the model was told
+	latent  float64           // sum of squares of the latents
 	rows    []int
 	times   []float64
 }
@@ -130,7 +132,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 	}
 	f := &fit[B]{m: m, b: b.WithAffine(Affine{}), units: spansOf(b), clean: clean, model: model, own: Convention{c.Prediction, c.Clock}}
 	if len(f.units) < minFit {
-		return nil, fail(ErrConfig, "sampler: CheckModel takes %d samples at least, here are %d", minFit, len(f.units))
+		return nil, fail(ErrConfig, "sampler: CheckModel needs at least %d samples, and has %d", minFit, len(f.units))
 	}
 	points, err := c.points()
 	if err != nil {
@@ -151,7 +153,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 	}
 	f.points, f.wide = spread(f.points, 8), spread(f.wide, 4)
 	if len(f.points) == 0 {
-		return nil, fail(ErrConfig, "sampler: no point of the Scheduler has signal and noise of .1 and a time .1 from ½, so CheckModel cannot tell conventions apart: give it a schedule of more steps")
+		return nil, fail(ErrConfig, "sampler: CheckModel cannot tell conventions apart: no point of the Scheduler has signal and noise of at least .1 and a time at least .1 from ½: take a schedule of more steps")
 	}
 	f.b.Key = b.Key.Derive(0xc4ec)
 	for u, w := range f.units {
@@ -165,7 +167,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 		buffer, err := m.Like(clean, b.Len())
 		if err != nil {
 			for _, have := range f.buffers {
-				m.Free(have) // the first failure is reported
+				m.Free(have) // the caller sees the first failure
 			}
 			return nil, fmt.Errorf("sampler: memory for CheckModel: %w", err)
 		}
@@ -186,7 +188,7 @@ func spread(p []fitPoint, n int) []fitPoint {
 	return some
 }
 
-// with returns the batch of f in which all rows take a, and draw the noise of a step.
+// with returns the batch of f with the weights a and the given noise step in all rows.
 func (f *fit[B]) with(a Affine, step int) Batch {
 	for i := range f.b.Rows {
 		f.b.Rows[i].Affine, f.b.Rows[i].Step = a, uint32(step)
@@ -194,7 +196,7 @@ func (f *fit[B]) with(a Affine, step int) Batch {
 	return f.b
 }
 
-// squares returns ‖next - X·x - V·v‖² of every row, once the device is in sync.
+// squares returns ‖next - X·x - V·v‖² of every row. The sums are valid after Sync.
 func (f *fit[B]) squares(next, x, v B, a Affine) []float64 {
 	sq := make([]float64, len(f.b.Rows))
 	f.m.SumSquares(sq, next, x, v, f.with(a, 0))
@@ -212,7 +214,7 @@ func (f *fit[B]) ask(ctx context.Context, p fitPoint, clock Clock) error {
 	return f.model(ctx, Call[B]{Dim: f.b.Dim, V: f.buffers[1], X: f.buffers[0], Rows: f.rows, Times: f.times})
 }
 
-// asked is ask for the configured clock.
+// asked asks the model with the configured clock.
 func (f *fit[B]) asked(ctx context.Context, p fitPoint) error {
 	err := f.ask(ctx, p, f.own.Clock)
 	if err != nil && ctx.Err() == nil {
@@ -221,7 +223,7 @@ func (f *fit[B]) asked(ctx context.Context, p fitPoint) error {
 	return err
 }
 
-// conventions returns those that are compared, the configured one first.
+// conventions returns the conventions to compare, c first.
 func (c Convention) conventions() []Convention {
 	all := []Convention{c}
 	other := c.Clock.scale() * 1000
@@ -244,7 +246,7 @@ func (c Convention) conventions() []Convention {
 	return all
 }
 
-// scale returns Scale, or what its zero value means.
+// scale returns Scale, or 1 for its zero value.
 func (c Clock) scale() float64 {
 	if c.Scale == 0 {
 		return 1
@@ -252,11 +254,11 @@ func (c Clock) scale() float64 {
 	return c.Scale
 }
 
-// A judged is a loss with what it is the mean of.
+// A judged is a loss with the losses of the samples.
 type judged struct {
 	ConventionLoss
-	each []float64 // one a sample
-	weak bool      // the output is hardly more than 0, which several conventions can mean
+	each []float64 // one for each sample
+	weak bool      // the output is hardly more than 0, so several conventions can explain it
 }
 
 func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
@@ -273,8 +275,8 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	base, _ := meanErr(linear)
 	var best *judged
 	for k, a := range all {
-		// At times a thousand times off an output can be next to nothing, and then no worse than
-		// a multiple of the latent: it must be better.
+		// At times a thousand times off, an output can be next to nothing. Its loss is
+		// then that of a multiple of the latent, so such a convention must do better.
 		fits := !above(a.each, linear) && (a.Clock.scale() == own.Clock.scale() || above(linear, a.each))
 		if fits && !a.weak && a.More < -manyErrors*a.StdErr {
 			best = &all[k]
@@ -282,18 +284,18 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 		}
 	}
 	if own.weak {
-		if best != nil { // it has an output at other times
+		if best != nil { // the model has an output at other times
 			return losses, f.another(own, *best)
 		}
-		return losses, fail(ErrUndecided, "sampler: the data do not tell whether the model is as configured (%v): its output is hardly more than 0, which several conventions can mean: is it trained?", own.Convention)
+		return losses, fail(ErrUndecided, "sampler: the data do not tell whether the model is as configured (%v): its output is hardly more than 0, which fits several conventions: is it trained?", own.Convention)
 	}
 	factor, unsure, err := f.scale(ctx)
 	if err != nil {
 		return losses, err
 	}
 	if factor != 1 {
-		// Data of another scale, too, let other conventions look better: what explains more
-		// of the data decides.
+		// A wrong scale of the data, too, makes other conventions look better. The
+		// explanation with the smaller loss wins.
 		least := own.Loss
 		if best != nil {
 			least = best.Loss
@@ -309,7 +311,7 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 			if factor < 1 {
 				by, is = 1/factor, "wide"
 			}
-			return losses, fail(ErrScale, "sampler: the clean samples are about %.2g times as %s as the data that the model knows: is a factor missing, as that of the autoencoder?", by, is)
+			return losses, fail(ErrScale, "sampler: the clean samples are about %.2g times as %s as the data that the model knows: is the factor of the autoencoder missing?", by, is)
 		}
 	}
 	if best != nil {
@@ -320,9 +322,9 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 		why = append(why, fmt.Sprintf("no convention fits: the loss, %.4g, is above that of a multiple of the latent, %.4g", own.Loss, base))
 	}
 	for _, a := range all {
-		// Times a thousand times off are no near miss.
+		// A clock a thousand times off is no near miss.
 		if a.Clock.scale() == own.Clock.scale() && a.More <= manyErrors*a.StdErr && !alike(a.each, own.each) {
-			why = append(why, fmt.Sprintf("with %v the loss is %.4g, more by %.2g ± %.1g, which calls for more samples", a.Convention, a.Loss, a.More, a.StdErr))
+			why = append(why, fmt.Sprintf("with %v the loss is %.4g, only %.2g ± %.1g more: take more samples", a.Convention, a.Loss, a.More, a.StdErr))
 			break
 		}
 	}
@@ -335,14 +337,14 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 	return losses, nil
 }
 
-// another is the error about a convention that fits better than the configured one.
+// another returns the error for a convention that fits better than the configured one.
 func (f *fit[B]) another(own, best judged) error {
 	return fail(ErrConvention, "sampler: the model is not of the configured convention, %v, whose loss is %.4g: with %v it is %.4g, less by %.2g ± %.1g",
 		own.Convention, own.Loss, best.Convention, best.Loss, -best.More, best.StdErr)
 }
 
-// compare returns the losses of conventions on the data times a factor, those that are
-// finite, and by sample the loss of the best multiple of the latent.
+// compare returns the finite losses of the conventions on the data times a factor. linear
+// is each sample's loss of the best multiple of the latent.
 func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Convention) (all []judged, linear []float64, err error) {
 	losses := make([][]float64, len(conventions)) // nil: the model refuses the clock
 	for k := range losses {
@@ -368,14 +370,14 @@ func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Conv
 	return all, linear, nil
 }
 
-// above reports whether a loss is above another.
+// above reports whether a loss is above another by more than manyErrors standard errors.
 func above(loss, other []float64) bool {
 	more, e := meanErr(differ(loss, other))
 	return more > manyErrors*e
 }
 
-// alike reports whether two losses are the same for every sample, to a thousandth: the
-// model minds neither convention, and both fit.
+// alike reports whether two losses agree to a thousandth for every sample. The model then
+// does not care which convention it is, and both fit.
 func alike(a, b []float64) bool {
 	for i := range a {
 		if math.Abs(a[i]-b[i]) > 1e-3*b[i] {
@@ -385,8 +387,8 @@ func alike(a, b []float64) bool {
 	return true
 }
 
-// otherScale returns the model's loss on the data times a factor, in units of that of a
-// multiple of the latent, and whether it is not above that.
+// otherScale returns the model's loss on the data times a factor, divided by the loss of
+// the best multiple of the latent. The model fits if its loss is not above that one.
 func (f *fit[B]) otherScale(ctx context.Context, factor float64) (loss float64, fits bool, err error) {
 	all, linear, err := f.compare(ctx, factor, []Convention{f.own})
 	if err != nil {
@@ -396,8 +398,8 @@ func (f *fit[B]) otherScale(ctx context.Context, factor float64) (loss float64, 
 	return all[0].Loss / base, !above(all[0].each, linear), nil
 }
 
-// losses adds to every entry of losses, per sample, the loss at a point of the data times
-// a factor, and to linear that of the best multiple of the latent.
+// losses adds each sample's losses at the point p, for the data times a factor, to losses.
+// It adds those of the best multiple of the latent to linear.
 func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []Convention, losses [][]float64, linear []float64) error {
 	var none B
 	x, v, target := f.buffers[0], f.buffers[1], f.buffers[2]
@@ -413,7 +415,7 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 	var refused error
 	for k, c := range all {
 		switch {
-		case k == 0: // the first ones have the configured clock
+		case k == 0: // the configured clock is first
 			if err := f.asked(ctx, p); err != nil {
 				return err
 			}
@@ -463,7 +465,7 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 	return nil
 }
 
-// finite returns the error about the first of sq that is not.
+// finite returns a NonFiniteError for the first of sq that is not finite.
 func (f *fit[B]) finite(p fitPoint, sq []float64) error {
 	for row, sq := range sq {
 		if !finite(sq) {
@@ -473,7 +475,8 @@ func (f *fit[B]) finite(p fitPoint, sq []float64) error {
 	return nil
 }
 
-// add adds to the entry of every sample its mean over elements, and over that many points.
+// add adds each sample's mean of sq over its elements, divided by points, to the entry of
+// to.
 func (f *fit[B]) add(to, sq []float64, points int) {
 	for u, w := range f.units {
 		for _, x := range sq[w.Start:w.End] {
@@ -482,11 +485,11 @@ func (f *fit[B]) add(to, sq []float64, points int) {
 	}
 }
 
-// scale returns 1 if the data are as wide as the model knows them, and otherwise what they
-// must be multiplied by, or why they do not tell.
+// scale returns 1 if the data are as wide as the model knows them. Else it returns the
+// factor that mends them, or in unsure why the data do not tell.
 func (f *fit[B]) scale(ctx context.Context) (factor float64, unsure string, err error) {
 	if len(f.wide) == 0 {
-		return 1, "no point has as much noise as signal, which would tell the scale of the data", nil
+		return 1, "no point of the schedule has as much noise as signal, so the scale of the data stays open", nil
 	}
 	low, lowErr, err := f.calibration(ctx, 1/scaleStep)
 	if err != nil {
@@ -505,13 +508,13 @@ func (f *fit[B]) scale(ctx context.Context) (factor float64, unsure string, err 
 	case low < -manyErrors*lowErr && high > manyErrors*highErr:
 		return 1, "", nil
 	}
-	return 1, "the model does not tell data from data 1.5 times as wide or narrow, which calls for more samples", nil
+	return 1, "the model does not tell data from data 1.5 times as wide or narrow: take more samples", nil
 }
 
-// factor returns what the data must be multiplied by for the model to be calibrated,
-// beyond a first factor at which it is not: to a tenth, and within 1.5⁹.
+// factor returns the factor of the data at which the model is calibrated. It searches
+// beyond first, where the model is not, to within a tenth and up to 1.5⁹.
 func (f *fit[B]) factor(ctx context.Context, first float64) (float64, error) {
-	sign := math.Copysign(1, 1-first) // of what is to be crossed
+	sign := math.Copysign(1, 1-first) // of the calibration before it crosses 0
 	near, far := first, first
 	for range 8 {
 		far = near * first
@@ -539,7 +542,7 @@ func (f *fit[B]) factor(ctx context.Context, first float64) (float64, error) {
 	return math.Sqrt(near * far), nil
 }
 
-// calibration returns ⟨x0, x̂0⟩ - ‖x̂0‖² of an element, mean over samples, and its
+// calibration returns the mean over samples of ⟨x0, x̂0⟩ - ‖x̂0‖² per element, and its
 // standard error, for the data times a factor.
 func (f *fit[B]) calibration(ctx context.Context, factor float64) (mean, stdErr float64, err error) {
 	var none B
@@ -580,7 +583,7 @@ func differ(a, b []float64) []float64 {
 	return d
 }
 
-// meanErr returns the mean of x and its standard error.
+// meanErr returns the mean of x and its standard error. x has at least two elements.
 func meanErr(x []float64) (mean, stdErr float64) {
 	n := float64(len(x))
 	for _, x := range x {

@@ -13,7 +13,7 @@ import (
 	"cps/schedule"
 )
 
-// Data of four patterns, of which the exact x̂0 is known: their mean by the posterior
+// Data of four patterns. Their exact x̂0 is known: it is their mean, weighted by posterior
 // probabilities.
 const patternDim = 24
 
@@ -26,7 +26,7 @@ var patterns = func() [][]float64 {
 	return all
 }()
 
-// patternData returns n samples, times a factor.
+// patternData returns n samples of the patterns, times a factor.
 func patternData(n int, factor float64) []float32 {
 	var data []float32
 	for i := range n {
@@ -37,7 +37,7 @@ func patternData(n int, factor float64) []float32 {
 	return data
 }
 
-// A path is the points of a model by time.
+// A path gives the points of a model by time.
 type path func(time float64) schedule.Point
 
 func vpPath(t float64) schedule.Point {
@@ -46,7 +46,7 @@ func vpPath(t float64) schedule.Point {
 
 var paths = map[string]path{"flow": schedule.Level, "vp": vpPath}
 
-// points are those of ten steps.
+// points returns the points of ten steps.
 func (p path) points() (all schedule.Points) {
 	for i := range 11 {
 		t := 0.97 - 0.093*float64(i)
@@ -55,7 +55,7 @@ func (p path) points() (all schedule.Points) {
 	return all
 }
 
-// exactModel is the model of the patterns that follows a convention.
+// exactModel returns the exact model of the patterns under a convention.
 func exactModel(p path, c sampler.Convention) sampler.Model[[]float32] {
 	return func(_ context.Context, call sampler.Call[[]float32]) error {
 		for at := 0; at < len(call.X); at += patternDim {
@@ -66,7 +66,7 @@ func exactModel(p path, c sampler.Convention) sampler.Model[[]float32] {
 			if c.Clock.Reversed {
 				time = 1 - time
 			}
-			point := p(min(max(time, 0.001), 0.999)) // whatever it is told
+			point := p(min(max(time, 0.001), 0.999)) // whatever time it is told
 			x, v := call.X[at:][:patternDim], call.V[at:][:patternDim]
 			x0 := posterior(x, point)
 			for i := range v {
@@ -102,7 +102,7 @@ func posterior(x []float32, p schedule.Point) []float64 {
 	return mean
 }
 
-// checkModel is CheckModel of a model with the configuration c, on n samples times a
+// checkModel calls CheckModel for a model with the configuration c, on n samples times a
 // factor.
 func checkModel(t testing.TB, p path, c sampler.Convention, n int, factor float64, model sampler.Model[[]float32]) ([]sampler.ConventionLoss, error) {
 	t.Helper()
@@ -121,15 +121,15 @@ func some(n int) (samples []uint64) {
 	return samples
 }
 
-// Whatever a model's convention is, and whatever is configured, CheckModel says what it
-// is.
+// For every convention of a model and every configured one, CheckModel names the model's
+// convention.
 func TestCheckModelNamesTheConvention(t *testing.T) {
 	clocks := []sampler.Clock{{}, {Reversed: true}, {Scale: 1000}, {Scale: 1000, Reversed: true}}
 	for name, p := range paths {
 		for k, prediction := range predictions {
 			for c, clock := range clocks {
 				if testing.Short() && c != (k+len(name))%4 {
-					continue // one clock a prediction
+					continue // one clock for each prediction
 				}
 				own := sampler.Convention{Prediction: prediction, Clock: clock}
 				losses, err := checkModel(t, p, own, 200, 1, exactModel(p, own))
@@ -142,7 +142,7 @@ func TestCheckModelNamesTheConvention(t *testing.T) {
 				wrong.Clock = clocks[(c+1)%4]
 				told := own
 				if told.Clock.Scale == 0 {
-					told.Clock.Scale = 1 // what errors print, and other scales are multiples of
+					told.Clock.Scale = 1 // what errors print; other scales are multiples of it
 				}
 				losses, err = checkModel(t, p, wrong, 200, 1, exactModel(p, own))
 				wantError(t, err, sampler.ErrConvention, wrong.String()+", whose loss", "with "+own.String())
@@ -158,7 +158,8 @@ func TestCheckModelNamesTheConvention(t *testing.T) {
 	}
 }
 
-// The mistakes that every other check passes: data less noise, told 1 - t or 1000t.
+// The mistakes that every other check passes: data minus noise, and models told 1 - t or
+// 1000t.
 func TestCheckModelFindsReportedMistakes(t *testing.T) {
 	flow := paths["flow"]
 	plain := sampler.Convention{}
@@ -176,8 +177,8 @@ func TestCheckModelFindsReportedMistakes(t *testing.T) {
 	}
 }
 
-// Data that are too wide or too narrow are found, and by how much, to the fifth that an
-// estimate between powers of 1.5 is right to.
+// CheckModel finds data that are too wide or too narrow. It names the factor to within a
+// fifth, which an estimate between powers of 1.5 reaches.
 func TestCheckModelFindsTheScale(t *testing.T) {
 	for name, p := range paths {
 		c := sampler.Convention{}
@@ -205,7 +206,7 @@ func TestCheckModelFindsTheScale(t *testing.T) {
 	}
 }
 
-// What the data do not tell is said.
+// CheckModel says so when the data do not tell.
 func TestCheckModelUndecided(t *testing.T) {
 	flow := paths["flow"]
 	plain := sampler.Convention{}
@@ -229,14 +230,15 @@ func TestCheckModelUndecided(t *testing.T) {
 	}
 	_, err := checkModel(t, flow, plain, 64, 1, fill(func(c sampler.Call[[]float32], i int) float32 { return 0.01 * c.X[i] }))
 	wantError(t, err, sampler.ErrUndecided, "hardly more than 0", "trained")
-	// Twenty samples do not tell the clock of a model whose x̂0 minds it little, and 200 do.
+	// Twenty samples do not show the clock of a model whose x̂0 hardly depends on it. 200
+	// samples do.
 	own := sampler.Convention{Prediction: sampler.PredictSample}
 	_, err = checkModel(t, flow, own, 20, 1, exactModel(flow, own))
 	wantError(t, err, sampler.ErrUndecided, "PredictSample with Clock{Scale: 1, Reversed: true}", "more samples")
 	if _, err := checkModel(t, flow, own, 200, 1, exactModel(flow, own)); err != nil {
 		t.Error(err)
 	}
-	// A model that is off is of no other convention, and knows no other data.
+	// A model with an error follows no other convention, and knows no other data.
 	for _, tc := range []struct {
 		factor, from float64 // of x̂0, above a level
 		want         string
@@ -255,14 +257,14 @@ func TestCheckModelUndecided(t *testing.T) {
 		})
 		wantError(t, err, sampler.ErrUndecided, tc.want)
 	}
-	// Nor do points of little noise tell the scale.
+	// Points of little noise do not show the scale either.
 	config := sampler.Config{Scheduler: schedule.Flow{0.39, 0.3, 0.2, 0.1, 0}, Rule: sampler.FlowODE{}, Start: sampler.FromData}
 	s := mustNew(t, config)
 	_, err = sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(patternDim, 5, some(64)...), patternData(64, 1), exactModel(flow, plain))
-	wantError(t, err, sampler.ErrUndecided, "no point has as much noise as signal")
+	wantError(t, err, sampler.ErrUndecided, "no point of the schedule has as much noise as signal")
 }
 
-// A model that does not mind its clock follows every clock.
+// A model that ignores time follows every clock.
 func TestCheckModelOfBlindModel(t *testing.T) {
 	blind := func(ctx context.Context, c sampler.Call[[]float32]) error {
 		for at := 0; at < len(c.X); at += patternDim {
@@ -281,8 +283,8 @@ func TestCheckModelOfBlindModel(t *testing.T) {
 	}
 }
 
-// The exact model of data from N(0, 1), whose output is a multiple of the latent, is
-// known too.
+// The exact model of data from N(0, 1) is recognised, although its output is a multiple of
+// the latent.
 func TestCheckModelOfGaussians(t *testing.T) {
 	const dim, n = 64, 64
 	data := make([]float32, dim*n)
@@ -299,13 +301,13 @@ func TestCheckModelOfGaussians(t *testing.T) {
 		t.Error(err)
 	}
 	config.Prediction = sampler.PredictReversedVelocity
-	// v = -c(t)·x of one time is c(1-t)·x of the other: both conventions fit.
+	// v = -c(t)·x for one time is c(1-t)·x for the other, so both conventions fit.
 	_, err := sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(dim, 5, some(n)...), data, model)
 	wantError(t, err, sampler.ErrConvention, "PredictReversedVelocity")
 }
 
-// A model in closed form has next to no output at times a thousand times too large. That is
-// no reason to call it untrained, nor to take those times for its own.
+// A model in closed form has hardly any output at times a thousand times too large. That is
+// no reason to call it untrained, or to take those times for its own.
 func TestCheckModelThatFadesAtOtherTimes(t *testing.T) {
 	flow, plain := paths["flow"], sampler.Convention{}
 	exact := exactModel(flow, plain)
@@ -328,13 +330,13 @@ func TestCheckModelThatFadesAtOtherTimes(t *testing.T) {
 	if _, err := checkModel(t, flow, plain, 200, 1, fading(1)); err != nil {
 		t.Error(err)
 	}
-	_, err = checkModel(t, flow, plain, 200, 1, fading(2)) // no convention: twice the velocity
+	_, err = checkModel(t, flow, plain, 200, 1, fading(2)) // fits no convention: twice the velocity
 	if err == nil || strings.Contains(err.Error(), "Scale: 1000") {
 		t.Errorf("twice the velocity: %v", err)
 	}
 }
 
-// Storage and buffers are the memory's to choose, and its buffers go back.
+// The memory chooses storage and buffers, and gets its buffers back.
 func TestCheckModelOnOtherMemory(t *testing.T) {
 	flow, plain := paths["flow"], sampler.Convention{}
 	config := sampler.Config{Scheduler: flow.points(), Rule: sampler.FlowODE{}, Storage: sampler.BFloat16, Start: sampler.FromPart}
@@ -391,7 +393,7 @@ func (m *countingMemory) Free(b []uint16) error {
 	return m.CPU16.Free(b)
 }
 
-// Spans of a sample are one sample: they stand together, and count once.
+// Spans of a sample count as one sample and stay together.
 func TestCheckModelOfSpans(t *testing.T) {
 	flow, plain := paths["flow"], sampler.Convention{}
 	config := sampler.Config{Scheduler: flow.points(), Rule: sampler.FlowODE{}, Start: sampler.FromPart}
@@ -419,10 +421,10 @@ func TestCheckModelOfSpans(t *testing.T) {
 		}
 	}
 	_, err = sampler.CheckModel(bg, sampler.CPU{}, config, s.Batch(patternDim, 5, some(8)...).Spans(8), patternData(8, 1), exactModel(flow, plain))
-	wantError(t, err, sampler.ErrConfig, "16 samples", "here are 8")
+	wantError(t, err, sampler.ErrConfig, "16 samples", "has 8")
 }
 
-// What stops the check is an error, also a NaN.
+// Whatever stops the check is an error, also a NaN.
 func TestCheckModelErrors(t *testing.T) {
 	flow, plain := paths["flow"], sampler.Convention{}
 	config := sampler.Config{Scheduler: flow.points(), Rule: sampler.FlowODE{}, Start: sampler.FromPart}
@@ -471,7 +473,7 @@ func TestCheckModelErrors(t *testing.T) {
 	}
 	data[3*patternDim] = bad
 
-	// A context that is done ends the check before the next call, wherever it is.
+	// When the context is done, the check ends before the next call, wherever that is.
 	for after := 1; ; after++ {
 		ctx, cancel := context.WithCancel(bg)
 		calls := 0

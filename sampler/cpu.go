@@ -7,14 +7,14 @@ import (
 	"cps/internal/kernel"
 )
 
-// CPU is the Device of the caller's own slices. Its Sync never fails, its methods
-// return when their work is done, and it is safe for concurrent use.
+// CPU is the Device of the caller's own slices. Its methods return when their work is done,
+// and its Sync never fails. It is safe for concurrent use.
 //
-// Workers is the largest number of goroutines a call uses; 0 means GOMAXPROCS, and more
-// than that are not used. Their number never changes a bit. Small calls run on the
-// caller's goroutine. A goroutine that helped with a call waits for the next one for
-// about a tenth of a millisecond, which takes time of a processor, and then ends.
-// Methods do not allocate, once pooled memory for the largest call exists.
+// Workers is the largest number of goroutines for a call. 0 means GOMAXPROCS, which is also
+// the upper limit. The number never changes a bit of a result. Small calls run on the
+// caller's goroutine. A goroutine that helped with a call spins for about a tenth of a
+// millisecond, ready for the next call, and then ends. Methods do not allocate once pooled
+// memory for the largest call exists.
 type CPU struct{ Workers int }
 
 var _ Device[[]float32] = CPU{}
@@ -40,13 +40,14 @@ func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
 // Sync implements [Device].
 func (CPU) Sync() error { return nil }
 
-// CPU16 is the Device of the caller's own slices of 16-bit words: latents, outputs and
-// gradients in bfloat16 or float16. Results are the bits of [CPU] on the values of the
-// words: arithmetic is float32, a step is rounded before its sum of squares is taken, and
-// a gradient after it is added.
+// CPU16 is the Device of the caller's own slices of 16-bit words. Latents, outputs and
+// gradients are bfloat16 or float16. Results are those of [CPU] on the values of the words,
+// bit for bit: arithmetic is float32. A step is rounded before its sum of squares is taken,
+// and a gradient after it is added.
 //
-// Type is BFloat16 or Float16. The Storage of a batch is the same, or Float32, which asks
-// for no other rounding, as [Batch.WithAffine] has it. Another one panics. Else CPU16 is as CPU.
+// Type is BFloat16 or Float16. The Storage of a batch is Type, or Float32, which asks for no
+// rounding but the device's own ([Batch.WithAffine] sets it). Other types panic. In all else
+// CPU16 is like CPU.
 type CPU16 struct {
 	Type    Storage
 	Workers int
@@ -81,7 +82,8 @@ func (c CPU16) Grad(dst, next, x, v []uint16, b Batch, scale []float64) {
 // Sync implements [Device].
 func (CPU16) Sync() error { return nil }
 
-// keeps returns the type of all latents of a device that has but one, else Float32.
+// keeps returns the type in which d keeps all latents, or Float32 for a device that fixes
+// none.
 func keeps(d any) Storage {
 	if c, ok := d.(CPU16); ok {
 		return c.Type
@@ -89,7 +91,7 @@ func keeps(d any) Storage {
 	return Float32
 }
 
-// check panics unless words have a type and b is stored in it.
+// check panics unless c has a 16-bit type and b has that type or Float32.
 func (c CPU16) check(b Batch) {
 	switch {
 	case c.Type != BFloat16 && c.Type != Float16:
@@ -126,8 +128,8 @@ func checkEach(name string, n, rows int) {
 	}
 }
 
-// checkInputs panics unless out, of that name, and all buffers that a row reads fit b, and
-// the sample of every row has the noise that the row asks for.
+// checkInputs panics unless out, named name, and all buffers that rows read have the length
+// of b, and every row's noise exists.
 func checkInputs[T kernel.Element](b Batch, name string, out, x, v []T) {
 	b.checkDim()
 	if b.Storage > Float16 {
@@ -138,7 +140,7 @@ func checkInputs[T kernel.Element](b Batch, name string, out, x, v []T) {
 	}
 	checkNoise(b)
 	if len(x) == len(out) && len(v) == len(out) {
-		return // a walk over many short rows would cost much beside their pass
+		return // looking at many short rows would cost much beside their pass
 	}
 	for i := range b.Rows {
 		switch r := &b.Rows[i]; {
@@ -193,11 +195,11 @@ func checkEnd(i int, r Row, dim int) {
 }
 
 const (
-	pieceBlocks = 16 // blocks of a row that one worker does at a time
+	pieceBlocks = 16 // blocks of a row in one piece of work
 	pieceLen    = pieceBlocks * kernel.BlockLen
 )
 
-// A job is one call of a method, cut into pieces of rows.
+// A job is one call of a method, cut into pieces of work.
 type job[T kernel.Element] struct {
 	kind      kernel.Kind
 	out, next []T
@@ -205,19 +207,19 @@ type job[T kernel.Element] struct {
 	b         Batch
 	sq, scale []float64
 
-	rowPieces int       // of each row
-	sums      []float32 // of all blocks of all rows, unless every row is one piece
+	rowPieces int       // pieces of each row
+	sums      []float32 // of all blocks of all rows, unless each row is one piece
 }
 
-// A worker is what one goroutine needs. It is kept, since clearing one costs more than a
-// short row.
+// A worker is the scratch memory of one goroutine. It is kept, since clearing one costs more
+// than a short row.
 type worker struct {
 	kernel.Work
 	rows [kernel.MaxRows]kernel.Row
 	sums [max(kernel.MaxRows, pieceBlocks)]float32
 }
 
-// run does j on so many goroutines at most, if sharing pays.
+// run does j on at most that many goroutines. It shares the work only if that pays.
 func run[T kernel.Element](most int, j *job[T]) {
 	j.rowPieces = (j.b.Dim-1)/pieceLen + 1
 	pieces := j.rowPieces * len(j.b.Rows)
@@ -230,7 +232,7 @@ func run[T kernel.Element](most int, j *job[T]) {
 	workers.Put(w)
 }
 
-// share does j with helpers, or reports that none is awake and that they must be.
+// share does j with helpers. It returns false if none is awake and start is false.
 func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	t := teams.Get().(*team)
 	if !start && t.helpers.Load() == 0 {
@@ -241,7 +243,7 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
 	keep(t, j)
-	// Short rows go many at a time, so that taking them costs nothing.
+	// Many short rows make one piece, so that taking pieces costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
 	if j.sums != nil {
@@ -252,8 +254,7 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	return true
 }
 
-// do does pieces lo to hi-1 of all pieces of all rows, many rows at a time if they are
-// short.
+// do does pieces lo to hi-1, counted over all rows. Short rows go many at a time.
 func (j *job[T]) do(w *worker, lo, hi int) {
 	most := 1
 	switch {
@@ -264,11 +265,11 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 	for n := 1; lo < hi; lo += n {
 		n = min(most, hi-lo)
-		i, from := lo/j.rowPieces, lo%j.rowPieces*pieceLen // n rows from i on, or a piece of one
+		i, from := lo/j.rowPieces, lo%j.rowPieces*pieceLen // n rows from row i on, or one piece of row i
 		dim := min(pieceLen, j.b.Dim-from)
 		begin := i*j.b.Dim + from
 		end := begin + n*dim
-		var p kernel.Pass[T] // no literal, which is copied and waits for its stores
+		var p kernel.Pass[T] // not a literal: copying one would wait for its stores
 		p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
 		p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[begin:end]
 		// An input that no row reads may have any length.
@@ -292,7 +293,7 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		case j.sq == nil || j.sums != nil:
 		case from == 0:
 			fold(j.sq[i:][:n], p.Sums)
-		default: // on one goroutine pieces come in order
+		default: // one goroutine takes pieces in order
 			for _, s := range p.Sums {
 				j.sq[i] += float64(s)
 			}
@@ -300,13 +301,13 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 }
 
-// fill tells a kernel what rows from i on do, from a block of theirs on, and returns whether
-// their weights are the same.
+// fill describes rows from i on, from the given block on, to a kernel. It returns whether
+// all have the same weights.
 func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	rows := j.b.Rows[i:][:len(to)]
 	first := bitsOf(&rows[0].Affine)
-	var other uint64      // bits that are not the first row's
-	for k := range rows { // without branches: a call may have many short rows
+	var other uint64      // bits that differ from the first row's
+	for k := range rows { // no branches: a call may have many short rows
 		r := &rows[k]
 		a := bitsOf(&r.Affine)
 		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
@@ -314,7 +315,7 @@ func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
 	same = other == 0
 	n := len(rows)
 	if same {
-		n = 1 // the first stands for all
+		n = 1 // the first row stands for all
 	}
 	for k := range to[:n] {
 		a := &rows[k].Affine
@@ -337,7 +338,8 @@ func bitsOf(a *Affine) [3]uint64 {
 	return [3]uint64{math.Float64bits(a.X), math.Float64bits(a.V), math.Float64bits(a.Eps)}
 }
 
-// fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
+// fold adds up the block sums of each row, in order, into sq. All rows have equally many
+// blocks.
 func fold(sq []float64, sums []float32) {
 	blocks := len(sums) / len(sq)
 	if blocks == 1 {
@@ -355,7 +357,7 @@ func fold(sq []float64, sums []float32) {
 	}
 }
 
-// microseconds returns about how long one goroutine takes.
+// microseconds estimates how long one goroutine takes for j.
 func (j *job[T]) microseconds() float64 {
 	rate := kernel.PassRate()
 	if j.kind == kernel.StepPass {

@@ -12,7 +12,7 @@ import (
 	"cps/schedule"
 )
 
-// Lengths are programming errors: messages say which, and what it is and should be.
+// Wrong lengths are programming errors. Messages name the wrong one, its length and the right one.
 func TestLengthsPanic(t *testing.T) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
@@ -109,7 +109,7 @@ func TestLengthsPanic(t *testing.T) {
 		wantPanic(t, tc.says, func() { cpu16.SumSquares(d(1), h, nil, nil, b) })
 		wantPanic(t, tc.says, func() { cpu16.Grad(h, h, nil, nil, b, d(1)) })
 	}
-	// and what does not panic
+	// These do not panic.
 	empty := sampler.Batch{Dim: 3}
 	cpu.Step(nil, nil, nil, empty, []float64{})
 	cpu.SumSquares(nil, nil, nil, nil, empty)
@@ -186,7 +186,7 @@ func TestApplyClipped(t *testing.T) {
 	sampler.ApplyClipped(make([]float32, 1), []float32{1}, []float32{1}, nil, c, sampler.PredictVelocity, from, 1)
 }
 
-// The predicted noise is that of the latent and the clipped sample.
+// The predicted noise fits the latent and the clipped sample.
 func TestApplyClippedOutput(t *testing.T) {
 	from, to := schedule.Level(0.5), schedule.Level(0.4)
 	c, err := sampler.FlowODE{}.Coeffs(from, to)
@@ -219,11 +219,11 @@ func TestApplyClippedOutput(t *testing.T) {
 			t.Errorf("%v: clipping hides a NaN: %v", p, bad)
 		}
 	}
-	// At level 1 the latent is the noise.
+	// At level 1 the latent is pure noise.
 	if got := sampler.ApplyClippedOutput([]float64{0}, []float64{3}, []float64{-9}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(1), 1); math.Abs(got[0]-(0.5+0.9)) > 1e-15 {
 		t.Errorf("at level 1: %v", got)
 	}
-	wantPanic(t, "without noise", func() {
+	wantPanic(t, "holds no noise", func() {
 		sampler.ApplyClippedOutput([]float64{0}, []float64{0}, []float64{0}, []float64{0}, c, sampler.PredictVelocity, schedule.Level(0), 1)
 	})
 	wantPanic(t, "limit NaN is negative or NaN", func() {
@@ -298,8 +298,8 @@ func TestConcurrentUse(t *testing.T) {
 	}
 }
 
-// The hot path allocates nothing once pooled memory exists. AllocsPerRun drops
-// fractions, so that a pool emptied by the collector does not show.
+// The hot path allocates nothing once pooled memory exists. AllocsPerRun drops fractions, so
+// it ignores a pool that the collector empties.
 func TestNoAllocations(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector empties pools at random")

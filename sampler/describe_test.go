@@ -26,7 +26,8 @@ type declared struct {
 	methods []string
 }
 
-// declarations returns the exported types of the package in a folder, and of extra text.
+// declarations returns the exported types of the package in a folder, and those of extra
+// text.
 func declarations(t *testing.T, dir, extra string) map[string]*declared {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
@@ -36,7 +37,7 @@ func declarations(t *testing.T, dir, extra string) map[string]*declared {
 	sources := map[string]any{"extra.go": "package sampler\n" + extra}
 	for _, p := range paths {
 		if !strings.HasSuffix(p, "_test.go") {
-			sources[p] = nil // read from the file
+			sources[p] = nil // nil: read from the file
 		}
 	}
 	types := map[string]*declared{}
@@ -110,8 +111,8 @@ var sentences = map[sampler.Path]string{
 }
 
 // forgotten compares the rules that the source declares with the rules that programs find
-// by name, the facts that these state, their documentation, and README's table.
-// It returns what is missing or differs.
+// by name. It also compares their facts, their documentation, and README's table. It
+// returns what is missing or differs.
 func forgotten(types map[string]*declared, page string, all []rules.Family) (complaints []string) {
 	complain := func(format string, args ...any) { complaints = append(complaints, fmt.Sprintf(format, args...)) }
 	stated := map[string]sampler.Facts{}
@@ -190,8 +191,8 @@ func forgotten(types map[string]*declared, page string, all []rules.Family) (com
 	return complaints
 }
 
-// The source, the facts, the list for programs, the documentation and README say the
-// same of every rule and every diffusion coefficient.
+// For every rule and every diffusion coefficient the source, the facts, the list for
+// programs, the documentation and README agree.
 func TestFacts(t *testing.T) {
 	page, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -212,7 +213,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// A rule that is added and forgotten somewhere does not pass: what TestFacts would say.
+// TestFacts fails for a rule that is missing somewhere.
 func TestFactsOfAForgottenRule(t *testing.T) {
 	file, err := os.ReadFile("../README.md")
 	if err != nil {
@@ -271,10 +272,10 @@ func TestFactsOfAForgottenRule(t *testing.T) {
 	}
 }
 
-// What is measured of a rule is what its facts say: the paths that it serves, whether a
-// step that draws noise has a density, and the order, which is that of the variance of
-// Gaussian data with the exact model, on the path from noise .95 to .2. Preservation
-// has tests of its own.
+// Measurements of a rule agree with its facts: the paths that it serves, whether a step
+// that draws noise has a density, and the order. The order is that of the variance of
+// Gaussian data with the exact model, on the path from noise .95 to .2. Other tests
+// measure preservation.
 func TestFactsAreMeasured(t *testing.T) {
 	on := map[sampler.Path][2]schedule.Point{
 		sampler.FlowPath: {schedule.Level(0.6), schedule.Level(0.5)},
@@ -327,7 +328,7 @@ type step struct {
 func (s step) Coeffs(_, _ schedule.Point) (sampler.Coeffs, error) { return s.c, nil }
 func (s step) Facts() sampler.Facts                               { return s.facts }
 
-// New and EquivalentEta hold the caller's own rule to its facts, under its own name.
+// New and EquivalentEta check the facts of the caller's own rule, and name it in errors.
 func TestFactsAreKept(t *testing.T) {
 	from, to := schedule.Level(1), schedule.Level(0.5)
 	good := sampler.Coeffs{X0: 0.5, X1: 0.3, Eps: 0.4}

@@ -10,12 +10,11 @@ import (
 	"cps/sampler"
 )
 
-// A memory is a buffer of a queue: the host may not look at it while calls wait.
+// A memory is a buffer of a queue. The host must not look at it while calls wait.
 type memory struct{ data []float32 }
 
-// A queue is a Device that does nothing before Sync, as a GPU may: it has read
-// batches and scales at the call, but reads and writes buffers and sums when it
-// runs. Its first failure is sticky.
+// A queue is a Device that does nothing before Sync, as a GPU may. It reads batches and
+// scales at the call, and buffers and sums when it runs. Its first failure is sticky.
 type queue struct {
 	t       testing.TB
 	waiting []func()
@@ -114,8 +113,8 @@ func queued(t testing.TB, w sampler.Window) (*queue, *sampler.Sampler, sampler.B
 	return q, s, b, m
 }
 
-// Rollouts and replays keep the contract of a queue: they wait once, at the end, and
-// the results are the CPU's.
+// Rollouts and replays keep the contract of a queue. They wait once, at the end, and the
+// results are those of the CPU.
 func TestRolloutOnQueue(t *testing.T) {
 	for _, w := range []sampler.Window{{}, {Start: 1, End: 4}, {Start: 6, End: 6}} {
 		s, b, want := start(t, sampler.BFloat16, w)
@@ -146,8 +145,8 @@ func TestRolloutOnQueue(t *testing.T) {
 			if err := sampler.Replay(bg, q, s, b, run, sampler.OneTime(q.model)); err != nil {
 				t.Error(err)
 			}
-			// The check waits once for the rollout's batch and once for each of the other
-			// six: all rows, two halves, three single rows.
+			// The check waits once for the batch of the rollout, and once for each of the
+			// six others: all rows, two halves, three single rows.
 			if q.syncs != 9 {
 				t.Errorf("%v: %d waits for three runs", w, q.syncs)
 			}
@@ -155,8 +154,8 @@ func TestRolloutOnQueue(t *testing.T) {
 	}
 }
 
-// A device's failure comes from Sync, wherever it happened, and joins what stopped
-// the run.
+// Sync returns a device's failure, wherever it happened, joined with what stopped the
+// run.
 func TestDeviceFails(t *testing.T) {
 	for failAt := 1; failAt <= 12; failAt++ {
 		q, s, b, run := queued(t, sampler.Window{})
@@ -178,7 +177,7 @@ func TestDeviceFails(t *testing.T) {
 	wantError(t, err, errDevice, "sampler: device")
 	wantError(t, err, boom, "step 1")
 
-	// Work that was queued before the run stopped is waited for.
+	// A run that stops waits for the work that it has queued.
 	ctx, cancel := context.WithCancel(bg)
 	q, s, b, run = queued(t, sampler.Window{})
 	err = sampler.Rollout(ctx, q, s, b, run, sampler.OneTime(func(v, x *memory, time float64) error {

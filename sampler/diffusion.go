@@ -7,12 +7,12 @@ import (
 )
 
 // A Diffusion is a diffusion coefficient g of the rectified-flow SDE (Eq. 4). G
-// returns its value for the step from level t to level s, where s < t; G(u, u) is
-// the pointwise value g(u). Most ignore s. A value must be finite and not negative
-// where a rule asks for it; otherwise the rule reports an error.
+// returns its value for the step from level t to level s, where s < t; G(u, u) is the
+// pointwise value g(u). Most diffusions ignore s. Where a rule asks for a value, it
+// must be finite and not negative; otherwise the rule returns an error.
 //
-// What more is known of a g are methods of it: [Decayer], [Drifter], [Validator]. The
-// diffusions of this package have all three, and rules know nothing else of them.
+// A diffusion may have further methods: [Decayer], [Drifter], [Validator]. The
+// diffusions of this package have all three. Rules know nothing else of a diffusion.
 type Diffusion interface{ G(t, s float64) float64 }
 
 // A Decayer is a Diffusion whose integral for [Exact] has a closed form:
@@ -25,8 +25,8 @@ type Decayer interface {
 	Decay(t, s float64) float64
 }
 
-// A Drifter is a Diffusion whose drift for [ModifiedSDE] is known at s = 0 too, where
-// it is a limit:
+// A Drifter is a Diffusion whose drift for [ModifiedSDE] is also known at s = 0, as a
+// limit:
 //
 //	Drift(t, s) = g²(t - s)/(2s)        0 ≤ s < t ≤ 1
 //
@@ -36,16 +36,16 @@ type Drifter interface {
 	Drift(t, s float64) float64
 }
 
-// A Validator is a Diffusion that can be wrong by itself, as with a negative
-// parameter. Rules ask it before all else, also where a step needs no g.
+// A Validator is a Diffusion that can be invalid by itself, for example by a negative
+// parameter. Rules call Validate first, even in a step that needs no g.
 type Validator interface {
 	Diffusion
 	Validate() error
 }
 
-// Ratio is Flow-GRPO's g = η√(t/(1-t)). At t = 1, and only there, the t of 1-t is
-// replaced by s, as the published code replaces it by the second level of the
-// schedule (yifan123/flow_grpo, sd3_sde_with_logprob.py).
+// Ratio is Flow-GRPO's g = η√(t/(1-t)). At t = 1 alone, s replaces t in 1-t. The
+// published code puts the second level of the schedule there (yifan123/flow_grpo,
+// sd3_sde_with_logprob.py).
 type Ratio float64
 
 // G returns η√(t/(1-t)).
@@ -91,9 +91,9 @@ func (g Constant) Drift(t, s float64) float64 { return drift(g, t, s) }
 // Validate returns ErrEta unless η is finite and not negative.
 func (g Constant) Validate() error { return checkEta(float64(g)) }
 
-// Proportional is g = η·s, one of two readings of the paper's Appendix C, whose formula
-// for the bounded coefficient cannot be recovered in full from the text; the other
-// is [SquareRoot]. A step takes the value at its end.
+// Proportional is g = η·s, with the level s at the end of the step. It is one of two
+// readings of the paper's Appendix C, whose text does not give the formula of the
+// bounded coefficient in full. The other is [SquareRoot].
 type Proportional float64
 
 // G returns η·s.
@@ -108,7 +108,7 @@ func (g Proportional) Drift(t, s float64) float64 { return float64(g*g) * (t - s
 // Validate returns ErrEta unless η is finite and not negative.
 func (g Proportional) Validate() error { return checkEta(float64(g)) }
 
-// SquareRoot is g = η√s, see [Proportional].
+// SquareRoot is g = η√s. See [Proportional].
 type SquareRoot float64
 
 // G returns η√s.
@@ -125,10 +125,10 @@ func (g SquareRoot) Drift(t, s float64) float64 { return float64(g*g) * (t - s) 
 // Validate returns ErrEta unless η is finite and not negative.
 func (g SquareRoot) Validate() error { return checkEta(float64(g)) }
 
-// square returns g²·x, in an order that underflows last.
+// square returns g²·x as g·(g·x), which underflows later than (g·g)·x.
 func square[T ~float64](g T, x float64) float64 { return float64(g) * (float64(g) * x) }
 
-// drift returns g²(t-s)/(2s) of a g that need not fall with s.
+// drift returns g²(t-s)/(2s) of a g that need not go to 0 with s.
 func drift(g Diffusion, t, s float64) float64 {
 	c := g.G(t, s) * math.Sqrt(t-s)
 	if c == 0 {
@@ -172,8 +172,8 @@ func (f Facts) diffusion(d Diffusion) error {
 	return nil
 }
 
-// increment checks the path and the diffusion of a rule and returns g√Δ, the standard
-// deviation of the noise of one Euler step.
+// increment checks the path and the diffusion of a rule. It returns g√Δ, the standard
+// deviation of the noise in one Euler step.
 func (f Facts) increment(d Diffusion, from, to schedule.Point) (float64, error) {
 	if err := f.down(from, to); err != nil {
 		return 0, err

@@ -11,9 +11,10 @@ import (
 //
 //	X0 = α'   X1 = σ'(2 - e^h)   Eps = σ'√(e^{2h} - 1)   e^h = σα'/(ασ')
 //
-// It does not preserve coefficients: level = σ'√(1 + 2(e^h-1)²). At σ' = 0 noise
-// remains, X1 = -σ/α and Eps = σ/α: that is the sampler. At α = 0 it is not finite,
-// an error (ErrSingular): start a run just below. It serves every path.
+// It does not preserve coefficients: level = σ'√(1 + 2(e^h-1)²). A step to σ' = 0
+// leaves noise, X1 = -σ/α and Eps = σ/α: the published sampler does so too. At α =
+// 0 the step is not finite, which is an error (ErrSingular): start a run just
+// below. It serves every path.
 type DPMSDE struct{}
 
 // Facts implements [Describer].

@@ -12,7 +12,7 @@ import (
 //	X0 = α'   X1 = ρσ'   Eps = σ'√(1-ρ²)
 //	ρ = ψ(Λ')/ψ(Λ)   ψ(x) = e^{x^0.3} + 10   Λ = σ/α
 //
-// and ρ = 0 where there is no signal; ComfyUI's ER-SDE moves t = 1 to 0.9999
+// Where there is no signal, ρ is 0; ComfyUI's ER-SDE moves t = 1 to 0.9999
 // instead. It preserves coefficients. It serves every path.
 type ERSDE struct{}
 
@@ -30,7 +30,7 @@ func (r ERSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 		return Coeffs{}, err
 	}
 	p := math.Pow(from.Noise/from.Signal, 0.3)
-	// Λ'^0.3 - Λ^0.3, without the difference of two that are alike.
+	// Λ'^0.3 - Λ^0.3, computed without cancellation.
 	fall := p * math.Expm1(0.3*math.Log1p(-rest))
 	// ψ(Λ') and ψ(Λ) overflow near level 1. Divided by e^p they do not.
 	ten := 10 * math.Exp(-p)

@@ -8,22 +8,22 @@ import (
 	"gonum.org/v1/gonum/integrate/quad"
 )
 
-// Exact is the solution of the SDE of a diffusion coefficient with the predicted
-// clean sample frozen over the step, where [FlowSDE] also freezes the drift:
+// Exact solves the SDE of a diffusion coefficient with the predicted clean sample frozen
+// over the step. [FlowSDE] freezes the drift as well. The solution is
 //
 //	X0 = 1-s   X1 = sρ   Eps = s√(1-ρ²)   ρ = exp(-½∫ₛᵗ g(u)²/u² du)
 //
-// It preserves coefficients, and two steps compose to one in law if the prediction
-// does not change between them. With Ratio(√2) it is [DPMSDEPlus]; with Ratio it
-// is the sampler published as Precise (arXiv 2605.23522), whose code clamps every
-// standard deviation to at least 1e-6 where this rule does not. With Ratio the
-// first step from t = 1 replaces all noise. It serves the rectified-flow path only.
+// It preserves coefficients. Two steps compose to one in law if the prediction does not
+// change between them. With Ratio(√2) it is [DPMSDEPlus]. With any Ratio it is the
+// sampler published as Precise (arXiv 2605.23522), and its first step from t = 1
+// replaces all noise. The published code clamps every standard deviation to at least
+// 1e-6; this rule does not. It serves the rectified-flow path only.
 //
-// The integral has a closed form for a [Decayer], as all diffusions of this package are,
-// and is computed to a relative error of 1e-12 for others that are smooth; a jump costs
-// accuracy. The scale is log u, and what is finer there than a ten-thousandth of the
-// step, log(t/s), can fall between the points that are looked at and be missed: such a g
-// must be a Decayer. ErrDiffusion says that the integral does not converge.
+// A [Decayer] knows the integral in closed form, as all diffusions of this package do.
+// For others the integral is computed numerically, for smooth g to a relative error of
+// 1e-12. A jump costs accuracy. Quadrature in log u may miss a feature narrower than a
+// ten-thousandth of the step's log(t/s): a g with such features must be a Decayer.
+// ErrDiffusion says that the integral does not converge.
 type Exact struct{ Diffusion Diffusion }
 
 // Facts implements [Describer].
@@ -64,9 +64,9 @@ func (f Facts) decay(d Diffusion, t, s float64) (float64, error) {
 	return 0, f.fail(ErrDiffusion, "%s: Decay(%v, %v) = %v is negative or NaN", typeName(d), t, s, a)
 }
 
-// integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in
-// log(u/s), in which every closed form of this package is smooth: the panel with the
-// largest error is halved until the errors of all are small beside the sum.
+// integrate returns ½∫ₛᵗ g(u)²/u² du by adaptive Gauss-Legendre quadrature in log(u/s).
+// All closed forms of this package are smooth in log(u/s). It halves the panel with the
+// largest error until the sum of errors is small beside the sum.
 func (f Facts) integrate(d Diffusion, t, s float64) (float64, error) {
 	const (
 		firstPanels = 256 // no two of their nodes are farther apart than width/3000
@@ -118,7 +118,7 @@ func (f Facts) integrate(d Diffusion, t, s float64) (float64, error) {
 		switch {
 		case err <= max(tol*sum, tiny):
 			return sum, nil
-		case math.IsInf(sum, 1): // not a pole, which a panel would have to hit, but too large for a float64
+		case math.IsInf(sum, 1): // not a pole, which a node would have to hit: the sum is too large for a float64
 			return math.Inf(1), nil
 		}
 		p := panels[worst]

@@ -23,10 +23,10 @@ type diffusionFunc func(u float64) float64
 
 func (g diffusionFunc) G(t, _ float64) float64 { return g(t) }
 
-// The quadrature gives the closed forms to the 1e-12 it promises for the integral a:
-// that moves ρ = e^{-a} by at most 4e-13, for a·e^{-a} < 0.4, and √(1-ρ²) relatively
-// by 5e-13. Levels keep 1e-4 from 1, because a coefficient that divides by 1-u is
-// itself no better than the rounding of u there.
+// The quadrature gives the closed forms of the integral a to the promised 1e-12. That
+// moves ρ = e^{-a} by at most 4e-13, for a·e^{-a} < 0.4, and √(1-ρ²) by 5e-13, relatively.
+// Levels stay 1e-4 away from 1: near 1 a coefficient that divides by 1-u has itself the
+// rounding error of u.
 func quadrature(t *rapid.T) {
 	name := rapid.SampledFrom([]string{"Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	d := diffusions[name](rapid.Float64Range(0, 3).Draw(t, "eta"))
@@ -56,9 +56,9 @@ func quadrature(t *rapid.T) {
 func TestQuadrature(t *testing.T) { rapid.Check(t, quadrature) }
 func FuzzQuadrature(f *testing.F) { f.Fuzz(rapid.MakeFuzz(quadrature)) }
 
-// A coefficient need not be smooth: here it is on above level ½ alone. A jump
-// between the last node and the end of a panel goes unseen, so that the result is
-// as good as a panel is narrow by the time that happens.
+// A coefficient need not be smooth: here it acts only above level ½. The quadrature does
+// not see a jump between the last node and the end of a panel. So the error is at most the
+// width of a panel by then.
 func TestQuadratureOfJump(t *testing.T) {
 	for _, hi := range []float64{0.51, 0.7, 1} {
 		jump := diffusionFunc(func(u float64) float64 {
@@ -83,11 +83,11 @@ func TestQuadratureOfNothing(t *testing.T) {
 	}
 }
 
-// A feature between the nodes is found as long as it is no narrower than a ten-thousandth
-// of the step in log u, wherever it stands, with and without a background: here
-// g = √u·(b + exp(-((w-at)/width)²)) of w = log(u/s), whose integral is known but for tails
-// below 1e-300. Where the background is 0, even what is narrower by half is found, for its
-// tails are seen.
+// The quadrature finds a feature between the nodes if it is at least a ten-thousandth of
+// the step wide, in log u. This holds wherever the feature is, with a background or
+// without. Here g = √u·(b + exp(-((w-at)/width)²)) of w = log(u/s). Its integral is known
+// but for tails below 1e-300. Without a background even a feature half as wide is found,
+// since its tails are seen.
 func narrowFeature(t *rapid.T) {
 	lo := math.Pow(10, -rapid.Float64Range(0.2, 4).Draw(t, "log step"))
 	log := math.Log(1 / lo)
@@ -108,7 +108,7 @@ func narrowFeature(t *rapid.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// The logarithm of u/s is as good as the rounding of u, in units of the width.
+	// The error of log(u/s) is the rounding of u, in units of the width.
 	tol := 1e-12 + 0x1p-51/width
 	if want := lo * math.Sqrt(-math.Expm1(-2*a)); !closeTo(c.Eps, want, tol) {
 		t.Fatalf("width %v at %v of %v, background %v: Eps %v, want %v: relative error %.2g", width, at, log, background, c.Eps, want, c.Eps/want-1)
@@ -142,7 +142,7 @@ func TestQuadratureOverflows(t *testing.T) {
 	}
 }
 
-// Whatever a caller's coefficient does, Exact says so and comes back.
+// For any coefficient of a caller, Exact returns, with an error if it must.
 func TestQuadratureRefuses(t *testing.T) {
 	for name, tc := range map[string]struct {
 		g    func(u float64) float64
@@ -180,7 +180,7 @@ func TestQuadratureRefuses(t *testing.T) {
 	}
 }
 
-// A decayer has a closed form of its own, which can be wrong.
+// A decayer has a closed form of its own, which may be wrong.
 type decayer float64
 
 func (d decayer) G(_, _ float64) float64     { return 1 }
@@ -236,8 +236,7 @@ func TestBadDiffusion(t *testing.T) {
 	}
 }
 
-// Ratio is the published code's: the singularity at t = 1 is dodged by the end of
-// the step, there and nowhere else.
+// Ratio follows the published code: only at t = 1, the end of the step replaces t in 1-t.
 func TestRatioAtOne(t *testing.T) {
 	if got, want := sampler.Ratio(0.7).G(1, 0.9), 0.7*math.Sqrt(1/(1-0.9)); !closeTo(got, want, 1e-15) {
 		t.Errorf("Ratio(0.7).G(1, 0.9) = %v, want %v", got, want)
@@ -246,7 +245,7 @@ func TestRatioAtOne(t *testing.T) {
 	if got, want := sampler.Ratio(0.7).G(below, 0.9), 0.7*math.Sqrt(below/(1-below)); !closeTo(got, want, 1e-15) {
 		t.Errorf("Ratio(0.7).G(%v, 0.9) = %v, want %v", below, got, want)
 	}
-	// and Exact replaces all noise in a step from 1
+	// Exact replaces all noise in a step from 1.
 	got := coeffs(t, sampler.Exact{Diffusion: sampler.Ratio(0.1)}, schedule.Level(1), schedule.Level(0.9))
 	if got.X1 != 0 || got.Eps != 0.9 {
 		t.Errorf("Exact from level 1: %+v", got)
@@ -269,7 +268,7 @@ func sageIsDefined(t *rapid.T) {
 func TestSAGEIsDefined(t *testing.T) { rapid.Check(t, sageIsDefined) }
 func FuzzSAGEIsDefined(f *testing.F) { f.Fuzz(rapid.MakeFuzz(sageIsDefined)) }
 
-// A picky diffusion can be wrong by itself.
+// A picky diffusion can be invalid by itself.
 type picky struct {
 	diffusionFunc
 	err error
@@ -277,8 +276,8 @@ type picky struct {
 
 func (p picky) Validate() error { return p.err }
 
-// A user's diffusion is asked whether it is valid before all else, also where a step
-// needs no g, and its error names the rule and the diffusion.
+// Rules ask a user's diffusion first whether it is valid, even in a step that needs no g.
+// The error names the rule and the diffusion.
 func TestValidator(t *testing.T) {
 	mine := errors.New("not on a Monday")
 	for _, d := range []sampler.Diffusion{picky{err: mine}, picky{err: fmt.Errorf("sampler_test.picky: %w", mine)}} {
@@ -303,7 +302,7 @@ type gFunc func(t, s float64) float64
 
 func (g gFunc) G(t, s float64) float64 { return g(t, s) }
 
-// A drifter knows its drift too.
+// A drifter also knows its drift.
 type drifter struct {
 	sampler.Diffusion
 	drift func(t, s float64) float64
@@ -311,8 +310,8 @@ type drifter struct {
 
 func (d drifter) Drift(t, s float64) float64 { return d.drift(t, s) }
 
-// ModifiedSDE gives a user's diffusion with the values of one of ours the result of
-// ours, to a few roundings, or an error: never another result.
+// A user's diffusion may have the values of one of ours. ModifiedSDE then gives the same
+// result, to a few roundings, or an error, and never another result.
 func TestModifiedSDEOfOwnDiffusion(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		name := rapid.SampledFrom([]string{"Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
@@ -334,7 +333,7 @@ func TestModifiedSDEOfOwnDiffusion(t *testing.T) {
 			case !bare && got != want:
 				t.Fatalf("%T from %v to %v: %+v, ours %+v", own, from.Noise, to.Noise, got, want)
 			case got.X0 != want.X0 || got.Eps != want.Eps || math.Abs(got.X1-want.X1) > 8*0x1p-53*(to.Noise+math.Abs(to.Noise-want.X1))+1e-300:
-				if to.Noise > 1e-140 && (want.Eps == 0 || want.Eps > 1e-140) { // else g² underflows
+				if to.Noise > 1e-140 && (want.Eps == 0 || want.Eps > 1e-140) { // otherwise g² underflows
 					t.Fatalf("%v from %v to %v: %+v, ours %+v", name, from.Noise, to.Noise, got, want)
 				}
 			}

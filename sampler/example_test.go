@@ -65,7 +65,7 @@ func ExampleNew() {
 	// Output:
 	// sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 	// true
-	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: Ratio divides by the level, which is 0
+	// sampler: step 9 (noise 0.1 → 0): ModifiedSDE: Ratio divides by the level, which is 0: leave this step out of Window, or take SquareRoot or Proportional
 }
 
 // What Flow-SDE leaves behind, and what Flow-CPS does not.
@@ -97,8 +97,8 @@ func ExampleSampler_Audit() {
 	//      4  1.0000        1.0000  0.0000       0.0000  +0.0000       0.0000
 }
 
-// The eta of Flow-CPS that explores as much as Flow-GRPO's sampler does in a step,
-// and the way back.
+// EquivalentEta returns the eta at which Flow-CPS explores as much as Flow-GRPO's
+// sampler in a step. MatchEta goes the other way.
 func ExampleEquivalentEta() {
 	from, to := schedule.Level(0.75), schedule.Level(0.5)
 	eta, err := sampler.EquivalentEta(sampler.FlowSDE{Diffusion: sampler.Ratio(0.5)}, from, to)
@@ -155,7 +155,7 @@ func (Blend) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
 	}, nil
 }
 
-// A rule of one's own is one method. New checks it like any other.
+// A rule of your own is one method. New checks it like any other.
 func ExampleRule() {
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(4), Rule: Blend{}})
 	if err != nil {
@@ -183,7 +183,7 @@ func (g Above) G(t, s float64) float64 {
 	return 0
 }
 
-// A diffusion coefficient of one's own is one method, too.
+// A diffusion coefficient of your own is one method, too.
 func ExampleDiffusion() {
 	s, err := sampler.New(sampler.Config{
 		Scheduler: schedule.Linear(4),
@@ -202,8 +202,8 @@ func ExampleDiffusion() {
 	// step 3: Eps 0.00, stochastic: false
 }
 
-// A window makes some steps stochastic, as MixGRPO and Flow-GRPO-Fast train them,
-// and Keep holds just what training needs of them.
+// A window makes some steps stochastic, as MixGRPO and Flow-GRPO-Fast train them.
+// The trajectory keeps only what training needs of them.
 func ExampleWindow() {
 	window := sampler.Window{Start: 2, End: 4}
 	s, err := sampler.New(sampler.Config{
@@ -236,8 +236,8 @@ func ExampleWindow() {
 	// end [0.500 0.500 0.500 0.500]
 }
 
-// A training batch of transitions at several steps, out of a kept rollout: every row
-// says which step it takes and whose noise it drew.
+// A training batch takes transitions at several steps from a stored rollout.
+// Every row says which step it takes and whose noise it drew.
 func ExampleSampler_Row() {
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.7}})
 	if err != nil {

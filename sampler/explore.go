@@ -7,13 +7,13 @@ import (
 	"cps/schedule"
 )
 
-// EquivalentEta returns the eta of [FlowCPS] that injects the noise that r injects
-// in the step (Figure 7, right):
+// EquivalentEta returns the eta at which [FlowCPS] injects as much noise as r in the step
+// (Figure 7, right):
 //
 //	σ'·sin(ηπ/2) = Eps
 //
-// At σ' = 0 a rule that injects nothing has eta 0. ErrNoEta says that r injects
-// more than the level of to, which FlowCPS never does.
+// If r injects nothing, eta is 0, also at σ' = 0. ErrNoEta says that r injects more than
+// the level of to, which FlowCPS never does.
 func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 	c, err := coeffs(r, from, to)
 	switch s := to.Noise; {
@@ -21,7 +21,7 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 		return 0, fmt.Errorf("sampler: %w", err)
 	case c.Eps == 0:
 		return 0, nil
-	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level are the level
+	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level count as the level
 		return 0, fail(ErrNoEta, "sampler: %s injects %v into the level %v", FactsOf(r).Name, c.Eps, s)
 	default:
 		eps := min(c.Eps, s)
@@ -29,14 +29,14 @@ func EquivalentEta(r Rule, from, to schedule.Point) (float64, error) {
 	}
 }
 
-// MatchEta returns the eta at which a family of rules injects the noise eps in the
-// step, so that rules can be compared at equal exploration. It is the inverse of
-// [EquivalentEta]: for the eta of FlowCPS, eps is σ'·sin(ηπ/2).
+// MatchEta returns the eta at which a family of rules injects the noise eps in the step,
+// so that rules can be compared at equal exploration. For the family of FlowCPS, it
+// inverts [EquivalentEta]: eps is σ'·sin(ηπ/2).
 //
-// The injected noise must rise with eta, as in every family here; MatchEta finds
-// the smallest eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says
-// that the family does not reach eps within the eta it accepts, which must be all up
-// to a limit. A nil family is ErrConfig.
+// The injected noise must rise with eta, as in every family of this package. The family
+// must accept all eta up to a limit, which may be infinite. MatchEta finds the smallest
+// eta by bisection, to the last bit, and tries none above 2³². ErrNoEta says that no eta
+// that the family accepts gives eps. A nil family is ErrConfig.
 //
 //	family := func(eta float64) Rule { return Exact{Diffusion: Ratio(eta)} }
 func MatchEta(family func(eta float64) Rule, eps float64, from, to schedule.Point) (float64, error) {

@@ -11,9 +11,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// MatchEta finds the eta that injects what a rule of the family injects: at least
-// as much, with no smaller eta needed, and no more than one rounding of eta brings.
-// Clamped and saturated rules inject the same for many etas.
+// MatchEta finds the smallest eta at which the family injects at least as much as a
+// rule. That noise exceeds the wanted noise by one rounding of eta at most. Clamped
+// and saturated rules inject the same for many etas.
 func matches(t *rapid.T, f family) {
 	draw := rapid.Float64Range(0.02, 0.95)
 	hi, lo := draw.Draw(t, "t"), draw.Draw(t, "s")
@@ -37,7 +37,7 @@ func matches(t *rapid.T, f family) {
 	if again := injects(t, f, got, from, to); !(eps <= again && again <= eps*(1+1e-14)) {
 		t.Fatalf("%v from %v to %v: η = %v injects %v, η = %v found for it injects %v", f.name, hi, lo, eta, eps, got, again)
 	}
-	if !(got <= eta+2e-8) { // the eps of neighbours may be in disorder where the slope is small
+	if !(got <= eta+2e-8) { // where the slope is small, neighbouring etas may have eps out of order
 
 		t.Fatalf("%v from %v to %v: found η = %v, but %v is enough", f.name, hi, lo, got, eta)
 	}
@@ -54,12 +54,12 @@ func injects(t *rapid.T, f family, eta float64, from, to schedule.Point) float64
 func TestMatchEta(t *testing.T) { forFamilies(t, hasEta, matches) }
 func FuzzMatchEta(f *testing.F) { f.Fuzz(anyFamily(hasEta, matches)) }
 
-// EquivalentEta gives a FlowCPS that injects the same to 13 units in the last place:
-// two differences, two roots and a product, the arctangent of a quotient, the factor
-// 2/π and back with two rounded constants, the sine, and the level are that many
-// roundings of 2⁻⁵³ at most, and the worst seen is 5 units. MatchEta
-// of FlowCPS agrees on the eta. Near η = 1 the sine is flat and its rounding moves
-// the eta by up to √(2·2⁻⁵²)·2/π ≈ 1.4e-8.
+// EquivalentEta gives a FlowCPS that injects the same to 13 units in the last place.
+// There are at most 13 roundings of 2⁻⁵³. These are two differences, two roots and a
+// product, the arctangent of a quotient, the factor 2/π and back with two rounded
+// constants, the sine, and the level. The worst seen is 5 units. MatchEta of FlowCPS agrees on
+// the eta. Near η = 1 the sine is flat, and its rounding moves the eta by up to
+// √(2·2⁻⁵²)·2/π ≈ 1.4e-8.
 func equivalent(t *rapid.T, f family) {
 	draw := rapid.Float64Range(0.02, 0.95)
 	hi, lo := draw.Draw(t, "t"), draw.Draw(t, "s")
@@ -94,7 +94,7 @@ func equivalent(t *rapid.T, f family) {
 	}
 }
 
-// fixed is a rule that is always c.
+// fixed is a rule that always returns c.
 type fixed struct{ c sampler.Coeffs }
 
 func (f fixed) Coeffs(_, _ schedule.Point) (sampler.Coeffs, error) { return f.c, nil }
@@ -102,8 +102,8 @@ func (f fixed) Coeffs(_, _ schedule.Point) (sampler.Coeffs, error) { return f.c,
 func TestEquivalentEta(t *testing.T) { forFamilies(t, all, equivalent) }
 func FuzzEquivalentEta(f *testing.F) { f.Fuzz(anyFamily(all, equivalent)) }
 
-// Of a FlowCPS, EquivalentEta is its eta. A rounding of the sine moves the eta by
-// as much times the tangent.
+// EquivalentEta of a FlowCPS is its own eta. A rounding of the sine moves the eta by
+// the rounding times the tangent.
 func TestEquivalentEtaOfFlowCPS(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		want := rapid.Float64Range(0, 1).Draw(t, "eta")
@@ -178,8 +178,8 @@ func TestNoEta(t *testing.T) {
 	}
 }
 
-// The audit of the paper's comparison: what Flow-SDE leaves is Eq. 11 at every step
-// and adds up as the authors' notebook does it; what preserves leaves nothing.
+// The audit of the paper's comparison: Flow-SDE leaves the noise of Eq. 11 at every
+// step, which accumulates as in the authors' notebook. Preserving rules leave none.
 func TestAudit(t *testing.T) {
 	levels := schedule.Linear(10).Shift(3)
 	for _, f := range families {
@@ -212,7 +212,7 @@ func TestAudit(t *testing.T) {
 	}
 }
 
-// Where less noise is left than allocated, the account is in the red.
+// Accumulated is negative where less noise is left than allocated.
 func TestAuditIsSigned(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Flow{1, 0.5}, Rule: fixed{sampler.Coeffs{X0: 0.5, X1: 0.3}}})
 	a := s.Audit()[0]

@@ -1,4 +1,4 @@
 package sampler
 
-// Tests share work between goroutines however little there is of it.
+// In tests goroutines share even the smallest work.
 func init() { worthwhile, worthAwake = 0, 0 }

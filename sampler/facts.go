@@ -2,37 +2,37 @@ package sampler
 
 import "cps/schedule"
 
-// Facts are what is known of a rule before it takes a step, whatever its parameters; only
-// at eta 0, or a g of 0, is a rule of this package [FlowODE]. Those of a [Solver] are the
-// facts of its parameters.
+// Facts describe a rule before it takes a step, whatever its parameters. With
+// eta 0, or a g of 0, a rule of this package steps as [FlowODE] and keeps its own facts.
+// The facts of a [Solver] are those at its parameters.
 type Facts struct {
-	Name        string // in errors and tables; empty: that of the Go type
+	Name        string // in errors and tables; empty: the name of the Go type
 	Source      string // equation of the paper, arXiv number, or program
-	Path        Path   // that the rule serves; other points are ErrPath
+	Path        Path   // the path that the rule serves; other points are ErrPath
 	Preserving  bool   // every step preserves coefficients (Definition 1)
-	Density     bool   // it draws noise, and steps that do have a density, given the latents before
-	Evaluations int    // of the model in a step
+	Density     bool   // it draws noise, and each step that does has a density given the latents before it
+	Evaluations int    // evaluations of the model in each step
 
-	// Order is the order of convergence: halving all steps divides the error of the
-	// samples' law, with an exact model, by 2^Order. It is 0 where the law does not
-	// tend to the model's, however short the steps. HistoryOrder is the order of a run
-	// that begins with exact earlier evaluations. It is greater only for rules that
-	// look back, and whose first steps have nothing to look back at.
+	// Order is the order of convergence. With an exact model, halving all steps divides
+	// the error of the samples' law by 2^Order. It is 0 where the law does not tend to
+	// the model's, however short the steps. HistoryOrder is the order of a run that
+	// begins with exact earlier evaluations. It exceeds Order only for rules that look
+	// back and whose first steps have nothing to look back at.
 	Order, HistoryOrder int
 }
 
-// A Describer is a Rule that states its facts, as all rules of this package do.
-// [New] and [EquivalentEta] hold it to them: a step off Path is ErrPath, and a step that
-// does not preserve coefficients to 1e-6, though Preserving is set, is ErrFacts.
+// A Describer is a Rule that states its facts, as all rules of this package do. [New] and
+// [EquivalentEta] check the facts. A step off Path is ErrPath. If Preserving is set, a
+// step that does not preserve coefficients to 1e-6 is ErrFacts.
 type Describer interface {
 	Rule
 	Facts() Facts
 }
 
-// FactsOf returns the facts of a rule, with Name filled in: FlowCPS for a rule of this
-// package, trainer.MyRule for others. Of a rule that is no [Describer] no more is known
-// than what every [Rule] is: one evaluation a step, and a density. AnyPath, Preserving
-// false, and Order 0 then mean unknown; [Coeffs.Preserves] measures a step.
+// FactsOf returns the facts of a rule with Name filled in: FlowCPS for a rule of this
+// package, trainer.MyRule for others. A rule that is no [Describer] has the facts common
+// to all rules: one evaluation a step, and a density. For such a rule, AnyPath,
+// Preserving false and Order 0 mean unknown. [Coeffs.Preserves] measures a step.
 func FactsOf(r Rule) Facts {
 	f := Facts{Density: true}
 	if d, ok := r.(Describer); ok && !isNil(r) {
@@ -45,19 +45,20 @@ func FactsOf(r Rule) Facts {
 	return f
 }
 
-// first is f for a rule of first order of one evaluation, whose steps have a density.
+// first returns f for a rule of order 1 with one evaluation a step, whose steps have a
+// density.
 func (f Facts) first() Facts {
 	f.Density, f.Evaluations, f.Order, f.HistoryOrder = true, 1, 1, 1
 	return f
 }
 
-// apart is first for a rule whose law does not tend to the model's.
+// apart is first for a rule of order 0: its law does not tend to the model's.
 func (f Facts) apart() Facts {
 	f.Density, f.Evaluations = true, 1
 	return f
 }
 
-// A Path is a path of points that a rule serves.
+// A Path is a family of points that a rule serves.
 type Path uint8
 
 const (
@@ -87,8 +88,8 @@ func (f Facts) onPath(from, to schedule.Point) error {
 	return nil
 }
 
-// down returns an error unless the step is one down the path of the rule, to no more
-// noise.
+// down returns an error unless both points lie on the path of the rule and the step does
+// not raise the noise.
 func (f Facts) down(from, to schedule.Point) error {
 	if err := f.onPath(from, to); err != nil {
 		return err
@@ -99,7 +100,7 @@ func (f Facts) down(from, to schedule.Point) error {
 	return nil
 }
 
-// noisier is the error of a step to a larger ratio of noise to signal.
+// noisier returns the error for a step that raises the ratio of noise to signal.
 func (f Facts) noisier(from, to schedule.Point) error {
 	return f.fail(ErrPath, "the ratio of noise to signal does not fall from %v/%v to %v/%v",
 		from.Noise, from.Signal, to.Noise, to.Signal)
@@ -113,8 +114,8 @@ func (f Facts) unit(eta float64) error {
 	return f.fail(ErrEta, "eta %v is not in [0, 1]", eta)
 }
 
-// step returns c, or an error if it is none: rules of the caller may return anything,
-// and a parameter can be too large for a formula.
+// step returns c, or an error if c is not finite with Eps ≥ 0. Rules of the caller may
+// return anything, and a large parameter can overflow a formula.
 func (f Facts) step(c Coeffs) (Coeffs, error) {
 	if !finite(c.X0, c.X1, c.Eps) || c.Eps < 0 {
 		return Coeffs{}, f.fail(ErrSingular, "the coefficients %+v are not finite with Eps ≥ 0", c)
@@ -122,8 +123,8 @@ func (f Facts) step(c Coeffs) (Coeffs, error) {
 	return c, nil
 }
 
-// keeps returns an error if c breaks the promise of a preserving rule. It allows what
-// the float32 weights of kernels do not tell apart.
+// keeps returns an error if c breaks the promise of a preserving rule. The tolerance is
+// above the rounding of float32 weights.
 func (f Facts) keeps(c Coeffs, to schedule.Point) error {
 	if !f.Preserving || c.Preserves(to, 1e-6) {
 		return nil

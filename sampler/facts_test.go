@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A family is the rules of one name, with the facts that they state. What is measured of
-// them is compared with the facts; nothing here repeats them.
+// A family holds the rules of one name, with the facts that they state. Tests compare
+// measurements with these facts, and repeat no fact.
 type family struct {
 	name  string // FlowSDE/Ratio
 	at    func(eta float64) sampler.Rule
@@ -30,7 +30,7 @@ const (
 	positiveEta       // any finite number ≥ 0
 )
 
-// diffusions are the diffusion coefficients of this module.
+// diffusions are the diffusion coefficients of the module.
 var diffusions = map[string]func(eta float64) sampler.Diffusion{
 	"Ratio":        func(eta float64) sampler.Diffusion { return sampler.Ratio(eta) },
 	"Constant":     func(eta float64) sampler.Diffusion { return sampler.Constant(eta) },
@@ -38,7 +38,7 @@ var diffusions = map[string]func(eta float64) sampler.Diffusion{
 	"SquareRoot":   func(eta float64) sampler.Diffusion { return sampler.SquareRoot(eta) },
 }
 
-// families are all rules of this module, see [TestFacts].
+// families are all rules of the module, see [TestFacts].
 var families = func() []family {
 	var all []family
 	for _, r := range rules.All() {
@@ -56,10 +56,10 @@ var families = func() []family {
 	return all
 }()
 
-// jumps reports whether the rule injects its noise however short the step.
+// jumps reports whether the rule injects noise even in the shortest step.
 func (f family) jumps() bool { return f.Name == "FlowCPS" || f.Name == "Renoise" }
 
-// eta draws a parameter that f accepts, also a very small or a very large one.
+// eta draws a parameter that f accepts. It may be very small or very large.
 func (f family) eta(t *rapid.T) float64 {
 	tiny := rapid.Map(rapid.Float64Range(0, 300), func(x float64) float64 { return math.Pow(10, -x) })
 	switch f.param {
@@ -71,8 +71,8 @@ func (f family) eta(t *rapid.T) float64 {
 	return 0
 }
 
-// points draws the two ends of a step that f serves. Their noise falls, by as
-// little as one unit in the last place, and their signal rises.
+// points draws the two ends of a step that f serves. Their noise falls, perhaps by only
+// one unit in the last place, and their signal rises.
 func (f family) points(t *rapid.T) (from, to schedule.Point) {
 	p := f.Path
 	if p == sampler.AnyPath {
@@ -106,7 +106,7 @@ func anyPath(t *rapid.T) sampler.Path {
 	return rapid.SampledFrom([]sampler.Path{sampler.AnyPath, sampler.FlowPath, sampler.VPPath}).Draw(t, "path")
 }
 
-// level draws a flow level in [0, 1], with much weight near and at the ends.
+// level draws a flow level in [0, 1], often near the ends or at them.
 func level(t *rapid.T, name string) float64 {
 	return rapid.OneOf(
 		rapid.Float64Range(0, 1),
@@ -116,7 +116,7 @@ func level(t *rapid.T, name string) float64 {
 	).Draw(t, name)
 }
 
-// flowPoints draws levels s < t, at times next to each other.
+// flowPoints draws levels s < t, sometimes next to each other.
 func flowPoints(t *rapid.T) (from, to schedule.Point) {
 	hi := level(t, "t")
 	lo := hi
@@ -192,7 +192,7 @@ func forFamilies(t *testing.T, ok func(family) bool, property func(*rapid.T, fam
 	}
 }
 
-// anyFamily makes a fuzz target of a property of the families that ok accepts.
+// anyFamily makes a fuzz target of a property, for the families that ok accepts.
 func anyFamily(ok func(family) bool, property func(*rapid.T, family)) func(*testing.T, []byte) {
 	var some []family
 	for _, f := range families {

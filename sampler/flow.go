@@ -6,15 +6,15 @@ import (
 	"cps/schedule"
 )
 
-// In the formulas, α and σ are Signal and Noise of the point a step starts from,
-// α' and σ' of the one it goes to; on the rectified-flow path these are 1-t, t,
-// 1-s and s, and Δ = t-s.
+// In the formulas, a step goes from a point with Signal α and Noise σ to a point
+// with Signal α' and Noise σ'. On the rectified-flow path these are 1-t, t, 1-s
+// and s, and Δ = t-s.
 
 // FlowODE is the deterministic step (Eq. 9), the Euler step of the flow:
 //
 //	X0 = α'   X1 = σ'   Eps = 0
 //
-// It preserves coefficients. It serves every path, where it is DDIM with η = 0.
+// It preserves coefficients. It serves every path. It is DDIM with η = 0.
 type FlowODE struct{}
 
 // Facts implements [Describer].
@@ -57,8 +57,8 @@ func (r FlowSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	return f.step(Coeffs{to.Signal, to.Noise - c*(c/(2*from.Noise)), c})
 }
 
-// NoisyODE is the Euler step of the flow with noise added and never taken off,
-// Dance-GRPO's sampler with sde_solver off:
+// NoisyODE is the Euler step of the flow with noise added. No step removes that
+// noise. It is Dance-GRPO's sampler with sde_solver off:
 //
 //	X0 = 1-s   X1 = s   Eps = g√Δ
 //
@@ -86,12 +86,12 @@ func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 //	X0 = α'   X1 = σ'·cos(ηπ/2)   Eps = σ'·sin(ηπ/2)
 //
 // Eta lies in [0, 1]; 0 is [FlowODE] and 1 is [Renoise]. The published code takes
-// any number and silently aliases what lies outside. It preserves coefficients. It
-// serves every path.
+// any number; outside [0, 1] it silently repeats itself. It preserves
+// coefficients. It serves every path.
 //
-// The share of noise that is replaced does not depend on the length of the step,
-// so with fixed η and ever more steps FlowCPS tends to replace all of it, and its
-// samples not to the model's law but to one of less variance. [Exact] tends to the
+// The share of noise that a step replaces does not depend on the step's length. So
+// at fixed η, ever more steps tend to replace all noise. The law of the samples
+// then tends not to the model's but to one of less variance. [Exact] tends to the
 // model's law.
 type FlowCPS struct{ Eta float64 }
 
@@ -104,7 +104,7 @@ func (r FlowCPS) Coeffs(_, to schedule.Point) (Coeffs, error) {
 	if err := f.unit(r.Eta); err != nil {
 		return Coeffs{}, err
 	}
-	sin, cos := 1.0, 0.0 // where cos(π/2) of the rounded π is not 0
+	sin, cos := 1.0, 0.0 // math.Cos(π/2) is not exactly 0
 	if r.Eta != 1 {
 		sin, cos = math.Sincos(r.Eta * (math.Pi / 2))
 	}
@@ -136,21 +136,21 @@ func (r FlowCPWS) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	case c == 0:
 		return ode(to), nil
 	}
-	// Two roots, since the product underflows near level 0.
+	// The product of two roots, since the product of the factors underflows near
+	// level 0.
 	return f.step(Coeffs{to.Signal, math.Sqrt(s-c) * math.Sqrt(s+c), c})
 }
 
-// ModifiedSDE is FlowSDE with the level of the end of the step in the drift, the
+// ModifiedSDE is FlowSDE with the level at the end of the step in the drift, the
 // paper's variant for bounded coefficients (Appendix C, Eq. 28):
 //
 //	X0 = 1-s   X1 = s - g²Δ/(2s)   Eps = g√Δ
 //
-// The formula of the coefficient cannot be recovered in full from the text;
-// [SquareRoot] and [Proportional] are its two readings and are finite at s = 0. There
-// [Ratio] and [Constant] are an error (ErrSingular), and so is a diffusion that is no
-// [Drifter]. It does not preserve coefficients,
-// but is nearer to it than FlowSDE: level² = s² + (g²Δ/(2s))². It serves the
-// rectified-flow path only.
+// The text does not give the bounded coefficient in full. [SquareRoot] and
+// [Proportional] are its two readings, and both are finite at s = 0. There,
+// [Ratio], [Constant] and any diffusion that is no [Drifter] are errors
+// (ErrSingular). ModifiedSDE does not preserve coefficients, but comes closer than
+// FlowSDE: level² = s² + (g²Δ/(2s))². It serves the rectified-flow path only.
 type ModifiedSDE struct{ Diffusion Diffusion }
 
 // Facts implements [Describer].
@@ -175,19 +175,19 @@ func (r ModifiedSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	return f.step(Coeffs{to.Signal, to.Noise - drift, c})
 }
 
-// drift returns g²Δ/(2s) of a diffusion for which c = g√Δ.
+// drift returns g²Δ/(2s), given c = g√Δ.
 func (f Facts) drift(d Diffusion, c, t, s float64) (float64, error) {
 	own, ok := d.(Drifter)
 	if !ok && s > 0 {
 		return c * (c / (2 * s)), nil
 	}
 	if !ok {
-		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0: g²Δ/(2s) is known there of a Drifter alone", typeName(d))
+		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0: leave this step out of Window, or give the diffusion a method Drift", typeName(d))
 	}
 	switch x := own.Drift(t, s); {
 	case s == 0 && x > math.MaxFloat64:
-		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0", typeName(d))
-	case x >= 0: // also where it overflows above level 0
+		return 0, f.fail(ErrSingular, "%s divides by the level, which is 0: leave this step out of Window, or take SquareRoot or Proportional", typeName(d))
+	case x >= 0: // also +Inf, where it overflows above level 0
 		return x, nil
 	default:
 		return 0, f.fail(ErrDiffusion, "%s: Drift(%v, %v) = %v is negative or NaN", typeName(d), t, s, x)

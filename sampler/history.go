@@ -2,28 +2,28 @@ package sampler
 
 import "fmt"
 
-// A History does for the rows of a batch what a [Device] does not know: it makes what
-// transitions that look back step from. [Rollout], [Replay] and [CheckOnPolicy] have
-// their own; a trainer takes one for its minibatches, whose rows may stand at different
-// transitions, also at some that do not look back.
+// A History computes the base from which a transition that looks back steps. Devices know
+// nothing of it. [Rollout], [Replay] and [CheckOnPolicy] have a History of their own. A
+// trainer, such as that of cps/grpo/trainer, makes one for its minibatches. Their rows may
+// stand at different transitions; some may not look back at all.
 //
-// With x and v the latents and outputs of an evaluation, and kept(j, i) vector i of the
-// evaluation j back, all of the same rows, a transition is
+// Let x and v be the latents and outputs of an evaluation. Let kept(j, i) be vector i of
+// the evaluation j back, for the same rows. Then a transition is
 //
 //	h.Base(base, x, kept, b)                 base = X·x + Σ Weight·kept(Back, Vector)
 //	d.SumSquares(sq, next, base, v, b)       or Step: base + V·v + Eps·ε
 //	h.Backward(dv, next, base, v, b, scale)  ∂/∂v of every evaluation
 //	h.Keep(kept0, 0, x, v, b)                for later transitions
 //
-// All of it is Step with Eps 0 and Grad, in an order that is frozen: base is made term by
-// term as [Transition.Base] lists them, whatever rows stand beside. So the bits of a
-// replay are those of the rollout. Buffers of 16 bits round base and kept vectors to
-// their type; in float32 buffers nothing is rounded.
+// These methods call Step with Eps 0, and Grad, in a frozen order. The base of a row is
+// added up term by term as [Transition.Base] lists them, whatever rows stand beside it.
+// So replays give the bits of the rollout. Buffers of 16 bits round the base and the kept
+// vectors to their type. Float32 buffers round nothing.
 //
-// Methods take b moved to the transitions ([Sampler.SetStep], [Sampler.Row]). A row with
-// other weights, as a span that stands still, looks back at nothing. They panic if the
-// sampler has no transition of a row's noise step. They allocate nothing from the second
-// call on for batches that do not grow. A History serves one goroutine at a time.
+// b must stand at the transitions ([Sampler.SetStep], [Sampler.Row]). A row with other
+// weights looks back at nothing, such as a span that waits. Methods panic if the sampler
+// has no transition of a row's noise step. From the second call on they allocate nothing,
+// if batches do not grow. A History serves one goroutine at a time.
 type History[B any] struct {
 	Device  Device[B]
 	Sampler *Sampler
@@ -32,7 +32,7 @@ type History[B any] struct {
 	scale []float64
 }
 
-// scratch returns b with rows of its own and no noise.
+// scratch returns b with rows that belong to h. They have weight 0, and nothing is rounded.
 func (h *History[B]) scratch(b Batch) Batch {
 	if cap(h.rows) < len(b.Rows) {
 		h.rows = make([]Row, len(b.Rows))
@@ -45,9 +45,9 @@ func (h *History[B]) scratch(b Batch) Batch {
 	return b
 }
 
-// Keep stores vector i of the evaluations of the rows of b in dst, which is neither x nor
-// v. [Sampler.Vectors] says how many there are. A row that has no vector i gets zeros. It
-// panics if i is negative.
+// Keep stores vector i of the evaluation in dst, for the rows of b. dst is neither x nor
+// v. [Sampler.Vectors] returns how many vectors there are. A row without vector i gets
+// zeros. Keep panics if i is negative.
 func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
 	if i < 0 {
 		panic(fmt.Sprintf("sampler: History.Keep: vector %d is negative", i))
@@ -61,9 +61,9 @@ func (h *History[B]) Keep(dst B, i int, x, v B, b Batch) {
 	h.Device.Step(dst, x, v, rows, nil)
 }
 
-// Base stores in dst what the rows of b step from: the latents x of a row that does not
-// look back. It asks for no kept vector that no row reads. dst is x or none of the
-// buffers.
+// Base stores the bases of the rows of b in dst. A row that does not look back steps from
+// its latents x. Base calls kept only for vectors that some row reads. dst may be x, but
+// none of the kept buffers.
 func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 	s := h.Sampler
 	depth, vectors := 0, 0
@@ -78,7 +78,7 @@ func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 		for vector := range vectors {
 			reads := false
 			for k, r := range b.Rows {
-				sum.Rows[k].Affine = Affine{X: 1} // waits, or is done
+				sum.Rows[k].Affine = Affine{X: 1} // leaves the row's sum as it is
 				base := s.baseOf(r)
 				for i, t := range base {
 					if t.Back != back || t.Vector != vector {
@@ -86,7 +86,7 @@ func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 					}
 					reads = true
 					sum.Rows[k].V = t.Weight
-					if i == 1 { // its first: the latents get their weight only now
+					if i == 1 { // the row's first term also applies the weight of the latents
 						sum.Rows[k].X = base[0].Weight
 					}
 				}
@@ -106,8 +106,8 @@ func (h *History[B]) Base(dst, x B, kept func(back, vector int) B, b Batch) {
 	}
 }
 
-// Mean stores base + V·v, the mean of the transitions of the rows of b, in dst, without
-// rounding it to the storage type. The divergence of two policies is that of their means
+// Mean stores base + V·v in dst: the mean of each row's transition, not rounded to the
+// storage type. The divergence of two policies is that of their means
 // ([cps/logprob.Form.MeanKL]).
 func (h *History[B]) Mean(dst, base, v B, b Batch) {
 	rows := h.scratch(b)
@@ -117,10 +117,11 @@ func (h *History[B]) Mean(dst, base, v B, b Batch) {
 	h.Device.Step(dst, base, v, rows, nil)
 }
 
-// Backward adds the gradient of the transitions of the rows of b to dv(j), that with
-// respect to the outputs j evaluations back, 0 for their own: one Grad each. next, base
-// and v are those of SumSquares. The scale of a row is that of Grad for its own output, from
-// [cps/logprob.Form.GradScale] or MeanKL's; those of earlier outputs are in proportion.
+// Backward adds the gradient of the rows' transitions to dv(j), for each evaluation j
+// back that a row reads; dv(0) is for the rows' own outputs. Each takes one Grad. next,
+// base and v are those of SumSquares. scale is the one that Grad takes for a row's own
+// output, from [cps/logprob.Form.GradScale] or MeanKL. Backward scales it for earlier
+// outputs.
 func (h *History[B]) Backward(dv func(back int) B, next, base, v B, b Batch, scale []float64) {
 	s := h.Sampler
 	depth := 0
@@ -151,7 +152,7 @@ func (h *History[B]) Backward(dv func(back int) B, next, base, v B, b Batch, sca
 	}
 }
 
-// baseOf returns the terms of what a row steps from.
+// baseOf returns the terms of the base of a row, or nil if the row does not look back.
 func (s *Sampler) baseOf(r Row) []Term {
 	if i := s.taken(r); i >= 0 {
 		return s.steps[i].Base
@@ -159,8 +160,8 @@ func (s *Sampler) baseOf(r Row) []Term {
 	return nil
 }
 
-// Share returns the weight in the mean of transition i of the model's output that many
-// evaluations back, ∂mean/∂v: Affine.V of its own.
+// Share returns ∂mean/∂v: how the mean of transition i depends on the model's output that
+// many evaluations back. For back 0 it is Affine.V of transition i.
 func (s *Sampler) Share(i, back int) (v float64) {
 	t := s.at("Share", i)
 	if back == 0 {
@@ -174,6 +175,6 @@ func (s *Sampler) Share(i, back int) (v float64) {
 	return v
 }
 
-// Vectors returns how many vectors are kept of an evaluation at most: 0 where no
-// transition looks back, and 2 where both predictions are.
+// Vectors returns how many vectors are kept of an evaluation, at most: 0 if no transition
+// looks back, and 2 if both predictions are kept.
 func (s *Sampler) Vectors() int { return s.vectors }

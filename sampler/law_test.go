@@ -15,30 +15,32 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The laws of latents, exactly. For data N(m, S²), every element on its own, the
-// latents at a point with signal α and noise σ should be N(αm, V), V = α²S² + σ²,
-// and the exact model predicts
+// These tests compute the laws of latents exactly. Let data be N(m, S²), every
+// element on its own. Then the latents at a point with signal α and noise σ should be
+// N(αm, V), with V = α²S² + σ². The exact model predicts
 //
 //	x̂0 = m + αS²/V·(x - αm)    x̂1 = σ/V·(x - αm)    v = x̂1 - x̂0
 //
-// All of this is affine in x, so a step takes a normal law to a normal law, whose
-// two moments follow in closed form. What a rule with X0 = α' makes of the right law
-// is, by Lagrange's identity for (α'S, X1) and (αS, σ),
+// All of this is affine in x. So a step takes a normal law to a normal law, and both
+// moments follow in closed form. By Lagrange's identity for (α'S, X1) and (αS, σ), a
+// rule with X0 = α' turns the right law into
 //
 //	mean' = α'm    var' = α'²S² + level² - S²(α'σ - X1·α)²/V        (*)
 //
-// With S = 0, when the model is exact in the sense of Section 3.1, the variance is
-// level²: preserving rules keep the law at every step, whatever its length, and
-// others are off by their excess. With S > 0 even they fall short, by the last term:
-// x̂0 and x̂1 are correlated guesses, not the sample and the noise. It is of second
-// order in Δ for rules that discretise an SDE or ODE, since α'σ - X1·α is then of
-// first order, so that a run converges with first order; it stays for FlowCPS with
-// fixed η, where X1·α/σ does not tend to α'.
+// For S = 0 the model is exact in the sense of Section 3.1, and the variance is
+// level². Preserving rules then keep the law at every step of any length. Other rules
+// are off by their excess.
+//
+// For S > 0 even preserving rules fall short, by the last term: x̂0 and x̂1 are
+// correlated predictions, not the sample and the noise. If a rule discretises an SDE
+// or ODE, α'σ - X1·α is of first order in Δ. The term is then of second order, and a
+// run converges with first order. For FlowCPS with fixed η it stays, since X1·α/σ
+// does not tend to α'.
 
 // gauss is the law of one element, N(mean, sd²).
 type gauss struct{ mean, sd float64 }
 
-// variance returns V at a point.
+// variance returns V at the point p.
 func (g gauss) variance(p schedule.Point) float64 {
 	return p.Signal*p.Signal*g.sd*g.sd + p.Noise*p.Noise
 }
@@ -49,17 +51,17 @@ func (g gauss) velocity(p schedule.Point) (slope, offset float64) {
 	return slope, -g.mean - slope*p.Signal*g.mean
 }
 
-// A moments is mean and variance of the latents.
+// A moments holds the mean and the variance of the latents.
 type moments struct{ mean, variance float64 }
 
-// after returns the moments after a step.
+// after returns the moments after the step.
 func (m moments) after(a sampler.Affine, g gauss, from schedule.Point) moments {
 	slope, offset := g.velocity(from)
 	w := a.X + a.V*slope
 	return moments{w*m.mean + a.V*offset, w*w*m.variance + a.Eps*a.Eps}
 }
 
-// exact returns the step of a transition with its weights not rounded to float32.
+// exact returns the step of a transition without rounding its weights to float32.
 func exact(t sampler.Transition) sampler.Affine {
 	return t.Coeffs.Affine(sampler.PredictVelocity, t.From)
 }
@@ -71,10 +73,10 @@ var lawSchedules = map[string]schedule.Flow{
 	"one":     schedule.Linear(1),
 }
 
-// Point masses: what a preserving rule leaves has the variance that the schedule
+// For point masses, a preserving rule leaves the variance that the schedule
 // allocates, after every step. The tolerance is a few roundings of each of 12 steps,
-// in units of the variance before the step, for at level 0 the weight of x is
-// 1 - t·(1/t).
+// in units of the variance before the step. The unit is that one because at level 0
+// the weight of x is 1 - t·(1/t).
 func TestPointMassKeepsVariance(t *testing.T) {
 	for name, f := range lawSchedules {
 		for _, r := range families {
@@ -99,11 +101,11 @@ func TestPointMassKeepsVariance(t *testing.T) {
 	}
 }
 
-// Point masses: FlowSDE follows the recursion behind Eq. 11,
+// For point masses, FlowSDE follows the recursion behind Eq. 11,
 //
 //	P' = (s - g²Δ/(2t))²·P/t² + g²Δ
 //
-// which from P = t² is Eq. 11 itself, and whose excess never dies out.
+// From P = t² this is Eq. 11 itself. The excess never dies out.
 func TestPointMassEquation11(t *testing.T) {
 	for name, f := range lawSchedules {
 		for dname, g := range diffusions {
@@ -134,8 +136,9 @@ func TestPointMassEquation11(t *testing.T) {
 	}
 }
 
-// Gaussian data: equation (*) for every rule on the flow path, at any step. The sides
-// are sums of squares of a few roundings each; they cancel to no less than var'.
+// For Gaussian data, equation (*) holds for every rule on the flow path, at any step.
+// Both sides are sums of squares with a few roundings each. They cancel to no less
+// than var'.
 func oneStepOfGaussian(t *rapid.T, f family) {
 	draw := rapid.Float64Range(0.02, 0.98)
 	hi, lo := draw.Draw(t, "t"), draw.Draw(t, "s")
@@ -169,14 +172,13 @@ func onFlow(f family) bool { return f.Path != sampler.VPPath }
 func TestGaussianStep(t *testing.T) { forFamilies(t, onFlow, oneStepOfGaussian) }
 func FuzzGaussianStep(f *testing.F) { f.Fuzz(anyFamily(onFlow, oneStepOfGaussian)) }
 
-// relativeError returns how far the variance is from the law's after n even steps
-// from level 0.95 to 0.2, between which all diffusions are smooth.
+// relativeError returns the relative error of the variance after n even steps from
+// level 0.95 to 0.2. All diffusions are smooth between these levels.
 func relativeError(t *testing.T, r sampler.Rule, g gauss, n int) float64 {
 	return relativeErrorOn(t, schedule.Level, r, g, n)
 }
 
-// relativeErrorOn is relativeError on the path whose points a function of the noise
-// gives.
+// relativeErrorOn is relativeError on another path, a function from noise to points.
 func relativeErrorOn(t *testing.T, path func(noise float64) schedule.Point, r sampler.Rule, g gauss, n int) float64 {
 	var f schedule.Points
 	for _, u := range schedule.Linear(n) {
@@ -190,10 +192,10 @@ func relativeErrorOn(t *testing.T, path func(noise float64) schedule.Point, r sa
 	return m.variance/g.variance(f.At(n)) - 1
 }
 
-// For point masses, where the model is exact in the sense of Section 3.1, rules that do
-// not preserve coefficients converge with first order too: FlowSDE from above, which is
-// its excess noise (Theorem 1: to the preserving rules with first order over a run).
-// [TestFactsAreMeasured] has the orders of all rules for Gaussian data.
+// For point masses the model is exact in the sense of Section 3.1. Rules that do not
+// preserve coefficients then converge with first order, too. FlowSDE converges from
+// above, by its excess noise (Theorem 1: to the preserving rules with first order
+// over a run). [TestFactsAreMeasured] has the orders of all rules for Gaussian data.
 func TestVarianceOfPointsConverges(t *testing.T) {
 	rules := map[string]sampler.Rule{
 		"DPMSDE":    sampler.DPMSDE{},
@@ -221,11 +223,11 @@ func TestVarianceOfPointsConverges(t *testing.T) {
 }
 
 // FlowCPS with fixed η does not converge for Gaussian data. With ρ = cos(ηπ/2) the
-// variance settles, after very many steps, where a step of no length leaves it,
+// variance settles, after very many steps, at the P that (*) with Δ = 0 keeps,
 //
-//	P = V·(1+ρ)V/(2V - (1-ρ)σ²)    so that (*) with Δ = 0 stands still
+//	P = V·(1+ρ)V/(2V - (1-ρ)σ²)
 //
-// which at level 0 is V(1+ρ)/2: at η = 1 half the data's variance is gone.
+// At level 0 this is V(1+ρ)/2: at η = 1 half of the data's variance is gone.
 func TestFixedEtaCPSShrinksGaussians(t *testing.T) {
 	g := gauss{1, 0.5}
 	for _, η := range []float64{0.3, 0.6, 1} {
@@ -236,7 +238,8 @@ func TestFixedEtaCPSShrinksGaussians(t *testing.T) {
 		half := relativeError(t, sampler.FlowCPS{Eta: η}, g, 1<<13)
 		got := relativeError(t, sampler.FlowCPS{Eta: η}, g, 1<<14)
 		t.Logf("FlowCPS(%v): relative error %.5f after %d steps, limit %.5f", η, got, 1<<14, want)
-		// What is left is of first order, since the level moves while it settles.
+		// The rest is of first order, since the level moves while the variance
+		// settles.
 		if order := math.Log2((half - want) / (got - want)); math.Abs(got-want) > 2e-4 || math.Abs(order-1) > 0.05 {
 			t.Errorf("FlowCPS(%v): relative error %v, then %v, want %v with order 1, not %v", η, half, got, want, order)
 		}
@@ -246,7 +249,7 @@ func TestFixedEtaCPSShrinksGaussians(t *testing.T) {
 	}
 }
 
-// model is the exact velocity of g as the CPU's model sees it.
+// model is the exact velocity of g as a model for the CPU.
 func (g gauss) model(at func(time float64) schedule.Point) func(v, x []float32, time float64) error {
 	return func(v, x []float32, time float64) error {
 		slope, offset := g.velocity(at(time))
@@ -258,11 +261,11 @@ func (g gauss) model(at func(time float64) schedule.Point) func(v, x []float32, 
 	}
 }
 
-// Rollouts on the CPU follow the exact recursion, every rule at every step. With n
-// independent elements, z = (mean - μ)·√(n/P) is normal and sum of squares/P has a
-// chi-square law with n-1 degrees of freedom. Each assertion fails by chance with
-// odds of 1e-9; there are 532 of them and the key is fixed. float32 moves the
-// moments by 1e-6 at most, n = 2¹⁸ resolves 2e-2.
+// Rollouts on the CPU follow the exact recursion, for every rule at every step. With
+// n independent elements, z = (mean - μ)·√(n/P) is normal, and the sum of squares
+// over P has a chi-square law with n-1 degrees of freedom. Each assertion fails by
+// chance with odds of 1e-9. There are 532 assertions, and the key is fixed. float32
+// moves the moments by 1e-6 at most, and n = 2¹⁸ resolves 2e-2.
 func TestRolloutsFollowTheLaw(t *testing.T) {
 	const dim, odds = 1 << 10, 1e-9
 	rows := 1 << 8
@@ -306,7 +309,7 @@ func TestRolloutsFollowTheLaw(t *testing.T) {
 				m = m.after(tr.Affine, g, tr.From)
 				mean, ss := sumOfSquares(run.Latents[i+1])
 				where := fmt.Sprintf("%v, data %+v, step %d", f.name, g, i)
-				if m.variance < 1e-12 { // no noise left but that of float32
+				if m.variance < 1e-12 { // no noise is left but that of float32
 					if math.Abs(mean-m.mean) > 1e-6 || ss/n > 1e-12 {
 						t.Errorf("%s: mean %v, variance %v, want %v and nothing", where, mean, ss/n, m.mean)
 					}
@@ -328,7 +331,7 @@ func TestRolloutsFollowTheLaw(t *testing.T) {
 	}
 }
 
-// sumOfSquares returns the mean of x and the sum of squares about it.
+// sumOfSquares returns the mean of x and the sum of squares about that mean.
 func sumOfSquares(x []float32) (mean, ss float64) {
 	for _, x := range x {
 		mean += float64(x)

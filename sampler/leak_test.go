@@ -11,11 +11,11 @@ import (
 	"cps/schedule"
 )
 
-// A ledger is a CPU that knows which of its buffers are out.
+// A ledger is a CPU that knows which of its buffers are in use.
 type ledger struct {
 	sampler.CPU
 	out        map[*float32]bool
-	made, fail int // buffer number fail, from 1 on, cannot be made
+	made, fail int // fail is the number of the buffer that cannot be made, from 1
 	faults     []string
 }
 
@@ -39,8 +39,8 @@ func (l *ledger) Free(b []float32) error {
 	return nil
 }
 
-// Whatever ends them, all that make memory give it back, once: when they succeed, when the
-// model fails or the context is done at any of its calls, and when any buffer cannot be made.
+// All functions that make memory give it back, once, however they end. They may succeed. The model
+// may fail, or the context may be done, at any call. Any buffer may fail to be made.
 func TestMemoryIsGivenBack(t *testing.T) {
 	config := sampler.Config{Scheduler: schedule.Linear(5), Rule: solver.DPMPlus{Order: 2, Eta: 1}}
 	s := mustNew(t, config)
@@ -72,14 +72,15 @@ func TestMemoryIsGivenBack(t *testing.T) {
 		"CheckModel": func(ctx context.Context, l *ledger, m model) error {
 			_, err := sampler.CheckModel(ctx, l, config, b, run.Latents[5], m)
 			if errors.Is(err, sampler.ErrUndecided) || errors.Is(err, sampler.ErrConvention) || errors.Is(err, sampler.ErrScale) {
-				return nil // a verdict on a model of nothing
+				return nil // a verdict on a model that means nothing here
 			}
 			return err
 		},
 	}
 	errModel := errors.New("model failed")
 	for name, call := range calls {
-		// try calls with a model that fails at call number fail, and memory that does at noMemory.
+		// try calls with a model that fails at call number fail, and memory that fails at
+		// noMemory.
 		try := func(fail, noMemory int, cancel bool) (asked, made int, err error) {
 			ctx, stop := context.WithCancel(bg)
 			defer stop()
@@ -106,7 +107,7 @@ func TestMemoryIsGivenBack(t *testing.T) {
 			t.Fatalf("%s: %d calls of the model, %d buffers: %v", name, asked, made, err)
 		}
 		for fail := 1; fail <= asked; fail++ {
-			// CheckModel asks about other clocks, which a model may refuse.
+			// CheckModel also asks with other clocks, which a model may refuse.
 			if _, _, err := try(fail, 0, false); !errors.Is(err, errModel) && name != "CheckModel" {
 				t.Errorf("%s, model fails at %d: %v", name, fail, err)
 			}

@@ -8,8 +8,8 @@ import (
 	"cps/schedule"
 )
 
-// Noise that the rounding of latents swallows is refused, and the least that is not is
-// taken.
+// New refuses noise that the rounding of latents swallows, and accepts the least noise
+// that survives.
 func TestLostNoise(t *testing.T) {
 	eta := func(x float64) sampler.Rule { return sampler.FlowCPS{Eta: x} }
 	inject := func(eps float64) sampler.Rule {
@@ -48,7 +48,7 @@ func TestLostNoise(t *testing.T) {
 			}
 		})
 	}
-	// A window leaves out the step that it would be lost in.
+	// A window leaves out the step that would lose its noise.
 	levels := schedule.Flow{1, 0.5, 1e-3}
 	c := sampler.Config{Scheduler: levels, Rule: eta(0.5), Storage: sampler.BFloat16}
 	_, err := sampler.New(c)

@@ -1,18 +1,19 @@
 package sampler
 
-// A Memory is a [Device] that makes and cuts buffers of its own. Rows are gathered by
-// Step with the weights {X: 1} between slices. [CPU] and cuda.Device are Memories.
+// A Memory is a [Device] that makes and slices buffers. To gather rows, call Step with
+// the weights {X: 1} between slices. [CPU], [CPU16] and cuda.Device are Memories.
 type Memory[B any] interface {
 	Device[B]
 
-	// Make returns a buffer for n elements of type t, whose contents are undefined. An
-	// error leaves the device usable. It panics if n is negative or t is no type.
+	// Make returns a buffer for n elements of type t. Its contents are undefined. An
+	// error leaves the device usable. Make panics if n is negative or t is no Storage.
 	Make(n int, t Storage) (B, error)
 
-	// Like returns a buffer for n elements of the type of b. It is Make otherwise.
+	// Like returns a buffer for n elements of the type of b. It is otherwise like Make.
 	Like(b B, n int) (B, error)
 
-	// Free gives back a buffer from Make, which may be in use by calls that are queued.
+	// Free gives back a buffer from Make or Like. Queued calls may still use the
+	// buffer.
 	Free(b B) error
 
 	// Slice returns elements lo to hi-1 of b, in the same memory. It panics unless
@@ -25,8 +26,8 @@ var (
 	_ Memory[[]uint16]  = CPU16{}
 )
 
-// Make implements [Memory]. The buffer holds float32 whatever t is, since a CPU's
-// latents are rounded to the type and kept as float32; [CPU16] keeps words of 16 bits.
+// Make implements [Memory]. The buffer holds float32 for every t: a CPU rounds latents
+// to t and keeps them as float32. [CPU16] keeps words of 16 bits.
 func (CPU) Make(n int, t Storage) ([]float32, error) {
 	checkMake(n, t)
 	return make([]float32, n), nil

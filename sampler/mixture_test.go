@@ -17,7 +17,7 @@ import (
 // mixture is a law of points in the plane: equal parts of isotropic normals.
 type mixture []struct{ x, y, sd float64 }
 
-// moons are seven small clouds, three on an inner and four on an outer circle.
+// moons are seven small clouds: three on an inner circle, and four on an outer one.
 var moons = func() (m mixture) {
 	for i := range 7 {
 		r, a := 1.0, float64(i)*math.Pi*2/3
@@ -29,7 +29,7 @@ var moons = func() (m mixture) {
 	return m
 }()
 
-// velocity is the exact velocity of m on the flow path: with a = 1-t, var = a²sd²+t²
+// velocity is the exact velocity of m on the flow path. With a = 1-t, var = a²sd²+t²
 // and the posterior weights r of the parts,
 //
 //	v = Σ r·(t/var·d - mean - a·sd²/var·d)    d = x - a·mean
@@ -62,7 +62,7 @@ func (m mixture) velocity(v, x []float32, t float64) error {
 	return nil
 }
 
-// draw fills x with points of m, of a stream of its own.
+// draw fills x with points of m, from a stream of its own.
 func (m mixture) draw(x []float32, key noise.Key) {
 	which := make([]uint32, len(x)/2)
 	noise.Uint32s(which, key, noise.ID{Sample: 1}, 0)
@@ -74,8 +74,8 @@ func (m mixture) draw(x []float32, key noise.Key) {
 	}
 }
 
-// slicedWasserstein is the mean over 16 directions of the 1-Wasserstein distance of
-// the projections of x and y, which hold equally many points.
+// slicedWasserstein is the mean over 16 directions of the 1-Wasserstein distance
+// between the projections of x and y. Both hold equally many points.
 func slicedWasserstein(x, y []float32) float64 {
 	const directions = 16
 	p, q := make([]float64, len(x)/2), make([]float64, len(y)/2)
@@ -95,8 +95,8 @@ func slicedWasserstein(x, y []float32) float64 {
 	return sum / float64(directions*len(p))
 }
 
-// spread is the root mean square distance of points from the nearest part of m, in
-// units of that part's: 1 for the true law, and more where noise is left.
+// spread is the root mean square distance of points to the nearest part of m, over
+// that part's own. It is 1 for the true law, and more where noise is left.
 func (m mixture) spread(x []float32) float64 {
 	var sum float64
 	for i := 0; i < len(x); i += 2 {
@@ -111,8 +111,8 @@ func (m mixture) spread(x []float32) float64 {
 }
 
 // atEqualNoise preserves coefficients and injects at every step what another rule
-// injects, as far as the level to allows it. Preserving rules that inject the same
-// are the same, so it is FlowCPS, CPWS and Exact at equal exploration.
+// injects, as far as the level allows. Preserving rules that inject the same noise
+// are the same rule. So this is FlowCPS, CPWS and Exact at equal exploration.
 type atEqualNoise struct{ as sampler.Rule }
 
 func (r atEqualNoise) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
@@ -125,15 +125,16 @@ func (r atEqualNoise) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
 	return sampler.FlowCPS{Eta: η}.Coeffs(from, to)
 }
 
-// With the exact velocity of a mixture of small clouds, rules that inject the same
-// noise differ in what they leave of it. Distances of n points to the true law are
-// taken over independent keys; rules share the keys, so that differences are paired.
+// Rules that inject the same noise leave different noise, here with the exact
+// velocity of a mixture of small clouds. Distances of n points to the true law are
+// taken for independent keys. All rules use the same keys, so differences are
+// paired.
 //
-// What holds of the law here: noise that is left widens the clouds, and FlowSDE is
-// the worse by far. The sliced Wasserstein distance sees mostly how the points are
-// shared out among clouds, where the widening of FlowSDE makes up for some of the
-// shortfall that all rules have at finite steps, (*) in the test of the laws. So it
-// ranks FlowSDE last only where much noise is left, with a constant coefficient.
+// Noise that is left widens the clouds, most of all with FlowSDE. The sliced
+// Wasserstein distance mostly sees how points are shared out among clouds. All rules
+// fall short there at finite steps, see (*) in the test of the laws, and the
+// widening of FlowSDE makes up for some of it. So the distance ranks FlowSDE last
+// only where much noise is left, with a constant coefficient.
 func TestMixture(t *testing.T) {
 	const n, keys = 4096, 6
 	ratio := sampler.FlowSDE{Diffusion: sampler.Ratio(0.5)}

@@ -14,7 +14,8 @@ import (
 	"cps/schedule"
 )
 
-// A model is asked about all rows of the run, in order, with a time each, as it counts.
+// Rollouts ask a model about all rows of the run, in order, with one time for each row in
+// its own units.
 func TestCall(t *testing.T) {
 	s := mustNew(t, sampler.Config{
 		Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.6},
@@ -64,8 +65,8 @@ func TestClock(t *testing.T) {
 	}
 }
 
-// On the grid of a clock of integers, a reversed clock tells the integers themselves,
-// however it rounds.
+// On the grid of a clock of integers, a reversed clock tells exact integers, with any
+// rounding.
 func TestReversedClockOnItsGrid(t *testing.T) {
 	for _, rounding := range []sampler.Rounding{sampler.RoundDown, sampler.RoundNearest} {
 		c := sampler.Clock{Scale: 1000, Reversed: true, Rounding: rounding}
@@ -77,7 +78,8 @@ func TestReversedClockOnItsGrid(t *testing.T) {
 	}
 }
 
-// A model of the reversed velocity with a reversed clock gives what the plain one does.
+// A model of the reversed velocity with a reversed clock gives the results of the plain
+// model.
 func TestConventionsAreData(t *testing.T) {
 	c := sampler.Config{Scheduler: schedule.Linear(6).Shift(2), Rule: sampler.FlowCPS{Eta: 0.8}}
 	want := walk(t, c, 30, nil, 1, 2)
@@ -121,8 +123,8 @@ func TestOneTime(t *testing.T) {
 	}
 }
 
-// What an observer sees is the model's input and output, and the clean sample that they
-// predict. Its error ends the run.
+// An observer sees the model's input and output, and the clean sample that they predict.
+// Its error ends the run.
 func TestObserve(t *testing.T) {
 	for _, p := range predictions {
 		s := mustNew(t, sampler.Config{
@@ -142,7 +144,8 @@ func TestObserve(t *testing.T) {
 			a := sampler.Coeffs{X0: 1}.Affine(p, s.At(seen).From)
 			for i, got := range preview {
 				want := a.X*float64(o.X[i]) + a.V*float64(o.V[i])
-				// Weights and two products round to float32: 4 roundings of terms of this size.
+				// Weights and two products round to float32: 4 roundings of terms of this
+				// size.
 				if size := math.Abs(a.X*float64(o.X[i])) + math.Abs(a.V*float64(o.V[i])); math.Abs(float64(got)-want) > 4*size*0x1p-24 {
 					t.Errorf("%v: x̂0 is %v, want %v", p, got, want)
 				}
@@ -165,8 +168,8 @@ func TestObserve(t *testing.T) {
 	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), boom, "Observe at step 3")
 }
 
-// The ODE backwards and forwards again returns to the data, for a field that does not
-// depend on x: every step is undone exactly but for rounding.
+// The ODE backwards and then forwards returns to the data, for a field that does not
+// depend on x. Every step is undone, but for rounding.
 func TestInversion(t *testing.T) {
 	field := func(v, x []float32, time float64) error {
 		for i := range v {
@@ -188,7 +191,7 @@ func TestInversion(t *testing.T) {
 	data := []float32{0.5, -1, 2, 0.125}
 	noise := run(sampler.Config{Scheduler: schedule.Invert(levels), Rule: sampler.FlowODE{}, Start: sampler.FromData}, data)
 	for i, x := range noise {
-		// x1 = x0 + v, as the integral of a constant field; 8 steps of 3 roundings.
+		// x1 = x0 + v is the integral of a constant field, in 8 steps of 3 roundings.
 		if want := data[i] + float32(i)*0.25; math.Abs(float64(x-want)) > 24*2*0x1p-24 {
 			t.Errorf("element %d: noise %v, want %v", i, x, want)
 		}
@@ -201,7 +204,7 @@ func TestInversion(t *testing.T) {
 	}
 }
 
-// First latents that the storage type does not hold are rounded in place, and the run is
+// First latents that the storage type does not hold are rounded in place, so the run is
 // on policy.
 func TestFirstLatentsAreRounded(t *testing.T) {
 	for _, storage := range []sampler.Storage{sampler.BFloat16, sampler.Float16} {
@@ -223,7 +226,8 @@ func TestFirstLatentsAreRounded(t *testing.T) {
 	}
 }
 
-// CheckOnPolicy asks about rows in other batches, and finds a model that minds.
+// CheckOnPolicy asks about rows in other batches, and finds a model whose output depends
+// on the batch.
 func TestCheckOnPolicyInOtherBatches(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 4})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
@@ -268,7 +272,7 @@ func TestCheckOnPolicyInOtherBatches(t *testing.T) {
 		t.Errorf("no batch has two rows, but %v", err)
 	}
 	_, err = check(nil, 0)
-	wantError(t, err, sampler.ErrConfig, "batches of 0 rows")
+	wantError(t, err, sampler.ErrConfig, "size 0 of a batch")
 }
 
 // Batches keep the spans of a sample together.
@@ -323,9 +327,9 @@ func TestSpansAreTheWhole(t *testing.T) {
 				t.Fatalf("spans of %d of %d: latents %d differ", span, dim, i)
 			}
 		}
-		// Their sums add up to that of the whole: exactly in this sense where spans begin
-		// at multiples of 1024, and within the roundings of float32 sums elsewhere, at
-		// most 15 a block.
+		// The sums of spans add up to that of the whole. Where spans begin at multiples
+		// of 1024, they do so exactly in this sense. Elsewhere they do so within the
+		// roundings of float32 sums, at most 15 a block.
 		for i, sq := range whole.SumSquares {
 			for row, want := range sq {
 				var got float64
@@ -344,7 +348,7 @@ func TestSpansAreTheWhole(t *testing.T) {
 	})
 }
 
-// Spans of a row that ends beyond its sample would begin at blocks that wrap.
+// The spans of a row that ends beyond its sample would begin at blocks that overflow.
 func TestSpansBeyondTheSample(t *testing.T) {
 	b := sampler.Batch{Dim: 8, Rows: []sampler.Row{{Block: 1<<32 - 2}}}
 	if got := b.Spans(4).Rows[1].Block; got != 1<<32-1 {
@@ -363,8 +367,7 @@ func divisors(n int) (d []int) {
 	return d
 }
 
-// Spans of a sample may stand at different steps, and those that stand still keep their
-// latents.
+// Spans of a sample may stand at different steps. Spans that wait keep their latents.
 func TestSpansAtDifferentSteps(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.6}})
 	b := s.Batch(12, 9, 8).Spans(4)

@@ -6,25 +6,25 @@ import (
 	"slices"
 )
 
-// CheckOnPolicy replays t with the model that made it, and returns an error that names
-// the first transition and row whose sum of squares is not the stored one to the bit
-// (ErrOffPolicy). Where the sums agree, every ratio is exactly 1. A trainer calls it
-// once at start-up.
+// CheckOnPolicy replays t with the model that made it. It returns an error (ErrOffPolicy)
+// that names the first transition and row whose sum of squares differs from the stored one
+// in any bit. Where the sums agree, every ratio is exactly 1. A trainer calls it once at
+// start-up.
 //
-// It replays first in the batch of the rollout, which finds a model that draws random
-// numbers (dropout) or keeps a state, and latents that were changed or are kept in another
-// type. Then it replays in other batches, for training does not ask about the same rows
-// together: all rows in reverse order, and forward in batches of the sizes given, or of
-// half the rows and of one where none are. That finds a model whose output for a row
-// depends on the rows beside it, or on how many there are, as that of a framework does
-// that picks its matrix product by size. A size above the number of rows takes rows
-// again from the first on; a size below 1 is an error (ErrConfig). Spans of a sample,
-// which are consecutive rows of it with rising blocks, stay together, so that a batch may
-// be larger than its size.
+// The first replay is in the batch of the rollout. It finds a model that draws random
+// numbers (dropout) or keeps state, and latents that were changed or stored in another type.
 //
-// It cannot find a wrong time, sign or scale of the model's output: the rollout made the
-// same mistake. The noise is not drawn again: what it was is in the latents. The other
-// batches stand in memory from m.Like. Other errors are as for Replay.
+// The next replays are in other batches, because training does not ask about the same rows
+// together. One has all rows in reverse order. The others go forward in batches of the given
+// sizes, by default of half the rows and of one row. They find a model whose output for a
+// row depends on the other rows, or on their number; frameworks that choose a matrix product
+// by size do so. A batch larger than the number of rows repeats rows from the first on. A
+// size below 1 is an error (ErrConfig). Spans of a sample stay together, so a batch may
+// exceed its size. Spans are consecutive rows of one sample with rising blocks.
+//
+// CheckOnPolicy cannot find a wrong time, sign or scale of the model's output: the rollout
+// made the same mistake. It draws no noise, since the latents contain the noise already.
+// m.Like makes the memory of the other batches. Other errors are those of [Replay].
 func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], sizes ...int) error {
 	first := true
 	return ReplayBatches(ctx, m, s, b, t, model, func(rows []int, sums [][]float64) error {
@@ -41,10 +41,10 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 				switch {
 				case x == was:
 				case same:
-					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: the policy is not the one that made the trajectory",
+					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): replay in the same batch gives the sum of squares %v, the rollout %v: this policy did not make the trajectory",
 						step, row, sample, x, was)
 				default:
-					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: the model's output for a row depends on the rows beside it, or it finds conditions by position and not by Call.Rows; ratios in training will not be 1",
+					return fail(ErrOffPolicy, "sampler: step %d, row %d (sample %d): in a batch of %d rows from row %d on the sum of squares is %v, in the rollout's of %d it was %v: ratios in training will not be 1, because the model's output for a row depends on the rows beside it, or the model finds conditions by position and not by Call.Rows",
 						step, row, sample, len(rows), rows[0], x, len(b.Rows), was)
 				}
 			}
@@ -53,10 +53,11 @@ func CheckOnPolicy[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	}, sizes...)
 }
 
-// ReplayBatches replays t as [CheckOnPolicy] does, in the batch of the rollout and in
-// others, and calls visit after each with the rows of b that it had, in their order, and
-// with their sums of squares, by transitions as in t.SumSquares, which it leaves alone. visit
-// keeps neither, and its error ends the replays. Other errors are those of CheckOnPolicy.
+// ReplayBatches replays t in the batches of [CheckOnPolicy], the batch of the rollout first.
+// It calls visit after each replay. rows lists the rows of b in the order of the batch, and
+// sums holds their sums of squares by transition, like t.SumSquares. t.SumSquares itself
+// stays as it is. visit must keep neither slice. Its error ends the replays. Other errors
+// are those of CheckOnPolicy.
 func ReplayBatches[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B], visit func(rows []int, sums [][]float64) error, sizes ...int) (err error) {
 	r, err := newWalk(Device[B](m), s, b, t, model)
 	if err != nil {
@@ -65,7 +66,7 @@ func ReplayBatches[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	defer func() { err = r.close(err) }()
 	for _, size := range sizes {
 		if size < 1 {
-			return fail(ErrConfig, "sampler: replay in batches of %d rows", size)
+			return fail(ErrConfig, "sampler: the size %d of a batch is below 1 row", size)
 		}
 	}
 	again := make([][]float64, len(t.SumSquares))
@@ -103,8 +104,8 @@ func ReplayBatches[B any](ctx context.Context, m Memory[B], s *Sampler, b Batch,
 	return nil
 }
 
-// checkSums returns an error if t has sums, and has none of the transitions that draw noise:
-// they would be compared with nothing.
+// checkSums returns an error if t has sums, but none of a transition that draws noise. The
+// check would then compare nothing.
 func (t *Trajectory[B]) checkSums(s *Sampler) error {
 	draws, kept := false, false
 	for k := range len(t.Latents) - 1 {
@@ -115,12 +116,12 @@ func (t *Trajectory[B]) checkSums(s *Sampler) error {
 		kept = kept || k < len(t.SumSquares) && t.SumSquares[k] != nil
 	}
 	if draws && !kept {
-		return fail(ErrTrajectory, "sampler: SumSquares has none of the transitions that draw noise: the window of NewTrajectory counts transitions of this run")
+		return fail(ErrTrajectory, "sampler: SumSquares has no transition that draws noise: give NewTrajectory a window of transitions of this run, see Sampler.Transitions")
 	}
 	return nil
 }
 
-// spansOf returns the rows of b by samples: a range each.
+// spansOf returns the range of the rows of each sample.
 func spansOf(b Batch) (units []Window) {
 	for i, r := range b.Rows {
 		if i > 0 && r.Sample == b.Rows[i-1].Sample && r.Block > b.Rows[i-1].Block {
@@ -132,8 +133,8 @@ func spansOf(b Batch) (units []Window) {
 	return units
 }
 
-// batches returns the rows of units in batches of at least size rows, as few as whole
-// units allow, the last one filled from the first unit on.
+// batches returns the rows of units in batches of at least size rows. Units stay whole,
+// batches are as small as they allow, and the first units fill the last batch.
 func batches(units []Window, size int) (all [][]int) {
 	for i := 0; i < len(units); {
 		var rows []int
@@ -148,7 +149,7 @@ func batches(units []Window, size int) (all [][]int) {
 	return all
 }
 
-// replayRows replays some rows, in their order, and returns their sums.
+// replayRows replays the given rows in their order, and returns their sums.
 func (r *walk[B]) replayRows(ctx context.Context, m Memory[B], rows []int) (sums [][]float64, err error) {
 	var none B
 	dim, n := r.b.Dim, len(rows)

@@ -11,8 +11,8 @@ import (
 	"cps/schedule"
 )
 
-// walk returns the latents of a run of c from the first latents x, or from noise or
-// data as c says.
+// walk returns the latents of a run of c. It starts from the first latents x, or from
+// noise or data as c.Start says.
 func walk(t fataler, c sampler.Config, dim int, x []float32, samples ...uint64) *sampler.Trajectory[[]float32] {
 	s, err := sampler.New(c)
 	if err != nil {
@@ -31,7 +31,7 @@ type fataler interface {
 	Fatalf(format string, args ...any)
 }
 
-// A run cut into parts anywhere is the whole run to the bit.
+// A run cut into parts anywhere equals the whole run bit for bit.
 func TestPartsAreTheWhole(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := rapid.IntRange(2, 9).Draw(t, "steps")
@@ -74,11 +74,11 @@ func spread(x []float32) float64 {
 	return math.Sqrt(s / float64(len(x)))
 }
 
-// Two parts under one key draw different noise. Data are N(0, 1), so that the exact
-// velocity is linear in x. With Linear(20) cut at 10, FlowSDE and Ratio(0.7), a second
-// part that draws the first one's noise again leaves a deviation of 1.282, and the run
-// without a cut leaves 0.988 (both by the exact recursion). Over 4·2¹⁶ elements the
-// deviation is known to 1/√(2n) = .0014: 5 of these are asked for.
+// Two parts under one key draw different noise. Data are N(0, 1), so the exact
+// velocity is linear in x. Linear(20) is cut at 10, with FlowSDE and Ratio(0.7). If
+// the second part drew the noise of the first one again, the deviation would be 1.282.
+// The run without a cut leaves 0.988. Both are by the exact recursion. Over 4·2¹⁶
+// elements the error of the deviation is 1/√(2n) = .0014; the test allows 5 of these.
 func TestPartsDrawTheirOwnNoise(t *testing.T) {
 	velocity := func(v, x []float32, time float64) error {
 		q2 := (1-time)*(1-time) + time*time
@@ -108,8 +108,8 @@ func TestPartsDrawTheirOwnNoise(t *testing.T) {
 	}
 }
 
-// From data, the first latents are Signal·x0 + Noise·ε: at level 0.6 of x0 = 0 their
-// deviation is .6, where plain noise has 1. 2¹⁸ elements resolve .6/√(2·2¹⁸) = .0008.
+// From data, the first latents are Signal·x0 + Noise·ε. At level 0.6 of x0 = 0 their
+// deviation is .6; that of plain noise is 1. 2¹⁸ elements resolve .6/√(2·2¹⁸) = .0008.
 func TestStartFromData(t *testing.T) {
 	levels := schedule.Linear(20)[8:]
 	s := mustNew(t, sampler.Config{Scheduler: levels, Rule: sampler.FlowODE{}, Start: sampler.FromData})
@@ -120,7 +120,7 @@ func TestStartFromData(t *testing.T) {
 	if got := spread(x); math.Abs(got-0.6) > 5*0.0008 {
 		t.Errorf("deviation %.4f, want .6", got)
 	}
-	// Against the formula, element by element.
+	// This is the formula, element by element.
 	eps := make([]float32, dim)
 	noise.Normal(eps, 3, noise.ID{Sample: 7}, 0)
 	for i := range clean {
@@ -144,7 +144,8 @@ func TestPartStartsFromData(t *testing.T) {
 	}
 }
 
-// Pure noise may start a run where published pipelines start so, and not above.
+// Pure noise may start a run where published pipelines start so, and not at a larger
+// signal.
 func TestStartFromNoise(t *testing.T) {
 	for _, tc := range []struct {
 		first schedule.Point
@@ -171,7 +172,7 @@ func TestStartFromNoise(t *testing.T) {
 	}
 }
 
-// The step of a transition is the scheduler's; its index is the part's own.
+// A transition counts the scheduler's steps; its index is the part's own.
 func TestPartCounts(t *testing.T) {
 	s := mustNew(t, sampler.Config{
 		Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.5}, Start: sampler.FromPart,

@@ -13,8 +13,9 @@ import (
 
 // DDIM with η = 1, SDE-DPM-Solver++1 and, on the flow path, the exact solution for
 // Ratio(√2) are one rule. The first two evaluate the same expressions. The third
-// takes e^{-h} through a logarithm and √2 squared for 2, a few roundings of h: they
-// shift ρ = e^{-h} by h·e^{-h} < 0.4 times as much, and 1-ρ² relatively.
+// takes e^{-h} through a logarithm, and √2 squared for 2. These are a few roundings
+// of h. Each shifts ρ = e^{-h} by h·e^{-h} < 0.4 of its size, and shifts 1-ρ²
+// relatively.
 func sameRule(t *rapid.T) {
 	f := family{Facts: sampler.Facts{Path: anyPath(t)}}
 	from, to := f.points(t)
@@ -54,7 +55,7 @@ func TestFlowCPSOfOneIsRenoise(t *testing.T) {
 	})
 }
 
-// FlowCPS with η just below 1 is next to it.
+// FlowCPS with η just below 1 is close to FlowCPS with η = 1.
 func TestFlowCPSIsContinuousAtOne(t *testing.T) {
 	c := coeffs(t, sampler.FlowCPS{Eta: math.Nextafter(1, 0)}, schedule.Level(0.6), schedule.Level(0.5))
 	if c.Eps != 0.5 || !(c.X1 >= 0 && c.X1 < 1e-15) {
@@ -62,9 +63,9 @@ func TestFlowCPSIsContinuousAtOne(t *testing.T) {
 	}
 }
 
-// composed is the law of two steps between which the predicted sample stays. With
-// x̂1 the noise that the first step starts from, the second starts from
-// (X1·x̂1 + Eps·ε)/u.
+// composed returns the law of two steps with the same predicted sample. x̂1 is the
+// noise from which the first step starts. The second step starts from (X1·x̂1 +
+// Eps·ε)/u.
 func composed(first, second sampler.Coeffs, u float64) sampler.Coeffs {
 	return sampler.Coeffs{
 		X0:  second.X0,
@@ -73,9 +74,9 @@ func composed(first, second sampler.Coeffs, u float64) sampler.Coeffs {
 	}
 }
 
-// The exact solution of an SDE does not depend on where the interval is cut: the
+// The exact solution of an SDE does not depend on where the interval is cut, since
 // exponents add up. A few roundings of the exponent a shift ρ = e^{-a} by at most
-// as many of 1, and 1 - ρ² relatively.
+// as many roundings of 1. They shift 1 - ρ² relatively.
 func composes(t *rapid.T) {
 	d := rapid.SampledFrom([]string{"DPMSDEPlus", "Ratio", "Constant", "Proportional", "SquareRoot"}).Draw(t, "diffusion")
 	var r sampler.Rule = sampler.DPMSDEPlus{}
@@ -115,16 +116,16 @@ func TestFlowCPSDoesNotCompose(t *testing.T) {
 	r := sampler.FlowCPS{Eta: 0.5}
 	got := composed(coeffs(t, r, from, mid), coeffs(t, r, mid, to), mid.Noise)
 	whole := coeffs(t, r, from, to)
-	// cos²(π/4) = ½ of x̂1 is left, where one step leaves cos(π/4)
+	// cos²(π/4) = ½ of x̂1 is left; one step would leave cos(π/4).
 	if math.Abs(got.X1-0.4*0.5) > 1e-15 || math.Abs(whole.X1-0.4*math.Sqrt2/2) > 1e-15 {
 		t.Errorf("two steps leave %v of x̂1, one %v", got.X1, whole.X1)
 	}
 }
 
-// e^{-h}, and with it ρ of the rules that are functions of it, is the same on every
-// shifted schedule. The shift moves levels and their complements by a few roundings
-// relatively, at levels in [0.01, 0.99] and shifts up to 16; squares of the new
-// noise are compared, since √(1-ρ²) has no bound on its derivative.
+// e^{-h} is the same on every shifted schedule, and so is ρ of rules that are
+// functions of it. The shift moves levels and their complements by a few roundings,
+// relatively. Levels are in [0.01, 0.99], and shifts go up to 16. The test compares
+// squares of the new noise, since √(1-ρ²) has no bound on its derivative.
 func shiftInvariant(t *rapid.T) {
 	draw := rapid.Float64Range(0.01, 0.99)
 	a, b := draw.Draw(t, "t"), draw.Draw(t, "s")
@@ -151,14 +152,14 @@ func shiftInvariant(t *rapid.T) {
 func TestShiftInvariance(t *testing.T) { rapid.Check(t, shiftInvariant) }
 func FuzzShiftInvariance(f *testing.F) { f.Fuzz(rapid.MakeFuzz(shiftInvariant)) }
 
-// Theorem 1: FlowSDE tends to FlowCPWS as Δ → 0. In the coefficients the distance
+// Theorem 1: FlowSDE tends to FlowCPWS as Δ → 0. The distance of the coefficients
 // is of second order,
 //
 //	X1(CPWS) - X1(SDE) = √(s²-g²Δ) - s + g²Δ/(2t) = -(g²/(2t²) + g⁴/(8t³))Δ² + O(Δ³)
 //
-// because the SDE's drift divides by t where preservation needs s, and the root has
-// curvature. Over the 1/Δ steps of a run the noise level is off by first order, see
-// TestVarianceConverges. Exact is as far from both.
+// There are two causes: the SDE's drift divides by t where preservation needs s,
+// and the root has curvature. Over the 1/Δ steps of a run the noise level is off by
+// first order, see TestVarianceOfPointsConverges. Exact is as far from both.
 func TestTheoremOne(t *testing.T) {
 	const u = 0.6
 	from := schedule.Level(u)
@@ -187,7 +188,8 @@ func TestTheoremOne(t *testing.T) {
 		}{{"FlowSDE - FlowCPWS in X1", logDistance}, {"FlowSDE's excess of noise", logExcess}, {"Exact - FlowCPWS in X1", logExact}} {
 			_, order := stat.LinearRegression(logDelta, y.log, nil, false)
 			t.Logf("%v: %v is of order %.4f", name, y.what, order)
-			// The next term of the series bends the line by less than 1%: Δ/t ≤ 0.01.
+			// Δ/t ≤ 0.01, so the next term of the series bends the line by less
+			// than 1%.
 			if math.Abs(order-2) > 0.02 {
 				t.Errorf("%v: %v is of order %v, want 2", name, y.what, order)
 			}

@@ -8,32 +8,33 @@ import (
 	"slices"
 )
 
-// A NonFiniteError reports a sum of squares that is NaN or infinite, because the
-// model's output or the latents before the transition are, because the latents after
-// it overflow the storage type, or because the sum overflows float32.
+// A NonFiniteError reports a sum of squares that is NaN or infinite. Either the model's
+// output or the latents before the transition are not finite, or the latents after it
+// overflow the storage type, or the sum overflows float32.
 type NonFiniteError struct {
-	Step   int    // of the scheduler, the first at fault
-	Row    int    // of the batch, the first at fault
+	Step   int    // of the scheduler, the first that failed
+	Row    int    // of the batch, the first that failed
 	Sample uint64 // of that row
 }
 
+// Error names the step, the row and the sample, and the possible causes.
 func (e *NonFiniteError) Error() string {
 	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity, from the model's output or the latents, or beyond the storage type", e.Step, e.Row, e.Sample)
 }
 
-// Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1
-// transitions, starting with t.First. For each it calls the model on all rows, and
-// takes the step into the next latents. Points of t may share a buffer: a trajectory
-// whose entries are all one buffer keeps the last latents only. Of the rows of b only
-// the samples and the blocks matter.
+// Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1 transitions, from
+// transition t.First on. For each transition it calls the model on all rows, and takes
+// the step into the next latents. Entries of t.Latents may share a buffer: if all are one
+// buffer, only the last latents remain. Rollout reads the samples and the blocks of b's
+// rows, and sets the rest.
 //
-// The first latents are the caller's to make, usually by d.Step of [Sampler.Batch] into
+// The caller makes the first latents, usually by d.Step of [Sampler.Batch] into
 // t.Latents[0]. Rollout rounds them in place to the storage type of the run.
 //
-// Rollout stops between transitions when ctx is done, returning an error that wraps
-// ctx.Err(), and at the first error of the model, wrapped with the step; what was
-// done till then is in t. A device's error and a [NonFiniteError] are reported at
-// the end, so that a device need not be waited for between steps.
+// Between transitions, Rollout stops when ctx is done, with an error that wraps
+// ctx.Err(). It also stops at the first error of the model, and wraps it with the step.
+// What was done until then is in t. Rollout reports a device's error and a
+// [NonFiniteError] at the end, so that it need not wait for the device between steps.
 func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (err error) {
 	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
@@ -57,18 +58,18 @@ func Rollout[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tr
 	}))
 }
 
-// Replay evaluates a model on the stored latents of t, as training does: for every
-// transition whose entry of t.SumSquares is not nil it calls the model and stores the
-// sums of squares of the transition there. With the model that made the latents, the
-// sums equal those of [Rollout] bit for bit, and the ratio of probabilities is exactly
-// 1. The latents around such a transition must not be one buffer (ErrTrajectory).
-// Other errors are as for Rollout.
+// Replay evaluates a model on the stored latents of t, as training does. For every
+// transition whose entry of t.SumSquares is not nil, it calls the model and stores the
+// sums of squares there. With the model that made the latents, the sums equal those of
+// [Rollout] bit for bit, and the ratio of probabilities is exactly 1. The latents before
+// and after such a transition must be two buffers (ErrTrajectory). Other errors are those
+// of Rollout.
 //
-// Latents are data, outputs are not: where a transition looks back, the model is asked
-// about the evaluations that it looks back at too, once each, and their latents must be
-// kept. So the sums are those of the density of the latents, and the policy in training
-// makes its own history. Transitions that follow on each other take one evaluation each,
-// one that stands alone as many more as it looks back at.
+// Where a transition looks back, Replay also asks the model about the evaluations that it
+// looks back at, once each. So their latents must be kept. Latents are data, and outputs
+// are not: the sums are those of the density of the latents, and the policy in training
+// makes its own history. Consecutive transitions need one evaluation each. A transition
+// that stands alone needs its own evaluation and those that it looks back at.
 func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Trajectory[B], model Model[B]) (err error) {
 	r, err := newWalk(d, s, b, t, model)
 	if err != nil {
@@ -78,11 +79,11 @@ func Replay[B any](ctx context.Context, d Device[B], s *Sampler, b Batch, t *Tra
 	return r.replay(ctx, t.SumSquares)
 }
 
-// A walk is a model on its way along a trajectory.
+// A walk takes a model along a trajectory.
 type walk[B any] struct {
 	d     Device[B]
 	s     *Sampler
-	b     Batch // rows of its own
+	b     Batch // with rows of its own
 	t     *Trajectory[B]
 	model Model[B]
 	rows  []int
@@ -90,7 +91,7 @@ type walk[B any] struct {
 
 	h       History[B]
 	scratch []B
-	made    bool // scratch is the walk's own
+	made    bool // the walk made scratch
 }
 
 // newWalk checks the arguments of a walk.
@@ -124,14 +125,14 @@ func (r *walk[B]) looks() bool {
 	return slices.ContainsFunc(r.s.steps[r.t.First:][:n], func(t Transition) bool { return t.Base != nil })
 }
 
-// makeScratch finds memory for what transitions look back at.
+// makeScratch finds memory for the base and for kept vectors, if a transition looks back.
 func (r *walk[B]) makeScratch() error {
 	if r.scratch = r.t.Scratch; len(r.scratch) > 0 || !r.looks() {
 		return nil
 	}
 	m, ok := r.d.(Memory[B])
 	if !ok {
-		return fail(ErrTrajectory, "sampler: transitions look back, the trajectory has no Scratch, and the device makes no memory: set Scratch to %d buffers", r.s.Scratch())
+		return fail(ErrTrajectory, "sampler: the rule looks back, and the device is no Memory: set Scratch of the trajectory to %d buffers like V", r.s.Scratch())
 	}
 	r.made = true
 	for range r.s.Scratch() {
@@ -144,8 +145,8 @@ func (r *walk[B]) makeScratch() error {
 	return nil
 }
 
-// close gives back the memory of the walk, and returns the error err that ended it, or else
-// its own.
+// close frees the memory of the walk. It returns err, which ended the walk, or else its
+// own error.
 func (r *walk[B]) close(err error) error {
 	if !r.made {
 		return err
@@ -159,13 +160,13 @@ func (r *walk[B]) close(err error) error {
 	return err
 }
 
-// kept is the buffer of a kept vector of the evaluation of transition k.
+// kept returns the buffer of a kept vector of the evaluation of transition k.
 func (r *walk[B]) kept(scratch []B, k, vector int) B {
 	return scratch[1+k%r.s.depth*r.s.vectors+vector]
 }
 
-// from returns what the rows of b, which stand at transition k, step from, and keeps
-// what later transitions look back at. x and v are the latents and outputs there.
+// from returns what the rows of b at transition k step from. It keeps what later
+// transitions look back at. x and v are the latents and outputs there.
 func (r *walk[B]) from(scratch []B, k int, x, v B, b Batch) B {
 	t, from := &r.s.steps[r.t.First+k], x
 	if t.Base != nil {
@@ -180,8 +181,8 @@ func (r *walk[B]) from(scratch []B, k int, x, v B, b Batch) B {
 	return from
 }
 
-// evaluations tells at which transitions the model is asked for the sums that are wanted,
-// and checks that their latents are there.
+// evaluations returns at which transitions to ask the model, given the sums that are
+// wanted. It returns an error if latents of an evaluation are missing.
 func (r *walk[B]) evaluations(sums [][]float64) (asked []bool, err error) {
 	t := r.t
 	asked = make([]bool, len(sums))
@@ -200,7 +201,7 @@ func (r *walk[B]) evaluations(sums [][]float64) (asked []bool, err error) {
 	return asked, nil
 }
 
-// rounding returns the batch that rounds latents to the storage type of the run.
+// rounding returns a batch whose Step rounds latents to the storage type of the run.
 func (r *walk[B]) rounding() Batch {
 	b := r.b.WithAffine(Affine{X: 1})
 	b.Storage = r.s.storage
@@ -223,9 +224,9 @@ func (r *walk[B]) ask(ctx context.Context, k int, rows []int, x, v B) error {
 	return nil
 }
 
-// each asks the model about every transition that has an entry in sums, and about what
-// these look back at, moves the batch there, and calls do with what the transition steps
-// from.
+// each asks the model about every transition that has an entry in sums, and about those
+// that it looks back at. For every such entry it moves the batch to the transition and
+// calls do with the buffer from which the transition steps.
 func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int, from B) error) error {
 	asked, err := r.evaluations(sums)
 	if err != nil {
@@ -251,7 +252,8 @@ func (r *walk[B]) each(ctx context.Context, sums [][]float64, do func(k int, fro
 	return nil
 }
 
-// finish waits for the device after a walk that ended with err, and checks its sums.
+// finish waits for the device after a walk that ended with err. It returns an error for
+// sums that are not finite.
 func (r *walk[B]) finish(sums [][]float64, err error) error {
 	if e := r.d.Sync(); e != nil {
 		return errors.Join(err, fmt.Errorf("sampler: device: %w", e))
@@ -273,7 +275,7 @@ func (r *walk[B]) finish(sums [][]float64, err error) error {
 func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 	t := r.t
 	if !slices.ContainsFunc(sums, func(sq []float64) bool { return sq != nil }) {
-		return fail(ErrTrajectory, "sampler: SumSquares asks for no transition")
+		return fail(ErrTrajectory, "sampler: all entries of SumSquares are nil, so there is nothing to replay")
 	}
 	for k, sq := range sums {
 		if sq != nil && sameBuffer(t.Latents[k], t.Latents[k+1]) {
@@ -289,8 +291,8 @@ func (r *walk[B]) replay(ctx context.Context, sums [][]float64) error {
 	}))
 }
 
-// checkHistory reports latents that a wanted transition looks back at and that later ones
-// have overwritten.
+// checkHistory returns an error if a wanted transition looks back at latents that later
+// latents have overwritten.
 func (r *walk[B]) checkHistory(sums [][]float64) error {
 	if len(r.scratch) == 0 {
 		return nil
@@ -306,10 +308,10 @@ func (r *walk[B]) checkHistory(sums [][]float64) error {
 		for _, term := range r.s.steps[r.t.First+k].Base {
 			a := k - term.Back
 			if a < 0 {
-				continue // evaluations says so
+				continue // evaluations reports this
 			}
 			if i := identity(r.t.Latents[a]); i != nil && last[i] > a {
-				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so transition %d, which needs the former, cannot be replayed", a, last[i], r.t.First+k)
+				return fail(ErrTrajectory, "sampler: Latents[%d] and Latents[%d] are one buffer, so the former are lost, and transition %d, which looks back at them, cannot be replayed", a, last[i], r.t.First+k)
 			}
 		}
 	}

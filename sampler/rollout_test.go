@@ -17,8 +17,8 @@ var bg = context.Background()
 // startSamples are the rows of start.
 var startSamples = []uint64{8, 3, 5}
 
-// start returns a sampler of six steps, a batch and the trajectory of a window, with
-// the initial latents made.
+// start returns a sampler of six steps, a batch, and the trajectory of a window with
+// the initial latents.
 func start(t testing.TB, storage sampler.Storage, w sampler.Window) (*sampler.Sampler, sampler.Batch, *sampler.Trajectory[[]float32]) {
 	t.Helper()
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.6}, Storage: storage})
@@ -28,7 +28,8 @@ func start(t testing.TB, storage sampler.Storage, w sampler.Window) (*sampler.Sa
 	return s, b, run
 }
 
-// A run is what stepping by hand gives, and what it keeps does not change it.
+// A run gives the results of stepping by hand. What the run keeps does not change
+// them.
 func TestRolloutKeeps(t *testing.T) {
 	s, b, _ := start(t, sampler.BFloat16, sampler.Window{})
 	hand := [][]float32{make([]float32, b.Len())}
@@ -82,7 +83,7 @@ func TestRolloutKeeps(t *testing.T) {
 	}
 }
 
-// A run may start in the middle, and end there.
+// A run may start and end in the middle.
 func TestRolloutFromTheMiddle(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
@@ -115,7 +116,8 @@ func TestRolloutFromTheMiddle(t *testing.T) {
 	}
 }
 
-// Without SumSquares a run is the same, and non-finite values are still found.
+// Without SumSquares the results are the same, and non-finite values are still
+// found.
 func TestRolloutWithoutSums(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
@@ -160,12 +162,12 @@ func TestNonFiniteError(t *testing.T) {
 		s, b, run := start(t, sampler.Float32, w)
 		wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 3, 50))), 3, 1)
 	}
-	// the initial latents
+	// NaN in the initial latents.
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
 	run.Latents[0][149] = float32(math.Inf(1))
 	wantNonFinite(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), 0, 2)
 
-	// overflow of the storage type, not of the model: a step of -1/6·v
+	// The storage type overflows, and not the model: a step of -1/6·v.
 	big := func(v, x []float32, time float64) error {
 		clear(v)
 		if time == s.At(2).From.Time {
@@ -180,7 +182,7 @@ func TestNonFiniteError(t *testing.T) {
 		t.Errorf("bfloat16 holds it, but %v", err)
 	}
 
-	// replays find it too, and name the first step and row that are asked for
+	// Replays find it, too, and name the first step and row among those asked for.
 	s, b, run = start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
@@ -189,7 +191,7 @@ func TestNonFiniteError(t *testing.T) {
 	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 1, 0))), 1, 0)
 }
 
-// A model's error ends the run with its step; what was done stays.
+// A model's error ends the run and names the step. What was done stays.
 func TestModelError(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
@@ -228,7 +230,7 @@ func TestCancellation(t *testing.T) {
 		calls := 0
 		model := func(v, x []float32, time float64) error {
 			if calls++; calls == after {
-				cancel() // during the call: the step itself is finished
+				cancel() // during the call: the step itself is still taken
 			}
 			return testModel(v, x, time)
 		}
@@ -259,15 +261,15 @@ func TestCancellation(t *testing.T) {
 	wantError(t, sampler.Rollout(ctx, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), context.Canceled)
 }
 
-// Trajectories that do not fit are errors, not panics, and nothing is called.
+// Trajectories that do not fit are errors, not panics. Nothing is called.
 func TestBadTrajectory(t *testing.T) {
 	never := func(v, x []float32, time float64) error { panic("called") }
 	for name, tc := range map[string]struct {
 		spoil    func(*sampler.Trajectory[[]float32])
 		culprits []string
 	}{
-		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"0 latents"}},
-		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"1 latents"}},
+		"no latents":     {func(t *sampler.Trajectory[[]float32]) { t.Latents = nil }, []string{"Latents has 0 entries"}},
+		"one point":      {func(t *sampler.Trajectory[[]float32]) { t.Latents = t.Latents[:1] }, []string{"Latents has 1 entries"}},
 		"negative first": {func(t *sampler.Trajectory[[]float32]) { t.First = -1 }, []string{"6 transitions from -1", "the 6"}},
 		"latest":         {func(t *sampler.Trajectory[[]float32]) { t.First = math.MaxInt }, []string{"from " + show(math.MaxInt) + " on"}},
 		"output latents": {func(t *sampler.Trajectory[[]float32]) { t.V = t.Latents[3] }, []string{"Latents[3] and V share memory"}},
@@ -295,16 +297,16 @@ func TestBadTrajectory(t *testing.T) {
 			wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, tc.culprits...)
 		})
 	}
-	// a check of nothing is no check
+	// A check without sums to compare is an error.
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 2, End: 2})
 	for _, squares := range [][][]float64{nil, {}, run.SumSquares} {
 		run.SumSquares = squares
-		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
-		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "no transition")
+		wantError(t, sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "nothing to replay")
+		wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(never)), sampler.ErrTrajectory, "nothing to replay")
 	}
 }
 
-// Latents and output that stand side by side in one array are apart.
+// Latents and an output side by side in one array do not overlap.
 func TestNeighbours(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
 	all := make([]float32, 8*150)
@@ -318,7 +320,7 @@ func TestNeighbours(t *testing.T) {
 	}
 }
 
-// Nothing to run, or nothing to run it with, is an error too.
+// It is an error if there is nothing to run, or nothing to run it with.
 func TestNothingToRun(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
 	var d sampler.Memory[[]float32] = sampler.CPU{}
@@ -339,7 +341,8 @@ func TestNothingToRun(t *testing.T) {
 	wantError(t, sampler.CheckOnPolicy(bg, d, s, b, nil, sampler.OneTime(testModel)), sampler.ErrConfig, "trajectory")
 }
 
-// Replay evaluates the transitions with an entry, and calls the model for no other.
+// Replay evaluates the transitions that have an entry. It calls the model for no
+// other transition.
 func TestReplayOfWindow(t *testing.T) {
 	s, b, run := start(t, sampler.Float16, sampler.Window{Start: 2, End: 4})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
@@ -369,8 +372,8 @@ func TestReplayOfWindow(t *testing.T) {
 	}
 }
 
-// CheckOnPolicy names where a model is not the one that made the trajectory, if only
-// by one bit, and leaves the sums alone.
+// CheckOnPolicy names the place where a model did not make the trajectory, even if
+// only one bit differs. It leaves the sums alone.
 func TestCheckOnPolicy(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
@@ -391,7 +394,7 @@ func TestCheckOnPolicy(t *testing.T) {
 	if !sameBits64(sums, run.SumSquares[4]) {
 		t.Error("CheckOnPolicy changes the sums")
 	}
-	// another rule
+	// Another rule.
 	other := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: sampler.FlowCPS{Eta: 0.7}})
 	if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, other, b, run, sampler.OneTime(testModel)); !errors.Is(err, sampler.ErrOffPolicy) {
 		t.Errorf("another eta: %v", err)
@@ -403,7 +406,7 @@ func TestCheckOnPolicy(t *testing.T) {
 	}
 }
 
-// In training, rows of one batch stand at different steps: the sums are those of the
+// In training, rows of one batch stand at different steps. The sums are those of the
 // rollout.
 func TestMixedSteps(t *testing.T) {
 	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
@@ -436,7 +439,7 @@ func TestMixedSteps(t *testing.T) {
 	}
 }
 
-// A model is told the time of its points, which is not their noise on every path.
+// A model is told the time of its points. On some paths that is not their noise.
 func TestModelIsToldTheTime(t *testing.T) {
 	points := schedule.Points{schedule.VPLevel(0.9, 0.1), schedule.VPLevel(0.5, 0.4), schedule.VPLevel(0.2, 0.9)}
 	s := mustNew(t, sampler.Config{Scheduler: points, Rule: sampler.DDIM{Eta: 0.5}, Prediction: sampler.PredictV, Start: sampler.FromPart})
@@ -457,8 +460,8 @@ func TestModelIsToldTheTime(t *testing.T) {
 	}
 }
 
-// A trajectory may be a part of a run: what goes wrong in it is named by the run's
-// count. CheckOnPolicy tells sums apart that differ in the last bit.
+// A trajectory may be a part of a run. Errors count by the whole run. CheckOnPolicy
+// tells apart sums that differ in the last bit.
 func TestPartOfRun(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, whole, sampler.OneTime(testModel)); err != nil {
@@ -476,14 +479,15 @@ func TestPartOfRun(t *testing.T) {
 	}
 }
 
-// A batch of another storage type than the run's would replay to other sums.
+// A batch with another storage type than the run's is an error: its replay would
+// give other sums.
 func TestStorageOfBatch(t *testing.T) {
 	s, b, run := start(t, sampler.BFloat16, sampler.Window{})
 	b.Storage = sampler.Float32
 	wantError(t, sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "Float32", "BFloat16")
 }
 
-// Latents that share a buffer were lost, and with them what a replay would evaluate.
+// Latents that share a buffer are lost, so a replay cannot evaluate them.
 func TestReplayOfSharedLatents(t *testing.T) {
 	s, b, run := start(t, sampler.Float32, sampler.Window{Start: 6, End: 6})
 	run.SumSquares[4] = make([]float64, len(b.Rows))
@@ -529,8 +533,8 @@ func TestRowsOfOneSample(t *testing.T) {
 	}
 }
 
-// What was forgotten shows: first latents that nobody made, a model that writes nothing,
-// and a check of transitions that draw no noise alone.
+// Errors show what was forgotten: first latents that nobody made, a model that
+// writes nothing, and a check of transitions that draw no noise.
 func TestForgotten(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(4), Rule: sampler.FlowCPS{Eta: 0.5}})
 	b := s.Batch(3, 1, 7)
@@ -550,10 +554,10 @@ func TestForgotten(t *testing.T) {
 	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
 		t.Fatal(err)
 	}
-	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "none of the transitions that draw noise")
+	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)), sampler.ErrTrajectory, "no transition that draws noise")
 }
 
-// A device of one type of latents refuses a run of another.
+// A device with one type of latents refuses a run of another type.
 func TestDeviceOfAnotherType(t *testing.T) {
 	cpu := sampler.CPU16{Type: sampler.BFloat16}
 	for _, storage := range []sampler.Storage{sampler.Float32, sampler.Float16} {

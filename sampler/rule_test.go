@@ -14,9 +14,9 @@ import (
 
 func preserving(f family) bool { return f.Preserving }
 
-// preserves is Definition 1 to the last bits: the signal exactly, the noise within
-// 4 units in the last place. A rule multiplies σ' by ρ and √(1-ρ²), which carry up
-// to 3 roundings each, and taking the level adds two.
+// preserves is Definition 1 to the last bits: the signal is exact, and the noise is
+// within 4 units in the last place. A rule multiplies σ' by ρ and √(1-ρ²), which
+// carry up to 3 roundings each. The level adds two.
 func preserves(t *rapid.T, f family) {
 	from, to := f.points(t)
 	r := f.at(f.eta(t))
@@ -41,8 +41,8 @@ func preserves(t *rapid.T, f family) {
 func TestPreservation(t *testing.T) { forFamilies(t, preserving, preserves) }
 func FuzzPreservation(f *testing.F) { f.Fuzz(anyFamily(preserving, preserves)) }
 
-// excess returns level² of the rules that do not preserve coefficients, in the
-// closed forms of their documentation, and whether the step is one of them.
+// excess returns level² of a rule that does not preserve coefficients, by the
+// closed form of its documentation.
 func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 	t, s := from.Noise, to.Noise
 	delta := t - s
@@ -72,7 +72,7 @@ func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 		q := t * to.Signal / from.Signal // σ'·e^h
 		rest := t*to.Signal - from.Signal*s
 		return s*s + 2*sq(rest/(t*to.Signal)*q)
-	case sampler.VPSDE: // 1 - σ² = α² and 1 - σ'² = α²/(1-β) give
+	case sampler.VPSDE: // from 1 - σ² = α² and 1 - σ'² = α²/(1-β)
 		beta := (to.Signal - from.Signal) * (to.Signal + from.Signal) / sq(to.Signal)
 		return s*s + sq(beta)*(sq(to.Signal)+sq(1/t-t/2))
 	}
@@ -80,8 +80,9 @@ func excess(r sampler.Rule, eps float64, from, to schedule.Point) float64 {
 }
 
 // leavesItsExcess checks level² against its closed form to 1e-12. The form is a sum
-// of positive terms and the computed level a hypotenuse, a few roundings each;
-// 1 - ᾱ of a VP point, which cancels for ᾱ near 1, is what the rest is for.
+// of positive terms, and the computed level is a hypotenuse, with a few roundings
+// each. 1 - ᾱ of a VP point cancels for ᾱ near 1; the rest of the tolerance is for
+// that.
 func leavesItsExcess(t *rapid.T, f family) {
 	from, to := f.points(t)
 	if f.name == "VPSDE" && 1-to.Signal < 1e-3 {
@@ -112,8 +113,8 @@ func notPreserving(f family) bool { return !f.Preserving }
 func TestExcess(t *testing.T) { forFamilies(t, notPreserving, leavesItsExcess) }
 func FuzzExcess(f *testing.F) { f.Fuzz(anyFamily(notPreserving, leavesItsExcess)) }
 
-// A rule that says it does not preserve must be caught not doing so by
-// Coeffs.Preserves, at steps of any ordinary schedule.
+// Coeffs.Preserves must catch every rule that says it does not preserve, at some
+// step of any ordinary schedule.
 func TestPreservesTellsThemApart(t *testing.T) {
 	for _, f := range families {
 		p := schedule.VPLevel
@@ -132,7 +133,7 @@ func TestPreservesTellsThemApart(t *testing.T) {
 	}
 }
 
-// η = 0 is the deterministic step, exactly, for every rule that has an η.
+// With η = 0, every rule that has an η takes exactly the deterministic step.
 func zeroIsODE(t *rapid.T, f family) {
 	from, to := f.points(t)
 	want := sampler.Coeffs{X0: to.Signal, X1: to.Noise}
@@ -149,8 +150,8 @@ func hasEta(f family) bool { return f.param != noEta }
 func TestZeroEtaIsODE(t *testing.T) { forFamilies(t, hasEta, zeroIsODE) }
 func FuzzZeroEtaIsODE(f *testing.F) { f.Fuzz(anyFamily(hasEta, zeroIsODE)) }
 
-// A step that goes nowhere changes nothing, exactly, in the predicted basis and in
-// that of the kernels; only FlowCPS and Renoise inject noise there.
+// A step that goes nowhere changes nothing, exactly, in terms of predictions and in
+// terms of latent and output. Only FlowCPS and Renoise inject noise there.
 func standsStill(t *rapid.T, f family) {
 	from, to := f.points(t)
 	p := rapid.SampledFrom([]schedule.Point{from, to}).Draw(t, "point")
@@ -182,7 +183,7 @@ func all(family) bool { return true }
 func TestIdentity(t *testing.T) { forFamilies(t, all, standsStill) }
 func FuzzIdentity(f *testing.F) { f.Fuzz(anyFamily(all, standsStill)) }
 
-// Rules are comparable and equal points give equal coefficients.
+// Rules are comparable, and equal points give equal coefficients.
 func TestRulesAreValues(t *testing.T) {
 	for _, f := range families {
 		if a, b := f.at(0.5), f.at(0.5); a != b {
@@ -191,9 +192,9 @@ func TestRulesAreValues(t *testing.T) {
 	}
 }
 
-// The formulas of the documentation, written out as printed there, agree with the
-// rules at ordinary levels, where they cancel little: to 1e-11, for the worst, ρ of
-// a difference of logarithms, loses three digits.
+// The formulas of the documentation, as printed there, agree with the rules to
+// 1e-11 at ordinary levels, where little cancels. The worst is ρ of a difference of
+// logarithms, which loses three digits.
 func TestFormulas(t *testing.T) {
 	const eta = 0.7
 	sq := func(x float64) float64 { return x * x }
@@ -267,7 +268,7 @@ func TestFormulas(t *testing.T) {
 	}
 }
 
-// On a variance-preserving path the rules are the ones printed in the literature.
+// On a variance-preserving path the rules equal those printed in the literature.
 func TestFormulasOnVP(t *testing.T) {
 	const eta = 0.6
 	rng := rand.New(rand.NewPCG(3, 4))
@@ -298,7 +299,7 @@ func TestFormulasOnVP(t *testing.T) {
 	}
 }
 
-// badEtas are what the parameters of rules and diffusions are refused for.
+// badEtas are parameters that rules and diffusions must refuse.
 var badEtas = []float64{-1e-300, -0.5, math.NaN(), math.Inf(1), math.Inf(-1)}
 
 func TestBadEta(t *testing.T) {
@@ -320,7 +321,7 @@ func TestBadEta(t *testing.T) {
 	}
 }
 
-// A step to more noise is an error of every rule that divides by the way down.
+// Every rule that divides by the fall of the noise refuses a step to more noise.
 func TestUphill(t *testing.T) {
 	for _, f := range families {
 		from, to := schedule.Level(0.3), schedule.Level(0.7)
@@ -337,8 +338,9 @@ func TestUphill(t *testing.T) {
 	}
 }
 
-// Rules called directly return finite coefficients with Eps ≥ 0, or an error that names
-// them: for every parameter, every pair of points, and whatever New would refuse.
+// Rules that are called directly return finite coefficients with Eps ≥ 0, or an
+// error that names them. This holds for every parameter and every pair of points,
+// whatever New would refuse.
 func directCallIsFinite(t *rapid.T, f family) {
 	wild := rapid.OneOf(
 		rapid.Float64(), rapid.Float64Range(0, 1),
@@ -366,7 +368,7 @@ func directCallIsFinite(t *rapid.T, f family) {
 func TestDirectCallIsFinite(t *testing.T) { forFamilies(t, all, directCallIsFinite) }
 func FuzzDirectCallIsFinite(f *testing.F) { f.Fuzz(anyFamily(all, directCallIsFinite)) }
 
-// Parameters too large for a formula, and points too small for one.
+// Some parameters are too large for a formula, and some points too small.
 func TestTooLarge(t *testing.T) {
 	from, to := schedule.Level(0.6), schedule.Level(0.5)
 	for _, r := range []sampler.Rule{
@@ -378,7 +380,7 @@ func TestTooLarge(t *testing.T) {
 		_, err := r.Coeffs(from, to)
 		wantError(t, err, sampler.ErrSingular, sampler.FactsOf(r).Name+": ", "Inf", "not finite")
 	}
-	// The squares of these signals are 0.
+	// The squares of these signals underflow to 0.
 	c := coeffs(t, sampler.VPSDE{}, schedule.Point{Signal: 3e-200, Noise: 1}, schedule.Point{Signal: 5e-200, Noise: 1})
 	if beta := 1 - 0.36; !closeTo(c.Eps, math.Sqrt(beta), 1e-15) || !closeTo(c.X0, (1+beta/2)*3e-200, 1e-15) || !closeTo(c.X1, 1-beta/2, 1e-15) {
 		t.Errorf("%+v", c)

@@ -11,10 +11,10 @@ import (
 //	X0 = 1-s   X1 = s - Eps²/(2t)
 //	Eps² = η²(log((1-s)/(1-min(t, 1-0.003))) - Δ)
 //
-// Eta is any finite number ≥ 0. The clamp of t acts inside the logarithm alone, so
-// that close to t = 1 Eps² can be negative, which is an error (ErrSingular). It
-// does not preserve coefficients: level² = s² + Eps²(1 - s/t) + Eps⁴/(4t²). It
-// serves the rectified-flow path only.
+// Eta is any finite number ≥ 0. The clamp of t acts only inside the logarithm. So
+// Eps² can be negative close to t = 1, which is an error (ErrSingular). SAGE does
+// not preserve coefficients: level² = s² + Eps²(1 - s/t) + Eps⁴/(4t²). It serves
+// the rectified-flow path only.
 type SAGE struct{ Eta float64 }
 
 // Facts implements [Describer].
@@ -36,10 +36,10 @@ func (r SAGE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	c := min(t, 1-0.003)
 	v := r.Eta * r.Eta * (-math.Log1p(-(c-s)/(1-s)) - (t - s))
 	if c == t {
-		v = max(v, 0) // below 0 only by rounding, close to level 0
+		v = max(v, 0) // rounding alone puts it below 0, close to level 0
 	}
 	if v < 0 {
-		return Coeffs{}, f.fail(ErrSingular, "the variance %v of the step %v → %v is negative", v, t, s)
+		return Coeffs{}, f.fail(ErrSingular, "the variance %v of the step %v → %v is negative: close to noise 1, take a longer step, or leave the step out of Window", v, t, s)
 	}
 	return f.step(Coeffs{to.Signal, s - v/(2*t), math.Sqrt(v)})
 }

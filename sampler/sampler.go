@@ -8,81 +8,83 @@ import (
 	"cps/schedule"
 )
 
-// A Window is a half-open range [Start, End): of the scheduler's steps in a [Config], and
-// of transitions in [NewTrajectory]. [Sampler.Transitions] turns the one into the other. They
-// differ in a Part, and where a [Solver] has several transitions in a step. The zero Window
-// is all.
-//
-// MixGRPO's moving windows and Flow-GRPO-Fast's come from package grpo.
+// A Window is a half-open range [Start, End). In a [Config] it counts the scheduler's
+// steps. In [NewTrajectory] it counts transitions. [Sampler.Transitions] converts steps to
+// transitions. They differ in a Part, and where a [Solver] has several transitions in a
+// step. The zero Window is all. Package grpo makes the moving windows of MixGRPO and
+// Flow-GRPO-Fast.
 type Window struct{ Start, End int }
 
 // A Config says how to sample. Scheduler and Rule must be set; the other zero
 // values work.
 //
-// The Scheduler is that of the whole run, and Window and Part count its steps. Parts of
-// one run, under one key, never share noise: step i draws the noise of step i of the
-// whole run, whichever sampler takes it. Two parts give the latents of the whole to the
-// bit, if their rules are those of the whole and of first order.
+// Scheduler gives the points of the whole run. Window, Set and Part count its steps.
+// Parts of one run, under one key, never share noise: step i draws the noise of step i of
+// the whole run, whichever sampler takes it. Two parts give the latents of the whole run
+// bit for bit, if they take its rules and these are of first order.
 //
-// A [Solver] looks back at no step beyond the edges of Window, of a run of consecutive
-// steps of Set, or of Part: it begins there as at the start of a run. So nothing outside
-// a window enters the density of its steps, and a step that stands alone is of first order.
+// A [Solver] starts afresh at the edges of Window and Part, and at every gap in Set: it
+// looks back at no step before them. So the density of a step in a window depends on
+// nothing outside the window, and a step that stands alone is of first order.
 type Config struct {
-	Scheduler  schedule.Scheduler
-	Rule       Rule       // inside Window or Set
-	Window     Window     // the steps that take Rule; zero: all
-	Set        []int      // the same as an ascending list, in place of Window
-	Outside    Rule       // outside them; nil: FlowODE
-	Part       Window     // the steps that this sampler takes; zero: all
-	Start      Start      // what the first latents are made of
-	Prediction Prediction // what the model predicts
-	Clock      Clock      // how the model counts time; zero: 1 is noise and 0 is data
-	Storage    Storage    // the type latents are stored in
+	Scheduler  schedule.Scheduler // the points of the whole run
+	Rule       Rule               // inside Window or Set
+	Window     Window             // the steps that take Rule; zero: all of them
+	Set        []int              // the same steps as an ascending list, in place of Window
+	Outside    Rule               // at all other steps; nil: FlowODE
+	Part       Window             // the steps that this sampler takes; zero: all
+	Start      Start              // how the first latents are made
+	Prediction Prediction         // what the model predicts
+	Clock      Clock              // how the model counts time; zero: 1 is noise and 0 is data
+	Storage    Storage            // the type latents are stored in
 }
 
 // A Transition is one evaluation of the model and the move of the latents that follows it.
-// A step of the scheduler is one transition, or several with some solvers. Its slices are the
-// sampler's own, not to be written.
+// A step of the scheduler is one transition, or several with some solvers. Its slices
+// belong to the sampler: do not write to them.
 type Transition struct {
-	Step     int // of the scheduler
-	Stage    int // of the step, from 0: solvers may evaluate the model several times in one
-	From, To schedule.Point
-	Coeffs   Coeffs
-	Past     []Past // what earlier evaluations add; nil for rules of first order
+	Step     int            // index of the scheduler's step
+	Stage    int            // index of the evaluation within the step, from 0; solvers may take several
+	From, To schedule.Point // the latents before it and after it
+	Coeffs   Coeffs         // weights of this evaluation and of the noise
+	Past     []Past         // the shares of earlier evaluations; nil for rules of first order
 
-	// Affine is Coeffs in the basis of the model's output. Its weights are float32
-	// values: the ones that every device, log-probability and gradient uses. Where Base
-	// is set, the latents it applies to are the base, and X is 1.
+	// Affine is Coeffs in terms of the latent and the model's output. Its weights are
+	// float32 values, the ones that every device, log-probability and gradient uses.
+	// Where Base is set, Affine applies to the base in place of the latents, and X is 1.
 	Affine Affine
 
-	// Base are the terms of what the transition steps from, in the order in which they
-	// are added: first the latents, then kept vectors of earlier evaluations, by Back
-	// and Vector. It is nil where the transition does not look back. See [History].
+	// Base lists the terms of the base from which the transition steps. They are added
+	// in this order: first the latents, then kept vectors of earlier evaluations, by
+	// Back and Vector. It is nil where the transition does not look back. See [History].
 	Base []Term
 
-	// Keep are the vectors that later transitions look back at, X·x + V·v of this one's
-	// latents and output: the predicted sample, the predicted noise, another of which all
-	// shares are multiples, or the first two.
+	// Keep lists the vectors X·x + V·v of this evaluation that later transitions read. If
+	// all that they read is a multiple of one vector, that vector is kept alone: the
+	// predicted sample, the predicted noise, or a mixture. Else both predictions are
+	// kept.
 	Keep []Affine
 
-	kept      []Coeffs // Keep in the predicted basis
-	noDensity string   // why noise makes no density
+	kept      []Coeffs // Keep in terms of the predictions
+	noDensity string   // why there is no density although the transition draws noise
 }
 
-// Stochastic reports whether the transition draws noise and has a density that depends on
-// the model's output, that is, carries a policy gradient: whether Density returns nil.
-// Steps to level 0 of preserving rules do not draw any.
+// Stochastic reports whether the transition carries a policy gradient: it draws noise,
+// and its density depends on the model's output. Density then returns nil. With a
+// preserving rule, the step to noise 0 draws no noise.
 func (t Transition) Stochastic() bool {
 	return t.Affine.Eps != 0 && t.Affine.V != 0 && t.noDensity == ""
 }
 
-// Density returns nil if the transition has a density given the latents before it, and an
-// error (ErrDensity) that says why not:
+// Density returns nil if the transition has a density given the latents before it. Else
+// its error (ErrDensity) says why it has none:
 //
-//   - it draws no noise;
-//   - it does not read the model's output (V is 0), so its density is no policy;
-//   - a stage of its step draws no noise. The latents of such a stage move with the policy,
-//     so no density of the latents exists, though rows of the transition draw noise.
+//   - It draws no noise.
+//   - It does not read the model's output (V is 0), so its density does not depend on the
+//     policy.
+//   - One stage of its step draws no noise. The latents of such a stage move with the
+//     policy,
+//     so the latents have no joint density, although other stages draw noise.
 func (t Transition) Density() error {
 	switch {
 	case t.noDensity != "":
@@ -99,11 +101,11 @@ func (t Transition) Density() error {
 // concurrent use.
 type Sampler struct {
 	steps      []Transition
-	firsts     []int     // transition with which each step of the part begins
-	depth      int       // evaluations that a transition looks back at most
-	vectors    int       // kept of an evaluation at most
-	times      []float64 // of each, as the model counts
-	first      Affine    // of a row that makes a first latent
+	firsts     []int     // the first transition of each step of the part
+	depth      int       // how many evaluations back a transition looks, at most
+	vectors    int       // how many vectors of an evaluation are kept, at most
+	times      []float64 // of each transition, as the model counts
+	first      Affine    // weights of a row that makes a first latent
 	prediction Prediction
 	storage    Storage
 }
@@ -113,8 +115,9 @@ type Sampler struct {
 //
 //	sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]
 //
-// A step whose noise is below the rounding of its latents to Storage, for data of unit
-// variance, is ErrLost: 2⁻²⁴ of their size in float32, 2⁻¹¹ in float16, 2⁻⁹ in bfloat16.
+// ErrLost says that rounding to Storage would swallow a step's noise. The noise is then
+// below 2⁻²⁴ of the latents' size in float32, 2⁻¹¹ in float16, or 2⁻⁹ in bfloat16. The
+// size is that for data of unit variance.
 func New(c Config) (*Sampler, error) {
 	points, err := c.points()
 	if err == nil {
@@ -179,7 +182,7 @@ func (w Window) or(all Window) Window {
 	return w
 }
 
-// points returns the points of the scheduler, each asked for once.
+// points returns the points of the scheduler. It asks for each one once.
 func (c Config) points() (schedule.Points, error) {
 	if c.Scheduler == nil {
 		return nil, fail(ErrConfig, "field Scheduler is nil")
@@ -187,41 +190,41 @@ func (c Config) points() (schedule.Points, error) {
 	return schedule.PointsOf(c.Scheduler)
 }
 
-// check checks what can be checked before the steps, of which there are n.
+// check checks all fields that can be checked without the steps, of which there are n.
 func (c Config) check(n int) error {
 	switch {
 	case c.Rule == nil:
 		return fail(ErrConfig, "field Rule is nil")
 	case c.Prediction > PredictReversedVelocity:
-		return fail(ErrConfig, "%v is no prediction", c.Prediction)
+		return fail(ErrConfig, "field Prediction is %v, which is none of the constants", c.Prediction)
 	case c.Storage > Float16:
-		return fail(ErrConfig, "%v is no storage type", c.Storage)
+		return fail(ErrConfig, "field Storage is %v, which is none of the constants", c.Storage)
 	case c.Start > FromPart:
-		return fail(ErrConfig, "%v is no start", c.Start)
+		return fail(ErrConfig, "field Start is %v, which is none of the constants", c.Start)
 	}
 	for _, f := range []struct {
 		name string
 		Window
 	}{{"Window", c.Window}, {"Part", c.Part}} {
 		if f.Window != (Window{}) && (f.Start < 0 || f.Start >= f.End || f.End > n) {
-			return fail(ErrConfig, "the range [%d, %d) of %s is empty or not within the %d steps", f.Start, f.End, f.name, n)
+			return fail(ErrConfig, "the range [%d, %d) of %s is empty, or not within the %d steps of the schedule", f.Start, f.End, f.name, n)
 		}
 	}
 	if c.Set != nil && c.Window != (Window{}) {
-		return fail(ErrConfig, "both Window and Set are set")
+		return fail(ErrConfig, "both Window and Set are set: set one of them")
 	}
 	if c.Set != nil && len(c.Set) == 0 {
-		return fail(ErrConfig, "Set has no steps; nil stands for all")
+		return fail(ErrConfig, "Set is empty: list steps, or leave it nil for all steps")
 	}
 	for i, step := range c.Set {
 		if step < 0 || step >= n || i > 0 && step <= c.Set[i-1] {
-			return fail(ErrConfig, "the steps %v of Set are not ascending within the %d steps", c.Set, n)
+			return fail(ErrConfig, "the steps %v of Set do not ascend within the %d steps of the schedule", c.Set, n)
 		}
 	}
 	return c.Clock.check()
 }
 
-// inside returns what tells the steps that take Rule.
+// inside returns a function that reports whether a step takes Rule.
 func (c Config) inside(all Window) func(step int) bool {
 	if c.Set != nil {
 		return func(step int) bool { _, found := slices.BinarySearch(c.Set, step); return found }
@@ -230,13 +233,13 @@ func (c Config) inside(all Window) func(step int) bool {
 	return func(step int) bool { return w.Start <= step && step < w.End }
 }
 
-// checkTrained returns an error if the caller asks for steps to train, some of them in
-// this part, and none of these has a density.
+// checkTrained returns an error if the caller names steps to train, this part takes some
+// of them, and none of these has a density.
 func (s *Sampler) checkTrained(c Config, inside func(step int) bool) error {
 	if c.Window == (Window{}) && c.Set == nil {
 		return nil
 	}
-	var why error // of the first step asked for
+	var why error // why the first of them has none
 	for _, t := range s.steps {
 		if inside(t.Step) && t.Stochastic() {
 			return nil
@@ -246,7 +249,7 @@ func (s *Sampler) checkTrained(c Config, inside func(step int) bool) error {
 		}
 	}
 	switch {
-	case why == nil: // they are in another part
+	case why == nil: // another part takes them
 		return nil
 	case c.Set != nil:
 		return fail(ErrConfig, "no step of Set %v has a density, so none can be trained: %v", c.Set, why)
@@ -254,7 +257,7 @@ func (s *Sampler) checkTrained(c Config, inside func(step int) bool) error {
 	return fail(ErrConfig, "no step of the range [%d, %d) of Window has a density, so none can be trained: %v", c.Window.Start, c.Window.End, why)
 }
 
-// transition computes one step; its points are set also when there is an error.
+// transition computes one step. It sets the points even when it returns an error.
 func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, error) {
 	t := Transition{From: from, To: to}
 	c, err := coeffs(r, from, to)
@@ -274,9 +277,9 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	return t, nil
 }
 
-// Steps returns the number of transitions of s, which is that of evaluations of the model.
-// It is the number of the scheduler's steps that s takes, unless a [Solver] evaluates the
-// model several times in one.
+// Steps returns the number of transitions of s, which is the number of evaluations of the
+// model. It is the number of the scheduler's steps that s takes, unless a [Solver]
+// evaluates the model several times in a step.
 func (s *Sampler) Steps() int { return len(s.steps) }
 
 // At returns transition i. The index of a transition counts from 0 at the start of s, not in
@@ -305,10 +308,10 @@ func (s *Sampler) Time(i int) float64 {
 	return s.times[i]
 }
 
-// Stochastic returns the transitions that draw noise, in order: those that have a
-// density, and that can be trained. Published trainers leave out a step to noise 0, which
-// rules that do not preserve coefficients have: its density is so narrow that log p loses
-// digits.
+// Stochastic returns the indices of the transitions that have a density, in ascending
+// order. These can be trained. Rules that do not preserve coefficients may draw noise in
+// the step to noise 0. Published trainers leave that step out: its density is so narrow
+// that log p loses digits.
 func (s *Sampler) Stochastic() []int {
 	var set []int
 	for i, t := range s.steps {
@@ -319,23 +322,23 @@ func (s *Sampler) Stochastic() []int {
 	return set
 }
 
-// PredictedSample returns the weights of x̂0, the clean sample that the model predicts at
-// transition i, from its latents and its output there:
+// PredictedSample returns the weights that turn the latents and the output of transition
+// i into x̂0, the clean sample that the model predicts there:
 //
 //	d.Step(preview, x, v, b.WithAffine(s.PredictedSample(i)), nil)
 func (s *Sampler) PredictedSample(i int) Affine {
 	return Coeffs{X0: 1}.Affine(s.prediction, s.at("PredictedSample", i).From).round32()
 }
 
-// Batch returns the batch that makes the first latents of samples, of dim elements
-// each, as Config.Start says:
+// Batch returns the batch that makes the first latents of samples of dim elements each.
+// Config.Start selects how:
 //
 //	FromNoise  d.Step(x, zero, zero, b, nil)       rows are those of [InitialRow]
 //	FromData   d.Step(x, clean, zero, b, nil)      Signal·clean + Noise·ε
 //	FromPart   d.Step(x, before, zero, b, nil)     before, rounded to the storage type
 //
-// with the zero buffer for what is not read. The noise is that of noise step 0. It
-// panics unless 1 ≤ dim ≤ [MaxDim].
+// Here zero is the zero buffer, which stands for an input that is not read. The noise is
+// that of noise step 0. Batch panics unless 1 ≤ dim ≤ [MaxDim].
 func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 	b := Batch{Dim: dim, Key: key, Storage: s.storage, Rows: make([]Row, len(samples))}
 	b.checkDim()
@@ -345,9 +348,10 @@ func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 	return b
 }
 
-// Row is the row of a sample that takes transition i. It draws the noise of step
-// 1 + Step + 2¹⁶·Stage of At(i); that of step 0 is the first latent's. If the transition
-// looks back, the latents of the row are the base that a [History] makes.
+// Row returns the row of a sample that takes transition i. It draws the noise of noise
+// step 1 + Step + 2¹⁶·Stage of At(i). Noise step 0 belongs to the first latent. If the
+// transition looks back, the row steps from the base that a [History] makes, not from its
+// latents.
 func (s *Sampler) Row(sample uint64, i int) Row {
 	return s.at("Row", i).row(sample)
 }
@@ -357,8 +361,8 @@ func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
-// SetStep puts every row of b at transition i, an index as [Sampler.At] has it. It does not
-// allocate; it writes to b.Rows.
+// SetStep moves every row of b to transition i, an index as in [Sampler.At]. It writes to
+// b.Rows and does not allocate.
 func (s *Sampler) SetStep(b Batch, i int) {
 	t := s.at("SetStep", i)
 	for k := range b.Rows {

@@ -9,51 +9,52 @@ import (
 	"cps/schedule"
 )
 
-// A Solver is a rule of higher order: its steps also look back at earlier evaluations of
-// the model, or take several. Coeffs is its step where it has nothing to look back at.
+// A Solver is a rule of higher order. Its steps look back at earlier evaluations of the
+// model, or take several evaluations. Coeffs is its step where there is nothing to look
+// back at.
 //
-// Plan returns the moves that take latents through points, noisiest first, at least two
-// of them. The evaluations of these moves are all that a plan may look back at. The first
-// evaluation is at points[0], every later one where the move before it went, and the last
-// move of a step goes to the step's last point. Points in between are the solver's own:
-// stages of a step.
+// Plan returns the moves that take latents through points. There are at least two points,
+// the noisiest first. A plan looks back only at evaluations of its own moves. The first
+// evaluation is at points[0]. Every later evaluation is where the move before it went.
+// The last move of a step goes to the step's last point. Other moves go to points of the
+// solver's own, the stages of a step.
 //
-// Plan is a pure function, as Coeffs is. [New] checks what it returns, and holds it to
-// the solver's [Facts]. Package cps/sampler/solver has solvers.
+// Plan is a pure function, as Coeffs is. [New] checks the moves against points and
+// against the solver's [Facts]. Package cps/sampler/solver has solvers.
 type Solver interface {
 	Rule
 	Plan(points []schedule.Point) ([]Move, error)
 }
 
-// A Move is one evaluation of the model in a plan, and the transition taken with it,
+// A Move is one evaluation of the model in a plan, and the transition that follows it,
 //
 //	next = X0·x̂0 + X1·x̂1 + Eps·ε + Σ (X0ⱼ·x̂0ⱼ + X1ⱼ·x̂1ⱼ)
 //
-// with the predictions of its own evaluation in Coeffs and those of earlier ones in Past.
-// An earlier latent is αⱼ·x̂0ⱼ + σⱼ·x̂1ⱼ, so this is every linear step there is.
+// Coeffs weighs the predictions of its own evaluation, and Past those of earlier ones. An
+// earlier latent is αⱼ·x̂0ⱼ + σⱼ·x̂1ⱼ, so moves express every linear step.
 type Move struct {
 	Step   int            // of the plan: from points[Step] to points[Step+1]
-	To     schedule.Point // of the latents that it makes
-	Coeffs Coeffs
-	Past   []Past
+	To     schedule.Point // the point of the latents that it makes
+	Coeffs Coeffs         // weights of its own evaluation and of the noise
+	Past   []Past         // shares of earlier evaluations, in the order of Back
 }
 
 // A Past is the share of an earlier evaluation in a transition.
 type Past struct {
-	Back   int // how many evaluations before this one: 1 is the last
-	X0, X1 float64
+	Back   int     // how many evaluations before this one; 1 is the one just before
+	X0, X1 float64 // weights of its x̂0 and x̂1
 }
 
-// A Term is a summand of the base from which a transition that looks back steps.
+// A Term is one summand of the base from which a transition steps when it looks back.
 type Term struct {
-	Back   int     // how many evaluations before this one; 0 stands for the latents
-	Vector int     // of [Transition.Keep] there; 0 if Back is
+	Back   int     // how many evaluations before this one; 0 means the latents
+	Vector int     // index into [Transition.Keep] of that evaluation; 0 if Back is 0
 	Weight float64 // a float32 value
 }
 
-// plan returns the transitions of steps start, start+1, … through points by one rule,
-// which looks back at none but these. The step of an error is that of the last transition
-// returned.
+// plan returns the transitions of steps start, start+1, … through points by one rule.
+// They look back only at each other. With an error, the last transition returned names
+// the step.
 func plan(r Rule, p Prediction, points []schedule.Point, start int) ([]Transition, error) {
 	solver, ok := r.(Solver)
 	if !ok || isNil(r) {
@@ -93,9 +94,10 @@ func plan(r Rule, p Prediction, points []schedule.Point, start int) ([]Transitio
 	return ts, nil
 }
 
-// checkPlan reports a plan that does not lead through points one evaluation after another.
+// checkPlan returns an error unless the moves lead through points, one evaluation after
+// another.
 func (f Facts) checkPlan(moves []Move, points []schedule.Point) error {
-	step, ends := -1, true // ends: the move before is the last of its step
+	step, ends := -1, true // ends: the previous move is the last of its step
 	for k, m := range moves {
 		switch {
 		case m.Step != step && (m.Step != step+1 || !ends), m.Step >= len(points)-1:
@@ -164,12 +166,12 @@ func (f Facts) compile(moves []Move, p Prediction, points []schedule.Point, star
 	return ts, nil
 }
 
-// maxStage is the last stage of a step. The noise of a stage is named by 16 bits, and the
-// next stage of the last step a scheduler can have would name the reserved noise step.
+// maxStage is the last stage of a step. 16 bits name the noise of a stage. One stage more
+// in the last step of the longest schedule would name the reserved noise step.
 const maxStage = 1<<16 - 2
 
-// keep decides what is kept of evaluation k: nothing, a vector of which all shares in
-// later transitions are multiples, or both predictions.
+// keep chooses the vectors to keep of evaluation k: none, one of which all later shares
+// are multiples, or both predictions.
 func (f Facts) keep(ts []Transition, k, depth int, p Prediction) error {
 	var shares []Past
 	for j := k + 1; j < len(ts) && j-k <= depth; j++ {
@@ -211,7 +213,7 @@ func (f Facts) keep(ts []Transition, k, depth int, p Prediction) error {
 	return nil
 }
 
-// maxBack returns how far back a transition of ts looks at most.
+// maxBack returns how many evaluations back a transition of ts looks, at most.
 func maxBack(ts []Transition) int {
 	n := 0
 	for i := range ts {
@@ -222,7 +224,7 @@ func maxBack(ts []Transition) int {
 	return n
 }
 
-// base makes the terms of transition k of its past, and 1 of the weight of its latents.
+// base sets the terms of transition k from its past. The weight of its latents becomes 1.
 func (f Facts) base(ts []Transition, k int) error {
 	t := &ts[k]
 	terms := []Term{{Weight: t.Affine.X}}
@@ -250,7 +252,7 @@ func (f Facts) base(ts []Transition, k int) error {
 	return nil
 }
 
-// densities finds the transitions that draw noise and have no density all the same.
+// densities marks the transitions that draw noise but have no density.
 func (f Facts) densities(ts []Transition) {
 	for lo := 0; lo < len(ts); {
 		hi := lo + 1
@@ -261,25 +263,25 @@ func (f Facts) densities(ts []Transition) {
 		for i := lo; i < hi; i++ {
 			t := &ts[i]
 			if still && t.Affine.Eps != 0 {
-				t.noDensity = fmt.Sprintf("%s: step %d has a deterministic stage, whose latents move with the policy and are no data", f.Name, t.Step)
+				t.noDensity = fmt.Sprintf("%s: step %d has no density: it has a stage without noise, whose latents move with the policy", f.Name, t.Step)
 			}
 		}
 		lo = hi
 	}
 }
 
-// A leftover is the signal and the noise that a transition leaves.
+// A leftover is the signal and the noise that a transition leaves in the latents.
 type leftover struct{ signal, noise float64 }
 
-// levels returns what every transition leaves where the model is exact. There x̂0 is the
-// sample at every evaluation, and x̂1 the noise of the latents there, a unit normal. Those
-// of different evaluations are as correlated as the transitions between them make them.
-// Transitions that do not follow on each other are runs of their own: a plan's first
-// transition looks at no other.
+// levels returns what every transition leaves where the model is exact. There, x̂0 is the
+// sample at every evaluation, and x̂1 is the unit noise of the latents at that
+// evaluation. The transitions between two evaluations correlate their x̂1. Transitions
+// whose points do not connect are separate runs, since a plan's first transition looks at
+// no other.
 func levels(ts []Transition) []leftover {
 	all := make([]leftover, len(ts))
 	n := maxBack(ts) + 1
-	// corr[i][j] is the correlation of x̂1 of the evaluations i and j back.
+	// corr[i][j] is the correlation of the x̂1 of the evaluations i and j back.
 	corr := make([][]float64, n)
 	for i := range corr {
 		corr[i] = make([]float64, n)
@@ -297,7 +299,7 @@ func levels(ts []Transition) []leftover {
 			w[q.Back] += q.X1
 			looks = looks || q.X1 != 0
 		}
-		for j := range with { // the covariance of next's noise with x̂1 j back
+		for j := range with { // the covariance of next's noise with the x̂1 j back
 			with[j] = 0
 			for i, x := range w {
 				with[j] += float64(x * corr[i][j])
@@ -327,12 +329,12 @@ func levels(ts []Transition) []leftover {
 	return all
 }
 
-// Depth returns how many evaluations back a transition of s looks at most: 0 for rules of
-// first order.
+// Depth returns how many evaluations back a transition of s looks, at most. It is 0 for
+// rules of first order.
 func (s *Sampler) Depth() int { return s.depth }
 
 // Evaluations returns the transitions whose evaluations of the model transition i depends
-// on: those that it looks back at, ascending, and itself.
+// on, in ascending order: those that it looks back at, and itself.
 func (s *Sampler) Evaluations(i int) []int {
 	all := []int{i}
 	for _, t := range s.at("Evaluations", i).Base {
@@ -344,10 +346,11 @@ func (s *Sampler) Evaluations(i int) []int {
 	return slices.Compact(all)
 }
 
-// Transitions returns the range of transitions of the steps of the scheduler in w, for
-// [NewTrajectory]: one a step but for solvers that evaluate the model several times.
-// The zero Window is all steps. Steps of other parts have no transitions, and a w without
-// any gives the empty Window{n, n}, n = Steps(). It panics if w ends before it starts.
+// Transitions returns the range of transitions that the steps of w take, for
+// [NewTrajectory]. A step takes one, unless a solver evaluates the model several times. w
+// counts steps of the scheduler, and the zero Window is all of them. Steps of other parts
+// have no transitions. If no step of w has any, the range is the empty Window{n, n}, n =
+// Steps(). It panics if w ends before it starts.
 func (s *Sampler) Transitions(w Window) Window {
 	n := len(s.steps)
 	switch {
@@ -366,9 +369,9 @@ func (s *Sampler) Transitions(w Window) Window {
 	return w
 }
 
-// taken returns the transition that a row takes, or -1 of a row that takes none: it has
-// noise step 0 or other weights, as a span that stands still. It panics if the sampler
-// has no transition of the row's noise step.
+// taken returns the transition that a row takes. It returns -1 for a row that takes none:
+// the row has noise step 0, or other weights, such as a span that waits. It panics if the
+// sampler has no transition of the row's noise step.
 func (s *Sampler) taken(r Row) int {
 	if r.Step == 0 {
 		return -1

@@ -16,7 +16,7 @@ import (
 	"cps/schedule"
 )
 
-// A planned solver is a plan of the tests' own.
+// A planned solver has a plan of the test's own.
 type planned struct {
 	plan  func(points []schedule.Point) []sampler.Move
 	facts sampler.Facts
@@ -30,10 +30,10 @@ func (p *planned) Plan(points []schedule.Point) ([]sampler.Move, error) {
 	return p.plan(points), nil
 }
 
-// anyPlan draws a solver of one or two evaluations a step, whose transitions look back at
-// up to three, at x̂0, x̂1, the velocity, or both.
+// anyPlan draws a solver of one or two evaluations a step. Its transitions look back at up
+// to three evaluations, at x̂0, x̂1, the velocity, or both predictions.
 func anyPlan(t *rapid.T) *planned {
-	weight := rapid.Map(rapid.IntRange(1, 200), func(i int) float64 { // no 0
+	weight := rapid.Map(rapid.IntRange(1, 200), func(i int) float64 { // never 0
 		if i > 100 {
 			return float64(100-i) / 100
 		}
@@ -75,7 +75,7 @@ func anyPlan(t *rapid.T) *planned {
 	}}
 }
 
-// anyRun draws a run of a planned solver from levels above 0 to levels above 0.
+// anyRun draws a run of a planned solver. All its levels are above 0.
 func anyRun(t *rapid.T) sampler.Config {
 	n := rapid.IntRange(1, 6).Draw(t, "steps")
 	levels := make(schedule.Flow, n+1)
@@ -97,7 +97,7 @@ func newOf(t *rapid.T, c sampler.Config) *sampler.Sampler {
 	return s
 }
 
-// rolled is a rollout of the model of the tests that keeps all latents.
+// rolled returns a rollout of the test model that keeps all latents.
 func rolled(t fataler, s *sampler.Sampler, b sampler.Batch) *sampler.Trajectory[[]float32] {
 	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	sampler.CPU{}.Step(run.Latents[0], nil, nil, b, nil)
@@ -107,7 +107,7 @@ func rolled(t fataler, s *sampler.Sampler, b sampler.Batch) *sampler.Trajectory[
 	return run
 }
 
-// Every transition of any plan is the sum that a Move says, in float32.
+// Every transition of any plan is the sum of its Move, in float32.
 func TestRolloutTakesThePlan(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyRun(t)
@@ -156,8 +156,9 @@ func TestRolloutTakesThePlan(t *testing.T) {
 	})
 }
 
-// A replay has the bits of the rollout: in the batch of the rollout and in others, in
-// spans, with a window of transitions alone, and whatever latents the rollout kept.
+// A replay gives the sums of the rollout bit for bit. The batch is that of the rollout,
+// another one, or spans. The window is some transitions alone. The rollout may keep any
+// latents.
 func TestReplayOfSolvers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newOf(t, anyRun(t))
@@ -177,7 +178,7 @@ func TestReplayOfSolvers(t *testing.T) {
 		if err := sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel), 2, 5); err != nil {
 			t.Fatalf("%v", err)
 		}
-		// One transition alone asks for as many evaluations as it depends on.
+		// A single transition asks for all evaluations on which it depends.
 		k := rapid.IntRange(0, s.Steps()-1).Draw(t, "transition")
 		want := run.SumSquares[k]
 		run.SumSquares = make([][]float64, s.Steps())
@@ -193,7 +194,7 @@ func TestReplayOfSolvers(t *testing.T) {
 	})
 }
 
-// words runs the model of the tests on words of 16 bits.
+// words runs the test model on 16-bit words.
 func words(t sampler.Storage) sampler.Model[[]uint16] {
 	return sampler.OneTime(func(v, x []uint16, time float64) error {
 		in, out := make([]float32, len(x)), make([]float32, len(x))
@@ -204,7 +205,8 @@ func words(t sampler.Storage) sampler.Model[[]uint16] {
 	})
 }
 
-// On 16-bit words, whose buffers round the base too, a replay has the bits of the rollout.
+// On 16-bit words, whose buffers also round the base, a replay gives the bits of the
+// rollout.
 func TestReplayOfSolversInWords(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		c := anyRun(t)
@@ -256,7 +258,7 @@ func mixedRows[B any](t *rapid.T, d sampler.Memory[B], s *sampler.Sampler, b sam
 	}
 	var none B
 	copied := sampler.Batch{Dim: b.Dim, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
-	// Outputs and kept vectors of all evaluations, and of every row those at its place.
+	// The outputs and kept vectors of all evaluations, and for every row those of its own.
 	out, kept := make([]B, s.Steps()), map[[2]int]B{}
 	h := sampler.History[B]{Device: d, Sampler: s}
 	rows := []int{0, 1, 2}
@@ -297,9 +299,9 @@ func mixedRows[B any](t *rapid.T, d sampler.Memory[B], s *sampler.Sampler, b sam
 	}
 }
 
-// The exact gradient: the derivative of Σ w·log p by an offset of the velocity, which
-// reaches the outputs of the history. With latents given log p is a parabola of the
-// offset, so that central differences are exact at any distance.
+// The exact gradient is the derivative of Σ w·log p by an offset of the velocity, which
+// also reaches the outputs of the history. Given the latents, log p is a parabola of the
+// offset. So central differences are exact at any distance.
 func TestGradientOfSolvers(t *testing.T) {
 	form := logprob.Form{Gaussian: true, Sum: true}
 	rapid.Check(t, func(t *rapid.T) {
@@ -375,11 +377,11 @@ func TestGradientOfSolvers(t *testing.T) {
 	})
 }
 
-// What a run leaves, by the whole covariance of its noise, is what Audit says.
+// Audit agrees with the noise that a run leaves, computed from its whole covariance.
 func TestAuditOfSolvers(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		s := newOf(t, anyRun(t))
-		ones := [][]float64{make([]float64, s.Steps()+1)} // x̂1 of every evaluation, over the noise drawn
+		ones := [][]float64{make([]float64, s.Steps()+1)} // x̂1 of every evaluation, in terms of the noise drawn
 		ones[0][0] = 1
 		for k, a := range s.Audit() {
 			tr := s.At(k)
@@ -408,12 +410,13 @@ func TestAuditOfSolvers(t *testing.T) {
 	})
 }
 
-// No transition looks over the edge of a window, a run of a set, or a part.
+// No transition looks beyond the edge of a window, of a run of steps in a set, or of a
+// part.
 func TestHistoryEndsAtEdges(t *testing.T) {
 	three := solver.DPMPlus{Order: 3, Eta: 1}
 	for name, tc := range map[string]struct {
 		c      sampler.Config
-		starts []int // steps that begin anew
+		starts []int // steps that start afresh
 	}{
 		"whole":  {sampler.Config{Rule: three}, []int{0}},
 		"window": {sampler.Config{Rule: three, Window: sampler.Window{Start: 3, End: 6}, Outside: solver.DPMPlus{Order: 3}}, []int{0, 3, 6}},
@@ -442,7 +445,7 @@ func TestHistoryEndsAtEdges(t *testing.T) {
 	}
 }
 
-// A step with a deterministic stage draws noise and has no density, and says so.
+// A step with a deterministic stage draws noise but has no density, and its error says so.
 func TestDeterministicStages(t *testing.T) {
 	stages := func(eps ...float64) *planned {
 		return &planned{facts: sampler.Facts{Name: "Stages"}, plan: func(points []schedule.Point) (moves []sampler.Move) {
@@ -482,7 +485,7 @@ func TestDeterministicStages(t *testing.T) {
 				continue
 			}
 			if tc.eps[k%len(tc.eps)] != 0 {
-				wantError(t, err, sampler.ErrDensity, "Stages", fmt.Sprintf("step %d", k/2), "deterministic stage")
+				wantError(t, err, sampler.ErrDensity, "Stages", fmt.Sprintf("step %d", k/2), "stage without noise")
 			} else {
 				wantError(t, err, sampler.ErrDensity, "draws no noise")
 			}
@@ -496,7 +499,7 @@ func TestDeterministicStages(t *testing.T) {
 	}
 }
 
-// No stage of the last step that a scheduler can have draws the reserved noise step.
+// No stage of the last step of the longest schedule draws the reserved noise step.
 func TestMostStages(t *testing.T) {
 	config := func(stages int) sampler.Config {
 		return sampler.Config{
@@ -518,13 +521,13 @@ func TestMostStages(t *testing.T) {
 	x := make([]float32, 4)
 	sampler.CPU{}.Step(x, x, x, b, nil)
 	h := sampler.History[[]float32]{Device: sampler.CPU{}, Sampler: s}
-	h.Base(x, x, nil, b) // finds the transition
+	h.Base(x, x, nil, b) // panics if it does not find the transition
 	_, err := sampler.New(config(65536))
 	wantError(t, err, sampler.ErrConfig, "step 65534", "more than 65535 evaluations")
 }
 
-// Steps of another part have no transitions, wherever that part is, and the trajectory
-// that is made with their window keeps the last latents alone.
+// Steps of another part have no transitions, wherever that part is. A trajectory with
+// their window keeps the last latents alone.
 func TestTransitionsOfParts(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.5}, Part: sampler.Window{Start: 4, End: 8}, Start: sampler.FromPart})
 	for _, tc := range []struct{ steps, want sampler.Window }{
@@ -555,7 +558,7 @@ func TestTransitionsOfParts(t *testing.T) {
 	wantPanic(t, "window [5, 2) ends before it starts", func() { s.Transitions(sampler.Window{Start: 5, End: 2}) })
 }
 
-// New refuses what is no plan, by its step and the solver's name.
+// New refuses an invalid plan, and names the step and the solver.
 func TestBadPlans(t *testing.T) {
 	points := schedule.Flow{1, 0.6, 0.3}
 	good := func() []sampler.Move {
@@ -605,10 +608,11 @@ func TestBadPlans(t *testing.T) {
 	wantError(t, err, sampler.ErrPath, "Noisy", "inversion is deterministic")
 }
 
-// onlyDevice is a device that makes no memory.
+// onlyDevice is a device that cannot make memory.
 type onlyDevice struct{ sampler.Device[[]float32] }
 
-// What a trajectory lacks for transitions that look back is an error that says what to do.
+// If a trajectory lacks something for transitions that look back, the error says what to
+// do.
 func TestTrajectoriesOfSolvers(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: solver.DPMPlus{Order: 3, Eta: 1}})
 	b := s.Batch(8, 1, 0, 1)
@@ -652,13 +656,13 @@ func TestTrajectoriesOfSolvers(t *testing.T) {
 	} {
 		wantError(t, spoilt(tc.f), sampler.ErrTrajectory, tc.culprits...)
 	}
-	// A trajectory from the middle serves the transitions whose history it has.
+	// A trajectory from the middle serves the transitions whose history it contains.
 	if err := spoilt(func(t *sampler.Trajectory[[]float32]) {
 		t.First, t.Latents, t.SumSquares = 1, t.Latents[1:], [][]float64{nil, nil, make([]float64, 2), nil, nil}
 	}); err != nil {
 		t.Errorf("transition 3 with its history: %v", err)
 	}
-	// A policy of another history is found.
+	// CheckOnPolicy finds a policy whose outputs differ in the history.
 	off := sampler.OneTime(func(v, x []float32, time float64) error {
 		testModel(v, x, time)
 		if time == 1-1./6 {
@@ -666,11 +670,11 @@ func TestTrajectoriesOfSolvers(t *testing.T) {
 		}
 		return nil
 	})
-	whole.SumSquares[1] = nil // its own transition, so that only those that look back at it are left
+	whole.SumSquares[1] = nil // without its own transition, only those that look back at it are left
 	wantError(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, whole, off), sampler.ErrOffPolicy, "step 2, row 0")
 }
 
-// Rows that stand still or are at no transition look back at nothing.
+// Rows that wait, or that stand at no transition, look back at nothing.
 func TestStandingRowsOfSolvers(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: solver.DPMPlus{Order: 2, Eta: 1}})
 	b := s.Batch(4, 1, 0, 1, 2)
@@ -701,7 +705,7 @@ func TestStandingRowsOfSolvers(t *testing.T) {
 	wantPanic(t, "stands at no transition", func() { h.Base(base, x, func(int, int) []float32 { return v }, b) })
 }
 
-// The base is made without allocation.
+// Base allocates nothing.
 func TestHistoryAllocatesNothing(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector drops pooled memory")
@@ -727,15 +731,15 @@ func TestHistoryAllocatesNothing(t *testing.T) {
 	}
 }
 
-// The divergence of two policies is that of their means, whose bases differ, and its
-// gradient reaches the history: by central differences, exact for a parabola.
+// The divergence of two policies is that of their means, whose bases differ. Its gradient
+// reaches the history. Central differences are exact, since it is a parabola.
 func TestMeanKLOfSolvers(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: solver.DPMPlus{Order: 3, Eta: 1}})
 	const k = 3
 	b := s.Batch(8, noise.Key(3), 0, 1)
 	run := rolled(t, s, b)
 	h := sampler.History[[]float32]{Device: sampler.CPU{}, Sampler: s}
-	// of returns the base and the output of transition k by a policy.
+	// of returns the base and the output of transition k under a policy.
 	of := func(offset float32) (base, v []float32) {
 		kept := map[int][]float32{}
 		for j := k - 2; j <= k; j++ {
@@ -783,7 +787,7 @@ func TestMeanKLOfSolvers(t *testing.T) {
 		if math.Abs(got-want) > 1e-5*math.Abs(want) {
 			t.Errorf("%+v: gradient %v, by differences %v", form, got, want)
 		}
-		// Where the history is the same, it is the divergence of the outputs.
+		// With the same history it is the divergence of the outputs.
 		s.SetStep(b, 0)
 		sq := []float64{2, 3}
 		share := s.At(0).Affine.V
@@ -798,7 +802,8 @@ func TestMeanKLOfSolvers(t *testing.T) {
 	}
 }
 
-// A rollout stops, and Observe sees every evaluation with its latents and output.
+// Rollouts of solvers stop on an error, and Observe sees every evaluation with its latents
+// and output.
 func TestObserveSolvers(t *testing.T) {
 	s := mustNew(t, sampler.Config{Scheduler: schedule.Linear(6), Rule: solver.DPMPlus{Order: 2, Eta: 1}})
 	b := s.Batch(8, 1, 0, 1)

@@ -16,8 +16,8 @@ const (
 // String returns the name of the constant.
 func (t Storage) String() string { return name("Storage", t, "Float32", "BFloat16", "Float16") }
 
-// Round returns x rounded to t, ties to even. What is too large for t becomes an
-// infinity, which every sum of squares shows.
+// Round returns x rounded to t, ties to even. A value too large for t becomes
+// infinite, and makes its row's sum of squares infinite.
 func (t Storage) Round(x float32) float32 { return kernel.Storage(t).Round(x) }
 
 // Pack stores src, rounded to t, as 16-bit words in dst. It panics if the lengths

@@ -9,10 +9,10 @@ import (
 	"cps/schedule"
 )
 
-// Values at which a plainer formula would be wrong.
+// At these values a plainer formula would be wrong.
 
-// The signal-to-noise ratio of a step that is short beside its points: the difference
-// of the products σα' and ασ', which round to 53 bits each.
+// The signal-to-noise ratio of a very short step is a difference of the products σα'
+// and ασ', each of which rounds to 53 bits.
 func TestShortStepOnAnyPath(t *testing.T) {
 	from := schedule.Point{Time: 0.5, Signal: 0.7312345678901234, Noise: 0.5123456789012345}
 	to := schedule.Point{Time: 0.4, Signal: from.Signal + 0x1p-44, Noise: from.Noise - 0x1p-43}
@@ -29,8 +29,8 @@ func TestShortStepOnAnyPath(t *testing.T) {
 	}
 }
 
-// ERSDE's 1-ρ of a step so short that its first derivative tells it: relative error
-// of the derivative 1e-9, the length of the step.
+// In a very short step, the first derivative gives 1-ρ of ERSDE. Its relative error
+// is 1e-9, the length of the step.
 func TestShortStepOfERSDE(t *testing.T) {
 	const u, delta = 0.6, 1e-10
 	from, to := schedule.Level(u), schedule.Level(u-delta)
@@ -48,7 +48,7 @@ func TestShortStepOfERSDE(t *testing.T) {
 	}
 }
 
-// SAGE's clamp of t, at 0.997, acts in the logarithm alone.
+// SAGE's clamp of t, at 0.997, acts only in the logarithm.
 func TestSAGENearLevelOne(t *testing.T) {
 	from, to := schedule.Level(0.999), schedule.Level(0.5)
 	v := 0.49 * (math.Log(0.5/0.003) - 0.499)
@@ -58,8 +58,8 @@ func TestSAGENearLevelOne(t *testing.T) {
 	}
 }
 
-// A coefficient with a feature a hundredth as wide as the step, between the nodes of
-// a quadrature over the whole of it.
+// A coefficient has a feature a hundredth as wide as the step. It lies between the
+// nodes of a quadrature over the whole step.
 func TestQuadratureFindsNarrowFeatures(t *testing.T) {
 	const t1, s1 = 0.9, 0.3
 	width := math.Log(t1 / s1)

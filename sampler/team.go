@@ -9,37 +9,38 @@ import (
 	"cps/internal/kernel"
 )
 
-// How many microseconds one goroutine must have to do for a call to share its work: with
-// helpers that must be woken, which takes some 100, and with those that wait for it.
+// A call shares its work if one goroutine would need more microseconds than these. worthwhile
+// is for helpers that must be started, which takes about 100 microseconds. worthAwake is for
+// helpers that wait.
 var (
 	worthwhile = 200.0
 	worthAwake = 40.0
 )
 
-// patience is how long a goroutine waits for another before it ends or sleeps.
+// patience is how long a goroutine spins before it ends or sleeps.
 const patience = 100 * time.Microsecond
 
-// A team is what a call and the goroutines that help it share. Helpers stay for the next
-// call of their team, for a while; a call waits for those that came, and not for those
-// that have yet to wake up.
+// A team is what a call shares with the goroutines that help it. Helpers stay for a while,
+// for the team's next call. A call waits for the helpers that have joined it, and not for
+// those that have yet to wake up.
 type team struct {
 	floats job[float32]
 	words  job[uint16]
-	job    interface{ do(w *worker, lo, hi int) } // one of these
-	pieces int64                                  // of all rows
-	grain  int64                                  // taken at a time
+	job    interface{ do(w *worker, lo, hi int) } // floats or words
+	pieces int64                                  // number of pieces, over all rows
+	grain  int64                                  // pieces that a goroutine takes at a time
 	sums   []float32
 
-	next    atomic.Int64 // piece
-	places  atomic.Int32 // for helpers yet to come; 0 between calls
-	left    atomic.Int64 // helpers that came and have left, in all calls
-	await   atomic.Int64 // what left is when the caller, asleep, may go on; or 0
+	next    atomic.Int64 // the next piece to take
+	places  atomic.Int32 // for helpers yet to join; 0 between calls
+	left    atomic.Int64 // helpers that have joined and left, over all calls
+	await   atomic.Int64 // the value of left that wakes the sleeping caller, or 0
 	wake    chan struct{}
-	helpers atomic.Int32 // that wait, work, or were started
-	help    func()       // kept, since making it allocates
+	helpers atomic.Int32 // number that wait, work, or are being started
+	help    func()       // the method value; making it anew would allocate
 
 	patience time.Duration
-	leaving  func() // unless nil, called by a helper that has left and may have to wake the caller
+	leaving  func() // for tests: called by a helper between leaving and waking the caller
 }
 
 var (
@@ -53,8 +54,8 @@ func newTeam(patience time.Duration) *team {
 	return t
 }
 
-// helpersFor returns how many helpers at most are worth having for pieces that take one
-// goroutine so many microseconds.
+// helpersFor returns how many helpers are worth having, at most. One goroutine would take
+// that many microseconds for all pieces.
 func helpersFor(workers, pieces int, microseconds float64) int {
 	if workers == 1 || microseconds < worthAwake {
 		return 0
@@ -77,10 +78,10 @@ func keep[T kernel.Element](t *team, j *job[T]) {
 	t.job = k
 }
 
-// forget lets go of the caller's memory.
+// forget drops references to the caller's memory.
 func (t *team) forget() { t.floats, t.words, t.job = job[float32]{}, job[uint16]{}, nil }
 
-// blockSums returns memory for sums of n blocks.
+// blockSums returns memory for the sums of n blocks.
 func (t *team) blockSums(n int) []float32 {
 	if cap(t.sums) < n {
 		t.sums = make([]float32, n)
@@ -88,11 +89,11 @@ func (t *team) blockSums(n int) []float32 {
 	return t.sums[:n]
 }
 
-// do does the job with helpers.
+// do does the job with that many helpers at most.
 func (t *team) do(w *worker, helpers int) {
 	most := int32(helpers)
 	t.next.Store(0)
-	left := t.left.Load() // stands still between calls
+	left := t.left.Load() // constant between calls
 	t.places.Store(most)
 	for t.helpers.Load() < most {
 		t.helpers.Add(1)
@@ -102,7 +103,7 @@ func (t *team) do(w *worker, helpers int) {
 	t.wait(left + int64(most-t.places.Swap(0)))
 }
 
-// work does pieces until none is left.
+// work does pieces until there are none.
 func (t *team) work(w *worker) {
 	for {
 		hi := t.next.Add(t.grain)
@@ -114,15 +115,15 @@ func (t *team) work(w *worker) {
 	}
 }
 
-// wait returns when so many helpers have left in all calls. No two calls that have helpers
-// wait for the same number, so a helper that an earlier call has not waited for wakes nobody.
+// wait returns when left reaches all. No two calls with helpers wait for the same number. So
+// a helper of an earlier call wakes nobody.
 func (t *team) wait(all int64) {
 	for start := time.Now(); t.left.Load() != all; runtime.Gosched() {
 		if time.Since(start) < t.patience {
 			continue
 		}
 		t.await.Store(all)
-		// Either this finds that all have left, or the last one finds await.
+		// Either the caller sees that all have left, or the last helper sees await.
 		if t.left.Load() != all || !t.await.CompareAndSwap(all, 0) {
 			<-t.wake
 		}
@@ -130,7 +131,7 @@ func (t *team) wait(all int64) {
 	}
 }
 
-// helper helps calls until none comes for a while.
+// helper helps calls until no call comes for a while.
 func (t *team) helper() {
 	w := workers.Get().(*worker)
 	defer workers.Put(w)
@@ -146,7 +147,7 @@ func (t *team) helper() {
 	}
 }
 
-// enter takes a place in a call, or reports that none came for a while.
+// enter takes a place in a call. It returns false if no call comes for a while.
 func (t *team) enter() bool {
 	for start := time.Now(); !t.take(); runtime.Gosched() {
 		if time.Since(start) < t.patience {
@@ -156,7 +157,7 @@ func (t *team) enter() bool {
 		if !t.take() {
 			return false
 		}
-		t.helpers.Add(1) // a call has counted on it
+		t.helpers.Add(1) // a call has counted this helper
 		return true
 	}
 	return true

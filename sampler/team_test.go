@@ -9,7 +9,8 @@ import (
 	"time"
 )
 
-// counted counts how often each piece was done, and who is at it.
+// counted counts how often each piece is done, and how many goroutines are at work on
+// it.
 type counted struct {
 	done   []atomic.Int32
 	inside atomic.Int32
@@ -26,13 +27,13 @@ func (c *counted) do(_ *worker, lo, hi int) {
 	c.inside.Add(-1)
 }
 
-// Every piece is done once and nobody is at it when the call returns, whether helpers
-// wait, end, or come late, and whether the caller waits for them or sleeps.
+// Every piece is done once, and nobody works on it when the call returns. Helpers may
+// wait, end, or come late. The caller may spin or sleep.
 func TestTeam(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	for _, patience := range []time.Duration{0, 20 * time.Microsecond, patience} {
 		var wait sync.WaitGroup
-		for g := range 3 { // teams at once
+		for g := range 3 { // teams at the same time
 			wait.Go(func() {
 				r := rand.New(rand.NewPCG(uint64(g), 1))
 				team, w := newTeam(patience), new(worker)
@@ -59,7 +60,7 @@ func TestTeam(t *testing.T) {
 	}
 }
 
-// A held job holds helpers at their piece, and its caller until one of them is there.
+// A held job holds helpers at their piece. It holds the caller until a helper is there.
 type held struct {
 	caller *worker
 	gate   chan struct{}
@@ -80,8 +81,8 @@ func (h *held) do(w *worker, _, _ int) {
 	h.inside.Add(-1)
 }
 
-// A helper that was counted by one call, and gets to waking the caller only in the next
-// call, leaves that one asleep: another helper is still at work on the caller's memory.
+// A helper may reach the point of waking its caller only during the next call. It must
+// then not wake that caller, since another helper still works on its memory.
 func TestLateHelperWakesNobody(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	team, w := newTeam(time.Hour), new(worker) // the first call does not sleep
@@ -129,12 +130,12 @@ func TestHelpersEnd(t *testing.T) {
 	c := &counted{done: make([]atomic.Int32, 1000)}
 	team.job, team.pieces, team.grain = c, 1000, 1
 	team.do(new(worker), 3)
-	for team.helpers.Load() != 0 { // the test's time limit is this one's
+	for team.helpers.Load() != 0 { // bounded by the test's own time limit
 		time.Sleep(time.Millisecond)
 	}
 }
 
-// No more goroutines than processors, pieces or what was asked for.
+// There are no more goroutines than processors, pieces, or the wanted number.
 func TestHelpersFor(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(4))
 	defer func(was float64) { worthAwake = was }(worthAwake)

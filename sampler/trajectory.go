@@ -7,43 +7,43 @@ import (
 	"reflect"
 )
 
-// A Trajectory is the memory of a run of len(Latents)-1 transitions, the caller's
-// own. [NewTrajectory] makes one of slices.
+// A Trajectory holds a run of len(Latents)-1 transitions, in the caller's own memory.
+// [NewTrajectory] makes one of slices.
 type Trajectory[B any] struct {
-	First      int         // transition the run starts with
-	Latents    []B         // latents before and after each transition
+	First      int         // the transition with which the run starts
+	Latents    []B         // before and after each transition
 	V          B           // the model's output
-	SumSquares [][]float64 // of each transition, one a row; nil: not wanted
+	SumSquares [][]float64 // of each transition, one for each row; nil: not wanted
 
-	// Scratch is memory for transitions that look back ([Sampler.Scratch] buffers like V):
-	// what they step from, and what is kept of earlier evaluations. Where there are such
-	// transitions and it is nil, [Rollout] and [Replay] make buffers like V and free them
-	// at the end, if the device is a [Memory].
+	// Scratch is memory for transitions that look back: for their base, and for kept
+	// vectors of earlier evaluations. It holds [Sampler.Scratch] buffers like V. If it is
+	// empty and needed, and the device is a [Memory], [Rollout] and [Replay] make the
+	// buffers and free them at the end.
 	Scratch []B
 
-	// Observe, unless nil, is called by [Rollout] at every transition after the model
-	// and before the step. Its error ends the run, wrapped with the step.
+	// Rollout calls Observe, unless it is nil, at every transition, after the model and
+	// before the step. An error of Observe ends the run, wrapped with the step.
 	Observe func(ctx context.Context, o Observation[B]) error
 }
 
-// An Observation is a transition of a rollout between the model's output and the step.
-// On a device that queues calls, X and V are valid after its Sync; the Observe that
-// reads them syncs, or queues what it does as the model does. Nothing of it may be
-// written, or kept.
+// An Observation is a transition of a rollout between the model's output and the step. On
+// a device that queues calls, X and V are valid after its Sync. Observe must either sync
+// before it reads them, or queue its own work as the model does. Observe must neither
+// write nor keep any of it.
 type Observation[B any] struct {
-	Transition int   // of the sampler: At, Time and PredictedSample tell more
-	Batch      Batch // at that transition
+	Transition int   // index of the sampler's transition: At, Time and PredictedSample tell more
+	Batch      Batch // moved to that transition
 	X, V       B     // the latents before it, and the model's output for them
 }
 
 // NewTrajectory returns a trajectory of slices for all n transitions ([Sampler.Steps]) of a
-// run of b. It keeps the latents and the sums of squares of the transitions in w, all for the
-// zero Window. w counts transitions of this run, and not steps of the scheduler as that of a
-// [Config] does: [Sampler.Transitions] tells those of steps.
+// run of b. It keeps the latents and the sums of squares of the transitions in w; the zero
+// Window keeps all. w counts transitions of this run, and not steps of the scheduler as the
+// Window of a [Config] does: [Sampler.Transitions] converts steps to transitions.
 //
-// All other points share one buffer. The last latents are valid after a run whatever w
-// is, so the empty Window{n, n} keeps them alone. The first latents and V hold NaN until
-// they are written, so that a [NonFiniteError] tells what was forgotten. It panics unless
+// All other points share one buffer. Every w keeps the last latents, and the empty
+// Window{n, n} keeps them alone. The first latents and V hold NaN until they are written, so
+// a forgotten write ends in a [NonFiniteError]. NewTrajectory panics unless
 // 0 ≤ w.Start ≤ w.End ≤ n.
 func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	if w == (Window{}) {
@@ -71,15 +71,15 @@ func NewTrajectory(b Batch, n int, w Window) *Trajectory[[]float32] {
 	for i := w.Start; i < w.End; i++ {
 		t.SumSquares[i] = make([]float64, len(b.Rows))
 	}
-	// First latents that nobody makes, and a model that writes nothing, must show.
+	// NaN shows first latents that nobody made, and a model that writes nothing.
 	for i := range t.V {
 		t.Latents[0][i], t.V[i] = float32(math.NaN()), float32(math.NaN())
 	}
 	return t
 }
 
-// sums returns t.SumSquares with memory for the entries that are not wanted, which a
-// rollout needs to find what is not finite.
+// sums returns t.SumSquares with memory in every entry. A rollout needs all sums to find
+// values that are not finite.
 func (t *Trajectory[B]) sums(rows int) [][]float64 {
 	all := make([][]float64, len(t.Latents)-1)
 	copy(all, t.SumSquares)
@@ -91,7 +91,7 @@ func (t *Trajectory[B]) sums(rows int) [][]float64 {
 	return all
 }
 
-// check reports how t does not fit a run of b with s.
+// check returns an error if t does not fit a run of b with s.
 func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 	switch {
 	case s == nil:
@@ -102,11 +102,11 @@ func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 	n := len(t.Latents) - 1
 	switch {
 	case b.Storage != s.storage:
-		return fail(ErrTrajectory, "sampler: the batch is stored as %v, the run as %v", b.Storage, s.storage)
+		return fail(ErrTrajectory, "sampler: Storage of the batch is %v, and that of the Config is %v: make the batch with Sampler.Batch", b.Storage, s.storage)
 	case len(b.Rows) == 0:
 		return fail(ErrTrajectory, "sampler: the batch has no rows")
 	case n < 1:
-		return fail(ErrTrajectory, "sampler: %d latents hold no transition", len(t.Latents))
+		return fail(ErrTrajectory, "sampler: Latents has %d entries, and a transition takes two", len(t.Latents))
 	case t.First < 0 || t.First > s.Steps()-n:
 		return fail(ErrTrajectory, "sampler: the %d transitions from %d on are not within the %d of the run", n, t.First, s.Steps())
 	case len(t.SumSquares) != 0 && len(t.SumSquares) != n:
@@ -155,8 +155,8 @@ func (t *Trajectory[B]) check(s *Sampler, b Batch) error {
 	return nil
 }
 
-// Scratch returns how many buffers [Trajectory.Scratch] has: 0 where no transition of s
-// looks back.
+// Scratch returns the number of buffers that [Trajectory.Scratch] takes, or 0 if no
+// transition of s looks back.
 func (s *Sampler) Scratch() int {
 	if s.depth == 0 {
 		return 0
@@ -164,7 +164,7 @@ func (s *Sampler) Scratch() int {
 	return 1 + s.depth*s.vectors
 }
 
-// identity returns what is equal for buffers that are one.
+// identity returns a value that is equal for two buffers if they are one.
 func identity(b any) any {
 	v := reflect.ValueOf(b)
 	switch {
@@ -176,8 +176,8 @@ func identity(b any) any {
 	return nil
 }
 
-// length returns the number of elements of a slice, and -1 of any other buffer: that is
-// its device's to know.
+// length returns the number of elements of a slice, and -1 of any other buffer, whose
+// length only its device knows.
 func length(b any) int {
 	if v := reflect.ValueOf(b); v.Kind() == reflect.Slice {
 		return v.Len()
@@ -185,8 +185,8 @@ func length(b any) int {
 	return -1
 }
 
-// sameBuffer reports whether two buffers are one: slices that share an element, or equal
-// values of another type.
+// sameBuffer reports whether two buffers are one. Two slices are one if they share an
+// element. Other buffers are one if they are equal.
 func sameBuffer[B any](x, y B) bool {
 	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
 	if v.Kind() != reflect.Slice {
@@ -196,7 +196,7 @@ func sameBuffer[B any](x, y B) bool {
 	return v.Pointer() < w.Pointer()+uintptr(w.Len())*size && w.Pointer() < v.Pointer()+uintptr(v.Len())*size
 }
 
-// inPart reports whether two slices share some elements and not all.
+// inPart reports whether two slices share some elements but not all.
 func inPart[B any](x, y B) bool {
 	v, w := reflect.ValueOf(x), reflect.ValueOf(y)
 	return v.Kind() == reflect.Slice && v.Pointer() != w.Pointer() && sameBuffer(x, y)

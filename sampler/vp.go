@@ -11,11 +11,12 @@ import (
 //	X0 = α'   X1 = √(σ'² - Eps²)   Eps = ησ'√(1 - e^{-2h})   e^{-h} = ασ'/(σα')
 //
 // On a VP path that is the usual Eps = η·(σ'/σ)·√(1 - α²/α'²). Eta lies in [0, 1];
-// 0 is [FlowODE] and 1 is DDPM, equal to [DPMSDEPlus]. It preserves coefficients. It
-// serves every path.
+// 0 is [FlowODE], and 1 is DDPM, which equals [DPMSDEPlus]. It preserves
+// coefficients. It serves every path.
 //
-// Where the first point has no signal, η = 1 gives X1 = 0 and Eps = σ'; diffusers'
-// zero-SNR DDIM gives NaN there, for it takes the root of a rounded difference.
+// Where the first point has no signal, η = 1 gives X1 = 0 and Eps = σ'. There, the
+// zero-SNR DDIM of diffusers gives NaN, because it takes the root of a rounded
+// difference.
 type DDIM struct{ Eta float64 }
 
 // Facts implements [Describer].
@@ -64,7 +65,7 @@ func (r VPSDE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 	}
 	a, b, sigma := from.Signal, to.Signal, from.Noise
 	beta := (b - a) * (b + a) / (b * b)
-	if b < 1e-150 { // whose square loses its digits
+	if b < 1e-150 { // its square would lose digits
 		beta = (b - a) / b * ((b + a) / b)
 	}
 	return f.step(Coeffs{(1 + beta/2) * a, float64((1+beta/2)*sigma) - beta/sigma, math.Sqrt(beta)})

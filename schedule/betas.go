@@ -24,9 +24,9 @@ func ScaledLinearBetas(n int, start, end float64) []float64 {
 //
 //	β(t) = min(0.999, 1 - f((t+1)/n)/f(t/n)),    f(u) = cos²(π/2·(u + 0.008)/1.008)
 //
-// (Nichol and Dhariwal, arXiv 2102.09672, Eq. 17; squaredcos_cap_v2 in
-// diffusers). The cap only meets the last beta, whose f ends at 0. It returns
-// nil for n below 1 or above MaxSteps.
+// (Nichol and Dhariwal, arXiv 2102.09672, Eq. 17; squaredcos_cap_v2 in diffusers).
+// Only the last beta meets the cap, since f(1) is 0. It returns nil for n below 1
+// or above MaxSteps.
 func CosineBetas(n int) []float64 {
 	const maxBeta = 0.999
 	angle := func(t int) float64 {

@@ -103,8 +103,8 @@ func ExampleFluxMu() {
 	// 1024 pixels: mu 1.1500, levels [1.0000 0.9045 0.7595 0.5128 0.0000]
 }
 
-// diffusers shifts its lowest level twice when it is told only the number of
-// steps.
+// diffusers shifts its lowest level twice if it gets the number of steps
+// alone.
 func ExampleDoubleShift() {
 	fmt.Printf("%.4f\n", []float64(schedule.DoubleShift(4, 3)))
 	fmt.Printf("%.4f\n", []float64(schedule.Linear(4).Shift(3)))

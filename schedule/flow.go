@@ -1,19 +1,19 @@
 package schedule
 
-// Flow lists rectified-flow levels t, noisiest first: at level t Signal is 1-t,
-// and Noise and Time are t. Flow is a Scheduler, a literal is as good as a
-// constructor, and the nil Flow is one that Validate refuses.
+// Flow lists rectified-flow levels t, noisiest first. At level t Signal is 1-t,
+// and Noise and Time are t. Flow is a Scheduler. A literal is as good as a
+// constructor. Validate refuses the nil Flow.
 //
-// Methods return new levels and leave f alone. A number that makes no sense, in
-// a constructor or a method, never panics: it gives no levels (n below 1 or above
-// MaxSteps), or levels that are NaN, out of range or out of order, and Validate
-// names the first.
+// Methods return new levels and leave f alone. Constructors and methods never
+// panic, whatever numbers they get. An n below 1 or above MaxSteps gives no
+// levels. Other numbers that make no sense give levels that are NaN, out of
+// range or out of order, and Validate names the first of these.
 type Flow []float64
 
-// count reports whether n is a number of things to lay out.
+// count reports whether n levels, betas or timesteps may be made.
 func count(n int) bool { return 1 <= n && n <= MaxSteps }
 
-// Steps returns len(f) - 1: -1 for an empty list, which has no level to ask for.
+// Steps returns len(f) - 1, which is -1 for an empty list.
 func (f Flow) Steps() int { return len(f) - 1 }
 
 // At returns Level(f[i]). It panics unless 0 <= i <= Steps().
@@ -46,8 +46,8 @@ func FlowOf[T ~float32 | ~float64](levels []T) Flow {
 	return f
 }
 
-// ToZero returns f with a final level 0 appended, unless it ends in one. Lists
-// of custom sigmas or timesteps usually lack it.
+// ToZero returns f with a final level 0 appended, unless f ends in 0. Lists of
+// custom sigmas or timesteps usually lack this 0.
 func (f Flow) ToZero() Flow {
 	g := make(Flow, len(f), len(f)+1)
 	copy(g, f)

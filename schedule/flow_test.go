@@ -257,9 +257,9 @@ func TestKarrasTendsToExponential(t *testing.T) {
 	}
 }
 
-// The quantiles of Beta(1/2, 1/2) are sin²(πp/2), those of Beta(2, 1) are √p, and any quantile is one that
-// its distribution function leads back. The iteration stops at a relative step
-// of about 1e-14, by its source.
+// The quantiles of Beta(1/2, 1/2) are sin²(πp/2), and those of Beta(2, 1) are √p. For
+// any other Beta, the distribution function takes a quantile back to its p. The
+// iteration stops at a relative step of about 1e-14, says its source.
 func TestBetaQuantiles(t *testing.T) {
 	const n = 101
 	f := Beta(n, 1, 0, 0.5, 0.5)

@@ -31,8 +31,8 @@ func Level(t float64) Point {
 //
 //	Time time,  Signal √ᾱ,  Noise √(1-ᾱ)
 //
-// Near ᾱ = 1 the difference 1-ᾱ keeps only the digits that alphaBar has; the
-// points of a VP are better there. VPLevel checks nothing; Validate does.
+// Near ᾱ = 1 the difference 1-ᾱ loses digits; the points of a VP keep them. VPLevel
+// checks nothing; Validate does.
 func VPLevel(time, alphaBar float64) Point {
 	return Point{Time: time, Signal: math.Sqrt(alphaBar), Noise: math.Sqrt(1 - alphaBar)}
 }
@@ -41,9 +41,9 @@ func VPLevel(time, alphaBar float64) Point {
 // Signal 0.1 beside Noise 0.9. It is four units in the last place of 1.
 const pathTol = 0x1p-50
 
-// OnFlow reports whether p lies on the rectified-flow path, that is, whether
-// Signal + Noise is 1 to within 2⁻⁵⁰, so that Noise is the level t. Time is not
-// looked at. The two ends, pure noise and pure data, lie on both paths.
+// OnFlow reports whether p lies on the rectified-flow path, that is, whether Signal +
+// Noise is 1 to within 2⁻⁵⁰. Noise is then the level t. Time does not matter. The two
+// ends, pure noise and pure data, lie on both paths.
 func (p Point) OnFlow() bool {
 	return math.Abs(p.Signal+p.Noise-1) <= pathTol
 }
@@ -54,10 +54,14 @@ func (p Point) OnVP() bool {
 	return math.Abs(float64(p.Signal*p.Signal)+float64(p.Noise*p.Noise)-1) <= pathTol
 }
 
-// RatioTo returns e^{-h} = ασ'/(σα'), the factor by which the ratio of noise to signal
-// falls from p to the point to, and 1 - e^{-h}, both without cancellation on the flow path.
-// h is the rise of log(α/σ). The second is negative where the ratio rises, and NaN where
-// neither point has a ratio; rounding may take it above 1.
+// RatioTo returns ratio = e^{-h} and rest = 1 - e^{-h}, where h is the rise of
+// log(α/σ) from the point p to the point to:
+//
+//	e^{-h} = ασ'/(σα')
+//
+// It is the factor by which noise over signal falls. On the flow path neither result
+// cancels. rest is negative where that ratio rises, and rounding may take it above
+// 1. Both are NaN between two points of pure noise, and between two of pure data.
 func (p Point) RatioTo(to Point) (ratio, rest float64) {
 	if p.OnFlow() && to.OnFlow() {
 		t, s := p.Noise, to.Noise
@@ -70,11 +74,11 @@ func (p Point) RatioTo(to Point) (ratio, rest float64) {
 	return q / d, (math.FMA(p.Noise, to.Signal, -q) - math.FMA(p.Signal, to.Noise, -q)) / d
 }
 
-// Points lists the points of any path, noisiest first. VP.Points returns it; a
-// literal is as good. Points is a Scheduler.
+// Points lists the points of any path, noisiest first. Make it with VP.Points or as
+// a literal. Points is a Scheduler.
 type Points []Point
 
-// Steps returns len(p) - 1: -1 for an empty list, which has no point to ask for.
+// Steps returns len(p) - 1, which is -1 for an empty list.
 func (p Points) Steps() int { return len(p) - 1 }
 
 // At returns p[i]. It panics unless 0 <= i <= Steps().
@@ -83,7 +87,7 @@ func (p Points) At(i int) Point {
 	return p[i]
 }
 
-// checkPoint panics unless a schedule of a type has point i.
+// checkPoint panics unless a schedule of this type has point i.
 func checkPoint(typ string, i, steps int) {
 	if i < 0 || i > steps {
 		panic(fmt.Sprintf("schedule: %s.At: point %d is not in [0, %d]", typ, i, steps))

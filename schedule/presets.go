@@ -1,8 +1,8 @@
 package schedule
 
-// The levels of published models. Each is a chain of the functions of this package, and
-// equals the levels that the model's pipelines compute. Two models need none of these:
-// FLUX.1 schnell samples on Linear(n), and Wan on UniPC(n, s) with its flow_shift s.
+// The levels of published models. Each is a chain of functions of this package, and equals
+// the levels that the model's pipelines compute. Two models need no function here: FLUX.1
+// schnell samples on Linear(n), and Wan on UniPC(n, s) with its flow_shift s.
 
 // SD3 returns the levels of n steps of Stable Diffusion 3 and 3.5 in diffusers:
 // DoubleShift(n, 3).
@@ -28,8 +28,8 @@ func QwenImage(n, seqLen int) Flow {
 	return Linear(n).DynamicShift(Mu(seqLen, 256, 8192, 0.5, 0.9)).StretchTerminal(0.02)
 }
 
-// ZImage returns the levels of n steps of Z-Image in diffusers: Linear(n).Shift(3).
-// Pipelines that shift it by the size of the image, as ollama's does, sample on the levels
-// of [Flux1]. Z-Image counts time from noise to data and predicts x0 - x1, so that a
-// sampler is told so besides: see sampler.Clock and sampler.PredictReversedVelocity.
+// ZImage returns the levels of n steps of Z-Image in diffusers: Linear(n).Shift(3). Some
+// pipelines, such as ollama's, shift by the size of the image and sample on the levels of
+// [Flux1]. Z-Image counts time from noise to data and predicts x0 - x1. Tell the sampler
+// both, by sampler.Clock and sampler.PredictReversedVelocity.
 func ZImage(n int) Flow { return Linear(n).Shift(3) }

@@ -7,15 +7,15 @@ import (
 )
 
 // A Scheduler allocates the coefficients of every point of a run (Definition 1).
-// Its methods return the same every time and may be called by several
-// goroutines at once. Validate says what else is asked of it.
+// Its methods must return the same values every time, and must be safe for
+// concurrent use. Validate lists the other requirements.
 type Scheduler interface {
 	Steps() int     // N; a run has N+1 points
 	At(i int) Point // point i, noisiest first; panics unless 0 <= i <= Steps()
 }
 
-// The reasons why a Scheduler is refused. They come wrapped with the place and
-// the values; ask with errors.Is.
+// The reasons why Validate refuses a Scheduler. They come wrapped with the place
+// and the values; test for them with errors.Is.
 var (
 	ErrNil   = errors.New("scheduler is nil")
 	ErrShort = errors.New("fewer than two points")
@@ -24,32 +24,32 @@ var (
 	ErrLong  = errors.New("more than 65535 steps")
 )
 
-// MaxSteps is the largest number of steps of a run, and of timesteps of a model: the
-// noise of a step is named by 16 bits.
+// MaxSteps is the largest number of steps of a run, and of the betas and timesteps
+// that this package makes. Samplers name the noise of a step by 16 bits.
 const MaxSteps = 1<<16 - 1
 
-// Validate reports the first reason why s is not a schedule, or nil. It serves
-// every Scheduler, the caller's own too. A schedule has
+// Validate returns the first reason why s is not a schedule, or nil. It serves
+// every Scheduler, including the caller's own. A schedule has
 //
 //   - a value: a nil interface, pointer or func is ErrNil;
 //   - at least one step: else ErrShort, which a nil slice is too;
-//   - at most MaxSteps: else ErrLong;
+//   - at most MaxSteps steps: else ErrLong;
 //   - Noise, Signal and Time in [0, 1] at every point: else ErrRange, which NaN
 //     and the infinities are too;
-//   - strictly decreasing Noise: else ErrOrder. A list that rises runs from data
-//     to noise, which [Inversion] declares; a level that is repeated is a step
-//     that does nothing, and one with no log-probability. The Noise of an
-//     Inversion increases strictly instead.
+//   - strictly decreasing Noise: else ErrOrder. A repeated level would be a step
+//     that does nothing and has no log-probability. A rising list runs from data
+//     to noise; declare it as an [Inversion], whose Noise must increase strictly.
 //
-// A schedule need not begin at pure noise nor end at pure data, and Signal and
-// Time may do as they like within [0, 1]. Validate calls Steps once and At once
-// for each point until the first fault.
+// A schedule need not begin at pure noise or end at pure data. Signal and Time
+// need not be in any order. Validate calls Steps once, and At once for each point
+// until the first fault.
 func Validate(s Scheduler) error {
 	_, err := PointsOf(s)
 	return err
 }
 
-// PointsOf returns the points of s, each asked for once, or the error of Validate.
+// PointsOf returns a copy of the points of s, or the error of Validate. It calls
+// At once for each point.
 func PointsOf(s Scheduler) (Points, error) {
 	inverse, rises := s.(Inversion)
 	if isNil(s) || rises && isNil(inverse.Scheduler) {

@@ -130,7 +130,7 @@ func anyFloat() *rapid.Generator[float64] {
 }
 
 // constructorsProperty calls every constructor with any numbers. None may panic,
-// and Validate must see through what comes of nonsense.
+// and Validate must refuse what nonsense gives.
 func constructorsProperty(t *rapid.T) {
 	x := func(name string) float64 { return anyFloat().Draw(t, name) }
 	n := rapid.OneOf(rapid.IntRange(-2, 40), rapid.IntMin(MaxSteps+1), rapid.Just(math.MaxInt)).Draw(t, "n")

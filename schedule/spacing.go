@@ -6,8 +6,8 @@ import (
 	"gonum.org/v1/gonum/mathext"
 )
 
-// Even returns n levels evenly spaced from hi down to lo, and a final 0: n
-// steps. Even(n, 1, 1/n) is Linear(n). It is numpy's linspace(hi, lo, n).
+// Even returns n levels evenly spaced from hi down to lo, and a final 0: n steps.
+// The n levels are numpy's linspace(hi, lo, n). Even(n, 1, 1/n) is Linear(n).
 func Even(n int, hi, lo float64) Flow {
 	return spaced(n, func(r float64) float64 { return lerp(hi, lo, r) })
 }
@@ -17,10 +17,10 @@ func Even(n int, hi, lo float64) Flow {
 //
 //	t = (hi^(1/rho) + r·(lo^(1/rho) - hi^(1/rho)))^rho,    r = 0 … 1
 //
-// for 0 < lo < hi ≤ 1 (Karras et al., arXiv 2206.00364, Eq. 5). The paper's
-// rho, and that of every published implementation, is 7. The paper spaces noise
-// levels of a variance-exploding path; diffusers puts flow levels into the same
-// formula, and so does this.
+// for 0 < lo < hi ≤ 1 (Karras et al., arXiv 2206.00364, Eq. 5). The paper and
+// every published implementation take rho 7. The paper spaces noise levels of a
+// variance-exploding path. diffusers and this function put flow levels into the
+// same formula.
 func Karras(n int, hi, lo, rho float64) Flow {
 	q := math.Pow(lo/hi, 1/rho)
 	return spaced(n, func(r float64) float64 {
@@ -33,7 +33,7 @@ func Karras(n int, hi, lo, rho float64) Flow {
 //
 //	t = hi·(lo/hi)^r,    r = 0 … 1
 //
-// for 0 < lo < hi ≤ 1. It is the limit of Karras for rho to infinity.
+// for 0 < lo < hi ≤ 1. It is the limit of Karras as rho grows.
 func Exponential(n int, hi, lo float64) Flow {
 	l := math.Log(lo / hi)
 	return spaced(n, func(r float64) float64 { return hi * math.Exp(r*l) })
@@ -50,14 +50,14 @@ func Beta(n int, hi, lo, a, b float64) Flow {
 	return spaced(n, func(r float64) float64 { return lerp(lo, hi, betaQuantile(1-r, a, b)) })
 }
 
-// KLOptimal returns n levels from hi down to lo, evenly spaced in the angle whose
-// tangent they are, and a final 0:
+// KLOptimal returns n levels from hi down to lo, evenly spaced in atan(t), and a
+// final 0:
 //
 //	t = tan(r·atan(lo) + (1-r)·atan(hi)),    r = 0 … 1
 //
 // for 0 < lo < hi ≤ 1 (Sabour et al., arXiv 2404.14507). The paper spaces noise
-// levels of a variance-exploding path; ComfyUI's kl_optimal puts flow levels into
-// the same formula, and so does this.
+// levels of a variance-exploding path. ComfyUI's kl_optimal and this function put
+// flow levels into the same formula.
 func KLOptimal(n int, hi, lo float64) Flow {
 	a, b := math.Atan(hi), math.Atan(lo)
 	return spaced(n, func(r float64) float64 {
@@ -68,14 +68,15 @@ func KLOptimal(n int, hi, lo float64) Flow {
 	})
 }
 
-// LinearQuadratic returns the levels of n steps of which the first linear go down
-// evenly, by threshold together, and the others ever faster, on the parabola that
-// joins on without a bend and ends at 0:
+// LinearQuadratic returns the levels of n steps. The first linear steps are equal
+// and go down by threshold in all. The other steps follow a parabola, which
+// continues the line without a bend and ends at 0:
 //
 //	t = 1 - threshold·i/linear - max(0, i-linear)²·(linear - threshold·n)/(linear·(n-linear)²)
 //
 // for i = 0 … n, with 1 ≤ linear < n and 0 < threshold ≤ linear/n (Polyak et al.,
-// arXiv 2410.13720); from linear n on there is the line alone. Mochi samples on LinearQuadratic(64, 32, 0.025), and LTX-Video
+// arXiv 2410.13720). If linear is n or more, there is no parabola, only the line
+// and the final 0. Mochi samples on LinearQuadratic(64, 32, 0.025), and LTX-Video
 // takes the same threshold.
 func LinearQuadratic(n, linear int, threshold float64) Flow {
 	if !count(n) {
@@ -103,8 +104,8 @@ func betaQuantile(p, a, b float64) float64 {
 	return mathext.InvRegIncBeta(a, b, p)
 }
 
-// spaced returns level(r) for n values of r from 0 to 1, and a final 0. One
-// value alone is r = 0, as in numpy's linspace.
+// spaced returns level(r) for n values of r from 0 to 1, and a final 0. A single
+// value is r = 0, as in numpy's linspace.
 func spaced(n int, level func(r float64) float64) Flow {
 	if !count(n) {
 		return nil
@@ -116,7 +117,7 @@ func spaced(n int, level func(r float64) float64) Flow {
 	return f
 }
 
-// ramp returns i/(n-1), and 0 for i = 0 whatever n is.
+// ramp returns i/(n-1), and 0 for i = 0 and any n.
 func ramp(i, n int) float64 {
 	if i == 0 {
 		return 0

@@ -5,18 +5,18 @@ import (
 	"fmt"
 )
 
-// ErrStrength is wrapped by the error about a strength that leaves no step.
+// ErrStrength is the reason when a strength leaves no step to take.
 var ErrStrength = errors.New("the strength leaves no step")
 
-// FirstStep returns the first step that image-to-image of a strength in (0, 1] takes of
-// n steps. The run takes steps FirstStep to n-1:
+// FirstStep returns the step of an n-step schedule at which image-to-image of a
+// strength in (0, 1] begins. The run takes the steps from FirstStep to n-1:
 //
 //	n - n·strength, rounded down
 //
 // as diffusers' flow pipelines do (StableDiffusion3Img2ImgPipeline.get_timesteps).
-// Its pipelines for variance-preserving models round n·strength down instead, so they
-// take one step less where it is no integer. A strength outside [0, 1], NaN too, is
-// ErrRange, and one that leaves no step is ErrStrength.
+// diffusers' pipelines for variance-preserving models round n·strength down instead.
+// They take one step less where it is no integer. A strength outside [0, 1], or NaN,
+// is ErrRange. A strength that leaves no step is ErrStrength. n below 1 is ErrShort.
 func FirstStep(n int, strength float64) (int, error) {
 	switch {
 	case n < 1:

@@ -6,24 +6,24 @@ import (
 	"math"
 )
 
-// ErrTimestep is wrapped by errors about a timestep that a VP does not have.
+// ErrTimestep is the reason when a VP does not have a timestep.
 var ErrTimestep = errors.New("timestep is not one of the model's")
 
 // Points returns the run that visits the given timesteps and ends at final. The
-// timesteps, highest first, are from Leading, Trailing or Linspace, or the
-// caller's own. final is where the last step arrives, and published code differs
-// about it:
+// timesteps, highest first, come from Leading, Trailing or Linspace, or are the
+// caller's own. The last step arrives at final. Published code takes one of two
+// points:
 //
 //	Point{Signal: 1}    the clean sample (set_alpha_to_one)
 //	v.Point(0)          the first timestep (set_alpha_to_one=False, Stable Diffusion)
 //
-// Points returns what Validate accepts, or an error: ErrTimestep for a timestep
-// outside [0, Len()), and those of Validate. So a run that visits timestep 0
-// cannot end at v.Point(0): that step would do nothing.
+// The error is ErrTimestep for a timestep outside [0, Len()), or that of Validate.
+// A run that visits timestep 0 cannot end at v.Point(0), since that step would do
+// nothing.
 //
-// diffusers' DDIM steps to t - T/n in whole numbers whatever the next timestep
-// is, which is another one where n does not divide T (trailing) and with
-// linspace; here every step arrives where the next one starts.
+// Every step arrives where the next one starts. diffusers' DDIM steps from t to t -
+// ⌊T/n⌋ instead, whatever the next timestep is. The two differ for Trailing where n
+// does not divide T, and for Linspace.
 func (v *VP) Points(timesteps []int, final Point) (Points, error) {
 	p := make(Points, 0, len(timesteps)+1)
 	for i, t := range timesteps {
@@ -44,22 +44,23 @@ func (v *VP) Points(timesteps []int, final Point) (Points, error) {
 //
 //	(n-1)·⌊T/n⌋ + offset, …, ⌊T/n⌋ + offset, offset
 //
-// DDIM and DDPM of diffusers do so by default; Stable Diffusion has offset 1. It
-// never visits the last timesteps, so it wastes a ZeroSNR. It returns nil for n
-// below 1 or above MaxSteps, and repeats timesteps for n > T, which Points refuses.
+// This is the default of diffusers' DDIM and DDPM. Stable Diffusion has offset 1.
+// With either, a run of few steps misses the last timestep, and with it the effect
+// of ZeroSNR. Leading returns nil for n below 1 or above MaxSteps. For n > T it
+// repeats timesteps, which Points refuses.
 func (v *VP) Leading(n, offset int) []int {
 	return timesteps(n, func(i int) int { return (n-1-i)*(v.Len()/n) + offset })
 }
 
-// Trailing returns n timesteps, highest first, from the last one down:
+// Trailing returns n timesteps, highest first, spaced down from the last one:
 //
 //	round(T - i·T/n) - 1,    i = 0 … n-1
 //
-// halves to even (Lin et al., arXiv 2305.08891, Table 2). The arithmetic is that
-// of numpy's arange, on which the rounding of halves depends, and so are the
-// timesteps of diffusers; but arange yields one more, -1, for some n such as 61.
-// It returns nil for n below 1 or above MaxSteps, and repeats timesteps for n > T,
-// which Points refuses.
+// halves to even (Lin et al., arXiv 2305.08891, Table 2). The arithmetic is that of
+// numpy's arange, since the rounding of halves depends on it. The timesteps equal
+// diffusers', except that arange yields one more, -1, for some n such as 61.
+// Trailing returns nil for n below 1 or above MaxSteps. For n > T it repeats
+// timesteps, which Points refuses.
 func (v *VP) Trailing(n int) []int {
 	last := float64(v.Len())
 	step := (last - last/float64(n)) - last
@@ -73,8 +74,9 @@ func (v *VP) Trailing(n int) []int {
 //
 //	round((n-1-i)·((T-1)/(n-1))),    i = 0 … n-1
 //
-// A single one is T-1, where numpy, and so diffusers, has 0. It returns nil for n
-// below 1 or above MaxSteps, and repeats timesteps for n > T, which Points refuses.
+// A single timestep is T-1; numpy, and so diffusers, has 0. Linspace returns nil
+// for n below 1 or above MaxSteps. For n > T it repeats timesteps, which Points
+// refuses.
 func (v *VP) Linspace(n int) []int {
 	last := v.Len() - 1
 	step := float64(last) / float64(n-1)

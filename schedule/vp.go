@@ -10,20 +10,20 @@ import (
 //
 //	ᾱ(t) = (1-β(0))·…·(1-β(t)),    Signal √ᾱ,  Noise √(1-ᾱ),  Time t/T
 //
-// A run visits some of the timesteps, see Points. A VP is immutable and safe for
-// concurrent use; the zero VP has no timesteps.
+// A run visits some of the timesteps: see Points. A VP is immutable and safe for
+// concurrent use. The zero VP has no timesteps.
 //
-// Everything is float64, where published schedulers keep ᾱ in float32, and 1-ᾱ
-// is summed, not subtracted, while it is small: both ends have all their digits.
+// All values are float64; published schedulers keep ᾱ in float32. While 1-ᾱ is
+// small it is summed, not subtracted, so both ends have all their digits.
 type VP struct {
 	alphaBar []float64
 	rest     []float64 // 1 - ᾱ
 }
 
-// NewVP returns the VP of the betas of timesteps 0 … len(betas)-1, which
-// LinearBetas, ScaledLinearBetas and CosineBetas make and trained models publish.
-// It copies what it needs. A beta outside [0, 1], or NaN, is ErrRange; no betas at
-// all are ErrShort.
+// NewVP returns the VP of the betas of timesteps 0 … len(betas)-1. LinearBetas,
+// ScaledLinearBetas and CosineBetas make them, and trained models publish theirs.
+// NewVP copies what it needs. A beta that is NaN or outside [0, 1] is ErrRange.
+// An empty list is ErrShort.
 func NewVP(betas []float64) (*VP, error) {
 	if len(betas) == 0 {
 		return nil, fmt.Errorf("schedule: no betas: %w", ErrShort)
@@ -45,8 +45,8 @@ func newVP(n int) *VP {
 	return &VP{alphaBar: make([]float64, n), rest: make([]float64, n)}
 }
 
-// balance corrects ᾱ and 1-ᾱ, each computed on its own, to sum to 1: the smaller
-// has all its digits, and gives the larger.
+// balance makes ᾱ and 1-ᾱ, each computed on its own, sum to 1. The smaller one
+// has all its digits, so the larger one becomes 1 minus the smaller.
 func balance(alphaBar, rest float64) (float64, float64) {
 	if alphaBar < rest {
 		return alphaBar, 1 - alphaBar
@@ -60,7 +60,7 @@ func (v *VP) Len() int { return len(v.alphaBar) }
 // AlphaBar returns ᾱ(t). It panics unless 0 <= t < Len().
 func (v *VP) AlphaBar(t int) float64 { return v.alphaBar[t] }
 
-// Point returns the point of timestep t. Its Time is t/T, so that the model's
+// Point returns the point of timestep t. Its Time is t/T, so the model's
 // timestep is math.Round(Time·T). It panics unless 0 <= t < Len().
 func (v *VP) Point(t int) Point {
 	return Point{
@@ -70,15 +70,16 @@ func (v *VP) Point(t int) Point {
 	}
 }
 
-// ZeroSNR returns v rescaled so that the last timestep is pure noise and the
-// first stays as it is:
+// ZeroSNR returns a copy of v, rescaled so that the last timestep is pure noise
+// and the first one stays:
 //
 //	√ᾱ' = (√ᾱ - √ᾱ(T-1))·√ᾱ(0)/(√ᾱ(0) - √ᾱ(T-1))
 //
 // (Lin et al., arXiv 2305.08891, Algorithm 1; rescale_betas_zero_snr in
-// diffusers). Models that predict noise learn nothing at the last timestep: take
-// one trained for this. If noise does not rise from the first timestep to the
-// last, there is nothing to scale, which is ErrOrder.
+// diffusers). At pure noise, a model that predicts noise learns nothing. Take a
+// model that was trained on this schedule. A VP without timesteps is ErrShort.
+// If noise does not rise from the first timestep to the last, there is nothing
+// to scale: ErrOrder.
 func (v *VP) ZeroSNR() (*VP, error) {
 	n := v.Len()
 	if n == 0 {
@@ -93,7 +94,7 @@ func (v *VP) ZeroSNR() (*VP, error) {
 	w := newVP(n)
 	w.alphaBar[0], w.rest[0] = v.alphaBar[0], v.rest[0]
 	for t := 1; t < n; t++ {
-		// 1 - scaled is a sum of positive numbers: 1 - √ᾱ(0), and what is taken off √ᾱ(0).
+		// 1 - scaled is the sum of 1 - √ᾱ(0) and √ᾱ(0) - scaled, both positive.
 		scaled := first.Signal * (v.fall(t, n-1) / span)
 		less := v.rest[0]/(1+first.Signal) + float64(first.Signal*(v.fall(0, t)/span))
 		w.alphaBar[t], w.rest[t] = balance(scaled*scaled, less*(1+scaled))
@@ -101,8 +102,8 @@ func (v *VP) ZeroSNR() (*VP, error) {
 	return w, nil
 }
 
-// fall returns √ᾱ(s) - √ᾱ(t) with the digits that the difference of ᾱ or of 1-ᾱ
-// has, where that of the roots loses them.
+// fall returns √ᾱ(s) - √ᾱ(t) without cancellation. It divides the difference of
+// ᾱ, or of 1-ᾱ, by the sum of the roots.
 func (v *VP) fall(s, t int) float64 {
 	d := v.alphaBar[s] - v.alphaBar[t]
 	if v.alphaBar[s] > 0.5 {

@@ -32,9 +32,8 @@ func mustZeroSNR(t *testing.T, v *VP) *VP {
 
 var stableDiffusion = ScaledLinearBetas(1000, 0.00085, 0.012)
 
-// ᾱ and 1-ᾱ of the float64 betas, in 200 bits, against which both square roots
-// must have all digits but those that a thousand roundings take: 1000·2⁻⁵³ =
-// 1.1e-13 at worst.
+// ᾱ and 1-ᾱ of the float64 betas, in 200 bits. Both square roots must have all digits
+// but those that a thousand roundings take: 1000·2⁻⁵³ = 1.1e-13 at worst.
 func TestVPDigits(t *testing.T) {
 	for name, betas := range map[string][]float64{
 		"linear":        LinearBetas(1000, 1e-4, 0.02),

@@ -107,7 +107,7 @@ def foreign(library):
         for p, h in zip(pointers, pinned):
             call("cuMemFree_v2", p)
             call("cuMemFreeHost", h)
-    print("now an address that is none, which must be refused:", flush=True)
+    print("now an address of no memory, which must be refused:", flush=True)
     ours.step(0x1000, 0x1000, 0x1000, 0, None)
     good &= not ours.sync()
     good &= ours.close()
@@ -236,7 +236,7 @@ def time(report, out):
             results.append({"pass": key + label, "cuda": ours[key], "eager": eager, "compiled": fast})
             last = f"{fast:.1f} | {fast / ours[key]:.1f}×" if fast else "– | –"
             print(f"| {key}{label} | {ours[key]:.1f} | {eager:.1f} | {eager / ours[key]:.1f}× | {last} |", flush=True)
-            # What is measured so far is there if the time runs out.
+            # Write what is measured so far, in case the time runs out.
             json.dump({"device": torch.cuda.get_device_name(), "torch": torch.__version__, "rows": rows, "dim": dim,
                        "microseconds": results}, open(out, "w"), indent="\t")
     return True

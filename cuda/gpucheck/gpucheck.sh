@@ -2,14 +2,13 @@
 # Checks and measures package cuda on a machine with a GPU, in at most nine minutes.
 #
 #	cuda/gpucheck/gpucheck.sh build FOLDER   here, with cuda.h and libcuda.so (see ../headers.sh)
-#	bash FOLDER/gpucheck.sh run [OUT]        there: needs no Go; writes OUT, or FOLDER/out
+#	bash FOLDER/gpucheck.sh run [OUT]        there, without Go; writes OUT, or FOLDER/out
 #
-# `run` compares bits with the processor's (the conformance suite, all 2^32 words of the
-# functions of the noise, foreign memory and streams), measures every pass against a copy
-# within the device, and what torch takes. Every step has a limit, and what is done so far
-# is in OUT at any time: summary.txt first, log.txt, and the measurements. A step that the
-# machine cannot do is skipped and says why. Behind the stand-in for the driver shapes are
-# small, and speeds mean nothing.
+# `run` compares bits with the processor's: the conformance suite, all 2^32 words of the
+# functions of the noise, foreign memory and streams. It measures every pass against a copy
+# within the device, and torch. Every step has a limit. At any time OUT holds what is finished:
+# summary.txt, log.txt, and the measurements. A step that the machine cannot do is skipped and
+# says why. Behind the stand-in for the driver, shapes are small, and speeds mean nothing.
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 
@@ -38,8 +37,8 @@ build() {
 # note NAME STATUS SECONDS WORDS: a line of the summary.
 note() { printf '%-12s %-5s %4ss  %s\n' "$@" | tee -a "$summary"; }
 
-# step NAME LIMIT COMMAND...: runs it with a limit in seconds, and with what is left of
-# all. A skip is a line "SKIP: why", or a Go test that was skipped and none that passed.
+# step NAME LIMIT COMMAND...: runs COMMAND within LIMIT seconds and within the time left for all.
+# A step is skipped if it prints a line "SKIP: why", or if Go tests were skipped and none passed.
 step() {
 	local name=$1 limit=$2 from=$SECONDS part=$temporary/part rc why
 	shift 2
@@ -121,7 +120,7 @@ run() {
 	step torch 120 python3 ../gpucheck.py time "$out/speed-$shape.json" "$out/torch.json"
 
 	if [ $failed = 0 ]; then echo "all that ran passed, in $SECONDS s"; else echo "FAILED, in $SECONDS s"; fi | tee -a "$summary"
-	# What fits the end of a terminal; the rest is in log.txt.
+	# Show what fits the end of a terminal; the rest is in log.txt.
 	[ -n "$small" ] || grep -hE '^ *\| |same bits|NOT |captured|registers,|words of' "$log" | cut -c 1-200 | head -n 100
 	return $failed
 }

@@ -1,9 +1,11 @@
-// CUDA's cuda.h, with the functions of CUDA 11 and 12 that CUDA 13 gave new parameters.
+// CUDA's cuda.h, with the functions of CUDA 11 and 12 to which CUDA 13 gave new
+// parameters.
 //
-// gorgonia.org/cu calls them with the old ones. Drivers keep the old functions, under
-// the names below, so a program that is built with the header of CUDA 13 does what it
-// does with an older one. With -I of this folder before that of CUDA, this file is found
-// first; with CUDA 11 and 12 it changes nothing. headers.sh and README.md say how.
+// gorgonia.org/cu calls them with the old parameters. Drivers keep the old functions,
+// under the names below. So a program built with the header of CUDA 13 does what it does
+// with an older header. Put -I of this folder before that of CUDA's, so that this file is
+// found first. With CUDA 11 and 12 it changes nothing. headers.sh and README.md say how to
+// build.
 #include_next <cuda.h>
 
 #if CUDA_VERSION >= 13000 && !defined(CPS_CUDA_COMPATIBLE)
@@ -29,7 +31,7 @@ CUresult CUDAAPI cuGraphAddDependencies(CUgraph graph, const CUgraphNode *from, 
 #undef cuGraphGetEdges
 CUresult CUDAAPI cuGraphGetEdges(CUgraph graph, CUgraphNode *from, CUgraphNode *to, size_t *count);
 
-// These have the parameters that they had, but the new ones are not in older drivers.
+// These kept their parameters, but older drivers lack their new versions.
 #undef cuEventElapsedTime
 CUresult CUDAAPI cuEventElapsedTime(float *milliseconds, CUevent start, CUevent end);
 

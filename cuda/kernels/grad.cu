@@ -1,4 +1,5 @@
-// grad adds scale·(next - (X·x + V·v)) to dst. The scale is the e of a row.
+// grad adds scale·(next - (X·x + V·v)) to dst. The field e of a row is its
+// scale.
 #include "pass.h"
 
 // Types holds the storage types of dst, next, x and v, eight bits each.

@@ -2,8 +2,8 @@
 # Makes the PTX of the kernels, with clang 14 and no CUDA SDK: `go generate ./cuda`.
 #
 # -ffp-contract=off keeps products and sums apart. The -mllvm options are for speed. They
-# keep arrays in registers, which the first transformation would index with variables;
-# keep no address for every element of a pair; and keep accesses of 16 bytes whole.
+# keep arrays in registers: an early transformation would index them with variables. They
+# make no address for every element of a pair. They keep accesses of 16 bytes whole.
 set -eu
 cd "$(dirname "$0")"
 for kernel in step squares grad sum_rows ../testdata/words; do

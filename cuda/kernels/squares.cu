@@ -1,4 +1,5 @@
-// squares stores the sums of squares of next - (X·x + V·v) in sq or sums.
+// squares stores the sums of squares of next - (X·x + V·v) in sq, or those of
+// blocks in sums.
 #include "pass.h"
 
 // Types holds the storage types of next, x and v, eight bits each.

@@ -1,9 +1,9 @@
-// step stores X·x + V·v + Eps·noise, rounded to a type, in dst and the sums of squares
-// of the difference to X·x + V·v in sq or sums.
+// step stores X·x + V·v + Eps·noise, rounded to a type, in dst. It stores the sums of
+// squares of the difference to X·x + V·v in sq, or those of blocks in sums.
 #include "pass.h"
 
-// Types holds the storage types of dst, x and v and the type to round to, which is
-// that of dst unless dst is float32, eight bits each.
+// Types holds four storage types of eight bits each: those of dst, x and v, and the
+// type to round to. If dst is not float32, the last is the type of dst.
 KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *table, float row_x,
             float row_v, float row_e, u32 row_step, u64 row_sample, u32 row_block, u64 key, u64 dim,
             u32 blocks, u32 items, u32 by_row, u32 by_block, float *sums, double *sq) {
@@ -23,7 +23,7 @@ KERNEL(5) step(char *dst, const char *x, const char *v, u32 types, const Row *ta
     const bool all_aligned = aligned(out) && aligned_or_absent(in_x) && aligned_or_absent(in_v);
     const bool noisy = r.e != 0;
     const Noise noise = {r.step, (u32)r.sample, (u32)(r.sample >> 32), (u32)key, (u32)(key >> 32)};
-    const u32 chunk = r.block + item.block * 256; // of the sample, where this block starts
+    const u32 chunk = r.block + item.block * 256; // where this block starts in the sample
     absent(&r);
 
     Sums sum = {};

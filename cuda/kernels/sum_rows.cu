@@ -1,5 +1,5 @@
-// sum_rows adds the sums of the blocks of every row, in order, in float64. A warp does
-// a row: its threads read 32 sums at once and all add them.
+// sum_rows adds the sums of each row's blocks, in order, in float64. One warp does a
+// row: its threads read 32 sums at once, and every thread adds all of them.
 #include "target.h"
 
 KERNEL(8) sum_rows(double *sq, const float *sums, u32 blocks, u32 rows) {
@@ -8,12 +8,12 @@ KERNEL(8) sum_rows(double *sq, const float *sums, u32 blocks, u32 rows) {
     const float *s = sums + (u64)row * blocks;
     double t = 0;
     float mine = i < blocks ? s[i] : 0;
-    // What bounds a row is one addition after the other. Nothing else is in that chain:
-    // every thread widens its own sum, and 32 are handed round at once.
+    // The chain of additions bounds a row, so nothing else is in the chain. Every
+    // thread widens its own sum, and all get the 32 sums at once.
     for (u32 b = WARP; b <= blocks; b += WARP) {
       const double now = mine;
       const u32 ahead = b + i;
-      mine = ahead < blocks ? s[ahead] : 0; // on its way while these are added
+      mine = ahead < blocks ? s[ahead] : 0; // is read while these sums are added
       UNROLL
       for (u32 k = 0; k < WARP; k++) t = add(t, broadcast(now, k));
     }

@@ -1,6 +1,6 @@
 #!/bin/sh
-# Builds the stand-in for CUDA's driver in a folder: LD_LIBRARY_PATH=FOLDER then makes
-# programs built with the tag cuda use it.
+# Builds the stand-in for CUDA's driver in a folder. With LD_LIBRARY_PATH=FOLDER,
+# programs built with the tag cuda then use it.
 set -eu
 [ $# = 1 ] || { echo "usage: $0 FOLDER" >&2; exit 2; }
 here=$(cd "$(dirname "$0")" && pwd)

@@ -1,11 +1,12 @@
 // A libcuda.so.1 for tests on machines without a GPU. It has the functions of CUDA's
-// driver that cps/cuda calls, and two devices. Streams are threads, so that calls
-// return before they have run; kernels are the committed sources, compiled for the
+// driver that cps/cuda calls, and two devices. Streams are threads, so calls return
+// before they have run. The kernels are the committed sources, compiled for the
 // processor.
 //
-// It is stricter than CUDA: a handle of another context is an error, host memory of
-// copies must be pinned, new memory is not zero and freed memory is overwritten. Tests
-// count what is not returned and let any call fail, through the functions at the end.
+// It is stricter than CUDA. A handle of another context is an error. Host memory of
+// copies must be pinned. New memory is not zero, and freed memory is overwritten. The
+// functions at the end are for tests: they count what was not returned, and make
+// calls fail.
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
@@ -45,16 +46,16 @@ enum Result {
 };
 
 const int most_devices = 2;
-int devices;                // that CUDA_VISIBLE_DEVICES shows
+int devices;                // number that CUDA_VISIBLE_DEVICES shows
 int physical[most_devices]; // their numbers without it
 
-// The failure of queued work, after which the process gets it from every call that
-// uses a GPU, also from those that return something: CUDA does not recover.
+// The failure of queued work. Afterwards every call that uses a GPU returns it, also
+// calls that free things: CUDA does not recover.
 std::atomic<int> fault{success};
 
 struct Context {
   int device;
-  bool destroyed = false; // threads may still have it: it is kept
+  bool destroyed = false; // threads may still have it, so it is kept
 };
 
 // A Stream runs its queue on a thread of its own.
@@ -108,7 +109,7 @@ struct Stream {
 struct Event {
   Context *context;
   Stream *stream = nullptr;
-  uint64_t after = 0; // calls of the stream
+  uint64_t after = 0; // calls of the stream before it
   std::shared_ptr<std::chrono::steady_clock::time_point> reached = nullptr; // when it ran
 };
 
@@ -127,7 +128,7 @@ struct Memory {
   size_t size;
 };
 
-std::mutex mu; // of all that follows
+std::mutex mu; // guards all that follows
 bool initialized;
 Context primary[most_devices];
 int retained[most_devices];
@@ -148,7 +149,7 @@ std::map<std::string, long> calls;
 
 thread_local std::vector<Context *> stack;
 
-// fails counts a call and returns the code with which a test lets it fail.
+// fails counts a call. It returns the code with which the call must fail, or success.
 int fails(const char *call) {
   std::lock_guard<std::mutex> l(mu);
   calls[call]++;
@@ -160,8 +161,8 @@ int fails(const char *call) {
   if (int failure = fails(name)) return failure; \
   if (!initialized) return not_initialized
 
-// Functions that return memory and handles do so even if they fail: CUDA reports
-// earlier failures there.
+// Functions that return memory and handles do so even if they fail: CUDA may report
+// an earlier failure there.
 #define LEAVE(name)             \
   int failure = fails(name);    \
   if (!initialized) return not_initialized
@@ -197,7 +198,7 @@ bool inside(const std::map<uintptr_t, Memory> &all, uintptr_t p, size_t n, Conte
 }
 
 void drain(Context *c) {
-  std::vector<std::shared_ptr<Stream>> all; // they may be destroyed meanwhile
+  std::vector<std::shared_ptr<Stream>> all; // keeps them if they are destroyed meanwhile
   {
     std::lock_guard<std::mutex> l(mu);
     for (auto &s : streams)
@@ -235,10 +236,10 @@ int cuInit(unsigned) {
     if (eq) rule = {std::string(e, eq - e), 1, atoi(eq + 1)};
   }
   if (int failure = fails("cuInit")) return failure;
-  const char *visible = getenv("CUDA_VISIBLE_DEVICES"); // numbers apart by commas
+  const char *visible = getenv("CUDA_VISIBLE_DEVICES"); // numbers, separated by commas
   devices = 0;
   for (const char *c = visible ? visible : "0,1"; *c && devices < most_devices; c++) {
-    if (*c != ',' && (*c < '0' || *c >= '0' + most_devices)) break; // CUDA ends there too
+    if (*c != ',' && (*c < '0' || *c >= '0' + most_devices)) break; // CUDA stops there, too
     if (*c != ',') physical[devices++] = *c - '0';
   }
   if (devices == 0) return no_device;
@@ -454,7 +455,7 @@ int cuStreamCreate(void **s, unsigned) {
 
 int cuStreamDestroy_v2(void *handle) {
   LEAVE("cuStreamDestroy");
-  std::shared_ptr<Stream> gone; // joins its thread without the lock
+  std::shared_ptr<Stream> gone; // joins its thread after the lock is free
   {
     std::lock_guard<std::mutex> l(mu);
     auto it = streams.find((Stream *)handle);
@@ -691,14 +692,14 @@ int cuLaunchKernel(void *function, unsigned gx, unsigned gy, unsigned gz, unsign
 
 // For tests.
 
-// standin_fail lets the nth of the next calls of a function fail, or of all functions
-// for "*". Calls of "kernel" are launches that run. 0 ends that.
+// standin_fail makes the nth of the next calls of a function fail. "*" means all
+// functions, and "kernel" launches that run. 0 ends this.
 void standin_fail(const char *call, long nth, int code) {
   std::lock_guard<std::mutex> l(mu);
   rule = {call, nth, code};
 }
 
-// standin_pending reports whether the call that was to fail was not made.
+// standin_pending reports whether the call that must fail is still to come.
 int standin_pending() {
   std::lock_guard<std::mutex> l(mu);
   return rule.nth > 0;
@@ -710,8 +711,8 @@ long standin_calls(const char *call) {
   return calls[call];
 }
 
-// standin_hold keeps a stream from what is queued after it until standin_go. A null
-// stream is the default one of a context.
+// standin_hold stops a stream after what is queued now, until standin_go. A null
+// stream is the default stream of a context.
 static std::mutex held_mutex;
 static std::condition_variable held_changed;
 static long held, gone;
@@ -733,7 +734,7 @@ int standin_hold(void *handle) {
   return success;
 }
 
-// standin_go ends the hold that was made first.
+// standin_go ends the oldest hold.
 void standin_go() {
   {
     std::lock_guard<std::mutex> l(held_mutex);
@@ -742,7 +743,7 @@ void standin_go() {
   held_changed.notify_all();
 }
 
-// standin_restart ends a fault, as a new process does.
+// standin_restart clears a fault, as a new process does.
 void standin_restart() { fault = success; }
 
 // standin_limit bounds the memory of all devices together.
@@ -751,7 +752,7 @@ void standin_limit(size_t bytes) {
   limit = bytes;
 }
 
-// standin_held returns how many things of a kind were not returned.
+// standin_held returns the number of things of a kind that were not returned.
 long standin_held(const char *kind) {
   std::lock_guard<std::mutex> l(mu);
   const std::string k = kind;

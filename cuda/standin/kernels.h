@@ -5,7 +5,7 @@
 #include <functional>
 #include <vector>
 
-// What kernels/target.h expects of a processor; warp.cpp has it.
+// What kernels/target.h expects of a processor. warp.cpp implements it.
 float exchange(float f, unsigned mask);
 double broadcast(double f, unsigned i);
 unsigned thread();

@@ -15,16 +15,16 @@ struct Fiber {
   ucontext_t context;
   std::unique_ptr<char[]> stack;
   bool done;
-  unsigned exchanges; // that it has reached
-  unsigned thread;    // in the group
+  unsigned exchanges; // number that it has reached
+  unsigned thread;    // index in the group
 };
 
-// What a thread of the processor runs.
+// What one thread of the processor runs.
 struct Warp {
   Fiber fiber[lanes];
   ucontext_t scheduler;
   unsigned current;
-  double values[2][lanes]; // of this exchange and the last
+  double values[2][lanes]; // of this exchange and the one before
   Group group;
   const std::function<void()> *kernel;
 };
@@ -40,7 +40,7 @@ void start() {
 
 Fiber &self() { return running->fiber[running->current]; }
 
-// wait gives f to the other threads of the warp and returns what they gave.
+// wait gives f to the other threads of the warp, and returns the values of all.
 const double *wait(double f) {
   Warp *w = running;
   Fiber &me = self();
@@ -51,7 +51,7 @@ const double *wait(double f) {
   return values;
 }
 
-// run_warp runs all fibers from exchange to exchange, in turns.
+// run_warp runs all fibers in turns, from exchange to exchange.
 bool run_warp(Warp *w, unsigned first) {
   for (unsigned i = 0; i < lanes; i++) {
     Fiber &f = w->fiber[i];

@@ -1,6 +1,6 @@
-// words sums up the functions of one word that the kernels are made of, over a range of
-// words, as DigestWords of internal/kernel does: five sums of every thread. It is no part
-// of the package; on a GPU it runs through all 2^32 words.
+// words computes the digests of DigestWords of internal/kernel over a range of words, for
+// the functions of the kernels. Every thread has five sums. The package does not contain
+// this kernel. On a GPU it covers all 2^32 words.
 #include "../kernels/latents.h"
 #include "../kernels/noise.h"
 

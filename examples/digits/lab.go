@@ -105,9 +105,9 @@ func (l *lab) sample(ctx context.Context, s *sampler.Sampler) ([]float32, row, e
 	return x, r, nil
 }
 
-// reference returns the row of the table for the data. Its images are all of the classes
-// asked for. Diversity falls with the number of images, so that is of as many images as there
-// are samples.
+// reference returns the row of the table for the data. It takes all images of the classes
+// asked for. Diversity falls with the number of images, so it is measured on as many images
+// as there are samples.
 func (l *lab) reference() row {
 	r := row{rule: rule{label: "data"}}
 	var x []float32

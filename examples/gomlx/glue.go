@@ -15,9 +15,9 @@ import (
 	"github.com/gomlx/gomlx/pkg/ml/train/optimizers"
 )
 
-// newPolicy returns the network as a policy, whose trainer is GoMLX's own: its loss is
-// Σ dv·v over the rows of every Call since the last update, so that its gradient is the one
-// that package trainer computed by the output.
+// newPolicy returns the network as a policy, with GoMLX's own trainer. The loss is Σ dv·v
+// over the rows of every Call since the last update. Its gradient by v is therefore the dv
+// that package trainer computed.
 func newPolicy(backend backends.Backend, ctx *context.Context, rate float64, class func(row int) int32) (*policy, error) {
 	ctx, adam := fineTuned(ctx, rate)
 	eval, err := context.NewExec(backend, ctx, velocity)
@@ -37,8 +37,8 @@ func newPolicy(backend backends.Backend, ctx *context.Context, rate float64, cla
 	return &policy{eval: eval, trainer: train.NewTrainer(backend, ctx, model, injected, adam, nil, nil), class: class}, err
 }
 
-// fineTuned returns the memory of a network for training that goes on, and an optimiser of
-// its own. The rate that pretraining left in it would be kept.
+// fineTuned returns the memory of a network for further training, and a new optimiser. It
+// sets the learning rate, since GoMLX would keep that of pretraining.
 func fineTuned(ctx *context.Context, rate float64) (*context.Context, optimizers.Interface) {
 	ctx = ctx.Checked(false)
 	optimizers.LearningRateVarWithValue(ctx, dtypes.Float32, rate).MustSetValue(tensors.FromScalar(float32(rate)))

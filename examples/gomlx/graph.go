@@ -1,8 +1,8 @@
 package main
 
-// The other recipe: the loss in operations of the graph, whose gradient is GoMLX's own. What
-// a row's step is comes with it as three numbers, its Affine. Package trainer draws, judges
-// and gathers; its parts are called one by one.
+// The other recipe: the loss in operations of the graph, with GoMLX's own gradient. Each row
+// brings the Affine of its step, three numbers. Package trainer draws, judges and gathers;
+// the program calls its parts one by one.
 
 import (
 	stdctx "context"
@@ -19,8 +19,8 @@ import (
 	"github.com/gomlx/gomlx/pkg/ml/train"
 )
 
-// lossGraph is the clipped loss of transitions: x, time, class, the latents after the step,
-// its Affine [n, 3], old log p [n, 1] and advantages [n, 1].
+// lossGraph builds the clipped loss of transitions. Its inputs are x, time, class, the
+// latents after the step, the step's Affine [n, 3], old log p [n, 1] and advantages [n, 1].
 func lossGraph(ctx *context.Context, in []*Node, form logprob.Form, clip grpo.Objective) *Node {
 	x, next, affine, old, adv := in[0], in[3], in[4], in[5], in[6]
 	v := velocity(ctx, x, in[1], in[2])
@@ -40,7 +40,7 @@ func lossGraph(ctx *context.Context, in []*Node, form logprob.Form, clip grpo.Ob
 	return ReduceAllMean(Max(Neg(Mul(adv, ratio)), Neg(Mul(adv, clipped))))
 }
 
-// lossInputs are the inputs of lossGraph.
+// lossInputs returns the inputs of lossGraph.
 func lossInputs(p *policy, b *trainer.Minibatch[[]float32]) []*tensors.Tensor {
 	var affine, old, adv []float32
 	for i, r := range b.Batch.Rows {
@@ -66,7 +66,7 @@ func newGraphTrainer(backend backends.Backend, ctx *context.Context, rate float6
 	return &graphTrainer{t, p, train.NewTrainer(backend, ctx, model, func(_, loss []*Node) *Node { return loss[0] }, adam, nil, nil)}
 }
 
-// step is an iteration.
+// step does one iteration.
 func (t *graphTrainer) step(ctx stdctx.Context) (it trainer.Iteration, err error) {
 	r, err := t.Draw(ctx)
 	if err == nil {

@@ -2,8 +2,8 @@
 //
 //	cd examples/gomlx && go run . -out out
 //
-// model.go is the trainer that was there before, glue.go what it needs to be fine-tuned,
-// graph.go the other recipe. README.md has figures.
+// model.go is a trainer without this library. glue.go is the code that fine-tuning adds,
+// and graph.go is another recipe. README.md has figures.
 package main
 
 import (
@@ -88,7 +88,7 @@ func run(ctx stdctx.Context, o options, w io.Writer) error {
 	fmt.Fprintf(w, "flow matching: %d steps in %.1f s, loss %.3f\n", o.pretrain, time.Since(began).Seconds(), loss)
 	switch err := checkConvention(ctx, o, backend, trained, sampling()); {
 	case errors.Is(err, sampler.ErrUndecided) || errors.Is(err, sampler.ErrScale): // it has hardly learned
-		fmt.Fprintln(w, "convention: not to be told yet:", err)
+		fmt.Fprintln(w, "convention: cannot be decided yet:", err)
 	case err != nil:
 		return err
 	default:
@@ -124,7 +124,8 @@ func run(ctx stdctx.Context, o options, w io.Writer) error {
 	return plotRewards(filepath.Join(o.out, "rewards.png"), curves)
 }
 
-// sampling says what is known of the network: what it predicts and how it counts time.
+// sampling returns the configuration of the network: what it predicts and how it counts
+// time.
 func sampling() sampler.Config {
 	return sampler.Config{
 		Scheduler:  schedule.Linear(10),
@@ -134,7 +135,8 @@ func sampling() sampler.Config {
 	}
 }
 
-// checkConvention compares c with images. Rows are images then, and their classes labels.
+// checkConvention compares c with images. There the rows are images, and their classes
+// labels.
 func checkConvention(ctx stdctx.Context, o options, backend backends.Backend, network *context.Context, c sampler.Config) error {
 	set, err := digits.Load()
 	if err != nil {

@@ -88,13 +88,13 @@ func TestGlue(t *testing.T) {
 	}
 }
 
-// The backend's default picks its matrix product by size: the check finds it, and the
-// setting of this program mends it.
+// By default the backend picks its matrix product by size. The check finds it, and the setting
+// of this program avoids it.
 func TestBatchInvariance(t *testing.T) {
 	o := small
 	o.backend, o.group, o.width, o.pretrain = "", 12, 96, 2
 	_, _, _, tr := made(t, o)
-	if err := tr.CheckOnPolicy(t.Context()); !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "a matrix product that is chosen by size") {
+	if err := tr.CheckOnPolicy(t.Context()); !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "a matrix product chosen by size") {
 		t.Errorf("default backend: %v", err)
 	}
 	o.backend = "dotgeneral_large"
@@ -104,12 +104,12 @@ func TestBatchInvariance(t *testing.T) {
 	}
 }
 
-// Images say what the network predicts and how it counts time; every other belief is an
+// Images show what the network predicts and how it counts time. Every other configuration is an
 // error that names the right one.
 func TestConvention(t *testing.T) {
 	o := small
 	backend, ctx, _, _ := made(t, o)
-	// So little training may leave the scale of the data in doubt, but not the convention.
+	// After so little training the scale of the data may be undecided, but not the convention.
 	if err := checkConvention(t.Context(), o, backend, ctx, sampling()); err != nil && !errors.Is(err, sampler.ErrScale) && !errors.Is(err, sampler.ErrUndecided) {
 		t.Error(err)
 	}
@@ -130,8 +130,8 @@ func TestConvention(t *testing.T) {
 	}
 }
 
-// The gradient that is injected is the one of GoMLX's autodiff of the same loss, on policy
-// and off, in every form.
+// The injected gradient equals that of GoMLX's autodiff of the same loss, on policy and off, in
+// every form.
 func TestGradient(t *testing.T) {
 	backend, ctx, p, tr := made(t, small)
 	ctx = ctx.Checked(false)

@@ -1,8 +1,8 @@
 package main
 
-// The trainer that was there before: a velocity network of digits and its training by flow
-// matching, with GoMLX alone, in the convention of its own example. Time 0 is noise and 1 is
-// data, and the velocity is data - noise. Nothing here knows of package sampler.
+// A trainer without this library: a velocity network of digits and its training by flow
+// matching, with GoMLX alone, in the convention of GoMLX's own example. Time 0 is noise and
+// 1 is data, and the velocity is data - noise. Nothing here uses package sampler.
 
 import (
 	"cps/examples/internal/digits"
@@ -19,7 +19,7 @@ import (
 	"github.com/gomlx/gomlx/pkg/ml/train/optimizers"
 )
 
-// newContext returns the memory of a network that has not learned anything.
+// newContext returns the memory of a new network.
 func newContext(width int, seed int64) (*context.Context, error) {
 	ctx := context.New()
 	ctx.SetParams(map[string]any{

@@ -1,15 +1,17 @@
-// Command grpo fine-tunes a flow model of handwritten digits with GRPO, so that what
-// the library is for can be seen in a minute: samplers that explore, exact ratios, and a
-// reward that rises where it counts, in samples of the ODE.
+// Command grpo fine-tunes a flow model of handwritten digits with GRPO. In a minute it shows
+// what the library is for: samplers that explore, exact ratios, and a reward that rises in
+// samples of the ODE.
 //
 //	go run ./examples/grpo
 //
-// It first replays a batch and checks that every ratio of probabilities is exactly 1.
-// Then it trains, once for each seed, and writes rewards.png, the reward under the
-// training rule and under the ODE, samples.png, the same initial noise before and after,
-// and a checkpoint a seed. Ctrl-C saves and leaves; -resume goes on with the same bits
-// as a run that was never interrupted, and says from where; without it the checkpoint that
-// is there is kept under another name.
+// It first replays a batch and checks that every ratio of probabilities is exactly 1. Then
+// it trains once for each seed. It writes a checkpoint for each seed and two pictures.
+// rewards.png plots the reward under the training rule and under the ODE. samples.png shows
+// samples before and after, from the same initial noise.
+//
+// Ctrl-C saves and leaves. -resume says where it goes on, and ends with the bits of a run
+// that was never interrupted. Without -resume an earlier checkpoint is kept under another
+// name.
 package main
 
 import (
@@ -71,7 +73,7 @@ func run(ctx context.Context, o options, w io.Writer) error {
 	return err
 }
 
-// prepare does all that can fail before there is something to lose.
+// prepare does all that can fail before training begins.
 func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer, error) {
 	if err := writable(o.out); err != nil {
 		return nil, fmt.Errorf("-out: %w", err)
@@ -103,7 +105,7 @@ func (o options) prepare(ctx context.Context, w io.Writer) ([]*finetune.Trainer,
 	return trainers, nil
 }
 
-// writable makes a folder, and tries whether files can be made there.
+// writable makes a folder, and returns an error if files cannot be made there.
 func writable(dir string) error {
 	if err := os.MkdirAll(dir, 0o777); err != nil {
 		return err
@@ -158,7 +160,7 @@ func train(ctx context.Context, o options, trainers []*finetune.Trainer) error {
 	if done == o.seeds*o.iterations {
 		return nil
 	}
-	if !o.resume { // all that is there is of other runs, with which this one could not go on
+	if !o.resume { // checkpoints in the folder are of other runs
 		for k := range trainers {
 			if err := o.keep(k); err != nil {
 				return err
@@ -225,7 +227,7 @@ func (o options) trainer(k int, w io.Writer) (*finetune.Trainer, error) {
 	return t, nil
 }
 
-// keep renames the checkpoint of seed number k, if there is one, so that its run can still go
+// keep renames the checkpoint of seed number k, if there is one. Its run can then still go
 // on.
 func (o options) keep(k int) error {
 	err := os.Rename(o.checkpoint(k), o.previous(k))

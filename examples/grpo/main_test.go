@@ -48,6 +48,8 @@ func command(t *testing.T, args ...string) *exec.Cmd {
 func TestWrongFlags(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"-rule heun", `-rule "heun" is none of flowode, flowcps, `},
+		{"-rule 2m", `exact-ratio, modifiedsde-ratio`}, {"-rule 2m", "2m-sde, 3m-sde, ancestral-2m"},
+		{"-rule 2m-sde -eta 0", "-eta 0: the rule draws no noise at step 0"},
 		{"-rule flowode", "-rule flowode: the rule draws no noise at step 0"},
 		{"-rule vpsde", "-rule vpsde: sampler: step 0 (noise 1 → 0.9): VPSDE: "},
 		{"-eta 1.7", "grpo: -eta 1.7: sampler: step 0 (noise 1 → 0.9): FlowCPS: eta 1.7 is not in [0, 1]"},
@@ -80,7 +82,7 @@ func TestWrongFlags(t *testing.T) {
 	}
 }
 
-// An error names the flag that cannot run. So it does for a 0, which package finetune would
+// An error names the flag that cannot run, also for a 0, which package finetune would
 // take for its default.
 func TestBadSettings(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
@@ -136,7 +138,7 @@ func TestBadSettings(t *testing.T) {
 // ends of the ranges.
 func TestWhatRuns(t *testing.T) {
 	for _, args := range []string{
-		"", "-quick", "-steps 2", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpmsdeplus -eta 7", "-average 0.999",
+		"", "-quick", "-steps 2", "-rule 2m-sde -eta 1", "-rule 3M-SDE -eta 1", "-rule ancestral-2m", "-group 2 -prompts 1 -samples 2", "-window 0:9", "-minibatch 0:0", "-rule dpmsdeplus -eta 7", "-average 0.999",
 		"-clip 1e300 -stop 1e300 -history 1",
 	} {
 		o, err := parse(strings.Fields(args), io.Discard)
@@ -153,7 +155,7 @@ func TestWhatRuns(t *testing.T) {
 			t.Errorf("%q says\n%s\nbut runs\n%s", args, said, runs)
 		}
 	}
-	for args, want := range map[string]string{"-eta 0.5": "FlowCPS, η = 0.5", "-rule dpmsdeplus -eta 0.5": "DPMSDEPlus"} {
+	for args, want := range map[string]string{"-eta 0.5": "FlowCPS, η = 0.5", "-rule dpmsdeplus -eta 0.5": "DPMSDEPlus", "-rule ancestral-2m": "Ancestral 2M, η = 0.9"} {
 		if o, err := parse(strings.Fields(args), io.Discard); err != nil || o.rule != want {
 			t.Errorf("%s: rule %q, %v; want %q", args, o.rule, err, want)
 		}
@@ -243,7 +245,7 @@ func TestRun(t *testing.T) {
 	if err := run(context.Background(), o, &out); err != nil {
 		t.Fatal(err)
 	}
-	for _, want := range []string{"12 samples replayed, every ratio is exactly 1", "before, by the ODE", "after, by the ODE", "seeds 1 to 2", "12 iterations in", "library"} {
+	for _, want := range []string{"12 samples replayed, every ratio is exactly 1", "before, by the ODE", "after, by the ODE", "seeds 1 to 2", "12 iterations in", "library", "evaluations a sample and iteration: 5 in the rollout, 4.0 in training"} {
 		if !strings.Contains(out.String(), want) {
 			t.Errorf("%q is not in\n%s", want, &out)
 		}
@@ -406,8 +408,8 @@ func TestPrevious(t *testing.T) {
 	}
 }
 
-// A run that is interrupted in its first seed, in the folder of an older one, goes on: no
-// checkpoint of the older one is in its way.
+// A run that is interrupted in its first seed, in the folder of an older run, goes on. No
+// checkpoint of the older run is in its way.
 func TestInterruptedOverAnOlderRun(t *testing.T) {
 	dir := t.TempDir()
 	args := strings.Fields("-group 2 -prompts 2 -steps 3 -samples 2 -seeds 3 -iterations 3 -out " + dir)
@@ -497,7 +499,7 @@ func TestUnwritableFolder(t *testing.T) {
 	}
 }
 
-// A rate at which numbers outgrow their type is named.
+// An error names a rate at which numbers outgrow their type.
 func TestDivergedRate(t *testing.T) {
 	o, err := parse(append([]string{"-out", t.TempDir(), "-rate", "1e30"}, tiny...), io.Discard)
 	if err != nil {

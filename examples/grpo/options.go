@@ -48,7 +48,7 @@ func parse(args []string, w io.Writer) (options, error) {
 	)
 	f := flag.NewFlagSet("grpo", flag.ContinueOnError)
 	f.SetOutput(io.Discard) // mistakes are reported once, by main
-	f.StringVar(&name, "rule", "flowcps", "`rule` of the stochastic steps: "+strings.Join(rules.Names(), ", "))
+	f.StringVar(&name, "rule", "flowcps", "`rule` of the stochastic steps: "+strings.Join(ruleNames(), ", "))
 	f.Float64Var(&o.eta, "eta", 0.9, "exploration: `η` of the rule, if it has one")
 	f.IntVar(&c.Steps, "steps", 10, "`number` of sampling steps; the last is not trained")
 	f.Float64Var(&c.Shift, "shift", 1, "timestep shift `s` of the schedule")
@@ -130,7 +130,7 @@ func parse(args []string, w io.Writer) (options, error) {
 // build fills the configuration from the settings of the command line and checks it.
 func (o *options) build(name, reward, batch string) (err error) {
 	c := &o.config
-	if o.family, err = rules.Find(name); err != nil {
+	if o.family, err = findRule(name); err != nil {
 		return fmt.Errorf("-%w", err)
 	}
 	c.Rule, o.rule = o.family.At(o.eta), o.family.Describe(o.eta)

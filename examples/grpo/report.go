@@ -79,6 +79,9 @@ residual noise  root mean square deviation on the pixels that hardly vary in the
 	if r.timing.Iterations == 0 {
 		return // a resumed run had no iteration left
 	}
+	c := o.config
+	fmt.Fprintf(w, "network evaluations a sample and iteration: %d in the rollout, %.1f in training\n",
+		c.Steps, float64(r.timing.Trained)/float64(r.timing.Iterations*c.Prompts*c.Group))
 	total := r.timing.Total - r.timing.Evaluation
 	percent := func(d time.Duration) float64 { return 100 * float64(d) / float64(total) }
 	fmt.Fprintf(w, "%d iterations in %.1f s: network %.1f %%, reward %.1f %%; library %.1f %% (sampling %.1f %%, log-prob %.1f %%, gradients %.1f %%)\n",

@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"cps/sampler"
+	"cps/sampler/solver"
 )
 
 // An arm is a rule with the parameter that it is shown with: its users' own, or η = 0.9.
@@ -14,9 +15,10 @@ type arm struct {
 	first        bool // one of the picture that shows a few
 }
 
-// arms returns every rule that samples a rectified flow from pure noise, those that preserve
-// coefficients behind the others.
+// arms returns every rule that samples a rectified flow from pure noise, and solvers of higher
+// order: those without noise, those that leave noise, and those that preserve coefficients.
 func arms() []arm {
+	two := solver.DPMPlus{Order: 2}
 	all := []arm{
 		{"Flow-ODE", "no exploration", sampler.FlowODE{}, true},
 		{"Flow-SDE  η 0.7", "Flow-GRPO", sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}, true},
@@ -34,16 +36,21 @@ func arms() []arm {
 		{"Euler ancestral  η 0.9", "", sampler.Ancestral{Eta: 0.9}, false},
 		{"ER-SDE", "first order", sampler.ERSDE{}, false},
 		{"Renoise", "LCM", sampler.Renoise{}, false},
+		{"DPM-Solver++ 2M", "second order, no exploration", two, false},
+		{"SDE-DPM-Solver++ 2M", "second order", solver.DPMPlus{Order: 2, Eta: 1}, false},
+		{"SDE-DPM-Solver++ 3M", "third order, k-diffusion", solver.DPMPlus{Order: 3, Eta: 1, Heun: true}, false},
+		{"2M ancestral  η 0.9", "with Flow-CPWS's noise", solver.Ancestral{Inner: two, Share: solver.NoiseOf{Rule: sampler.FlowCPWS{Diffusion: sampler.Ratio(0.9)}}}, false},
+		{"2M ancestral  η 0.5", "with Flow-CPS's noise", solver.Ancestral{Inner: two, Share: solver.CPS(0.5)}, false},
 	}
 	slices.SortStableFunc(all, func(a, b arm) int { return cmp.Compare(a.group(), b.group()) })
 	return all
 }
 
-// group is 0 for the ODE, 1 for rules that leave noise, 2 for those that preserve
-// coefficients.
+// group is 0 for rules that draw no noise, 1 for those that leave some, 2 for those that
+// preserve coefficients.
 func (a arm) group() int {
 	switch {
-	case a.rule == sampler.FlowODE{}:
+	case !sampler.FactsOf(a.rule).Density:
 		return 0
 	case !a.preserving():
 		return 1

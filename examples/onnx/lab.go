@@ -9,6 +9,7 @@ import (
 
 	"cps/noise"
 	"cps/sampler"
+	"cps/sampler/guidance"
 	"cps/schedule"
 )
 
@@ -24,29 +25,6 @@ func (l *lab) sampler(r sampler.Rule) (*sampler.Sampler, error) {
 	return sampler.New(sampler.Config{Scheduler: schedule.Linear(l.steps), Rule: r})
 }
 
-// guided is classifier-free guidance: the model's answer for rows without their class, and the
-// difference that the class makes, times a weight.
-func guided(model sampler.Model[[]float32], weight float64) sampler.Model[[]float32] {
-	if weight == 1 {
-		return model
-	}
-	return func(ctx context.Context, c sampler.Call[[]float32]) error {
-		if err := model(ctx, c); err != nil {
-			return err
-		}
-		dropped := c
-		dropped.V, dropped.Rows = make([]float32, len(c.V)), make([]int, len(c.Rows))
-		for i, row := range c.Rows {
-			dropped.Rows[i] = ^row
-		}
-		if err := model(ctx, dropped); err != nil {
-			return err
-		}
-		sampler.Apply(c.V, dropped.V, c.V, nil, sampler.Affine{X: 1 - weight, V: weight})
-		return nil
-	}
-}
-
 // A timing says where the time of rollouts went.
 type timing struct {
 	total, model time.Duration
@@ -59,21 +37,25 @@ func (t timing) library() float64 { return 1 - t.model.Seconds()/t.total.Seconds
 // perHundred is the time for 100 images, in milliseconds.
 func (t timing) perHundred() float64 { return t.total.Seconds() * 1e5 / float64(t.images) }
 
-// sample makes n images, from sample 0 on, with a weight of guidance.
-func (l *lab) sample(ctx context.Context, s *sampler.Sampler, n int, weight float64) (images, timing, error) {
+// sample makes n images, from sample 0 on, with a scale of guidance.
+func (l *lab) sample(ctx context.Context, s *sampler.Sampler, n int, scale float64) (images, timing, error) {
 	var all images
 	spent := timing{images: n}
 	const batch = 100
 	for first := 0; first < n; first += batch {
 		classes := classesOf(first, min(batch, n-first))
-		model := guided(conditional(l.velocity, classes), weight)
+		model := conditional(l.velocity, classes)
 		timed := func(ctx context.Context, c sampler.Call[[]float32]) error {
 			start := time.Now()
 			defer func() { spent.model += time.Since(start) }()
 			return model(ctx, c)
 		}
+		guided, err := guidance.New(sampler.CPU{}, timed, guidance.Guidance{Scale: scale})
+		if err != nil {
+			return all, spent, err
+		}
 		start := time.Now()
-		run, _, err := l.rollout(ctx, s, timed, first, len(classes), sampler.Window{Start: s.Steps(), End: s.Steps()})
+		run, _, err := l.rollout(ctx, s, guided.Velocity, first, len(classes), sampler.Window{Start: s.Steps(), End: s.Steps()})
 		if err != nil {
 			return all, spent, err
 		}

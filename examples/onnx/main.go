@@ -1,5 +1,5 @@
 // Command onnx samples a network that PyTorch trained, through onnxruntime, with every rule of
-// package sampler that can sample a rectified flow.
+// package sampler that can sample a rectified flow and solvers of package sampler/solver.
 //
 //	cd examples/onnx
 //	npm install --no-save --ignore-scripts --prefix . onnxruntime-node@1.30.0
@@ -58,7 +58,7 @@ func parse(args []string, w io.Writer) (settings, error) {
 	f.IntVar(&o.steps, "steps", 10, "`number` of steps")
 	f.IntVar(&o.per, "per", 40, "samples of a class, 2 or more")
 	f.IntVar(&o.threads, "threads", 2, "threads of onnxruntime")
-	f.Float64Var(&o.guidance, "guidance", 1.5, "`weight` of classifier-free guidance")
+	f.Float64Var(&o.guidance, "guidance", 1.5, "`scale` of classifier-free guidance; 1 is none, and saves the time")
 	f.Uint64Var(&o.seed, "seed", 7, "seed of the noise")
 	f.BoolVar(&o.quick, "quick", false, "few samples: to see that it works")
 	if err := f.Parse(args); err != nil {
@@ -74,8 +74,8 @@ func parse(args []string, w io.Writer) (settings, error) {
 		return o, fmt.Errorf("-per is %d, and must be 2 or more", o.per)
 	case o.threads < 1:
 		return o, fmt.Errorf("-threads is %d, and must be 1 or more", o.threads)
-	case !(o.guidance >= 0 && o.guidance <= 100):
-		return o, fmt.Errorf("-guidance is %v, and must be in [0, 100]", o.guidance)
+	case !(o.guidance > 0 && o.guidance <= 100):
+		return o, fmt.Errorf("-guidance is %v, and must be in (0, 100]; 1 is none", o.guidance)
 	}
 	return o, nil
 }
@@ -151,8 +151,13 @@ func run(ctx context.Context, o settings, w io.Writer) (err error) {
 	return l.onPolicy(ctx, w, 17, []int{1, 2, 3, 7}, o.threads)
 }
 
-// guided is the number of guided samples of a class.
-func (o settings) guided() int { return max(2, o.per*3/5) }
+// guided is the number of guided samples of a class; without guidance they are the others.
+func (o settings) guided() int {
+	if o.guidance == 1 {
+		return o.per
+	}
+	return max(2, o.per*3/5)
+}
 
 // row samples by a rule, with and without guidance, and prints what comes of it.
 func (l *lab) row(ctx context.Context, w io.Writer, o settings, a arm) (strip, error) {
@@ -168,9 +173,11 @@ func (l *lab) row(ctx context.Context, w io.Writer, o settings, a arm) (strip, e
 	if err != nil {
 		return strip{}, err
 	}
-	g, _, err := l.sample(ctx, s, none*o.guided(), o.guidance)
-	if err != nil {
-		return strip{}, err
+	g := x
+	if o.guidance != 1 {
+		if g, _, err = l.sample(ctx, s, none*o.guided(), o.guidance); err != nil {
+			return strip{}, err
+		}
 	}
 	guided, err := g.clipped().accuracy(l.classifier)
 	if err != nil {

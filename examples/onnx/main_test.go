@@ -20,6 +20,8 @@ import (
 	"cps/internal/rules"
 	"cps/noise"
 	"cps/sampler"
+	"cps/sampler/guidance"
+	"cps/sampler/solver"
 )
 
 var ortPath = flag.String("ort", ".", "path of onnxruntime's library, or of the folder that npm installed it in")
@@ -144,6 +146,7 @@ func TestResidual(t *testing.T) {
 	}{
 		{sampler.FlowODE{}, 0, 0.01},
 		{sampler.FlowCPS{Eta: 0.9}, 0, 0.01},
+		{solver.DPMPlus{Order: 2, Eta: 1}, 0, 0.01},
 		{sampler.FlowSDE{Diffusion: sampler.Ratio(0.9)}, 0.09, 0.11}, // 0.105 where the network is exact
 	} {
 		s, err := l.sampler(tc.rule)
@@ -167,8 +170,8 @@ func TestResidual(t *testing.T) {
 	}
 }
 
-// Rows find their classes wherever they stand in a call, guidance of weight 0 is the model
-// without classes, and of weight 1 the model.
+// Rows find their classes wherever they stand in a call, guidance of scale 1 is the model,
+// and of scale 2 as far beyond it as it is from the model without classes.
 func TestRows(t *testing.T) {
 	l := sessions(t)
 	ctx := context.Background()
@@ -194,12 +197,18 @@ func TestRows(t *testing.T) {
 	v := ask(model, 3, 7)
 	near("two rows the other way round", slices.Concat(v[dim:], v[:dim]), ask(model, 7, 3))
 	near("of no class", ask(conditional(l.velocity, []int64{none, none, none, none}), 3), ask(model, ^3))
-	near("weight 0", ask(guided(model, 0), 3, 7), ask(model, ^3, ^7))
-	near("weight 1", ask(guided(model, 1), 3, 7), v)
-	far := ask(guided(model, 2), 3, 7)
+	guided := func(scale float64) sampler.Model[[]float32] {
+		g, err := guidance.New(sampler.CPU{}, model, guidance.Guidance{Scale: scale})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return g.Velocity
+	}
+	near("scale 1", ask(guided(1), 3, 7), v)
+	far := ask(guided(2), 3, 7)
 	for i, u := range ask(model, ^3, ^7) {
 		if want := 2*v[i] - u; math.Abs(float64(far[i]-want)) > 1e-5 {
-			t.Fatalf("weight 2: element %d is %v, want %v", i, far[i], want)
+			t.Fatalf("scale 2: element %d is %v, want %v", i, far[i], want)
 		}
 	}
 	if greatest(ask(model, 3), ask(model, ^3)) < 1e-2 {
@@ -308,6 +317,7 @@ func TestParse(t *testing.T) {
 	for args, want := range map[string]string{
 		"-per 1":         "-per is 1",
 		"-threads 0":     "-threads is 0",
+		"-guidance 0":    "-guidance is 0",
 		"-guidance -1":   "-guidance is -1",
 		"-guidance NaN":  "-guidance is NaN",
 		"x":              "flags alone",

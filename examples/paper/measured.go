@@ -25,8 +25,8 @@ func (m measured) over(o measured) string {
 func (m measured) String() string { return fmt.Sprintf("%.4f ± %.4f", m.value, m.se) }
 
 // noMore is how much noise, in units of the ODE's, this study still counts as no more. It
-// is less than residualRatio, so that no rule can both leave no more and leave what
-// Flow-SDE must.
+// is less than residualRatio, so no rule can count both as leaving no more and as leaving
+// what Flow-SDE must.
 const noMore = 1.25
 
 // atMost judges the claim that m is no more than o.

@@ -68,9 +68,9 @@ const (
 	mostResidual  = 1. // pixels are in [-1, 1]
 )
 
-// collapsed reports whether the run ended badly. Its numbers may have overflowed, less than
-// half of its digits may be right, its noise may exceed the range of pixels, or its reward may
-// be lower than at the start.
+// collapsed reports whether the run ended badly. The signs are numbers that overflowed,
+// fewer than half of the digits right, noise beyond the range of pixels, and a reward below
+// that at the start.
 func (f *finding) collapsed() bool {
 	e := f.Final
 	fine := e.Accuracy >= leastAccuracy && e.Residual <= mostResidual && e.Reward >= f.start()

@@ -1,7 +1,7 @@
 package main
 
-// An array stands for the generator's own: of MLX, of a tensor library, on a GPU. The
-// scheduler multiplies and adds arrays, and copies noise to them; nothing else.
+// An array stands for the generator's own type, such as that of MLX or of a tensor library
+// on a GPU. The scheduler only multiplies and adds arrays, and copies noise to them.
 type array []float32
 
 func fromHost(x []float32) array { return x }
@@ -22,8 +22,8 @@ func (x array) plus(y array) array {
 	return z
 }
 
-// generate is the loop of an image generator. A model takes latents and a time, in its own
-// units. The image is what image-to-image starts from; text-to-image gives it zeros.
+// generate is the loop of an image generator. A model takes latents and a time in its own
+// units. Image-to-image starts from image; text-to-image passes zeros.
 func generate(s *scheduler, image array, model func(x array, time float64) array) array {
 	x := s.first(image)
 	for i := range s.Steps() {

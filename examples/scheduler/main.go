@@ -1,16 +1,16 @@
-// Command scheduler prints what an image generator needs of this module: the time to tell
-// the model at each step, and the weights of the step
+// Command scheduler prints the numbers that an image generator needs from this module: the
+// time to tell the model at each step, and the weights of the step
 //
 //	next = X·x + V·v + Eps·ε
 //
-// for the pipelines of published models. Then it samples with them on a model whose answer
-// is known.
+// for the pipelines of published models. Then it samples with them from a model whose
+// result is known.
 //
 //	go run ./examples/scheduler -model flux2 -steps 4
 //	go run ./examples/scheduler -model z-image -steps 8 -strength 0.6 -rule flowcps -eta 0.7
 //
-// The file scheduler.go is meant to be copied: it takes the place of a generator's own
-// scheduler, and needs no device of this module.
+// Copy the file scheduler.go to replace a generator's own scheduler. It needs no device of
+// this module.
 package main
 
 import (
@@ -49,7 +49,7 @@ func run(args []string, w io.Writer) error {
 		return err
 	}
 	if flags.NArg() > 0 {
-		return fmt.Errorf("argument %q: there are flags alone", flags.Arg(0))
+		return fmt.Errorf("unexpected argument %q: only flags are allowed", flags.Arg(0))
 	}
 	p, err := find(*name)
 	if err != nil {
@@ -84,8 +84,8 @@ func printSteps(w io.Writer, s *sampler.Sampler) {
 	fmt.Fprintf(w, "      %.6f\n", s.At(s.Steps()-1).To.Noise)
 }
 
-// known is the exact model of data that are one value, in the conventions of c:
-// the velocity at level t is (x - value)/t.
+// known returns the exact model of data that all equal value, in the conventions of c. The
+// velocity at level t is (x - value)/t.
 func known(c sampler.Config, value float32) func(x array, time float64) array {
 	return func(x array, time float64) array {
 		if c.Clock.Scale != 0 {

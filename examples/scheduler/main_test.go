@@ -124,8 +124,83 @@ func TestOldNumbers(t *testing.T) {
 	}
 }
 
-// Every pipeline samples what a model of its conventions knows. A wrong sign or a wrong time
-// would lead elsewhere; Wan's model is told times that are up to 1/1000 too early.
+// Levels, and times told where they are recorded, are those of diffusers, ollama and
+// stable-diffusion.cpp.
+func TestPublished(t *testing.T) {
+	type run struct {
+		ID, Name, Port    string
+		N                 json.RawMessage
+		Tokens            json.RawMessage `json:"seq_len"`
+		Sigmas, Timesteps []float64
+		Shift             float64
+	}
+	cases := map[string][]run{}
+	for _, file := range []string{"schedules.json", "schedules2.json"} {
+		data, err := os.ReadFile("../../internal/golden/testdata/" + file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all struct{ Cases []run }
+		if err := json.Unmarshal(data, &all); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range all.Cases {
+			name := c.Name
+			if c.ID != "" {
+				name, _, _ = strings.Cut(c.ID, "_n")
+			}
+			cases[name] = append(cases[name], c)
+		}
+	}
+	for name, p := range map[string]struct {
+		pipeline string
+		unit     float64 // of what the model is told, in timesteps
+	}{
+		"flux_dev": {"flux1", 1000}, "flux": {"flux1", 1000}, "flux_schnell": {"flux1-schnell", 1000}, "flux2": {"flux2", 1000},
+		"sd3_shift3": {"sd3", 1}, "z_image_static": {"z-image", 1000}, "wan_unipc": {"wan", 1}, "qwen_image": {"qwen-image", 1000},
+	} {
+		judged := 0
+		for _, c := range cases[name] {
+			tokens := 0
+			if _, text, found := strings.Cut(c.ID, "_seq"); found {
+				c.Tokens = json.RawMessage(text)
+			}
+			if len(c.Tokens) > 0 {
+				if err := json.Unmarshal(c.Tokens, &tokens); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if name == "wan_unipc" && c.Shift != 5 {
+				continue // of another flow_shift
+			}
+			n := len(c.Sigmas) - 1
+			found, err := find(p.pipeline)
+			if err != nil {
+				t.Fatal(err)
+			}
+			s, err := sampler.New(found.config(n, tokens))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range n {
+				if level := s.At(i).From.Noise; math.Abs(level-c.Sigmas[i]) > 1e-6 {
+					t.Errorf("%s %s %s, %d steps: level %d is %v, want %v", name, c.ID, c.Port, n, i, level, c.Sigmas[i])
+				}
+				if len(c.Timesteps) > 0 && math.Abs(s.Time(i)*p.unit-c.Timesteps[i]) > 1e-3 {
+					t.Errorf("%s %s %s, %d steps: time %d is %v, want %v/%v", name, c.ID, c.Port, n, i, s.Time(i), c.Timesteps[i], p.unit)
+				}
+			}
+			judged++
+		}
+		if judged == 0 {
+			t.Errorf("no case of %s", name)
+		}
+		t.Logf("%s: %d runs", name, judged)
+	}
+}
+
+// Every pipeline reaches the data of a model with its conventions. A wrong sign or time
+// would lead elsewhere. Wan's model is told times that are up to 1/1000 too early.
 func TestConventions(t *testing.T) {
 	for _, p := range pipelines {
 		for _, strength := range []float64{1, 0.5} {
@@ -160,7 +235,7 @@ func TestRun(t *testing.T) {
 		"-strength 0":            "strength",
 		"-strength 1.5":          "strength 1.5",
 		"-rule flowcps -eta 1.7": "eta 1.7",
-		"flux1":                  "flags alone",
+		"flux1":                  "only flags are allowed",
 	} {
 		if err := run(strings.Fields(args), io.Discard); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("%s: error %v, want one with %q", args, err, want)

@@ -53,7 +53,7 @@ var pipelines = []pipeline{
 	}},
 }
 
-// find returns the pipeline of a name. An error lists the names there are.
+// find returns the pipeline of a name. The error lists all names.
 func find(name string) (pipeline, error) {
 	var names []string
 	for _, p := range pipelines {

@@ -6,8 +6,8 @@ import (
 	"cps/schedule"
 )
 
-// A scheduler is all that an image generator needs of this module: weights, times and noise.
-// The arrays are the generator's own. Copy this file and write your type for array.
+// A scheduler has all that an image generator needs from this module: weights, times and
+// noise. Arrays are the generator's own. Copy this file and replace array by your type.
 type scheduler struct {
 	*sampler.Sampler           // Steps, and Time(i): what the model is told at step i
 	dim              int       // elements of the latents of an image
@@ -15,8 +15,8 @@ type scheduler struct {
 	image            uint64    // which image of the seed: its noise is the same in every batch
 }
 
-// newScheduler returns the scheduler of an image. The strength, in (0, 1], is how much of a
-// given image is made anew: image-to-image takes the last steps alone. 1 is text-to-image.
+// newScheduler returns the scheduler of an image. The strength, in (0, 1], says how much of
+// a given image changes: image-to-image takes only the last steps. 1 is text-to-image.
 func newScheduler(c sampler.Config, strength float64, dim int, key noise.Key, image uint64) (*scheduler, error) {
 	s, err := sampler.New(c)
 	if err != nil || strength == 1 {

@@ -14,46 +14,46 @@ import (
 // ErrBackward reports a Backward that is not the derivative of Velocity.
 var ErrBackward = errors.New("Backward is not the derivative of Velocity")
 
-// A Mover can move its parameters along their gradient, so that [Trainer.CheckBackward] can
-// measure it.
+// A Mover can move its parameters along their gradient. [Trainer.CheckBackward] measures
+// the gradient with it.
 type Mover interface {
 	// Move sets the parameters to θ + h·g, and returns Σg². θ are the parameters after the
-	// last Update or Load, and g is what Backward has added up since. Move(0) gives θ back to
-	// the bit. What is averaged, the reference and the optimiser's state stay.
+	// last Update or Load, and g is the sum that Backward has added since. Move(0) restores
+	// θ bit for bit. The average, the reference policy and the optimiser's state stay.
 	Move(ctx context.Context, h float64) (squares float64, err error)
 
 	// ClearGradient clears the gradient as Update does, and changes nothing else.
 	ClearGradient(ctx context.Context) error
 }
 
-// CheckBackward compares Backward with differences of Velocity. An error names the sign or
-// the factor that fits (ErrBackward). No other check sees these: a policy with the wrong
-// sign learns to earn less, and reports nothing.
+// CheckBackward compares Backward with differences of Velocity. The error names the sign or
+// the factor that fits (ErrBackward). No other check finds these mistakes. A policy with
+// the wrong sign lowers its reward, and reports nothing.
 //
-// CheckBackward draws the samples of the next iteration, and takes as much of its first
-// minibatch as one Call holds. Backward gets random dv, and so the gradient g of Σ dv·v.
+// It draws the samples of the next iteration, and takes as much of the first minibatch as
+// fits into one Call. Backward gets random dv, and thus computes the gradient g of Σ dv·v.
 //
-//   - If the policy is a [Mover], its parameters are moved along g to both sides. Σ dv·v must
-//     change by Σg² a unit. That finds a wrong sign, a factor that is 5% off or more, and a
-//     gradient that is 0. The 5% are 20% for outputs of 16 bits. It also finds a Backward that
-//     replaces the gradient, where it should add to it.
-//   - If the policy is a [Saver], its state is saved in memory. From there it takes one Update
-//     after dv and one after -dv. Σ dv·v must be lower after the first. That finds a wrong
-//     sign, of Backward or of Update, and outputs that no Update changes. It finds no factor,
-//     since most optimisers divide it out.
+//   - If the policy is a [Mover], its parameters move along g to both sides. Per unit of
+//     the move, Σ dv·v must change by Σg². This finds a wrong sign, and a factor that is
+//     off by 5% or more (20% if outputs have 16 bits). It also finds a gradient that is 0,
+//     and a Backward that replaces the gradient instead of adding to it.
+//   - If the policy is a [Saver], its state is saved in memory. From there, one Update
+//     follows dv and one follows -dv. Σ dv·v must be lower after the first. This finds a
+//     wrong sign, of Backward or of Update, and outputs that no Update changes. It does not
+//     find a factor, since most optimisers divide it out.
 //
-// A gradient passes that is right for some parameters and leaves out the others, which may be
-// frozen. Where rounding hides the difference, or Velocity is too rough, the error is
+// A gradient that is right for only some parameters passes, since others may be frozen. If
+// rounding hides the difference, or Velocity is too rough, the error is
 // [sampler.ErrUndecided]. A policy that is neither Mover nor Saver is ErrConfig.
 //
-// Afterwards the policy is as it was, to the bit, and its gradient is clear. If an error of
-// the policy prevents that, Step returns it until [Trainer.Restore]. A trainer calls
-// CheckBackward once, at start-up; it does not count in [Timing].
+// Afterwards the policy is as before, bit for bit, and its gradient is clear. If an error
+// of the policy itself prevents this, Step returns the error until [Trainer.Restore]. Call
+// CheckBackward once, at start-up. It does not count in [Timing].
 func (t *Trainer[B]) CheckBackward(ctx context.Context) (err error) {
 	mover, moves := t.raw.(Mover)
 	saver, saves := t.raw.(Saver)
 	if !moves && !saves {
-		return bad("%T is neither Mover nor Saver, and CheckBackward must move its parameters and restore them", t.raw)
+		return bad("%T is neither Mover nor Saver: implement one, since CheckBackward moves parameters and restores them", t.raw)
 	}
 	timing := t.timing
 	defer func() { t.timing = timing }()
@@ -89,11 +89,11 @@ func (t *Trainer[B]) CheckBackward(ctx context.Context) (err error) {
 	return err
 }
 
-// A probe is a Call about which Backward is asked.
+// A probe is a Call on which CheckBackward runs Velocity and Backward.
 type probe[B any] struct {
 	t     *Trainer[B]
 	b     *Minibatch[B]
-	other B // outputs
+	other B // memory for outputs
 	batch sampler.Batch
 	dv    float64 // ‖dv‖
 }
@@ -133,7 +133,7 @@ func (p *probe[B]) norm(x, y B, weight float64) (float64, error) {
 	return math.Sqrt(sum), nil
 }
 
-// output asks for the output at the present parameters.
+// output stores the output at the present parameters in v.
 func (p *probe[B]) output(ctx context.Context, v B) error {
 	c := p.b.Call
 	c.V = v
@@ -143,7 +143,7 @@ func (p *probe[B]) output(ctx context.Context, v B) error {
 	return nil
 }
 
-// backward adds the gradient of Σ dv·v, at parameters whose output is asked for first.
+// backward evaluates the output at the present parameters, and adds the gradient of Σ dv·v.
 func (p *probe[B]) backward(ctx context.Context) error {
 	if err := p.output(ctx, p.b.Call.V); err != nil {
 		return err
@@ -154,15 +154,15 @@ func (p *probe[B]) backward(ctx context.Context) error {
 	return nil
 }
 
-// broken remembers err, after which the policy is in no state to train, and returns it.
+// broken remembers and returns err. The policy cannot be trained after it.
 func (p *probe[B]) broken(err error) error {
 	p.t.failed = err
 	return err
 }
 
-// change returns Σ dv·(v - w) and ‖v - w‖ of the outputs v and w, with v in p.other and w in
-// p.b.Call.V. It overwrites v. Both terms of the product are brought to one size first, for
-// it is the difference of two sums of squares.
+// change returns Σ dv·(v - w) and ‖v - w‖ of the outputs v and w, with v in p.other and w
+// in p.b.Call.V. It overwrites v. The product is the difference of two sums of squares, so
+// both of its terms are first scaled to one size.
 func (p *probe[B]) change() (product, size float64, err error) {
 	var none B
 	v := p.other
@@ -184,7 +184,7 @@ func (p *probe[B]) precise() bool {
 	return p.b.output == sampler.Float32 && p.b.storage == sampler.Float32
 }
 
-// tolerance is how far off a measured factor may be that is 1.
+// tolerance returns how far a measured factor may be from 1.
 func (p *probe[B]) tolerance() float64 {
 	if p.precise() {
 		return 0.05
@@ -238,9 +238,9 @@ func (p *probe[B]) byMoves(ctx context.Context, m Mover) (err error) {
 	return nil
 }
 
-// slope returns the derivative of Σ dv·v by h at 0, from differences that agree.
+// slope returns the derivative of Σ dv·v by h at 0. It takes differences until they agree.
 func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, error), squares float64) (float64, error) {
-	size, err := p.norm(p.b.Call.V, p.b.DV, 0) // of the output, or of dv where that is 0
+	size, err := p.norm(p.b.Call.V, p.b.DV, 0) // norm of the output, or of dv if the output is 0
 	if err != nil {
 		return 0, err
 	}
@@ -262,7 +262,7 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 		product, length, err = p.change()
 		return product / (2 * h), length / 2, err
 	}
-	target := size / 64 // of the change of the output to one side
+	target := size / 64 // wanted norm of the change of the output to one side
 	if !p.precise() {
 		target = size / 8
 	}
@@ -301,15 +301,15 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 	if !moved {
 		return 0, p.wrong("the gradient is not 0, and parameters that are moved along it leave the output as it is: it is of other parameters, or Move does nothing")
 	}
-	return 0, fmt.Errorf("trainer: CheckBackward: differences of Velocity along the gradient do not agree with each other, by rounding or since it is rough or random: %w", sampler.ErrUndecided)
+	return 0, fmt.Errorf("trainer: CheckBackward: differences of Velocity along the gradient do not agree with each other, because of rounding or because Velocity is rough or random: %w", sampler.ErrUndecided)
 }
 
-// wrong is an ErrBackward.
+// wrong returns an ErrBackward with a reason.
 func (p *probe[B]) wrong(format string, args ...any) error {
 	return fmt.Errorf("trainer: CheckBackward: %w: %s", ErrBackward, fmt.Sprintf(format, args...))
 }
 
-// explain names a factor of a gradient for a Call of so many rows.
+// explain describes the factor of a gradient, for a Call of rows times dim elements.
 func explain(factor float64, rows, dim int) string {
 	s := fmt.Sprintf("its gradient is %.4g times that by differences of Velocity", factor)
 	if factor < 0 {
@@ -339,8 +339,9 @@ func explain(factor float64, rows, dim int) string {
 	return s
 }
 
-// byUpdates compares what Updates after dv and after -dv do to Σ dv·v. Whether the gradient
-// is known to be right decides what an Update means that changes nothing.
+// byUpdates compares Σ dv·v after an Update with dv and after one with -dv. right says
+// whether the gradient is known to be right. This decides what an Update that changes
+// nothing means.
 func (p *probe[B]) byUpdates(ctx context.Context, s Saver, right bool) error {
 	var state bytes.Buffer
 	if err := s.Save(&state); err != nil {
@@ -381,7 +382,7 @@ func (p *probe[B]) byUpdates(ctx context.Context, s Saver, right bool) error {
 	case length == 0 && !right:
 		return p.wrong("Updates after Backward with dv and with -dv leave the same outputs: no gradient reaches the parameters, or the learning rate is 0")
 	case math.IsNaN(product) || math.Abs(product) <= rounding:
-		return fmt.Errorf("trainer: CheckBackward: an Update changes Σ dv·v by %.2g, which is within rounding: is the learning rate (of a warm-up, perhaps) too small to see?: %w", product, sampler.ErrUndecided)
+		return fmt.Errorf("trainer: CheckBackward: an Update changes Σ dv·v by %.2g, which is within rounding: the learning rate may be too small to see, as in a warm-up: %w", product, sampler.ErrUndecided)
 	case product > 0:
 		return p.wrong("the sign is wrong, of Backward or of Update: an Update after Backward with dv makes Σ dv·v larger by %.2g than one with -dv", product)
 	}

@@ -16,7 +16,7 @@ import (
 	"cps/schedule"
 )
 
-// faulty is plain whose gradient something happens to.
+// faulty is plain with a changed gradient.
 type faulty struct {
 	*plain
 	spoil func(added *[4]float64, before [4]float64, rows int)
@@ -35,7 +35,7 @@ func (f faulty) Backward(ctx context.Context, c sampler.Call[[]float32], dv []fl
 	return err
 }
 
-// times is a gradient with a factor.
+// times multiplies a gradient by a factor.
 func times(factor func(rows int) float64) func(*[4]float64, [4]float64, int) {
 	return func(g *[4]float64, _ [4]float64, rows int) {
 		for i := range g {
@@ -90,7 +90,7 @@ func (m movable) Update(ctx context.Context) error {
 	return m.faulty.Update(ctx)
 }
 
-// savable is faulty and a Saver, whose Update may do something else.
+// savable is faulty and a Saver. Its Update may do something else.
 type savable struct {
 	faulty
 	update func(p, g *[4]float64)
@@ -121,8 +121,8 @@ func adam(p, g *[4]float64) {
 	}
 }
 
-// What is wrong with a gradient is named, and what is right passes, however Calls are
-// shaped and outputs mixed.
+// An error names what is wrong with a gradient, and a right gradient passes, however Calls
+// are shaped and outputs mixed.
 func TestCheckBackward(t *testing.T) {
 	const rows = 12
 	rnd := rand.New(rand.NewPCG(1, 2))
@@ -203,8 +203,8 @@ func (n noisy) Velocity(ctx context.Context, c sampler.Call[[]float32]) error {
 	return err
 }
 
-// What is right passes in every shape, under guidance, from another part, and from an output
-// that is 0; and what is wrong does not.
+// A right gradient passes in every shape, under guidance, from another part, and from an
+// output that is 0; and what is wrong does not.
 func TestCheckBackwardOfShapes(t *testing.T) {
 	for name, change := range map[string]func(c *Config[[]float32], p *plain){
 		"micro-batches": func(c *Config[[]float32], _ *plain) { c.Shape.Rows = 5 },
@@ -369,10 +369,10 @@ func (r refusing) Load(in io.Reader) error {
 func TestCheckBackwardPassesErrorsOn(t *testing.T) {
 	for _, tc := range []struct {
 		method string
-		call   int // that fails
+		call   int // number of the call that fails
 		broken bool
 	}{
-		{"Velocity", 5, false}, {"Velocity", 6, false}, // the rollout asks five times
+		{"Velocity", 5, false}, {"Velocity", 6, false}, // the rollout calls Velocity five times
 		{"Backward", 1, false}, {"Backward", 2, false}, {"Backward", 3, true},
 		{"Update", 1, true}, {"Move", 1, false}, {"Move", 3, false},
 		{"ClearGradient", 1, true}, {"Save", 1, false}, {"Load", 1, true}, {"Load", 2, true},

@@ -5,7 +5,7 @@ import (
 	"cps/sampler"
 )
 
-// rooms are buffers of one size and type.
+// rooms is a list of buffers of one size and type.
 type rooms[B any] []room.Room[B]
 
 // at returns buffer i.
@@ -41,7 +41,7 @@ func (c *copier[B]) row(dst B, to int, src B, from int) {
 	c.m.Step(c.m.Slice(dst, to*dim, (to+1)*dim), c.m.Slice(src, from*dim, (from+1)*dim), none, c.one, nil)
 }
 
-// uniform makes b a batch of n rows that all take a, without rounding.
+// uniform makes b a batch of n rows with the same weights a, in float32.
 func uniform(b *sampler.Batch, dim, n int, a sampler.Affine) sampler.Batch {
 	rows := grow(b.Rows, n)
 	for i := range rows {

@@ -10,16 +10,16 @@ import (
 	"cps/sampler/guidance"
 )
 
-// CheckOnPolicy draws the samples of the next iteration and replays them without training:
-// first in the batch of the rollout, then in the minibatches, cut and padded as training
-// has them. A sum of squares that is not the rollout's to the bit is an error
-// (sampler.ErrOffPolicy), which names the step, the row and the likely reason. In the batch
-// of the rollout that is a model that draws random numbers or keeps a state, such as
-// dropout. In other batches it is a model whose output for a row depends on its batch:
-// batch normalisation, or a framework that picks its matrix product by size. Where all sums
-// agree, every ratio of a first minibatch is exactly 1.
+// CheckOnPolicy draws the samples of the next iteration and replays them without training.
+// It replays first in the batch of the rollout, then in the minibatches, cut and padded as
+// in training. If a sum of squares does not equal the rollout's bit for bit, the error
+// (sampler.ErrOffPolicy) names the step, the row and the likely reason. If the replay
+// differs in the batch of the rollout, the model draws random numbers or keeps a state,
+// such as dropout. If it differs only in other batches, the model's output for a row
+// depends on its batch. Examples are batch normalisation, and a framework that picks its
+// matrix product by size. If all sums agree, every ratio of a first minibatch is exactly 1.
 //
-// It changes nothing, and does not count in [Timing]. A trainer calls it once, at start-up.
+// CheckOnPolicy changes nothing, and does not count in [Timing]. Call it once, at start-up.
 func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 	timing := t.timing
 	defer func() { t.timing = timing }()
@@ -36,7 +36,7 @@ func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 	}
 	b := t.NewMinibatch()
 	for _, items := range batches {
-		for part := range chunks(t.config.Shape, items) {
+		for part := range t.parts(r, items) {
 			if err := t.checkMinibatch(ctx, r, b, part); err != nil {
 				b.Free()
 				return err
@@ -84,7 +84,7 @@ func (t *Trainer[B]) checkReplay(ctx context.Context, r *Run[B]) error {
 	for _, i := range r.Steps {
 		for row, sq := range again.SumSquares[i] {
 			if was := r.Trajectory.SumSquares[i][row]; sq != was {
-				return t.fail("replay", fmt.Errorf("step %d, row %d (sample %d): asked again about the batch of the rollout, the sum of squares is %v and was %v: the model draws random numbers or keeps a state (dropout, statistics of training), or changes its input: %w",
+				return t.fail("replay", fmt.Errorf("step %d, row %d (sample %d): in a second evaluation of the rollout's batch the sum of squares is %v and was %v: the model draws random numbers or keeps a state (dropout, statistics of training), or changes its input: %w",
 					r.Sampler.At(i).Step, row, r.Batch.Rows[row].Sample, sq, was, sampler.ErrOffPolicy))
 			}
 		}
@@ -92,7 +92,7 @@ func (t *Trainer[B]) checkReplay(ctx context.Context, r *Run[B]) error {
 	return nil
 }
 
-// checkMinibatch replays some items as training does.
+// checkMinibatch replays items as training does.
 func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch[B], items []grpo.Item) error {
 	if err := r.gather(b, items); err != nil {
 		return err
@@ -101,7 +101,11 @@ func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch
 		if err := t.model(ctx, b.Call); err != nil {
 			return t.fail(fmt.Sprintf("Velocity of %d rows", len(items)), err)
 		}
-		t.m.SumSquares(b.sq, b.Next, b.Call.X, b.Call.V, b.Batch)
+		from, err := r.from(b)
+		if err != nil {
+			return err
+		}
+		t.m.SumSquares(b.sq, b.Next, from, b.own(b.Call.V), b.Batch)
 		if err := t.m.Sync(); err != nil {
 			return t.fail("device", err)
 		}
@@ -121,9 +125,9 @@ func (t *Trainer[B]) checkMinibatch(ctx context.Context, r *Run[B], b *Minibatch
 	if err := ask(); err != nil {
 		return err
 	}
-	why := "the model's output for a row depends on its batch (batch normalisation, a matrix product that is chosen by size), or on the order of Call.Rows, or takes one time for all rows"
+	why := "either the model's output for a row depends on its batch (batch normalisation, a matrix product chosen by size) or on the order of Call.Rows, or the model takes one time for all rows"
 	if b.sq[off] != sq {
-		why = "and, asked again, another: the model draws random numbers or keeps a state (dropout, statistics of training)"
+		why = "a second evaluation gives another sum: the model draws random numbers or keeps a state (dropout, statistics of training)"
 	}
 	return t.fail("replay", fmt.Errorf("step %d, row %d (sample %d): in a minibatch of %d rows the sum of squares is %v, and in the rollout of %d it was %v: %s: %w",
 		r.Sampler.At(it.Step).Step, it.Row, r.Batch.Rows[it.Row].Sample, len(items), sq, len(r.all), r.Trajectory.SumSquares[it.Step][it.Row], why, sampler.ErrOffPolicy))

@@ -14,7 +14,7 @@ import (
 	"cps/schedule"
 )
 
-// mistaken is plain with something done to its output.
+// mistaken is plain with a changed output.
 type mistaken struct {
 	*plain
 	spoil func(c sampler.Call[[]float32]) error
@@ -27,7 +27,7 @@ func (m mistaken) Velocity(ctx context.Context, c sampler.Call[[]float32]) error
 	return m.spoil(c)
 }
 
-// What a trainer's owner gets wrong, and the error that names it.
+// Mistakes of a trainer's user, and the errors that name them.
 func TestMistakes(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	for name, m := range map[string]struct {
@@ -48,7 +48,7 @@ func TestMistakes(t *testing.T) {
 				c.V[0] += rnd.Float32()
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "and, asked again, another: the model draws random numbers or keeps a state (dropout"},
+		}, sampler.ErrOffPolicy, "a second evaluation gives another sum: the model draws random numbers or keeps a state (dropout"},
 		"batch normalisation": {func(c sampler.Call[[]float32]) error {
 			var mean float32
 			for _, v := range c.V {
@@ -66,7 +66,7 @@ func TestMistakes(t *testing.T) {
 				}
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "depends on its batch (batch normalisation, a matrix product that is chosen by size)"},
+		}, sampler.ErrOffPolicy, "depends on its batch (batch normalisation, a matrix product chosen by size)"},
 		"conditions by place": {func(c sampler.Call[[]float32]) error {
 			for i := range c.V {
 				c.V[i] += float32(i/dim/group) / 8
@@ -78,7 +78,7 @@ func TestMistakes(t *testing.T) {
 				c.V[i] += float32(c.Times[0])
 			}
 			return nil
-		}, sampler.ErrOffPolicy, "or takes one time for all rows"},
+		}, sampler.ErrOffPolicy, "or the model takes one time for all rows"},
 		"one time, checked": {func(c sampler.Call[[]float32]) error {
 			return sampler.OneTime(func(v, x []float32, time float64) error { return nil })(context.Background(), c)
 		}, sampler.ErrCall, "times"},
@@ -103,8 +103,8 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
-// A policy that is not the one that drew the samples is found before the first update, or
-// tolerated as far as it is asked for.
+// A policy that did not draw the samples is an error before the first update, unless
+// Tolerance allows its ratios.
 func TestOffPolicy(t *testing.T) {
 	train := func(tolerance float64) (Iteration, error) {
 		c := small()
@@ -117,7 +117,7 @@ func TestOffPolicy(t *testing.T) {
 		return it, tr.Train(t.Context(), r, &it)
 	}
 	_, err := train(0)
-	if !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "CheckOnPolicy tells why") {
+	if !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "CheckOnPolicy says why") {
 		t.Errorf("error %v", err)
 	}
 	if _, err := train(1e-9); !errors.Is(err, sampler.ErrOffPolicy) || !strings.Contains(err.Error(), "Tolerance is 1e-09") {
@@ -164,7 +164,7 @@ func TestIterationsDiffer(t *testing.T) {
 	}
 }
 
-// handle is a buffer of far: what is in it is the device's to know.
+// handle is a buffer of far. Only the device can read it.
 type handle struct{ id, lo, hi int }
 
 // far is a device whose memory is out of reach, as a GPU's. It runs calls at Sync.
@@ -265,6 +265,19 @@ func TestFar(t *testing.T) {
 			c.Objective, c.Shape = Guard{PerStep: true}, Shape{Rows: 5, Fixed: true}
 			return c
 		},
+		"looks back": func() Config[[]float32] {
+			c := everything()
+			c.Sampling, c.Objective = looking(lookers["both"]).Sampling, DPPO{MaxKL: .5}
+			c.Window, c.Minibatches = grpo.Sliding{Size: 3, Stride: 1, Interval: grpo.Every(2)}, grpo.Minibatches{Rows: 8, Steps: 2}
+			return c
+		},
+		"looks back, padded": func() Config[[]float32] {
+			c := everything()
+			c.Sampling, c.Window = looking(lookers["3M SDE"]).Sampling, nil
+			c.Sampling.Storage, c.Objective, c.Shape = sampler.Float16, Guard{}, Shape{Rows: 5, Fixed: true}
+			c.Stop = grpo.EarlyStop{} // which keeps all micro-batches, and shuffles change their number
+			return c
+		},
 	} {
 		near := newFull()
 		if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](near), change()).Run(t.Context(), 4, nil); err != nil {
@@ -328,11 +341,17 @@ func (w words) Backward(ctx context.Context, c sampler.Call[[]uint16], dv []uint
 	return w.plain.Backward(ctx, w.call(c), d)
 }
 
-// Words of 16 bits train, too.
+// Training works with words of 16 bits.
 func TestWords(t *testing.T) {
+	for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: .8}, lookers["2M SDE"]} {
+		wordsTrain(t, rule)
+	}
+}
+
+func wordsTrain(t *testing.T, rule sampler.Rule) {
 	p := newPlain()
 	c := Config[[]uint16]{
-		Sampling: sampler.Config{Scheduler: schedule.Linear(5), Rule: sampler.FlowCPS{Eta: .8}, Storage: sampler.BFloat16},
+		Sampling: sampler.Config{Scheduler: schedule.Linear(5), Rule: rule, Storage: sampler.BFloat16},
 		Dim:      dim, Prompts: 3, Group: group, Output: sampler.BFloat16, Gradient: sampler.BFloat16,
 		Reward: func(ctx context.Context, dst []float64, x []uint16, prompts []int) error {
 			f := make([]float32, len(x))
@@ -345,7 +364,7 @@ func TestWords(t *testing.T) {
 		t.Fatal(err)
 	}
 	if it, err := tr.Step(t.Context()); err != nil || it.OnPolicy != 0 || p.p == start {
-		t.Errorf("%+v, %v", it, err)
+		t.Errorf("%T: %+v, %v", rule, it, err)
 	}
 }
 

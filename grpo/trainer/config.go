@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 
 	"cps/grpo"
@@ -14,71 +15,73 @@ import (
 	"cps/sampler/guidance"
 )
 
-// ErrConfig reports a setting that is missing, out of range, or asks for what the policy
-// lacks. Errors of other packages about their settings are passed on.
+// ErrConfig reports a setting that is missing or out of range, or that needs an interface
+// which the policy lacks. Errors of other packages about their settings are passed on.
 var ErrConfig = errors.New("bad configuration")
 
-// A Config says how to train. Sampling, Dim, Prompts, Group and Reward must be set; other
-// zero values work, in the meaning in brackets.
+// A Config says how to train. Sampling, Dim, Prompts, Group and Reward must be set. All
+// other zero values work: brackets below say what they mean.
 type Config[B any] struct {
-	Key noise.Key // of everything random; every iteration derives one of its own
+	Key noise.Key // for everything random; every iteration derives a key of its own
 
 	// Sampling.
-	Sampling    sampler.Config    // of the rollouts; its Window and Set are left alone, unless there is a strategy. No trained step may look back ([sampler.Solver])
-	Window      grpo.Strategy     // the stochastic and trained transitions, of all that can be trained [nil: all]
-	LastStep    bool              // train a step to noise 0 too, if the rule draws noise there [no: as published]
+	Sampling    sampler.Config    // of the rollouts; a Window below sets its Window
+	Window      grpo.Strategy     // which of the trainable transitions are stochastic and trained [nil: all]
+	LastStep    bool              // also train a step to noise 0, if the rule draws noise there [no, as published]
 	Dim         int               // elements of a sample
 	Guidance    guidance.Guidance // of the policy and its reference, in rollouts and training [none]
 	SharedStart bool              // samples of a group share their initial latent
 
-	// Prompts, which are numbers: their meaning is between Prompt, Reward and the policy.
-	Prompts  int  // groups of an iteration, on this rank
-	Group    int  // samples of a group, at least 2
-	ByPrompt bool // samples of one prompt compete wherever they stand, on all ranks [those of a group]
+	// Prompts are numbers. Only Prompt, Reward and the policy know what they mean.
+	Prompts  int  // number of groups in an iteration, on this rank
+	Group    int  // number of samples in a group, at least 2
+	ByPrompt bool // compare all samples of a prompt, over groups and ranks [compare within a group]
 
-	// Prompt stores the prompt of every group of an iteration. Row r of the run, which is
-	// what a Call names, belongs to group r/Group: here the policy learns its conditions.
-	// It is called again for an iteration that is checked first. [group g has prompt
-	// rank·Prompts + g]
+	// Prompt stores the prompt of every group of an iteration. A Call names rows of the
+	// run, and row r belongs to group r/Group, so the policy learns its conditions here.
+	// CheckOnPolicy calls Prompt for an iteration that Step draws again. [group g has
+	// prompt rank·Prompts + g]
 	Prompt func(ctx context.Context, iteration int, prompts []int) error
 
-	// Clean stores, if Sampling.Start is not FromNoise, what runs start from: clean samples,
-	// or the latents of another part. prompts has an entry a row.
+	// Clean stores what runs start from if Sampling.Start is not FromNoise: clean samples,
+	// or the latents of another part. prompts has one entry a row.
 	Clean func(ctx context.Context, dst B, prompts []int) error
 
-	// Rollout, unless nil, runs the samples in place of sampler.Rollout, on other machines
-	// perhaps: it must leave the bits of sampler.Rollout in the latents and sums of t.
+	// Rollout, unless nil, replaces sampler.Rollout, for example to run on other machines.
+	// It must leave the bits of sampler.Rollout in the latents and sums of t. Where
+	// transitions look back, these bits depend on the type of t.Scratch. That is the type
+	// of latents and outputs if they have one type, and float32 otherwise.
 	Rollout func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, t *sampler.Trajectory[B], model sampler.Model[B]) error
 
-	// Reward stores the rewards of samples, row-major [len(prompts), Dim], for the prompt of
-	// each. On a device it downloads them itself.
+	// Reward stores in dst the reward of every sample for its prompt. samples is row-major
+	// [len(prompts), Dim], in the memory of the device; Reward downloads what it needs.
 	Reward func(ctx context.Context, dst []float64, samples B, prompts []int) error
 
-	Estimator grpo.Estimator     // of the advantages [grpo.FlowGRPO]
-	Tracker   *grpo.Tracker[int] // in its place: compares with earlier rewards of a prompt, too
-	Limit     float64            // of the advantages, to both sides [none]
+	Estimator grpo.Estimator     // computes the advantages [grpo.FlowGRPO]
+	Tracker   *grpo.Tracker[int] // replaces Estimator: also compares with earlier rewards of a prompt
+	Limit     float64            // clamps the advantages to [-Limit, Limit] [none]
 
 	// Loss.
-	Form      logprob.Form   // of log p; the zero Form is the paper's
-	Objective Objective      // in the units of Form [Clip{}: no clip]
-	KL        Divergence     // from the reference policy; a Referrer
-	Stop      grpo.EarlyStop // of the inner epochs [never]
-	Tolerance float64        // of |ratio - 1| before the first update [0: sums of squares equal to the bit]
+	Form      logprob.Form   // what log p means [the paper's form]
+	Objective Objective      // in the units of Form [Clip{}, which does not clip]
+	KL        Divergence     // penalty from the reference policy; the policy must be a Referrer [none]
+	Stop      grpo.EarlyStop // ends the inner epochs [never]
+	Tolerance float64        // largest |ratio - 1| before the first update [sums of squares must be equal bit for bit]
 
 	// Updates.
 	Epochs      int              // inner epochs of an iteration [1]
-	Minibatches grpo.Minibatches // a step of the optimiser each; their Key is the trainer's to set
-	Shape       Shape            // of the Calls; minibatches of more rows accumulate micro-batches
-	Average     grpo.EMA         // an Averager [none]
-	Follow      grpo.EMA         // of the reference policy; a Follower [it stays]
+	Minibatches grpo.Minibatches // one step of the optimiser each; the trainer sets Key [one of all transitions]
+	Shape       Shape            // of the Calls; larger minibatches are cut into micro-batches [any]
+	Average     grpo.EMA         // of the parameters; the policy must be an Averager [none]
+	Follow      grpo.EMA         // moves the reference policy; the policy must be a Follower [it stays]
 
-	Output   sampler.Storage // the type of the policy's output
-	Gradient sampler.Storage // the type of ∂loss/∂v
+	Output   sampler.Storage // the type of the policy's output [Float32]
+	Gradient sampler.Storage // the type of ∂loss/∂v [Float32]
 
-	Ranks Ranks // [one]
+	Ranks Ranks // connects several processes [one rank]
 
-	// Label is whatever else a run is a function of, for checkpoints: the names of rewards,
-	// prompts and network, the learning rate.
+	// Label describes whatever else determines a run: names of rewards, prompts and
+	// network, the learning rate. A checkpoint holds it, and Restore compares it.
 	Label string
 }
 
@@ -118,7 +121,7 @@ func (c Config[B]) withDefaults() (Config[B], error) {
 	case c.Prompts < 1:
 		return c, bad("Prompts %d is not positive", c.Prompts)
 	case c.Group < 2:
-		return c, bad("Group %d is not at least 2: a single sample has nothing to be compared with", c.Group)
+		return c, bad("Group %d is not at least 2: one sample alone has no advantage", c.Group)
 	case c.Prompts > math.MaxInt32/c.Group:
 		return c, bad("%d Prompts of %d samples are too many", c.Prompts, c.Group)
 	case c.Epochs < 1:
@@ -126,7 +129,7 @@ func (c Config[B]) withDefaults() (Config[B], error) {
 	case c.Shape.Rows < 0:
 		return c, bad("Shape.Rows %d is negative", c.Shape.Rows)
 	case c.Shape.Fixed && c.Shape.Rows == 0:
-		return c, bad("Shape is Fixed without Rows")
+		return c, bad("Shape is Fixed and Rows is 0: set Rows")
 	case !(c.KL.Beta >= 0 && c.KL.Beta <= math.MaxFloat64):
 		return c, bad("KL.Beta %v is not a finite number ≥ 0", c.KL.Beta)
 	case !(c.Limit >= 0):
@@ -134,22 +137,22 @@ func (c Config[B]) withDefaults() (Config[B], error) {
 	case !(c.Tolerance >= 0):
 		return c, bad("Tolerance %v is not a number ≥ 0", c.Tolerance)
 	case c.Output > sampler.Float16 || c.Gradient > sampler.Float16:
-		return c, bad("Output %v or Gradient %v is no type", c.Output, c.Gradient)
+		return c, bad("Output %v or Gradient %v is not a storage type", c.Output, c.Gradient)
 	case c.Sampling.Start != sampler.FromNoise && c.Clean == nil:
-		return c, bad("Sampling.Start is %v and Clean is nil", c.Sampling.Start)
+		return c, bad("Sampling.Start is %v and Clean is nil: set Clean", c.Sampling.Start)
 	case c.Sampling.Start == sampler.FromNoise && c.Clean != nil:
-		return c, bad("Clean is set and Sampling.Start is FromNoise, which starts from pure noise")
+		return c, bad("Clean is set and Sampling.Start is FromNoise, which starts from pure noise: leave Clean nil, or set Start")
 	case c.Window != nil && (c.Sampling.Set != nil || c.Sampling.Window != sampler.Window{}):
-		return c, bad("both Window, a strategy, and Sampling's Window or Set say what is stochastic")
+		return c, bad("both Window and Sampling.Window or Sampling.Set are set: set one of them")
 	case ranks < 1 || rank < 0 || rank >= ranks:
-		return c, bad("rank %d of %d", rank, ranks)
+		return c, bad("Ranks.Rank returns rank %d of %d ranks", rank, ranks)
 	}
 	return c, c.try()
 }
 
-// try passes settings to the packages that know better, before there are samples.
+// try passes settings to the packages that check them, before there are samples.
 func (c Config[B]) try() error {
-	_, trained, err := c.plan(0)
+	_, trained, err := c.Plan(0)
 	if err != nil {
 		return err
 	}
@@ -183,40 +186,42 @@ func (c Config[B]) try() error {
 	return nil
 }
 
-// checkPolicy reports a setting that needs what p lacks.
+// checkPolicy returns an error if a setting needs an interface that p lacks.
 func (c Config[B]) checkPolicy(p Policy[B]) error {
 	_, averages := p.(Averager)
 	_, refers := p.(Referrer[B])
 	_, follows := p.(Follower)
 	switch {
 	case c.Average != (grpo.EMA{}) && !averages:
-		return bad("Average is set and %T is no Averager", p)
+		return bad("Average is set and %T is no Averager: implement it, or leave Average zero", p)
 	case c.KL.Beta > 0 && !refers:
-		return bad("KL.Beta is set and %T is no Referrer: it has no reference policy", p)
+		return bad("KL.Beta is set and %T is no Referrer: implement it, since the penalty needs a reference policy", p)
 	case c.Follow != (grpo.EMA{}) && !follows:
-		return bad("Follow is set and %T is no Follower", p)
+		return bad("Follow is set and %T is no Follower: implement it, or leave Follow zero", p)
 	}
 	return nil
 }
 
-// rows is the number of samples of an iteration on this rank.
+// rows returns the number of samples of an iteration on this rank.
 func (c Config[B]) rows() int { return c.Prompts * c.Group }
 
-// plan returns the sampler of an iteration and the transitions that it trains.
-func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
+// Plan returns the sampler of an iteration and its trained transitions, ascending. They
+// are functions of Sampling, Window, LastStep and the iteration. A machine that rolls out
+// for Config.Rollout needs nothing else of c.
+func (c Config[B]) Plan(iteration int) (*sampler.Sampler, []int, error) {
 	s, err := sampler.New(c.Sampling)
 	if err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
 	trained := c.trainable(s)
 	if len(trained) == 0 {
-		return nil, nil, bad("Sampling: no step draws noise and reads the model's output, which leaves nothing to train: its Rule is %s%+v", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
+		return nil, nil, bad("Sampling: Rule %s%+v leaves nothing to train: no step draws noise and reads the model's output", sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule)
 	}
 	if c.Window == nil {
-		return s, trained, c.checkDepth(s, trained)
+		return s, trained, nil
 	}
 	if n := len(trained); trained[n-1] != n-1 {
-		return nil, nil, bad("Sampling: Rule %s%+v draws no noise at step %d, which leaves nothing to train there: a strategy moves over the first steps of the run",
+		return nil, nil, bad("Sampling: Rule %s%+v draws no noise at step %d, so the step cannot be trained: a Window strategy needs every step from the first one on",
 			sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule, s.At(missing(trained)).Step)
 	}
 	start, end, err := c.Window.Window(iteration, len(trained))
@@ -230,18 +235,19 @@ func (c Config[B]) plan(iteration int) (*sampler.Sampler, []int, error) {
 	if s, err = sampler.New(c.Sampling); err != nil {
 		return nil, nil, fmt.Errorf("trainer: Sampling: %w", err)
 	}
-	return s, trained[start:end], c.checkDepth(s, trained[start:end])
+	// If Rule and Outside take different numbers of evaluations, the transitions have
+	// other indices now.
+	w := s.Transitions(c.Sampling.Window)
+	return s, slices.DeleteFunc(c.trainable(s), func(i int) bool { return i < w.Start || i >= w.End }), nil
 }
 
-// checkDepth returns an error if a trained transition looks back at earlier evaluations.
-func (c Config[B]) checkDepth(s *sampler.Sampler, trained []int) error {
-	for _, i := range trained {
-		if t := s.At(i); len(t.Past) > 0 {
-			return bad("Sampling: Rule %s%+v looks back at earlier evaluations at step %d, and a minibatch holds one evaluation a transition: train a rule of first order, as FlowCPS or DPMSDEPlus; a Solver that looks back may be Outside",
-				sampler.FactsOf(c.Sampling.Rule).Name, c.Sampling.Rule, t.Step)
-		}
+// between is the type of bases and of kept predictions, which transitions that look back
+// use. They have the size of latents and are made of outputs.
+func (c Config[B]) between() sampler.Storage {
+	if c.Sampling.Storage == c.Output {
+		return c.Output
 	}
-	return nil
+	return sampler.Float32
 }
 
 // trainable returns the transitions of s that can be trained.
@@ -253,7 +259,7 @@ func (c Config[B]) trainable(s *sampler.Sampler) []int {
 	return set
 }
 
-// missing returns the first number that is not in set, ascending from 0.
+// missing returns the lowest number from 0 that is not in set. set is ascending.
 func missing(set []int) int {
 	for i, x := range set {
 		if x != i {
@@ -263,8 +269,8 @@ func missing(set []int) int {
 	return len(set)
 }
 
-// String describes everything that a run is a function of, but for functions, one field a
-// line. A checkpoint holds it, so that no run goes on with other settings.
+// String returns all settings that determine a run, except functions, one field a line. A
+// checkpoint holds this text, so no run goes on with other settings.
 func (c Config[B]) String() string {
 	var b strings.Builder
 	field := func(name string, value any) { fmt.Fprintf(&b, "%s: %T%+v\n", name, value, value) }

@@ -1,9 +1,10 @@
-// Package trainer is the half of a reinforcement-learning trainer that no framework has:
-// from a prompt to the gradient by the model's output. A framework brings a [Policy],
-// which evaluates a velocity network, takes ∂loss/∂v back through it and makes steps of an
-// optimiser. All else is here: rollouts, advantages, log p of the policy that drew the
-// samples, minibatches, the loss and its gradient, divergence from a reference policy,
-// early stop, accumulation, averages, several ranks, and the state of a checkpoint.
+// Package trainer is the half of a reinforcement-learning trainer that no framework has.
+// It takes a prompt to the gradient by the model's output. A framework brings a [Policy],
+// which evaluates a velocity network, takes ∂loss/∂v back through it and makes the
+// optimiser's steps. This package brings rollouts, advantages, log p of the policy that
+// drew the samples, minibatches, and the loss with its gradient. It also brings the
+// divergence from a reference policy, early stop, accumulation, averages, several ranks
+// and the state of a checkpoint.
 //
 //	t, err := trainer.New(sampler.CPU{}, policy, trainer.Config[[]float32]{
 //		Sampling: sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowCPS{Eta: 0.9}},
@@ -23,7 +24,7 @@
 //	err = t.Prepare(ctx, r)            // old log p, velocities of the reference policy
 //	err = t.Train(ctx, r, &it)         // a Run is the Task
 //
-// and instead of Train, for every minibatch of [Run.Minibatches]:
+// Instead of Train, a loop may take every minibatch of [Run.Minibatches] through:
 //
 //	err = r.Fill(ctx, b, items)               // gathers rows, on the device
 //	err = policy.Velocity(ctx, b.Call)
@@ -33,26 +34,40 @@
 //
 // # On policy
 //
-// In the minibatches of an iteration before its first update, the policy is the one that
-// drew the samples, and every ratio must be exactly 1: the sums of squares are compared to
-// the bit. [Trainer.CheckOnPolicy] does it at start-up in the minibatches that training
-// uses, and says whether a model draws random numbers or depends on its batch. It cannot
-// see a wrong sign, scale or time of the output, for the rollout made the same mistake:
-// [sampler.CheckModel] compares Prediction and Clock of Config.Sampling with real data. Nor
-// can it see a wrong gradient: [Trainer.CheckBackward] compares that with differences. A
-// policy that ignores its time or its condition passes them all: [Trainer.Inputs] reports it.
+// Before the first update of an iteration, the policy is the one that drew the samples.
+// Every ratio must then be exactly 1, so the trainer compares sums of squares bit for
+// bit. [Trainer.CheckOnPolicy] does this at start-up, in the minibatches of training. It
+// says whether a model draws random numbers or depends on its batch. It cannot find a
+// wrong sign, scale or time of the output, since the rollout made the same mistake.
+// [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
+// with real data. [Trainer.CheckBackward] compares the gradient of Backward with
+// differences of Velocity. A policy that ignores its time or its condition passes all of
+// these checks; [Trainer.Inputs] reports it.
+//
+// # Steps that look back
+//
+// The steps of a [sampler.Solver] train like other steps. Latents are data, outputs are not:
+// the policy evaluates the transitions of a minibatch, and what these look back at, anew. The
+// gradient reaches all of these outputs. Divergences are those of the means of steps, since
+// two policies make different bases from one history. With Divergence.Velocity they are those
+// of the outputs at the trained steps.
+//
+// A transition costs its own evaluation and one for every evaluation that it looks back at.
+// Consecutive steps of a sample in one minibatch share evaluations. So grpo.Minibatches with
+// InOrder cost least: n steps of a row take n evaluations, and as many more as the first
+// step looks back at.
 //
 // # Memory
 //
-// Everything is generic over the buffers of a [sampler.Memory]. Rows are gathered there, so
-// that latents stay on a GPU; what comes to the host is one number a row. Buffers are made
-// once and kept until [Trainer.Close]: filling a minibatch and its loss do not allocate
-// once warm.
+// Everything is generic over the buffers of a [sampler.Memory]. Rows are gathered there,
+// so latents stay on a GPU, and only one number a row comes to the host. Buffers are made
+// once and kept until [Trainer.Close]. After the first iteration, filling a minibatch and
+// computing its loss do not allocate.
 //
 // # Bits
 //
-// A run is a function of its configuration, the policy and the rewards: the same bits
-// whether it was stopped and restored or not, and whatever the number of workers. Samples
-// have the numbers 0 to n-1 in every iteration, over all ranks, under a key derived for the
-// iteration, so that no two iterations share noise.
+// A run is a function of its configuration, the policy and the rewards. It has the same
+// bits with any number of workers, and also if it was stopped and restored. In every
+// iteration the samples of all ranks have the numbers 0 to n-1, under a key derived for
+// the iteration. No two iterations share noise.
 package trainer

@@ -12,8 +12,9 @@ import (
 	"cps/schedule"
 )
 
-// A policy without a framework, in 25 lines: digits of 8×8 pixels, each Gaussian around an
-// image, which is what is learned. The velocity is the exact one of such data, of variance ¼.
+// A policy without a framework, in 25 lines. Its data are digits of 8×8 pixels, each Gaussian
+// around an image with variance ¼. The images are the parameters. The velocity is the exact
+// one of such data.
 type policy struct{ image, grad [10 * 64]float32 }
 
 func (p *policy) each(c sampler.Call[[]float32], do func(i, pixel int, a, t float32)) {

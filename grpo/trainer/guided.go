@@ -8,10 +8,11 @@ import (
 	"cps/sampler/guidance"
 )
 
-// Guided returns p under classifier-free guidance, as one policy: outputs are mixed, and the
-// gradient goes through the mixture to both. The policy is asked about rows ^r, too, without
-// their condition. The result is a [Referrer], whose reference policy is guided alike, if p
-// is one, and has no other of p's interfaces.
+// Guided returns p under classifier-free guidance, as one policy. It mixes the outputs with
+// and without condition, and the gradient reaches both. A Call to p may contain row ^r,
+// which is row r without its condition. If p is a [Referrer], the result is one too, with
+// the same guidance for the reference policy. It has no other interfaces of p. Errors are
+// those of [guidance.New].
 func Guided[B any](m sampler.Memory[B], p Policy[B], g guidance.Guidance) (Policy[B], error) {
 	v, err := guidance.New(m, p.Velocity, g)
 	if err != nil {

@@ -76,7 +76,7 @@ func (n *plain) Update(context.Context) error {
 	return nil
 }
 
-// full is plain with everything that a policy can do besides.
+// full is plain with all optional interfaces.
 type full struct {
 	plain
 	mean, ref [4]float64
@@ -138,7 +138,7 @@ func reward(_ context.Context, dst []float64, x []float32, prompts []int) error 
 	return nil
 }
 
-// small is a run that takes no time.
+// small is the configuration of a very short run.
 func small() Config[[]float32] {
 	return Config[[]float32]{
 		Key:      3,
@@ -149,7 +149,7 @@ func small() Config[[]float32] {
 	}
 }
 
-// everything uses all there is.
+// everything uses all settings.
 func everything() Config[[]float32] {
 	c := small()
 	c.Sampling.Rule = sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}

@@ -8,35 +8,35 @@ import (
 	"cps/sampler"
 )
 
-// An Objective is a loss of transitions by their log p. [Clip], [Guard] and [DPPO] are
-// those of package grpo.
+// An Objective computes a loss from the log p of transitions. [Clip], [Guard] and [DPPO]
+// are the objectives of package grpo.
 type Objective interface {
-	// Loss stores ∂loss/∂log p of every transition in grad, for the mean over them, and
-	// returns the statistics. It must be a pure function of t.
+	// Loss stores ∂loss/∂log p of every transition in grad and returns the statistics. The
+	// loss is the mean over the transitions. It must be a pure function of t.
 	Loss(grad []float64, t Terms) (grpo.Stats, error)
 
 	// Divergence says what Loss does with Terms.KL.
 	Divergence() DivergenceUse
 }
 
-// Terms are what an [Objective] is told of the transitions of a minibatch. It may write to
-// KL and Scratch alone.
+// Terms are the inputs of an [Objective]: one entry for each transition of a minibatch.
+// The Objective may write only to KL and Scratch.
 type Terms struct {
-	Batch                 sampler.Batch // at the transitions: Eps and V of the steps
+	Batch                 sampler.Batch // rows with the weights of the steps, such as Eps and V
 	Form                  logprob.Form  // of log p and KL
-	LogP, Old, Advantages []float64
-	KL                    []float64 // from the policy that drew the samples; nil if unused
-	Scratch               []float64 // of the same length
+	LogP, Old, Advantages []float64     // Old is log p under the policy that drew the samples
+	KL                    []float64     // divergence from the policy that drew the samples; nil if unused
+	Scratch               []float64     // memory for the Objective, of the same length
 }
 
-// A DivergenceUse says what an [Objective] does with the divergence of the policy from the
-// one that drew the samples. To have it, the outputs of the latter are kept.
+// A DivergenceUse says how an [Objective] uses the divergence of the policy from the one
+// that drew the samples. Unless it is Unused, the trainer keeps the outputs of the latter.
 type DivergenceUse uint8
 
 const (
-	Unused         DivergenceUse = iota
-	Constant                     // it is read, and no gradient flows through it
-	Differentiated               // ∂loss/∂KL is ∂loss/∂log p
+	Unused         DivergenceUse = iota // not read
+	Constant                            // read, but no gradient flows through it
+	Differentiated                      // read, and ∂loss/∂KL equals ∂loss/∂log p
 )
 
 // Clip is [grpo.Objective], the clipped surrogate of PPO and GRPO. The zero Clip does not clip.
@@ -51,8 +51,8 @@ func (o Clip) Loss(grad []float64, t Terms) (grpo.Stats, error) {
 func (Clip) Divergence() DivergenceUse { return Unused }
 
 // Guard is [grpo.Guard], the normalised ratio of GRPO-Guard. PerStep divides advantages by
-// the weight |V| of the model's output in the step, so that all steps have one gradient:
-// for Flow-SDE this is the published division by the step's length, but for a factor.
+// the weight |V| of the model's output in the step, so all steps have gradients of one
+// size. For Flow-SDE this is the published division by the step's length, up to a factor.
 type Guard struct {
 	grpo.Guard
 	PerStep bool
@@ -78,7 +78,7 @@ func (o Guard) Loss(grad []float64, t Terms) (grpo.Stats, error) {
 // Divergence implements [Objective].
 func (Guard) Divergence() DivergenceUse { return Differentiated }
 
-// DPPO is [grpo.DPPO], whose trust region is the divergence. Its MaxKL is in the units of
+// DPPO is [grpo.DPPO], with a trust region in the divergence. MaxKL is in the units of
 // Config.Form.
 type DPPO grpo.DPPO
 
@@ -90,30 +90,10 @@ func (o DPPO) Loss(grad []float64, t Terms) (grpo.Stats, error) {
 // Divergence implements [Objective].
 func (DPPO) Divergence() DivergenceUse { return Constant }
 
-// A Divergence is the penalty Beta·mean(KL) on the distance from the reference policy. The
-// zero Divergence is none.
+// A Divergence is the penalty Beta·mean(KL) on the divergence from the reference policy.
+// The zero Divergence is no penalty.
 type Divergence struct {
-	Beta     float64
-	Form     logprob.Form // of the divergence of two steps
+	Beta     float64      // weight, finite and at least 0
+	Form     logprob.Form // of the divergence, with or without denominator, mean or sum
 	Velocity bool         // take the distance of velocities instead, which weighs all steps alike
-}
-
-// kl stores the divergences of every row in dst, by the squared distances sq.
-func (d Divergence) kl(dst []float64, b sampler.Batch, sq []float64) error {
-	measure := logprob.Form.KL
-	if d.Velocity {
-		measure = logprob.Form.VelocityKL
-	}
-	_, err := measure(d.Form, dst, b, sq)
-	return err
-}
-
-// gradScale stores what makes Device.Grad add weight·∂KL/∂v.
-func (d Divergence) gradScale(dst []float64, b sampler.Batch, weight float64) error {
-	scale := logprob.Form.GradScaleKL
-	if d.Velocity {
-		scale = logprob.Form.GradScaleVelocityKL
-	}
-	_, err := scale(d.Form, dst, b, weight)
-	return err
 }

@@ -10,44 +10,44 @@ import (
 
 // A Policy is a velocity network with its optimiser. It serves one goroutine at a time.
 //
-// What a Policy can do besides are the small interfaces below, and [Mover]. A setting that
-// needs one which the Policy lacks is an error of [New].
+// A Policy may implement the small interfaces below too, and [Mover]. If a setting needs an
+// interface that the Policy lacks, [New] returns an error.
 type Policy[B any] interface {
-	// Velocity stores the output for the latents c.X in c.V: a [sampler.Model]. Rows that
-	// it is asked about may stand at different times, and occur in any order.
+	// Velocity stores the output for the latents c.X in c.V. It is a [sampler.Model]. The
+	// rows of a Call may stand at different times and in any order.
 	Velocity(ctx context.Context, c sampler.Call[B]) error
 
-	// Backward adds to the gradient what dv = ∂loss/∂v gives, with v the output of Velocity
-	// for c at the present parameters, whatever Velocity ran last. c.V is memory for it, and
-	// holds it unless there is Guidance. The forward pass must be the one of Velocity: no
-	// dropout, the same statistics.
+	// Backward adds ∂loss/∂parameters to the gradient, given dv = ∂loss/∂v. v is the output
+	// of Velocity for c at the present parameters. The last call of Velocity may have been
+	// another. c.V is memory for v, and holds v unless there is Guidance. The forward pass
+	// must equal that of Velocity: no dropout, the same statistics.
 	Backward(ctx context.Context, c sampler.Call[B], dv B) error
 
-	// Update takes a step of the optimiser against the gradient and clears it.
+	// Update takes a step of the optimiser against the gradient, and clears the gradient.
 	Update(ctx context.Context) error
 }
 
-// An Averager keeps an average of its parameters, those to evaluate.
+// An Averager keeps an average of its parameters, to evaluate in place of them.
 type Averager interface {
-	// Average moves the average as e says after optimiser step number step, from 0:
+	// Average moves the average after optimiser step number step, from 0:
 	// grpo.Average(mean, params, e, step). The zero e copies the parameters.
 	Average(ctx context.Context, e grpo.EMA, step int) error
 }
 
 // A Referrer has a reference policy, usually the parameters that training began with.
 type Referrer[B any] interface {
-	// Reference is Velocity of the reference policy.
+	// Reference is the Velocity of the reference policy.
 	Reference(ctx context.Context, c sampler.Call[B]) error
 }
 
-// A Follower can move its reference policy towards the policy, as an Averager does. An EMA
-// of decay 0 makes it a copy at every Every-th step.
+// A Follower can move its reference policy towards the policy, as an Averager moves its
+// average. With Decay 0 the reference policy becomes a copy at every Every-th step.
 type Follower interface {
 	Follow(ctx context.Context, e grpo.EMA, step int) error
 }
 
-// A Saver stores all that a framework must keep of a policy: parameters, the optimiser's
-// state, the average, the reference.
+// A Saver stores and restores all that a framework must keep of a policy: parameters, the
+// optimiser's state, the average, the reference policy.
 type Saver interface {
 	Save(w io.Writer) error
 	Load(r io.Reader) error

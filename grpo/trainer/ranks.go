@@ -6,22 +6,23 @@ import (
 	"cps/grpo"
 )
 
-// Ranks connects trainers, one a process, that train one policy. All have the same
-// configuration and parameters. Each draws Prompts·Group samples of its own, numbered over
-// all ranks; rewards are compared over all; the loss is the mean over all samples, so
-// that a sum of the ranks' gradients is its gradient.
+// Ranks connects trainers that train one policy, one trainer a process. All have the same
+// configuration and parameters. Each draws Prompts·Group samples of its own, numbered
+// over all ranks. Advantages compare rewards of all ranks. The loss is the mean over all
+// samples, and the sum of the ranks' gradients is its gradient.
 //
-// All ranks call the same methods in the same order. A rank that fails leaves the others
-// waiting in a method, whose context is then theirs to end.
+// All ranks call the same methods in the same order. If a rank fails, the others wait in
+// a method until their context is done; the program must end it.
 type Ranks interface {
-	// Rank returns the number of this rank, from 0, and of all ranks.
+	// Rank returns the number of this rank, from 0, and the number of ranks.
 	Rank() (rank, ranks int)
 
-	// Gather stores in all the numbers of all ranks: those of rank r from r·len(mine) on.
+	// Gather stores the numbers mine of all ranks in all. Those of rank r begin at
+	// r·len(mine).
 	Gather(ctx context.Context, all, mine []float64) error
 
-	// SumGradients makes the gradient of every rank the sum over all. It is called once
-	// before every Update.
+	// SumGradients replaces the gradient of every rank by the sum over all ranks. The
+	// trainer calls it once before every Update.
 	SumGradients(ctx context.Context) error
 }
 
@@ -37,13 +38,13 @@ func (alone) Gather(_ context.Context, all, mine []float64) error {
 
 func (alone) SumGradients(context.Context) error { return nil }
 
-// fields are all numbers of s, Deviation first.
+// fields returns pointers to all numbers of s, Deviation first.
 func fields(s *grpo.Stats) [10]*float64 {
 	return [...]*float64{&s.Deviation, &s.Loss, &s.Policy, &s.KL, &s.ApproxKL, &s.MeanRatio,
 		&s.ClipFraction, &s.ClipAbove, &s.ClipBelow, &s.Stopped}
 }
 
-// mix adds to sum the part of the statistics s that has a share of the samples.
+// mix adds the statistics s, of a share of the samples, to sum.
 func mix(sum *grpo.Stats, s grpo.Stats, share float64) {
 	if share == 1 {
 		*sum = s
@@ -56,7 +57,7 @@ func mix(sum *grpo.Stats, s grpo.Stats, share float64) {
 	}
 }
 
-// common returns the statistics of a minibatch over all ranks.
+// common returns the statistics of a minibatch over all ranks. s are those of this rank.
 func common(ctx context.Context, r Ranks, s grpo.Stats) (grpo.Stats, error) {
 	_, n := r.Rank()
 	if n == 1 {

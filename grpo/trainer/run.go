@@ -11,23 +11,26 @@ import (
 	"cps/sampler"
 )
 
-// A Run is the samples of an iteration: the [Task] of training by their rewards. It is
-// valid until the next [Trainer.Draw], whose memory is the same.
+// A Run holds the samples of an iteration. It is the [Task] of training by their rewards.
+// It is valid until the next [Trainer.Draw], which reuses its memory.
 type Run[B any] struct {
 	Iteration  int
 	Key        noise.Key
 	Sampler    *sampler.Sampler
-	Steps      []int                  // the transitions that are trained, ascending
-	Prompts    []int                  // of every row
-	Batch      sampler.Batch          // of its rows only the samples matter
-	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions
+	Steps      []int                  // the trained transitions, ascending
+	Prompts    []int                  // the prompt of every row
+	Batch      sampler.Batch          // only the samples of its rows matter
+	Trajectory *sampler.Trajectory[B] // with the latents before and after the trained transitions, and those that they look back at
 
-	Rewards, Advantages []float64   // of every row, once judged
-	Old                 [][]float64 // log p by transition and row, once prepared; nil where not trained
-	Reference           []B         // outputs of the reference policy by transition, once prepared, if there is a penalty
-	Past                []B         // outputs of the policy that drew the samples, likewise, if the objective needs them
+	Rewards, Advantages []float64   // of every row, after Judge
+	Old                 [][]float64 // log p by transition and row, after Prepare; nil for transitions that are not trained
+	Reference           []B         // after Prepare, if there is a penalty: the reference policy's outputs by transition, where training evaluates
+	Past                []B         // likewise of the policy that drew the samples, if the objective needs them
 
-	t      *Trainer[B]
+	t       *Trainer[B]
+	asks    []bool // by transition: whether training evaluates the policy there
+	history history
+
 	all    []int     // rows of the run
 	times  []float64 // of a Call about them
 	groups []int
@@ -37,8 +40,8 @@ type Run[B any] struct {
 
 var _ Task[[]float32] = (*Run[[]float32])(nil)
 
-// Draw draws the samples of the next iteration; of the trainer it changes nothing else. It
-// stops between steps when ctx is done, with its error.
+// Draw draws the samples of the next iteration. It changes nothing else in the trainer.
+// When ctx is done, it stops between two steps with the error of ctx.
 func (t *Trainer[B]) Draw(ctx context.Context) (*Run[B], error) {
 	r, err := t.draw(ctx)
 	if err != nil {
@@ -51,7 +54,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	c, r := t.config, &t.run
 	r.t, r.Iteration, r.Key = t, t.iteration, c.Key.Derive(uint64(t.iteration)+1)
 	var err error
-	if r.Sampler, r.Steps, err = c.plan(t.iteration); err != nil {
+	if r.Sampler, r.Steps, err = c.Plan(t.iteration); err != nil {
 		return nil, err
 	}
 	rank, _ := c.Ranks.Rank()
@@ -72,6 +75,7 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 		r.Prompts[i] = r.groups[i/c.Group]
 	}
 	r.Batch = r.Sampler.Batch(c.Dim, r.Key, samples...)
+	r.findHistory()
 	if r.Trajectory, err = t.trajectory(r); err != nil {
 		return nil, err
 	}
@@ -110,7 +114,8 @@ func (t *Trainer[B]) draw(ctx context.Context) (*Run[B], error) {
 	return r, nil
 }
 
-// trajectory returns memory for a run, which keeps what its trained transitions need.
+// trajectory returns memory for a run. The run keeps the latents and sums of trained
+// transitions. It also keeps the latents that these, and the rollout itself, look back at.
 func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 	c, n, size := t.config, r.Sampler.Steps(), r.Batch.Len()
 	p := &sampler.Trajectory[B]{Latents: make([]B, n+1), SumSquares: make([][]float64, n)}
@@ -119,11 +124,12 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 		return nil, err
 	}
 	keep := make([]bool, n+1)
+	copy(keep, r.asks)
 	for _, i := range r.Steps {
-		keep[i], keep[i+1] = true, true
+		keep[i+1] = true
 		p.SumSquares[i] = make([]float64, len(r.Batch.Rows))
 	}
-	kept := 0 // all that is not kept is buffer 0
+	kept := 0 // points that are not kept share buffer 0
 	for i := range p.Latents {
 		at := 0
 		if keep[i] {
@@ -134,10 +140,17 @@ func (t *Trainer[B]) trajectory(r *Run[B]) (*sampler.Trajectory[B], error) {
 			return nil, err
 		}
 	}
+	for i := range r.Sampler.Scratch() {
+		x, err := t.scratch.at(t.m, i, size, c.between())
+		if err != nil {
+			return nil, err
+		}
+		p.Scratch = append(p.Scratch, x)
+	}
 	return p, nil
 }
 
-// keepOutputs makes the rollout keep the policy's outputs at the trained transitions.
+// keepOutputs makes the rollout keep the policy's outputs where training asks for them.
 func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	past, err := t.outputs(&t.past, r)
 	if err != nil {
@@ -147,7 +160,7 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	uniform(&whole, t.config.Dim, len(r.all), sampler.Affine{X: 1})
 	r.Past = past
 	r.Trajectory.Observe = func(_ context.Context, o sampler.Observation[B]) error {
-		if k := o.Transition; r.trained(k) {
+		if k := o.Transition; r.asks[k] {
 			var none B
 			t.m.Step(past[k], o.V, none, whole, nil)
 		}
@@ -156,14 +169,19 @@ func (t *Trainer[B]) keepOutputs(r *Run[B]) error {
 	return nil
 }
 
-// outputs returns memory for outputs at the trained transitions.
+// outputs returns memory for outputs where training asks for them.
 func (t *Trainer[B]) outputs(of *rooms[B], r *Run[B]) ([]B, error) {
 	all := make([]B, r.Sampler.Steps())
-	for k, i := range r.Steps {
+	kept := 0
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		var err error
-		if all[i], err = of.at(t.m, k, r.Batch.Len(), t.config.Output); err != nil {
+		if all[i], err = of.at(t.m, kept, r.Batch.Len(), t.config.Output); err != nil {
 			return nil, err
 		}
+		kept++
 	}
 	return all, nil
 }
@@ -173,8 +191,8 @@ func (r *Run[B]) trained(i int) bool {
 	return i >= 0 && i < len(r.Trajectory.SumSquares) && r.Trajectory.SumSquares[i] != nil
 }
 
-// Prepare computes what training compares with: log p of the policy that drew the samples,
-// and outputs of the reference policy, which is as it is now for the whole iteration.
+// Prepare computes log p under the policy that drew the samples. If there is a penalty, it
+// also computes the outputs of the reference policy as it is now, for the whole iteration.
 func (t *Trainer[B]) Prepare(ctx context.Context, r *Run[B]) error {
 	if err := t.prepare(ctx, r); err != nil {
 		return t.fail("before training", err)
@@ -216,9 +234,13 @@ func (t *Trainer[B]) prepare(ctx context.Context, r *Run[B]) error {
 	return nil
 }
 
-// evaluate asks a model about all rows at all trained transitions.
+// evaluate stores in v the model's outputs for all rows at all transitions where training
+// evaluates.
 func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampler.Model[B]) error {
-	for _, i := range r.Steps {
+	for i, ask := range r.asks {
+		if !ask {
+			continue
+		}
 		for k := range r.times {
 			r.times[k] = r.Sampler.Time(i)
 		}
@@ -230,8 +252,8 @@ func (t *Trainer[B]) evaluate(ctx context.Context, r *Run[B], v []B, model sampl
 	return nil
 }
 
-// Minibatches implements [Task]: those of Config.Minibatches, shuffled anew in every
-// iteration and epoch.
+// Minibatches implements [Task]. It returns the minibatches of Config.Minibatches, with a
+// new shuffle for every iteration and epoch.
 func (r *Run[B]) Minibatches(epoch int) ([][]grpo.Item, error) {
 	cut := r.t.config.Minibatches
 	cut.Key = uint64(r.Key.Derive(0))

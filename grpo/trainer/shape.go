@@ -4,26 +4,26 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"slices"
 
 	"cps/internal/room"
 	"cps/sampler"
 )
 
-// A Shape says how many rows the Calls have that a policy gets. The zero Shape is as many
-// as there are.
+// A Shape says how many rows a policy's Calls have. The zero Shape allows any number.
 //
-// Fixed is for compiled graphs, which have one size: every Call has Rows rows, the last ones
-// repeating the first row of the Call where there are not enough. Padding exists in the
-// Call alone. Its ∂loss/∂v is 0, and its output goes nowhere.
+// Fixed is for compiled graphs, which have one size. Every Call then has Rows rows. If
+// there are fewer rows, the Call's first row is repeated at the end. This padding exists
+// only in the Call: its ∂loss/∂v is 0, and its output is dropped.
 type Shape struct {
-	Rows  int  // at most [any number]
-	Fixed bool // exactly
+	Rows  int  // largest number of rows [any]
+	Fixed bool // every Call has exactly Rows rows
 }
 
-// Shaped returns p with Calls of a shape: larger ones are cut, and if the shape is fixed
-// smaller ones are padded. It serves rollouts, replays and training alike. The result is a
-// [Referrer] if p is one, and has no other of p's interfaces.
+// Shaped returns p with Calls of a shape. It cuts larger Calls, and pads smaller ones if
+// the shape is fixed. It serves rollouts, replays and training alike. If p is a
+// [Referrer], the result is one too. It has no other interfaces of p.
 func Shaped[B any](m sampler.Memory[B], p Policy[B], s Shape) Policy[B] {
 	if s.Rows < 1 {
 		return p
@@ -111,8 +111,8 @@ func (s *shaped[B]) Backward(ctx context.Context, c sampler.Call[B], dv B) error
 	return nil
 }
 
-// part returns rows lo to hi-1 of c as a Call of the shape, and whether it is padded; then
-// its buffers are copies.
+// part returns rows lo to hi-1 of c as a Call of the shape, and whether it is padded. The
+// buffers of a padded Call are copies.
 func (s *shaped[B]) part(c sampler.Call[B], lo, hi int) (part sampler.Call[B], padded bool, err error) {
 	if hi-lo == s.Rows || !s.Fixed {
 		return sampler.Call[B]{
@@ -153,7 +153,7 @@ func (s *shaped[B]) free() error {
 }
 
 // chunks returns items in pieces of at most the shape's rows.
-func chunks[T any](s Shape, items []T) func(yield func([]T) bool) {
+func chunks[T any](s Shape, items []T) iter.Seq[[]T] {
 	if s.Rows < 1 {
 		return slices.Chunk(items, max(1, len(items)))
 	}

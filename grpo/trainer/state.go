@@ -12,18 +12,18 @@ import (
 )
 
 var (
-	// ErrState reports what is no state of a trainer, or a damaged one.
+	// ErrState reports data that is not the state of a trainer, or is damaged.
 	ErrState = errors.New("not the state of a trainer, or a damaged one")
 	// ErrOtherRun reports the state of a run with other settings.
 	ErrOtherRun = errors.New("the state is of another run")
 )
 
-// A State is all that a trainer must keep which is not the policy's. Keys of noise are
-// functions of Config.Key and the iteration, so that there are none to store.
+// A State is all that a trainer must store besides the policy. It stores no keys of noise,
+// since they are functions of Config.Key and the iteration.
 type State struct {
-	Config    string // Config.String
-	Iteration int
-	Updates   int
+	Config    string             // of Config.String
+	Iteration int                // iterations done
+	Updates   int                // steps of the optimiser done
 	Prompts   []grpo.Record[int] `json:",omitempty"` // of the Tracker
 }
 
@@ -36,9 +36,10 @@ func (t *Trainer[B]) State() State {
 	return s
 }
 
-// Restore makes t go on from a state, with the bits of a run that was never interrupted if
-// the policy is restored, too. The configuration must be that of the state; an error names
-// the first setting that is not (ErrOtherRun), and t is then unchanged.
+// Restore makes t go on from a state. If the policy is restored too, the run has the bits
+// of a run that was never interrupted. The configuration must be that of the state.
+// Otherwise the error names the first setting that differs (ErrOtherRun), and t is
+// unchanged. A state that is damaged is ErrState.
 func (t *Trainer[B]) Restore(s State) error {
 	if err := differ(s.Config, t.config.String()); err != nil {
 		return err
@@ -55,14 +56,15 @@ func (t *Trainer[B]) Restore(s State) error {
 	return nil
 }
 
-// Save writes the state, a line of JSON, and after it the policy, which must be a [Saver].
+// Save writes the state as a line of JSON, and then the policy, which must be a [Saver].
+// Call it between iterations.
 func (t *Trainer[B]) Save(w io.Writer) error {
 	p, ok := t.raw.(Saver)
 	if !ok {
-		return bad("%T is no Saver: store State beside what the framework saves", t.raw)
+		return bad("%T is no Saver: implement it, or store State beside the framework's own file", t.raw)
 	}
 	if t.failed != nil {
-		return fmt.Errorf("trainer: iteration %d failed in the middle, and the policy is nothing to save: %w", t.iteration, t.failed)
+		return fmt.Errorf("trainer: iteration %d failed in the middle, so the policy must not be saved: %w", t.iteration, t.failed)
 	}
 	if err := json.NewEncoder(w).Encode(t.State()); err != nil {
 		return fmt.Errorf("trainer: %w", err)
@@ -73,12 +75,12 @@ func (t *Trainer[B]) Save(w io.Writer) error {
 	return nil
 }
 
-// Load restores what Save wrote. If the policy's Load fails, t must not be used until
-// another Load succeeds. The policy reads to the end of r, unless it knows where to stop.
+// Load restores what Save wrote. If the Load of the policy fails, t must not be used until
+// another Load succeeds. Load may read beyond the policy, up to the end of r.
 func (t *Trainer[B]) Load(r io.Reader) error {
 	p, ok := t.raw.(Saver)
 	if !ok {
-		return bad("%T is no Saver: pass a State to Restore, beside what the framework loads", t.raw)
+		return bad("%T is no Saver: implement it, or pass a State to Restore and load the framework's own file", t.raw)
 	}
 	in := bufio.NewReader(r)
 	line, err := in.ReadBytes('\n')
@@ -104,7 +106,7 @@ func differ(stored, asked string) error {
 	s, a := strings.Split(stored, "\n"), strings.Split(asked, "\n")
 	for i := range min(len(s), len(a)) {
 		if s[i] != a[i] {
-			return fmt.Errorf("trainer: %w: it has %q, asked for is %q", ErrOtherRun, s[i], a[i])
+			return fmt.Errorf("trainer: %w: it has %q, and this trainer has %q", ErrOtherRun, s[i], a[i])
 		}
 	}
 	if len(s) != len(a) {

@@ -42,7 +42,7 @@ func (m *matching) Fill(_ context.Context, b *trainer.Minibatch[[]float32], item
 	return nil
 }
 
-// weight of the loss, for the policy's learning rate.
+// weight is the weight of the loss. It suits the policy's learning rate.
 const weight = 1e-4
 
 // Loss is the weighted mean of ‖x - x0 - t·v‖², which is t²·‖ε - x0 - v‖².
@@ -62,7 +62,7 @@ func (m *matching) Loss(_ context.Context, b *trainer.Minibatch[[]float32]) (s g
 	return s, nil
 }
 
-// A task that is no run of samples trains by the same loop: pretraining of the Example's
+// The same loop trains another task than a run of samples: pretraining of the Example's
 // policy, in micro-batches.
 func TestTask(t *testing.T) {
 	p := new(policy)

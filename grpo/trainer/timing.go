@@ -2,11 +2,11 @@ package trainer
 
 import "time"
 
-// A Timing says where the time of a trainer's iterations went, this process's alone. On a
-// device that queues calls, work counts where it is waited for.
+// A Timing says where the time of a trainer's iterations went, in this process. On a
+// device that queues calls, time counts where the trainer waits.
 type Timing struct {
 	Iterations int
-	Total      time.Duration // the sum of the others, and of what belongs to none of them
+	Total      time.Duration // of whole iterations of Step, including work that none of the others counts
 
 	Sampling  time.Duration // package sampler in rollouts: noise, steps, sums of squares
 	LogProb   time.Duration // packages sampler and logprob in training: log p
@@ -15,7 +15,7 @@ type Timing struct {
 	Reward    time.Duration
 }
 
-// since adds to part the time since a moment, and returns the present one.
+// since adds the time since began to part, and returns the present time.
 func since(part *time.Duration, began time.Time) time.Time {
 	now := time.Now()
 	*part += now.Sub(began)

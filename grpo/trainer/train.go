@@ -3,15 +3,16 @@ package trainer
 import (
 	"context"
 	"fmt"
+	"iter"
 	"time"
 
 	"cps/grpo"
 )
 
-// Train trains the policy on a task, and stores what is known of it. The statistics are
-// those of all ranks. Minibatches of more rows than Config.Shape are cut into
-// micro-batches, whose gradients add up with their shares of the rows. A task without
-// minibatches in an epoch, or with an empty one, is an error.
+// Train trains the policy on a task and stores the statistics of all ranks in it. It cuts
+// minibatches of more rows than Config.Shape into micro-batches, and adds up their
+// gradients, weighted by their shares of the rows. An epoch without minibatches and an
+// empty minibatch are errors.
 func (t *Trainer[B]) Train(ctx context.Context, task Task[B], it *Iteration) error {
 	if r, ok := task.(*Run[B]); ok {
 		it.Steps = append(it.Steps[:0], r.Steps...)
@@ -28,7 +29,7 @@ func (t *Trainer[B]) Train(ctx context.Context, task Task[B], it *Iteration) err
 			return t.fail("minibatches", err)
 		}
 		if len(batches) == 0 {
-			return t.fail(fmt.Sprintf("epoch %d", epoch), fmt.Errorf("%T.Minibatches returns no minibatches, which leaves nothing to train on", task))
+			return t.fail(fmt.Sprintf("epoch %d", epoch), fmt.Errorf("%T.Minibatches returns no minibatches, so there is nothing to train on", task))
 		}
 		for k, items := range batches {
 			if len(items) == 0 {
@@ -62,14 +63,14 @@ func (t *Trainer[B]) Train(ctx context.Context, task Task[B], it *Iteration) err
 	return nil
 }
 
-// minibatch computes the loss of a minibatch, and adds its gradient to the policy's unless
-// it is time to stop.
+// minibatch computes the loss of a minibatch. It adds the gradient to the policy's, unless
+// Config.Stop says to stop.
 func (t *Trainer[B]) minibatch(ctx context.Context, task Task[B], items []grpo.Item, fresh bool) (total grpo.Stats, stopped bool, err error) {
 	c := t.config
 	_, ranks := c.Ranks.Rank()
 	wait := c.Stop != (grpo.EarlyStop{}) // no gradient before all statistics
 	var parts []*Minibatch[B]
-	for part := range chunks(c.Shape, items) {
+	for part := range t.parts(task, items) {
 		k := len(parts)
 		if !wait {
 			k = 0
@@ -103,6 +104,14 @@ func (t *Trainer[B]) minibatch(ctx context.Context, task Task[B], items []grpo.I
 		}
 	}
 	return total, false, nil
+}
+
+// parts cuts a minibatch into micro-batches.
+func (t *Trainer[B]) parts(task Task[B], items []grpo.Item) iter.Seq[[]grpo.Item] {
+	if r, ok := task.(*Run[B]); ok && r.looks() {
+		return r.pieces(t.config.Shape, items)
+	}
+	return chunks(t.config.Shape, items)
 }
 
 // loss fills b and computes its loss.

@@ -18,7 +18,7 @@ import (
 type Trainer[B any] struct {
 	m      sampler.Memory[B]
 	config Config[B]
-	policy Policy[B] // guided, of the shape
+	policy Policy[B] // raw with Guidance and Shape
 	raw    Policy[B] // the caller's own
 
 	iteration, updates int
@@ -29,38 +29,40 @@ type Trainer[B any] struct {
 	run              Run[B]
 	latents          rooms[B]
 	output           room.Room[B]
+	scratch          rooms[B] // of a rollout whose transitions look back
 	references, past rooms[B] // outputs of the reference policy, and of the one that drew the samples
 	batches          []*Minibatch[B]
 }
 
-// An Iteration is what is known of one iteration. The policy is the one it starts with.
+// An Iteration holds the statistics of one iteration. Its rewards are those of the policy
+// before its updates.
 type Iteration struct {
 	Number int
 	Steps  []int // the transitions that were trained
 
-	Reward  float64 // mean, of the samples of all ranks
-	Std     float64 // of these rewards, with n-1
+	Reward  float64 // mean over the samples of all ranks
+	Std     float64 // sample standard deviation of these rewards (n-1)
 	ZeroStd float64 // fraction of groups whose rewards are all equal
 
-	OnPolicy     float64 // greatest |ratio - 1| before the first update: 0
-	Loss         float64 // mean over minibatches, as the following
-	KL           float64 // from the reference policy, as Config.KL has it
+	OnPolicy     float64 // greatest |ratio - 1| before the first update; should be 0
+	Loss         float64 // mean over minibatches, like the next three
+	KL           float64 // from the reference policy, in the units of Config.KL
 	ApproxKL     float64 // from the policy that drew the samples
 	ClipFraction float64
 	Deviation    float64 // greatest |ratio - 1| of all minibatches
-	Minibatches  int
-	Updates      int  // steps of the optimiser
-	Stopped      bool // early, by Config.Stop
+	Minibatches  int     // number of minibatches, including the one at which Config.Stop ended the iteration
+	Updates      int     // steps of the optimiser
+	Stopped      bool    // whether Config.Stop ended the iteration early
 }
 
-// New returns a trainer that has done nothing yet. It reports bad settings. Nothing is
-// allocated on m before it is needed.
+// New returns a trainer at iteration 0. Bad settings are errors. New allocates nothing on
+// m.
 func New[B any](m sampler.Memory[B], p Policy[B], c Config[B]) (*Trainer[B], error) {
 	switch {
 	case m == nil:
-		return nil, bad("the memory is nil")
+		return nil, bad("the memory m is nil")
 	case p == nil:
-		return nil, bad("the policy is nil")
+		return nil, bad("the policy p is nil")
 	}
 	c, err := c.withDefaults()
 	if err == nil {
@@ -83,7 +85,7 @@ func New[B any](m sampler.Memory[B], p Policy[B], c Config[B]) (*Trainer[B], err
 	return t, nil
 }
 
-// timed is f, whose time counts as the policy's.
+// timed returns f with its time counted as the policy's.
 func (t *Trainer[B]) timed(f sampler.Model[B]) sampler.Model[B] {
 	return func(ctx context.Context, c sampler.Call[B]) error {
 		defer func(began time.Time) { since(&t.timing.Policy, began) }(time.Now())
@@ -91,7 +93,7 @@ func (t *Trainer[B]) timed(f sampler.Model[B]) sampler.Model[B] {
 	}
 }
 
-// Config returns the configuration, with defaults.
+// Config returns the configuration, with defaults filled in.
 func (t *Trainer[B]) Config() Config[B] { return t.config }
 
 // Iteration returns the number of iterations done.
@@ -100,9 +102,9 @@ func (t *Trainer[B]) Iteration() int { return t.iteration }
 // Updates returns the number of steps of the optimiser done.
 func (t *Trainer[B]) Updates() int { return t.updates }
 
-// Run does iterations until there are as many as until, and calls observe, unless nil,
-// after each. It stops between iterations when ctx is done, with its error, and at the
-// first error of observe.
+// Run does iterations until Iteration returns until. After each it calls observe, unless
+// nil. Run stops at the first error of Step or observe. When ctx is done, it stops as Step
+// does.
 func (t *Trainer[B]) Run(ctx context.Context, until int, observe func(Iteration) error) error {
 	for t.iteration < until {
 		it, err := t.Step(ctx)
@@ -118,14 +120,14 @@ func (t *Trainer[B]) Run(ctx context.Context, until int, observe func(Iteration)
 	return nil
 }
 
-// Step does one iteration. When ctx is done, or drawing or scoring samples fails, before
-// anything was learned, it stops with the error and t is as it was; what follows is not
-// interrupted, so that an iteration is done or not. After an error there the policy is
-// between two iterations: Step returns the error again until [Trainer.Restore].
+// Step does one iteration. If ctx is done or an error occurs while samples are drawn and
+// scored, Step returns the error and t is unchanged. Training afterwards ignores that ctx
+// is done, so an iteration is done in whole or not at all. If training fails, the policy is
+// between two iterations. Step then returns the error again until [Trainer.Restore].
 func (t *Trainer[B]) Step(ctx context.Context) (Iteration, error) {
 	it := Iteration{Number: t.iteration}
 	if t.failed != nil {
-		return it, fmt.Errorf("trainer: iteration %d failed in the middle, and the policy is to be restored: %w", t.iteration, t.failed)
+		return it, fmt.Errorf("trainer: iteration %d failed in the middle: restore the policy and the trainer: %w", t.iteration, t.failed)
 	}
 	began := time.Now()
 	r, err := t.Draw(ctx)
@@ -148,20 +150,22 @@ func (t *Trainer[B]) Step(ctx context.Context) (Iteration, error) {
 	return it, nil
 }
 
-// Done ends an iteration whose parts were called one by one: the next Draw is of the next.
+// Done ends an iteration whose parts were called one by one. The next Draw is then of the
+// next iteration.
 func (t *Trainer[B]) Done() {
 	t.iteration++
 	t.timing.Iterations++
 }
 
-// fail returns err with the iteration.
+// fail returns err with the iteration and what failed.
 func (t *Trainer[B]) fail(what string, err error) error {
 	return fmt.Errorf("trainer: iteration %d: %s: %w", t.iteration, what, err)
 }
 
-// Judge turns the samples of r into advantages, over all ranks, and stores what is known of
-// the rewards in it. A reward or an advantage that is not finite is an error that names the
-// sample (grpo.ErrNotFinite). A Tracker remembers the rewards, unless there is an error.
+// Judge computes the rewards and advantages of r, over all ranks, and stores the statistics
+// of the rewards in it. A reward or an advantage that is not finite is an error that names
+// the sample (grpo.ErrNotFinite). A Tracker remembers the rewards, unless its own call
+// fails.
 func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error {
 	c := t.config
 	n := c.rows()
@@ -169,7 +173,7 @@ func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error 
 	began := time.Now()
 	r.Rewards, r.Advantages = grow(r.Rewards, n), grow(r.Advantages, n)
 	for i := range r.Rewards {
-		r.Rewards[i] = math.NaN() // which a reward that is not stored stays
+		r.Rewards[i] = math.NaN() // shows a reward that Reward does not store
 	}
 	last := r.Trajectory.Latents[len(r.Trajectory.Latents)-1]
 	if err := c.Reward(ctx, r.Rewards, last, r.Prompts); err != nil {
@@ -211,7 +215,7 @@ func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error 
 		adv, err = c.Estimator.Advantages(adv, rewards, groups)
 	}
 	if err == nil && len(adv) != len(rewards) {
-		err = fmt.Errorf("%T returns %d advantages of %d samples", c.Estimator, len(adv), len(rewards))
+		err = fmt.Errorf("%T returns %d advantages for %d samples", c.Estimator, len(adv), len(rewards))
 	}
 	if err != nil {
 		return t.fail("advantages", err)
@@ -223,7 +227,7 @@ func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error 
 	}
 	for i, a := range adv {
 		if math.IsNaN(a) || math.IsInf(a, 0) {
-			return t.fail("advantages", fmt.Errorf("that of sample %d is %v: %w", i, a, grpo.ErrNotFinite))
+			return t.fail("advantages", fmt.Errorf("advantage of sample %d is %v: %w", i, a, grpo.ErrNotFinite))
 		}
 	}
 	copy(r.Advantages, adv[rank*n:])
@@ -266,11 +270,11 @@ func meanStd(x []float64) (mean, std float64) {
 	return mean, math.Sqrt(std)
 }
 
-// Close gives back the memory of the device. A trainer that goes on makes it anew; a Run
-// and a Minibatch of before cannot be used.
+// Close gives back the memory of the device. Earlier Runs and Minibatches of t cannot be
+// used afterwards. If t goes on, it makes memory anew.
 func (t *Trainer[B]) Close() error {
 	var errs []error
-	for _, all := range []rooms[B]{t.latents, t.references, t.past, {t.output}} {
+	for _, all := range []rooms[B]{t.latents, t.scratch, t.references, t.past, {t.output}} {
 		for i := range all {
 			errs = append(errs, all[i].Free(t.m))
 		}

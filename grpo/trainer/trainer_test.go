@@ -188,7 +188,7 @@ func TestShapedRollout(t *testing.T) {
 	}
 }
 
-// lane is one of some ranks in one process.
+// lane is one of several ranks in one process.
 type lane struct {
 	rank  int
 	all   []*plain
@@ -336,7 +336,7 @@ func TestResume(t *testing.T) {
 	other := everything()
 	other.Group, other.Minibatches.Group = 5, 5
 	other.Minibatches.Rows = 10
-	if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](newFull()), other).Restore(tr.State()); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), `"Group: int4", asked for is "Group: int5"`) {
+	if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](newFull()), other).Restore(tr.State()); !errors.Is(err, ErrOtherRun) || !strings.Contains(err.Error(), `"Group: int4", and this trainer has "Group: int5"`) {
 		t.Errorf("state of another run: %v", err)
 	}
 	for name, text := range map[string]string{"nothing": "", "no JSON": "x\n", "no end": `{"Config":""}`, "negative": fmt.Sprintf("{\"Config\":%q,\"Iteration\":-1}\n", everything())} {
@@ -394,8 +394,8 @@ func TestAverages(t *testing.T) {
 	}
 }
 
-// What is trained: all that draws noise but the last step, a window that moves, a set, and
-// the last step if asked for.
+// The trained steps: all that draw noise but the last, a window that moves, a set, and the
+// last step if asked for.
 func TestTrainedSteps(t *testing.T) {
 	sde := sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}
 	for name, c := range map[string]struct {
@@ -428,6 +428,37 @@ func TestTrainedSteps(t *testing.T) {
 	}
 }
 
+// twice is the ODE in two evaluations a step.
+type twice struct{}
+
+func (twice) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
+	return sampler.FlowODE{}.Coeffs(from, to)
+}
+
+func (r twice) Plan(points []schedule.Point) (moves []sampler.Move, err error) {
+	for i, from := range points[:len(points)-1] {
+		to := points[i+1]
+		half := schedule.Level((from.Noise + to.Noise) / 2)
+		first, _ := r.Coeffs(from, half)
+		second, _ := r.Coeffs(half, to)
+		moves = append(moves, sampler.Move{Step: i, To: half, Coeffs: first}, sampler.Move{Step: i, To: to, Coeffs: second})
+	}
+	return moves, nil
+}
+
+// The steps of a window are trained wherever their transitions stand.
+func TestStagesOutside(t *testing.T) {
+	c := small()
+	c.Sampling.Outside, c.Window = twice{}, grpo.Fixed{Start: 1, End: 3}
+	tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+	if err := tr.CheckOnPolicy(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if it, err := tr.Step(t.Context()); err != nil || it.OnPolicy != 0 || !slices.Equal(it.Steps, []int{2, 3}) {
+		t.Errorf("%v, %+v", err, it)
+	}
+}
+
 // A solver that looks back may walk the steps that are not trained.
 func TestSolverOutside(t *testing.T) {
 	c := small()
@@ -446,7 +477,8 @@ func TestSolverOutside(t *testing.T) {
 	}
 }
 
-// Samples of a group share their start if asked to, and clean samples are where they begin.
+// Samples of a group share their start if asked to, and runs begin at clean samples if
+// given.
 func TestStarts(t *testing.T) {
 	for _, shared := range []bool{false, true} {
 		for _, data := range []bool{false, true} {
@@ -535,7 +567,7 @@ func (e estimator) Advantages(dst, _ []float64, g grpo.Groups) ([]float64, error
 	return dst, nil
 }
 
-// When ctx is done before anything was learned the trainer is as it was; updates are not
+// When ctx is done before the first update, the trainer is unchanged. Updates are not
 // interrupted.
 func TestCancel(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
@@ -589,7 +621,7 @@ func (s *stopper) Backward(ctx context.Context, c sampler.Call[[]float32], dv []
 	return s.full.Backward(ctx, c, dv)
 }
 
-// An error in the middle of an iteration is said again, until the trainer is restored.
+// Step returns an error in the middle of an iteration again, until the trainer is restored.
 func TestFailure(t *testing.T) {
 	p := newFull()
 	tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), small())
@@ -600,7 +632,7 @@ func TestFailure(t *testing.T) {
 	if !errors.As(err, &bad) || !strings.Contains(err.Error(), "iteration 0: epoch 0, minibatch 1") {
 		t.Errorf("error %v", err)
 	}
-	if _, err := tr.Step(t.Context()); !errors.As(err, &bad) || !strings.Contains(err.Error(), "is to be restored") {
+	if _, err := tr.Step(t.Context()); !errors.As(err, &bad) || !strings.Contains(err.Error(), "restore the policy") {
 		t.Errorf("error %v", err)
 	}
 	if err := tr.Save(new(bytes.Buffer)); err == nil {
@@ -653,13 +685,46 @@ func TestRollout(t *testing.T) {
 	}
 }
 
+// Plan tells a machine elsewhere what the trainer's rollouts are, from three settings.
+func TestPlan(t *testing.T) {
+	for _, w := range []grpo.Strategy{nil, grpo.Sliding{Size: 1, Stride: 1, Interval: grpo.Every(1)}} {
+		c := small()
+		c.Window = w
+		tr := newTrainer(t, sampler.CPU{}, newPlain(), c)
+		var before []int
+		for range 3 {
+			r := drawn(t, tr)
+			s, steps, err := Config[[]float32]{Sampling: c.Sampling, Window: w}.Plan(r.Iteration)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !slices.Equal(steps, r.Steps) || s.Steps() != r.Sampler.Steps() {
+				t.Errorf("Plan(%d) trains %v of %d, the trainer %v of %d", r.Iteration, steps, s.Steps(), r.Steps, r.Sampler.Steps())
+			}
+			for i := range s.Steps() {
+				if got, want := s.At(i), r.Sampler.At(i); !reflect.DeepEqual(got, want) {
+					t.Errorf("Plan(%d): transition %d is %+v, the trainer's %+v", r.Iteration, i, got, want)
+				}
+			}
+			if w != nil && slices.Equal(steps, before) {
+				t.Errorf("iteration %d trains %v again", r.Iteration, steps)
+			}
+			before = slices.Clone(steps)
+			tr.Done()
+		}
+	}
+}
+
 // Filling a minibatch, its loss, and asking the policy do not allocate once warm.
 func TestAllocs(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector empties pools at random")
 	}
-	for name, s := range map[string]Shape{"": {}, "fixed": {Rows: 16, Fixed: true}} {
+	for name, s := range map[string]Shape{"": {}, "fixed": {Rows: 16, Fixed: true}, "looks back": {}} {
 		c := small()
+		if name == "looks back" {
+			c = looking(lookers["3M SDE"])
+		}
 		c.Form.Gaussian, c.Objective, c.KL.Beta, c.Shape = true, Guard{}, .1, s
 		p := newFull()
 		tr := newTrainer(t, sampler.CPU{Workers: 1}, Policy[[]float32](p), c)
@@ -712,29 +777,28 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *config) { c.Prompts = math.MaxInt32 }, "too many"},
 		{func(c *config) { c.Epochs = -1 }, "Epochs -1"},
 		{func(c *config) { c.Shape.Rows = -1 }, "Shape.Rows -1"},
-		{func(c *config) { c.Shape.Fixed = true }, "Fixed without Rows"},
+		{func(c *config) { c.Shape.Fixed = true }, "Shape is Fixed and Rows is 0"},
 		{func(c *config) { c.KL.Beta = nan }, "KL.Beta NaN"},
 		{func(c *config) { c.KL.Beta = 1 }, "*trainer.plain is no Referrer"},
 		{func(c *config) { c.Average.Decay = .5 }, "*trainer.plain is no Averager"},
 		{func(c *config) { c.Follow.Decay = .5 }, "*trainer.plain is no Follower"},
 		{func(c *config) { c.Limit = nan }, "Limit NaN"},
 		{func(c *config) { c.Tolerance = -1 }, "Tolerance -1"},
-		{func(c *config) { c.Output = 9 }, "is no type"},
+		{func(c *config) { c.Output = 9 }, "is not a storage type"},
 		{func(c *config) { c.Sampling.Start = sampler.FromData }, "Clean is nil"},
 		{func(c *config) { c.Clean = func(context.Context, []float32, []int) error { return nil } }, "starts from pure noise"},
 		{func(c *config) { c.Sampling.Rule = sampler.FlowCPS{Eta: 2} }, "FlowCPS: eta 2 is not in [0, 1]"},
-		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "no step draws noise and reads the model's output, which leaves nothing to train: its Rule is FlowODE"},
-		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2, Eta: 1} }, "bad configuration: Sampling: Rule DPMPlus{Order:2 Eta:1"},
-		{func(c *config) { c.Sampling.Rule, c.Window = solver.DPMPlus{Order: 2, Eta: 1}, grpo.Fixed{End: 3} }, "looks back at earlier evaluations at step 2, and a minibatch holds one"},
+		{func(c *config) { c.Sampling.Rule = sampler.FlowODE{} }, "Rule FlowODE{} leaves nothing to train: no step draws noise and reads the model's output"},
+		{func(c *config) { c.Sampling.Rule = solver.DPMPlus{Order: 2} }, "leaves nothing to train: no step draws"},
 		{func(c *config) { c.Guidance.Rescale = 2 }, "guidance: bad configuration: Rescale 2"},
-		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window, a strategy"},
+		{func(c *config) { c.Window, c.Sampling.Set = grpo.Fixed{}, []int{0} }, "both Window and Sampling.Window or Sampling.Set are set"},
 		{func(c *config) { c.Window, c.Sampling.Rule = grpo.Fixed{}, gap{} }, "trainer.gap{} draws no noise at step 1"},
 		{func(c *config) { c.Window = grpo.Fixed{Start: 2, End: 9} }, "window [2, 9) of 4 steps"},
 		{func(c *config) { c.Objective = Clip{ClipLow: -1} }, "Objective.ClipLow -1"},
 		{func(c *config) { c.Objective = DPPO{} }, "DPPO.MaxKL 0"},
 		{func(c *config) { c.Objective = Guard{Guard: grpo.Guard{ClipHigh: nan}} }, "Objective.ClipHigh NaN"},
 		{func(c *config) { c.Estimator = grpo.Norm{Eps: -1} }, "Norm.Eps -1"},
-		{func(c *config) { c.Tracker = &grpo.Tracker[int]{Norm: grpo.FlowGRPOBatch} }, "PerBatch has no history"},
+		{func(c *config) { c.Tracker = &grpo.Tracker[int]{Norm: grpo.FlowGRPOBatch} }, "PerBatch, which has no history"},
 		{func(c *config) { c.Stop.Target = nan }, "EarlyStop.Target NaN"},
 		{func(c *config) { c.Minibatches.Rows = -1 }, "Minibatches.Rows -1"},
 		{func(c *config) { c.Minibatches.Group = 4 }, "Minibatches.Group 4 does not divide"},
@@ -766,8 +830,8 @@ func TestStepErrors(t *testing.T) {
 		{func(c *config) { c.Prompt = func(context.Context, int, []int) error { return broken } }, "samples: config: Prompt: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return broken } }, "Reward: broken"},
 		{func(c *config) { c.Reward = func(context.Context, []float64, []float32, []int) error { return nil } }, "reward of sample 0 is NaN"},
-		{func(c *config) { c.Estimator = estimator{value: math.Inf(1)} }, "that of sample 0 is +Inf"},
-		{func(c *config) { c.Estimator = estimator{short: true} }, "returns 11 advantages of 12 samples"},
+		{func(c *config) { c.Estimator = estimator{value: math.Inf(1)} }, "advantage of sample 0 is +Inf"},
+		{func(c *config) { c.Estimator = estimator{short: true} }, "returns 11 advantages for 12 samples"},
 	} {
 		config := small()
 		c.change(&config)

@@ -77,9 +77,9 @@ type result struct {
 	Rows           int     `json:"rows"`
 	Dim            int     `json:"dim"`
 	Elements       float64 `json:"elements_per_second"`
-	Bytes          float64 `json:"bytes_per_second,omitempty"`    // of ours: peers move their temporaries too
-	Limit          float64 `json:"ratio_to_plain_loop,omitempty"` // over the same bytes
-	Ours           float64 `json:"ours_is_faster,omitempty"`      // of peers: our fastest on as many threads
+	Bytes          float64 `json:"bytes_per_second,omitempty"`    // of ours only: peers move their temporaries, too
+	Limit          float64 `json:"ratio_to_plain_loop,omitempty"` // that moves the same bytes
+	Ours           float64 `json:"ours_is_faster,omitempty"`      // of peers only: how many times as fast is our fastest on as many threads
 }
 
 func run(o options, w io.Writer) error {

@@ -16,7 +16,7 @@ type benchCase struct {
 	work   work
 }
 
-// here returns a work that calls a function of this process.
+// here returns a work that calls f in this process.
 func here(f func()) work {
 	return func(n int) (time.Duration, error) {
 		start := time.Now()
@@ -30,7 +30,7 @@ func here(f func()) work {
 // measure runs all cases in turn, o.rounds times, and returns their medians.
 func measure(cases []benchCase, o options) ([]result, error) {
 	repetitions := make([]int, len(cases))
-	for i, c := range cases { // this also warms up
+	for i, c := range cases { // this also warms everything up
 		n := 1
 		for {
 			d, err := c.work(n)

@@ -58,7 +58,7 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	distance := b.WithAffine(sampler.Affine{V: 1})
 	sq, scale := make([]float64, s.Rows), make([]float64, s.Rows)
 	for i := range scale {
-		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0: a kernel might skip such rows one day
+		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0, so that no kernel may skip the row
 	}
 
 	words := []words16{newWords16(sampler.BFloat16, x), newWords16(sampler.Float16, x)}
@@ -120,7 +120,7 @@ func newWords16(typ sampler.Storage, values []float32) words16 {
 func limits(s size, threads int) []benchCase {
 	n := s.elements() / 2
 	x, y, z := make([]float64, n), make([]float64, n), make([]float64, n)
-	for i := range n { // memory that was never written may be one page of zeros
+	for i := range n { // written, since memory that was never written may be one page of zeros
 		x[i], y[i], z[i] = 1, 0.5, 0.25
 	}
 	each := func(f func(lo, hi int)) work {

@@ -12,12 +12,12 @@ type advantagesCase struct {
 	Method       string
 	Config       any      // settings of stepwise rewards; the rewards are recorded too, so it is not used
 	GlobalStd    bool     `json:"global_std"`
-	NormByStd    *bool    `json:"norm_by_std"` // absent: true
+	NormByStd    *bool    `json:"norm_by_std"` // absent means true
 	Epsilon      float64  // 0 if the trainer does not record it
 	ClipMax      float64  `json:"clip_max"`            // 0: off
 	Trim         float64  `json:"trim_outliers_ratio"` // part of a group, at both ends
 	Sentinel     *float64 // value that stands for no reward
-	Normalize    *bool    // absent: true
+	Normalize    *bool    // absent means true
 	Group        []int
 	Rewards      arr
 	RewardsMulti []arr `json:"rewards_multi"`

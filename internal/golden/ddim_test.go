@@ -225,8 +225,8 @@ func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
 	k := tr.Coeffs
 	size := max(1, largest(c.X, c.Output, c.Noise))
 
-	// x̂0 is a difference divided by α where noise is predicted, x̂1 one divided by σ
-	// where the sample is.
+	// x̂0 is a difference divided by α if the model predicts noise. x̂1 is one divided by σ if
+	// it predicts the sample.
 	x0, x1 := 2*size, 2*size
 	switch c.Config.Prediction {
 	case "epsilon":
@@ -235,9 +235,9 @@ func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
 		x1 = 2 * size / σ
 	}
 
-	// Upstream takes Eps² as a product with 1 - ᾱ/ᾱ', which is off by a rounding of
-	// 1, and X1, by which x̂1 is multiplied, as √(σ'² - Eps²): where no x̂1 is left, the
-	// root of a rounding.
+	// Upstream takes Eps² as a product with 1 - ᾱ/ᾱ', which is off by a rounding of 1. It
+	// multiplies x̂1 by X1 = √(σ'² - Eps²). Where no x̂1 is left, that is the root of a
+	// rounding.
 	var std, dir float64 // errors of Eps and X1, in roundings
 	if k.Eps > 0 {
 		ratio := α * α / (tr.To.Signal * tr.To.Signal)
@@ -253,7 +253,7 @@ func (c ddimStep) tolerance(tr sampler.Transition) ddimTolerance {
 
 	t := ddimTolerance{sample: u * x0, next: make([]float64, len(c.X))}
 	for i, x := range c.X {
-		noise := size // at most, but x̂1 is of any size where it is divided by σ
+		noise := size // at most; but x̂1 has any size where it is divided by σ
 		if c.Config.Prediction == "sample" {
 			noise = max(size, math.Abs(x-α*c.Output[i])/σ)
 		}

@@ -32,7 +32,7 @@ func (c noiseLevelsCase) run(t tester, w worst) {
 	s, err := sampler.New(sampler.Config{Scheduler: schedule.Flow(c.Sigmas), Rule: rule})
 	switch {
 	case errors.Is(err, sampler.ErrLost):
-		// No sampler of it, but the rule has the level all the same.
+		// New makes no sampler of the rule, but the rule has the level all the same.
 		t.differs(noiseLost)
 		var sum float64
 		for i, to := range c.Sigmas[1:] {
@@ -69,7 +69,7 @@ func (c noiseLevelsCase) run(t tester, w worst) {
 		t.differs(noExcess)
 		want = 0
 	}
-	// What is in excess is made of noise, rounded ten times, and is summed n times.
+	// The excess comes from noise, which is rounded ten times, and is summed n times.
 	share := accumulated * accumulated / squares
 	tol := max(4*u, (10+float64(len(level))/3)*u*share)
 	w.near(t, c.Sampler, "accumulated²", []float64{share}, []float64{want / squares}, tol)

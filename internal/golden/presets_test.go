@@ -25,11 +25,11 @@ type presetCase struct {
 	Sigmas64         arr     `json:"sigmas_f64"`
 }
 
-// Of upstream in double precision: some roundings.
+// The tolerance for upstream in double precision: some roundings.
 const presetTol64 = 1e-14
 
-// Of upstream in float32: Python rounds once or twice after float64, the programs in
-// C++ and Go at every operation of a shift, whose three terms add up to at most 8.
+// The tolerance for upstream in float32. Python rounds once or twice after float64. The programs
+// in C++ and Go round every operation of a shift, whose three terms add up to at most 8.
 const presetTol32 = 1e-6
 
 func (c scheduleCase) runPreset(t tester) {
@@ -90,8 +90,8 @@ func (c scheduleCase) runFlux2Mu(t tester) {
 	near(t, "mu of stable-diffusion.cpp", mu, c.MuSDCpp, presetTol32)
 }
 
-// A preset is the library's levels of a pipeline, shifted by e^mu, and whether they
-// are stretched.
+// A preset holds the library's levels of a pipeline, shifted by e^mu, and whether they are
+// stretched.
 type preset struct {
 	levels    schedule.Flow
 	mu        float64

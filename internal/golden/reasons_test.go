@@ -31,8 +31,8 @@ const (
 
 // Reasons for which the module has nothing to compare with.
 const (
-	severalEvaluations reason = "the step takes several evaluations of the model, or takes earlier ones into account"
-	noSolver           reason = "a multistep solver that the module has no rule for"
+	severalEvaluations reason = "the step takes several evaluations of the model"
+	noSolver           reason = "a multistep solver, or one with a corrector, that the module has no rule for"
 	otherGenerator     reason = "another generator than Philox4x32-10, the one of cuRAND and torch on CUDA"
 	noOtherAdvantage   reason = "an advantage that is not (reward - mean)/std: no Norm computes it"
 	noStepReward       reason = "rewards of single steps, branches and pairs: only what normalises them is here"

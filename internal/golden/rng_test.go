@@ -112,7 +112,7 @@ func judgeRNG(t tester, path string) {
 	}
 }
 
-// Random123's own file, whose lines are generator, rounds, then counter, key and
+// Each line of Random123's own file has a generator and its rounds, then counter, key and
 // output in hexadecimal.
 func TestRandom123(t *testing.T) {
 	b, err := os.ReadFile(filepath.Join(folder(), "random123_kat_vectors.txt"))
@@ -195,12 +195,11 @@ func words(t tester, hex []string) []uint32 {
 }
 
 func (c torchCase) run(t tester) {
-	// The file's offset counts blocks, as does the code it cites; torch's counts
-	// words.
+	// The file's offset counts blocks, as does the code that it cites. Torch's counts words.
 	x := make([]float32, len(c.Values))
 	noise.TorchCUDANormal(x, c.Seed, 4*c.Offset, noise.TorchGPU{})
-	// At these radii, 2.7 at most, the two sines and angles are apart by some 1e-7
-	// each; see noise.TorchCUDANormal.
+	// At these radii, 2.7 at most, the sines differ by some 1e-7, and so do the angles. See
+	// noise.TorchCUDANormal.
 	near(t, "values", float64s(x), c.Values, 1e-6)
 }
 

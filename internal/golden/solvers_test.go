@@ -13,9 +13,9 @@ import (
 	"cps/schedule"
 )
 
-// A solverRun is a run of solvers_multistep.json: a chain of transitions of one evaluation
-// each. Arrays are row-major: X [evals+1, batch, dim], V and Grad [evals, batch, dim],
-// the log-probabilities [evals, batch].
+// A solverRun is a run of solvers_multistep.json: a chain of transitions with one
+// evaluation each. Arrays are row-major. X is [evals+1, batch, dim], V and Grad are
+// [evals, batch, dim], and the log-probabilities are [evals, batch].
 type solverRun struct {
 	Sampler           string
 	Params            json.RawMessage
@@ -31,10 +31,10 @@ type solverRun struct {
 	LogProbMean       arr   `json:"log_prob_mean"`
 }
 
-// lackSolver are the samplers of the file that the module has no rule for.
+// lackSolver lists the samplers of the file for which the module has no rule.
 var lackSolver = []string{"lms", "lms_ve", "deis", "deis_logrho", "ipndm", "ipndm_v", "res_multistep", "dpmpp_2m_logsigma", "gradient_estimation"}
 
-// wrongThird is how upstream's SDE of order 3 differs: the weight of D₂ is by 1 too small.
+// wrongThird says that upstream's SDE of order 3 has the weight of D₂ too small by 1.
 type wrongThird bool
 
 func judgeSolvers(t tester, path string) {
@@ -169,7 +169,7 @@ func (c solverRun) run(t tester, w worst) {
 	}
 }
 
-// noise returns what is drawn after evaluation k, or nil.
+// noise returns the draw after evaluation k, or nil.
 func (c solverRun) noise(k int) []float64 {
 	if i := slices.Index(c.NoiseEval, k); i >= 0 {
 		return c.Noise[i*c.Batch*c.Dim:][:c.Batch*c.Dim]
@@ -177,8 +177,8 @@ func (c solverRun) noise(k int) []float64 {
 	return nil
 }
 
-// shares returns the shares of the evaluations 0, 1, … back in transition k, in the
-// predicted basis.
+// shares returns the shares of the evaluations 0, 1, … back in transition k, in terms of
+// the predictions.
 func (c solverRun) shares(s *sampler.Sampler, k int, wrong wrongThird) []sampler.Past {
 	tr := s.At(k)
 	all := []sampler.Past{{X0: tr.Coeffs.X0, X1: tr.Coeffs.X1}}
@@ -197,7 +197,8 @@ func (c solverRun) shares(s *sampler.Sampler, k int, wrong wrongThird) []sampler
 	return all
 }
 
-// next returns the latents after transition k by the latents of the case and outputs v.
+// next returns the latents after transition k, given the latents of the case and the
+// outputs v.
 func (c solverRun) next(s *sampler.Sampler, k int, v, noise []float64, wrong wrongThird) []float64 {
 	n := c.Batch * c.Dim
 	next := make([]float64, n)
@@ -225,7 +226,8 @@ func (c solverRun) other() arr {
 	return v
 }
 
-// weight is that of log p of transition k and a row in the sum whose gradient is taken.
+// weight returns the weight of log p of transition k and a row, in the sum whose gradient
+// is taken.
 func weight(k, row int) float64 { return 1 + 0.25*float64(k) - 0.5*float64(row) }
 
 // densities checks log-probabilities and gradients in float64.

@@ -226,9 +226,14 @@ func spoil(r *rand.Rand, c map[string]any, field string) (int, bool) {
 	list := slices.Clone(c[field].([]any))
 	at := r.IntN(len(list))
 	if class, _ := c["class"].(string); class != "" && field == "x" {
-		// Of solvers of higher order only some steps are compared, the first always.
+		// The first latents are an input. Of Heun and UniPC only some steps are compared,
+		// the first always.
 		size := len(list) / (len(c["sigmas"].([]any)))
-		at = size + r.IntN(size)
+		compared := len(list) - size
+		if strings.Contains(class, "Heun") || strings.Contains(class, "UniPC") {
+			compared = size
+		}
+		at = size + r.IntN(compared)
 	}
 	list[at] = wrong(list[at])
 	c[field] = list

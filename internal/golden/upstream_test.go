@@ -606,7 +606,7 @@ func (c source) rolloutCase() object {
 	o := object{"steps": n, "batch": batch, "dim": dim}
 	size := batch * dim
 	steps := n
-	kind := c.IntN(5)
+	kind, order := c.IntN(5), 1
 	switch kind {
 	case 0, 1:
 		o["class"], o["config"] = "FlowMatchEulerDiscreteScheduler", object{"shift": 2, "stochastic_sampling": kind == 1}
@@ -619,7 +619,7 @@ func (c source) rolloutCase() object {
 		f = append(twice, 0)
 		steps = len(f) - 1
 	case 3, 4:
-		order := 1 + c.IntN(3)
+		order = 1 + c.IntN(3)
 		o["class"] = "DPMSolverMultistepScheduler"
 		o["config"] = object{"algorithm_type": "dpmsolver++", "solver_order": order, "solver_type": "midpoint", "use_flow_sigmas": true, "prediction_type": "flow_prediction", "flow_shift": 2}
 		if order > 1 {
@@ -637,14 +637,15 @@ func (c source) rolloutCase() object {
 			switch {
 			case kind == 1:
 				next = r(r(r(1-s)*r(x[j]-r(t*v[j]))) + r(s*noise[j]))
-			case kind == 3, kind == 4 && (i == 0 || i == steps-1):
+			case kind == 3 || kind == 4:
 				// DPM-Solver++'s (s/t)·x - α'(e^-h - 1)·x̂0, with e^-h = s(1-t)/(t(1-s)).
 				ratio := s * (1 - t) / (t * (1 - s))
 				next = r(r(r(s/t)*x[j]) - r(r(r(1-s)*r(ratio-1))*r(x[j]-r(t*v[j]))))
+				if kind == 4 {
+					next += lookBack(f, x, v, i, j, size, order)
+				}
 			case kind == 2 && i%2 == 1: // Heun's second evaluation
 				next = r(x[j-size] + r(r(r(v[j-size]+v[j])/2)*r(f[i+1]-f[i-1])))
-			case kind == 4:
-				next = c.NormFloat64()
 			default:
 				next = r(x[j] + r(r(s-t)*v[j]))
 			}
@@ -656,6 +657,32 @@ func (c source) rolloutCase() object {
 		o["noise"] = noise
 	}
 	return o
+}
+
+// lookBack returns what the orders above the first add to element j of step i in
+// DPM-Solver++ of type midpoint. Runs of less than 15 steps lower the order at their end.
+func lookBack(f, x, v numbers, i, j, size, order int) float64 {
+	steps := len(f) - 1
+	if order = min(order, i+1); i == steps-1 {
+		order = 1
+	} else if i == steps-2 && steps < 15 {
+		order = min(order, 2)
+	}
+	lambda := func(k int) float64 { return math.Log((1 - f[k]) / f[k]) }
+	sample := func(back int) float64 { return x[j-back*size] - f[i-back]*v[j-back*size] }
+	h := lambda(min(i+1, steps-1)) - lambda(i) // at the end it is not used
+	phi2 := (math.Exp(-h)-1)/h + 1
+	switch order {
+	case 2:
+		d := (sample(0) - sample(1)) * h / (lambda(i) - lambda(i-1))
+		return (1 - f[i+1]) * (1 - math.Exp(-h)) / 2 * d
+	case 3:
+		near, far := (lambda(i)-lambda(i-1))/h, (lambda(i-1)-lambda(i-2))/h
+		a, b := (sample(0)-sample(1))/near, (sample(1)-sample(2))/far
+		second := (a - b) / (near + far)
+		return (1 - f[i+1]) * (phi2*(a+near*second) - (phi2/h-.5)*second)
+	}
+	return 0
 }
 
 func (c source) advantagesCase() object {

@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-// benchLen elements, 256 KiB a slice, stay in a second-level cache.
+// benchLen elements take 256 KiB a slice, which stay in a second-level cache.
 const benchLen = 1 << 16
 
 func BenchmarkWords(b *testing.B) {
@@ -32,7 +32,7 @@ func BenchmarkNormal64(b *testing.B) {
 	}
 }
 
-// benchmarkPass measures a pass over one row with memory that is kept.
+// benchmarkPass measures a pass over one row, with memory that is reused.
 func benchmarkPass(b *testing.B, kind Kind, t Storage, a Affine) {
 	next, x, v, dst := input(benchLen, 1), input(benchLen, 2), input(benchLen, 3), make([]float32, benchLen)
 	p := &Pass[float32]{Kind: kind, Storage: t, Key: 1, Dim: benchLen, Rows: []Row{{Affine: a, Scale: 0.37}},

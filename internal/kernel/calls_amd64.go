@@ -2,16 +2,16 @@
 
 package kernel
 
-// Calls of the assembly, one line an instruction set: direct calls, for what is passed
-// through a function value escapes to the heap.
+// Calls of the assembly, one line for each instruction set. They are direct calls,
+// because arguments of a function value escape to the heap.
 
-// groupLen is the number of elements that i makes noise for at a time.
+// groupLen is the number of elements for which i makes noise at a time.
 func (i implementation) groupLen() int { return [...]int{1, 32, 64}[i] }
 
 const maxGroup = 64 // the largest groupLen
 
-// normals stores groups of the draws of the stream from a block on, and asks for the
-// memory of what follows.
+// normals stores draws of the stream from a block on, in whole groups. It prefetches
+// the memory in ask.
 func (c *schedule) normals(dst *float32, groups int, block uint32, ask *prefetch) {
 	if use == avx512 {
 		normalsAVX512(dst, groups, block, c, ask)
@@ -20,8 +20,8 @@ func (c *schedule) normals(dst *float32, groups int, block uint32, ask *prefetch
 	}
 }
 
-// ofGroups stores the draws of groups of many streams, whose key is that of c, and asks
-// for the memory of what follows.
+// ofGroups stores the draws of groups of many streams. Their key is that of c. It
+// prefetches the memory in ask.
 func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	if use == avx512 {
 		groupNormalsAVX512(dst, len(groups), &groups[0], c, ask)
@@ -30,7 +30,7 @@ func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	}
 }
 
-// call calls the assembly.
+// call calls the assembly function f.
 func (p *passArgs) call(f function) {
 	switch use {
 	case avx512:

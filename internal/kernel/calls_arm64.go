@@ -2,22 +2,22 @@
 
 package kernel
 
-// groupLen is the number of elements that i makes noise for at a time.
+// groupLen is the number of elements for which i makes noise at a time.
 func (i implementation) groupLen() int { return [...]int{1, 32}[i] }
 
 const maxGroup = 32 // the largest groupLen
 
-// normals stores groups of the draws of the stream from a block on.
+// normals stores draws of the stream from a block on, in whole groups.
 func (c *schedule) normals(dst *float32, groups int, block uint32, _ *prefetch) {
 	normalsNEON(dst, groups, block, c)
 }
 
-// ofGroups stores the draws of groups of many streams, whose key is that of c.
+// ofGroups stores the draws of groups of many streams. Their key is that of c.
 func (c *schedule) ofGroups(dst *float32, groups []group, _ *prefetch) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
-// call calls the assembly.
+// call calls the assembly function f.
 func (p *passArgs) call(f function) {
 	switch f {
 	case step:

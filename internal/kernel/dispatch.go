@@ -4,8 +4,8 @@ package kernel
 
 import "unsafe"
 
-// Do does a pass. Over words it does to their values what it does to float32s; a gradient
-// is rounded to their type too. It does not allocate. Wrong lengths panic.
+// Do does a pass. A pass over words computes with their values, and rounds a gradient to
+// their type. Do does not allocate. It panics if lengths are wrong.
 func Do[T Element](w *Work, p *Pass[T]) {
 	if !p.check() {
 		return
@@ -17,10 +17,11 @@ func Do[T Element](w *Work, p *Pass[T]) {
 	f, blockLen := functionOf(p), min(p.Dim, BlockLen)
 	long := p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen
 	groupLen := use.groupLen()
-	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a short row
-	ready, used := 0, 0                         // short rows before this have their noise; elements of it used
+	groups := (p.Dim + groupLen - 1) / groupLen // of noise, for a short row
+	ready, used := 0, 0                         // short rows up to ready have their noise; used counts elements of it
 	var a passArgs
-	// A call does a part of long row i, from element at on, or short rows of equal weights.
+	// A call does part of a long row i, from element at on, or several short rows of equal
+	// weights.
 	for i, at := 0, 0; i < len(p.Rows); {
 		weights, rows := p.weights(i), 1
 		noisy := p.Kind == StepPass && weights.Eps != 0
@@ -65,7 +66,8 @@ func Do[T Element](w *Work, p *Pass[T]) {
 	}
 }
 
-// alike returns how many rows from i on have its weights and fit in a call, before row end.
+// alike returns how many rows from i on have row i's weights and fit in one call. It stops
+// at end.
 func alike[T Element](p *Pass[T], i, end int) int {
 	most := min(end-i, maxCall/p.Dim)
 	if p.Same {

@@ -18,11 +18,11 @@ func (implementation) passRate() float64 { return 700 }
 
 func (implementation) String() string { return "portable" }
 
-// vectors is what vector kernels keep in a [Work].
+// vectors is the memory of vector kernels in a [Work]. Portable code needs none.
 type vectors struct{}
 
-// Do does a pass. Over words it does to their values what it does to float32s; a gradient
-// is rounded to their type too. It does not allocate. Wrong lengths panic.
+// Do does a pass. A pass over words computes with their values, and rounds a gradient to
+// their type. Do does not allocate. It panics if lengths are wrong.
 func Do[T Element](w *Work, p *Pass[T]) {
 	if p.check() {
 		doPortable(w, p)

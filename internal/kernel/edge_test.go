@@ -23,8 +23,8 @@ func philoxInverse(w [4]uint32, k [2]uint32) [4]uint32 {
 	}
 }
 
-// The words at which the arithmetic turns: the uniform is 0 or 1, its logarithm's
-// exponent changes, the angle passes a quadrant or its middle.
+// edgeWords returns words at which the arithmetic changes. There the uniform is 0 or 1, the
+// exponent of its logarithm changes, or the angle passes a quadrant or its middle.
 func edgeWords() (w []uint32) {
 	for _, at := range []uint32{0, 1 << 31, 128, 1<<32 - 128, 1<<32 - 256, 0xb504f333, 0x5a827999} {
 		w = append(w, at-1, at, at+1)
@@ -39,7 +39,7 @@ func edgeWords() (w []uint32) {
 }
 
 // Every implementation draws the bits of the portable code for every pair of edges, in
-// every lane. Counters that make such words are found by running Philox backwards.
+// every lane. Philox run backwards gives counters for such words.
 func TestEdgeWords(t *testing.T) {
 	const n = 4 * 40 // more than two groups of any implementation
 	edges := edgeWords()

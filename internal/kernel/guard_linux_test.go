@@ -6,7 +6,7 @@ import (
 	"unsafe"
 )
 
-// pages returns n floats that end, or begin, at a page that nobody may touch.
+// pages returns n floats that end or begin at a page without access rights.
 func pages(t *testing.T, n int, atEnd bool) []float32 {
 	t.Helper()
 	page := syscall.Getpagesize()
@@ -28,7 +28,7 @@ func pages(t *testing.T, n int, atEnd bool) []float32 {
 	return all[:n]
 }
 
-// No pass reads or writes beyond its slices, where that would end the program.
+// No pass reads or writes beyond its slices. If it did, the program would end.
 func TestPagesBeyondSlices(t *testing.T) {
 	const most = 2200
 	forEach(t, func(t *testing.T) {
@@ -66,8 +66,8 @@ func TestPagesBeyondSlices(t *testing.T) {
 	})
 }
 
-// No pass over words reads or writes beyond them either: lengths to 100, and around
-// quarters of two blocks.
+// No pass over words reads or writes beyond its slices. Lengths go to 100, and lie
+// around quarters of two blocks.
 func TestPagesBeyondWords(t *testing.T) {
 	const most = 2*BlockLen + 40
 	all, around := 100, 33

@@ -4,7 +4,7 @@ package kernel
 
 import "testing"
 
-// What stands for absent terms is one block, and no pass reads beyond it.
+// The zeros for absent terms are one block. No pass reads beyond them.
 func TestPagesBeyondZeros(t *testing.T) {
 	defer func(was *[BlockLen]float32) { zeros = was }(zeros)
 	forEach(t, func(t *testing.T) {

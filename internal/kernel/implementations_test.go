@@ -10,7 +10,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// forEach runs a test of every implementation that this machine has.
+// forEach runs a test for every implementation that this machine can run.
 func forEach(t *testing.T, f func(t *testing.T)) {
 	was := use
 	defer func() { use = was }()
@@ -24,8 +24,8 @@ type fenced struct{ all, part []float32 }
 
 var guardWord = math.Float32frombits(0x7fedcba9) // a NaN that no computation makes
 
-// fence returns a copy of x that starts offset elements into its memory, of any
-// alignment.
+// fence returns a copy of x that starts offset elements into its memory, so that it
+// has any alignment.
 func fence(x []float32, offset int) fenced {
 	all := make([]float32, offset+len(x)+40)
 	for i := range all {
@@ -46,14 +46,15 @@ func (g fenced) intact() bool {
 	return true
 }
 
-// sameFloats compares bits; a NaN is a NaN, for processors make different ones.
+// sameFloats compares bits. All NaNs are equal, since processors make different
+// ones.
 func sameFloats(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(x, y float32) bool {
 		return math.Float32bits(x) == math.Float32bits(y) || x != x && y != y
 	})
 }
 
-// A call is the arguments of all passes.
+// A call holds the arguments of all passes.
 type call struct {
 	n, alias  int // alias: 0 none, 1 dst is x, 2 dst is v
 	offsets   [4]int
@@ -82,7 +83,7 @@ func drawCall(t *rapid.T) call {
 	for i := range c.offsets {
 		c.offsets[i] = rapid.IntRange(0, 17).Draw(t, "offset")
 	}
-	// 0.55 and its like: a factor of ½ would hide a fused multiply-add.
+	// A fused multiply-add shows with factors such as 0.55. With ½ it would not.
 	weight := rapid.SampledFrom([]float32{0, 0.55, -0.37, 1, 1.0000001, -1e-3, 7.1e4,
 		float32(math.Inf(1)), float32(math.Inf(-1))})
 	c.a = Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")}
@@ -103,7 +104,7 @@ func drawCall(t *rapid.T) call {
 	return c
 }
 
-// A result is all that the passes write.
+// A result holds everything that the passes write.
 type result struct {
 	step, grad, normal []float32
 	sums, squares      []float32
@@ -169,7 +170,7 @@ func implementationsAgree(t *rapid.T) {
 		if !got.intact {
 			t.Fatalf("%v wrote outside its slices", use)
 		}
-		// Sums of a step are those of its replay, where nothing overflowed.
+		// The sums of a step equal those of its replay, unless something overflowed.
 		if !sameFloats(got.sums, got.squares) && c.alias == 0 {
 			t.Fatalf("%v: step sums %v, squares %v", use, got.sums, got.squares)
 		}
@@ -179,8 +180,8 @@ func implementationsAgree(t *rapid.T) {
 func TestImplementationsAgree(t *testing.T) { rapid.Check(t, implementationsAgree) }
 func FuzzImplementationsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(implementationsAgree)) }
 
-// Every length up to three blocks, since a mask has 32 forms and a block four
-// quarters.
+// Every length up to three blocks is tested, since a mask has 32 forms and a block
+// has four quarters.
 func TestEveryLength(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		a := Affine{0.55, -0.37, 0.21}
@@ -200,7 +201,7 @@ func TestEveryLength(t *testing.T) {
 	})
 }
 
-// Rounding inside a pass is Storage.Round, for float32s of every exponent.
+// Rounding inside a pass equals Storage.Round, for float32s of every exponent.
 func TestRoundingInPasses(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		const n = 1 << 16
@@ -221,17 +222,17 @@ func TestRoundingInPasses(t *testing.T) {
 	})
 }
 
-// AVX2 has sixteen registers. The generator takes more where it needs them, and the
-// assembler accepts that, but the instruction is one of AVX-512 then. Fused
-// multiply-add would change bits. The noise of AVX-512 has registers enough: none of
-// its values waits in memory.
+// AVX2 has sixteen registers. If the generator needs more, it takes them, and the
+// assembler accepts that. But the instruction is then one of AVX-512. A fused
+// multiply-add would change bits. The noise of AVX-512 has enough registers, so none
+// of its values waits in memory.
 func TestAssembly(t *testing.T) {
 	for file, forbidden := range map[string]string{
 		"avx2_amd64.s": `\b([XYZ](1[6-9]|[23][0-9])|Z[0-9]|K[0-7]|VFN?M\w+)\b`,
-		// Register 18 is the platform's, 26 to 30 are Go's.
+		// Register 18 belongs to the platform, and 26 to 30 belong to Go.
 		"neon_arm64.s": `(?i)\b(V?FN?ML[AS]L?2?|FN?M(ADD|SUB)[SDH]?|R(18|2[6-9]|30))\b`,
-		// Registers 16 to 31 below 512 bits need AVX-512 VL, the others BW or DQ; only F is asked
-		// for.
+		// Registers 16 to 31 below 512 bits need AVX-512 VL, and the other patterns
+		// BW or DQ. The kernels require only F.
 		"avx512_amd64.s": `\b(VFN?M\w+|[XY](1[6-9]|[23][0-9])|KMOV[BDQ]|VMOVDQU(8|16)|V(AND|ANDN|OR|XOR)PS|VEXTRACT[FI](32X8|64X2))\b`,
 	} {
 		b, err := os.ReadFile(file)
@@ -251,7 +252,7 @@ func TestAssembly(t *testing.T) {
 	}
 }
 
-// Short arguments panic in every implementation; none reads or writes beyond them.
+// Short arguments panic in every implementation. None reads or writes beyond them.
 func TestShortArguments(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		const n = 100
@@ -281,8 +282,8 @@ func TestShortArguments(t *testing.T) {
 	})
 }
 
-// All presences of terms, signs of zero and extremes of inputs, at a length with a
-// tail.
+// Terms are present or absent in every combination, with zeros of both signs and
+// extreme inputs, at a length with a tail.
 func TestAbsentTermsAndExtremes(t *testing.T) {
 	weights := []float32{0, minusZeroTest, 1, -1, 0.55}
 	extremes := []float32{0, minusZeroTest, float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()), 1e-45, -3e38}

@@ -2,9 +2,9 @@ package kernel
 
 import "math"
 
-// Polynomials of the float32 normal transform, lowest power first, as printed by
-// _poly/main.go: minimax in the effect of their error on a normal, each coefficient
-// fitted to the float32 rounding of those before it.
+// Polynomials of the float32 normal transform, lowest power first. _poly/main.go
+// prints them. They are minimax in the effect of their error on a normal. Each
+// coefficient is fitted to the float32 rounding of the ones before it.
 const (
 	// -2·log(1+f)/f on [√½-1, √2-1]: 5.3e-8 in the radius
 	logC0 = -2
@@ -31,9 +31,9 @@ const (
 	cosC3 = -0.00031918686
 )
 
-// radius returns √(-2·log u) for the uniform u = (float32(x) + ½)·2⁻³², rounded twice,
-// which is 1 for the 128 largest words; radius is 0 there. The largest value,
-// at x = 0, is 6.76.
+// radius returns √(-2·log u) for the uniform u = (float32(x) + ½)·2⁻³², rounded twice.
+// For the 128 largest words u is 1, and radius is 0. The largest value is 6.76, at x =
+// 0.
 func radius(x uint32) float32 {
 	v := float32(x) + 0.5 // u·2³²
 	// v = 2³²·2ᵏ·(1+f) with 1+f in [√½, √2)

@@ -2,18 +2,18 @@ package kernel
 
 import "math"
 
-// The float64 normals evaluate the same uniforms as the float32 ones, by series
-// whose coefficients are plain rationals, so that they too are the same bits on
-// every architecture. Package math promises that for none of Log, Sin and Cos.
+// The float64 normals use the same uniforms as the float32 ones. Their series have
+// plain rationals as coefficients, so they are the same bits on every architecture.
+// Log, Sin and Cos of package math do not promise that.
 
-// radius64 returns √(-2·log u) of the uniform of radius.
+// radius64 returns √(-2·log u) for the uniform u of radius.
 func radius64(x uint32) float64 {
 	u := float64(float32(x)+0.5) / (1 << 32)
 	m, k := math.Frexp(u)
 	if m < math.Sqrt2/2 {
 		m, k = 2*m, k-1
 	}
-	// log m = 2·atanh s, s = (m-1)/(m+1), |s| < 0.172: the term of s²³ is below 1e-18.
+	// log m = 2·atanh s, s = (m-1)/(m+1), |s| < 0.172. The term of s²³ is below 1e-18.
 	s := (m - 1) / (m + 1)
 	z := s * s
 	var p float64
@@ -29,7 +29,7 @@ func sincos64(y uint32) (sin, cos float64) {
 	q := y + 1<<29
 	t := float64(int32(y<<2)) / (1 << 31) * (math.Pi / 4) // |t| ≤ π/4
 	z := float64(t * t)
-	// Taylor's series up to t¹⁹ and t²⁰; what is left is below 1e-21.
+	// Taylor's series up to t¹⁹ and t²⁰. The rest is below 1e-21.
 	var s, c float64 = 1, 1
 	for n := 18.0; n >= 2; n -= 2 {
 		s = 1 - float64(s*z)/(n*(n+1))

@@ -12,9 +12,9 @@ import (
 
 var exhaustive = flag.Bool("exhaustive", false, "sweep all 2³² words, which takes minutes, instead of every 1021st")
 
-// sweep calls f, concurrently, for all words if the tests are exhaustive, and
-// otherwise for every 1021st and for the 2¹² words around every multiple of 2²⁹,
-// where polynomials and signs change over. f is called with consecutive runs.
+// sweep calls f, concurrently, for consecutive runs of words. If tests are
+// exhaustive, it covers all words. Otherwise it covers every 1021st word, and the
+// 2¹² words around every multiple of 2²⁹, where polynomials and signs change.
 func sweep(f func(lo, hi, stride uint64)) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -45,12 +45,12 @@ func (w *worst) add(v float64) {
 	w.mu.Unlock()
 }
 
-// TestExhaustiveRadius proves, with -exhaustive, that radius is finite for every
-// word, 6.7637057 at most, a zero for the 128 largest words only, and near
-// √(-2·log u). Recorded over all words: the largest absolute error is 5.34e-7, 1.1
-// units in the last place of the largest radii, and the largest relative error
-// 2.11e-7; radius64 is within 3.03e-16, relative, of package math. The sweep takes
-// 40 seconds on two cores.
+// TestExhaustiveRadius proves with -exhaustive that radius is finite for every
+// word. It is 6.7637057 at most, near √(-2·log u), and 0 for the 128 largest words
+// only. Over all words the largest absolute error was 5.34e-7, which is 1.1 units
+// in the last place of the largest radii. The largest relative error was 2.11e-7.
+// radius64 was within 3.03e-16 of package math, relatively. The sweep takes 40
+// seconds on two cores.
 func TestExhaustiveRadius(t *testing.T) {
 	var abs, rel, rel64 worst
 	sweep(func(lo, hi, stride uint64) {
@@ -64,7 +64,7 @@ func TestExhaustiveRadius(t *testing.T) {
 				return
 			}
 			v := float32(x) + 0.5
-			if v == last || got == 0 { // the same number: nothing new to compare
+			if v == last || got == 0 { // the same number as before
 				continue
 			}
 			last = v
@@ -78,7 +78,7 @@ func TestExhaustiveRadius(t *testing.T) {
 		rel64.add(r64)
 	})
 	t.Logf("absolute error %.3g, relative %.3g; float64 relative %.3g", abs.v, rel.v, rel64.v)
-	// Bounds: what was recorded, rounded up. Package math differs between
+	// The bounds are the recorded errors, rounded up. Package math differs between
 	// architectures by a unit in the last place, 2.2e-16, or less.
 	if abs.v > 5.4e-7 || rel.v > 2.2e-7 || rel64.v > 4.5e-16 {
 		t.Error("errors exceed those recorded")
@@ -91,11 +91,11 @@ func TestExhaustiveRadius(t *testing.T) {
 	}
 }
 
-// TestExhaustiveSincos proves, with -exhaustive, that no sine or cosine of the 2³²
-// angles exceeds 1 in size and all are near those of 2π·y·2⁻³². Recorded over all
-// words: the largest error is 1.14e-7; sincos64, of every 127th word, is within
-// 4.44e-16 of package math, whose argument is itself rounded. The sweep takes 70
-// seconds on two cores.
+// TestExhaustiveSincos proves with -exhaustive, for all 2³² angles, that sine and
+// cosine are at most 1 in size and near those of 2π·y·2⁻³². Over all words the
+// largest error was 1.14e-7. For every 127th word, sincos64 was within 4.44e-16 of
+// package math, whose argument is itself rounded. The sweep takes 70 seconds on
+// two cores.
 func TestExhaustiveSincos(t *testing.T) {
 	var abs, abs64 worst
 	sweep(func(lo, hi, stride uint64) {
@@ -118,12 +118,13 @@ func TestExhaustiveSincos(t *testing.T) {
 		abs64.add(a64)
 	})
 	t.Logf("absolute error %.3g; float64 %.3g", abs.v, abs64.v)
-	if abs.v > 1.2e-7 || abs64.v > 6.7e-16 { // as above
+	if abs.v > 1.2e-7 || abs64.v > 6.7e-16 { // recorded errors, rounded up
 		t.Error("errors exceed those recorded")
 	}
 }
 
-// The four axes are exact: the angle is a multiple of π/2.
+// Sine and cosine are exact on the four axes, where the angle is a multiple of
+// π/2.
 func TestSincosAxes(t *testing.T) {
 	for i, want := range [4][2]float32{{0, 1}, {1, 0}, {0, -1}, {-1, 0}} {
 		if s, c := sincos(uint32(i) << 30); s != want[0] || c != want[1] {
@@ -135,8 +136,8 @@ func TestSincosAxes(t *testing.T) {
 	}
 }
 
-// Draws are a function of the position alone: any slice of a stream, however cut,
-// holds the same bits, and writes nothing beside it.
+// A draw depends on its position alone. However a stream is cut, each slice holds
+// the same bits, and Normal writes nothing beside it.
 func TestSplit(t *testing.T) { rapid.Check(t, splitProperty) }
 
 func FuzzSplit(f *testing.F) { f.Fuzz(rapid.MakeFuzz(splitProperty)) }
@@ -174,9 +175,9 @@ func splitProperty(t *rapid.T) {
 	}
 }
 
-// Normal and Normal64 are the same numbers: the errors of radius (5.4e-7) and of
-// sincos (1.2e-7, times 6.77 at most), and half a unit of the product's last place
-// (2.4e-7), are all that comes between them.
+// Normal and Normal64 return the same numbers but for three errors. That of radius
+// is 5.4e-7. That of sincos is 1.2e-7, times 6.77 at most. The product rounds by
+// half a unit of its last place, 2.4e-7.
 func TestNormal64(t *testing.T) {
 	const bound = 5.4e-7 + 6.77*1.2e-7 + 2.4e-7
 	f32, f64 := make([]float32, 1<<20), make([]float64, 1<<20)
@@ -186,7 +187,7 @@ func TestNormal64(t *testing.T) {
 	for i, x := range f32 {
 		most = max(most, math.Abs(float64(x)-f64[i]))
 	}
-	// The largest radii, which a million draws do not meet.
+	// A million draws do not reach the largest radii.
 	for x := range uint32(1 << 10) {
 		for y := uint32(0); y < 1<<32-1<<22; y += 1 << 22 {
 			g0, g1 := boxMuller(x, y)

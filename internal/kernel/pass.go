@@ -11,8 +11,8 @@ const (
 	GradPass                // Out += Scale·(Next - X·x - V·v)
 )
 
-// A Row is what a pass does with a row, and whose noise it draws. The row begins at element
-// 4·Block of its sample.
+// A Row says what a pass does with a row, and whose noise the row draws. It begins at
+// element 4·Block of its sample.
 type Row struct {
 	Affine
 	Scale  float32 // of a gradient
@@ -21,7 +21,7 @@ type Row struct {
 	Block  uint32
 }
 
-// weights returns those of row i.
+// weights returns the weights of row i.
 func (p *Pass[T]) weights(i int) *Affine {
 	if p.Same {
 		i = 0
@@ -37,29 +37,30 @@ func (r *Row) stream(key uint64) Stream {
 // An Element is a float32, or a word of a 16-bit type.
 type Element interface{ float32 | uint16 }
 
-// A Pass is one pass over rows of Dim elements, one after the other. What a longer row has
-// from a block on is a row too: it has the noise of its place and the sums of its blocks.
+// A Pass is one pass over rows of Dim elements, one after the other. The rest of a longer
+// row, from a block on, is a row too. It has the noise of its place, and the sums of its
+// blocks.
 type Pass[T Element] struct {
 	Kind    Kind
-	Storage Storage // of words; of the results of a step
+	Storage Storage // the type of words; for float32s, the type to which a step rounds
 	Key     uint64
 	Dim     int
 	Rows    []Row // at most MaxRows
-	Same    bool  // whether all rows have the weights of the first, whatever is in theirs
+	Same    bool  // whether all rows take the weights of the first row, whatever theirs are
 
-	// All have len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
+	// Each has len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
 	// an input.
 	Out  []T
 	Next []T // of a gradient
 	X, V []T
 
-	Sums []float32 // of Blocks(Dim) blocks a row, unless the pass is a gradient
+	Sums []float32 // Blocks(Dim) sums for each row, unless the pass is a gradient
 }
 
 // MaxRows is the largest number of rows of a pass.
 const MaxRows = 128
 
-// check reports whether there is anything to do, and panics if lengths are wrong.
+// check reports whether there is anything to do. It panics if lengths are wrong.
 func (p *Pass[T]) check() bool {
 	n := len(p.Rows) * p.Dim
 	switch {
@@ -72,14 +73,14 @@ func (p *Pass[T]) check() bool {
 	case len(p.Out) != n || p.Kind == GradPass && len(p.Next) != n:
 		panic("kernel: length of dst or next is not len(Rows)·Dim")
 	case p.Kind != GradPass && len(p.Sums) != len(p.Rows)*Blocks(p.Dim):
-		panic("kernel: not a sum a block")
+		panic("kernel: length of sums is not the number of blocks")
 	case unsafe.Sizeof(T(0)) == 2 && p.Storage == Float32:
-		panic("kernel: words are of no 16-bit type")
+		panic("kernel: storage of words is not a 16-bit type")
 	}
 	return true
 }
 
-// doPortable does a pass by the code that is the specification.
+// doPortable does a pass with the portable code, which is the specification.
 func doPortable[T Element](w *Work, p *Pass[T]) {
 	switch p := any(p).(type) {
 	case *Pass[float32]:
@@ -89,7 +90,7 @@ func doPortable[T Element](w *Work, p *Pass[T]) {
 	}
 }
 
-// wordsPortable does a pass over words by that over float32s, a block of a row at a time.
+// wordsPortable does a pass over words through float32s, one block of a row at a time.
 func (w *Work) wordsPortable(p *Pass[uint16]) {
 	for i := range p.Rows {
 		for lo := 0; lo < p.Dim; lo += BlockLen {
@@ -98,7 +99,7 @@ func (w *Work) wordsPortable(p *Pass[uint16]) {
 	}
 }
 
-// unpacked does n elements of row i, from element lo on.
+// unpacked does n elements of row i from element lo on, through float32s.
 func (w *Work) unpacked(p *Pass[uint16], i, lo, n int) {
 	r := p.Rows[i]
 	r.Affine = *p.weights(i)
@@ -146,8 +147,8 @@ func floatsPortable(p *Pass[float32]) {
 	}
 }
 
-// read returns elements lo to hi-1 of an input, or nil if its weight says that it is not
-// read.
+// read returns elements lo to hi-1 of an input, or nil if its weight is 0, so that it is
+// not read.
 func read[T Element](x []T, lo, hi int, weight float32) []T {
 	if weight == 0 {
 		return nil

@@ -1,6 +1,6 @@
 package kernel
 
-// The passes as functions of one row, and of some, with memory of their own.
+// Passes over one row or several rows as functions, with memory of their own.
 
 func Step(sums, dst, x, v []float32, a Affine, s Stream, off uint64, t Storage) {
 	StepRows(sums, dst, x, v, a, []Stream{s}, uint32(off/4), t)
@@ -14,7 +14,7 @@ func Grad(dst, next, x, v []float32, a Affine, scale float32) {
 	GradRows(dst, next, x, v, a, []float32{scale})
 }
 
-// StepRows steps rows whose streams have one key, from a block of theirs on.
+// StepRows steps rows whose streams have one key, from the given block on.
 func StepRows(sums, dst, x, v []float32, a Affine, streams []Stream, block uint32, t Storage) {
 	dim := len(dst) / len(streams)
 	if sums == nil {

@@ -9,8 +9,8 @@ const (
 	philoxW1 = 0xBB67AE85
 )
 
-// A Stream names the noise of one sample at one step: all of the Philox counter
-// but its first word, which counts blocks of four elements.
+// A Stream names the noise of one sample at one step: the key, and the Philox
+// counter without its first word. That word counts blocks of four elements.
 type Stream struct {
 	Key    uint64
 	Sample uint64
@@ -23,7 +23,7 @@ func Philox(c [4]uint32, k [2]uint32) (w [4]uint32) {
 	return w
 }
 
-// philox is Philox in registers.
+// philox is Philox on single words, which stay in registers.
 func philox(c0, c1, c2, c3, k0, k1 uint32) (w0, w1, w2, w3 uint32) {
 	for range 10 {
 		p0, p1 := uint64(c0)*philoxM0, uint64(c2)*philoxM1

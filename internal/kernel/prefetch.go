@@ -2,16 +2,16 @@
 
 package kernel
 
-// A prefetch is memory that the pass after the noise will use. What makes the noise asks
-// for it, so that it comes meanwhile: each group asks for as many lines of dst, x and v as
-// it has lines of noise. Its layout is known to _asm.
+// A prefetch names memory that the pass after the noise will use. The code that makes
+// noise prefetches it, so that it arrives meanwhile. Each group of noise prefetches as
+// many cache lines of dst, x and v as its noise has. _asm depends on the layout.
 type prefetch struct {
 	dst, x, v *float32
-	step      int // bytes from one such line to the next
+	step      int // bytes between the addresses of two prefetches
 }
 
-// prefetch returns that of a pass, spread over groups of noise. Size is the bytes of its
-// elements. An absent input stands for dst, for its lines are there already.
+// prefetch returns the prefetch of a pass, spread over groups of noise. size is the bytes
+// of an element. An absent input is replaced by dst, whose lines are prefetched anyway.
 func (a *passArgs) prefetch(size, groups int) prefetch {
 	p := prefetch{dst: a.dst, x: a.x, v: a.v}
 	if a.backX != 0 {
@@ -26,5 +26,5 @@ func (a *passArgs) prefetch(size, groups int) prefetch {
 	return p
 }
 
-// noPrefetch asks for memory in use.
+// noPrefetch returns a prefetch of memory that is in use already.
 func noPrefetch(dst *float32) prefetch { return prefetch{dst: dst, x: dst, v: dst} }

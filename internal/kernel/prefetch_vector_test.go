@@ -9,8 +9,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// The lines that kernels ask for, where each 64 bytes end, are those of the memory, less
-// the first of memory that starts within a line, and at most two more.
+// Kernels prefetch the lines of the memory, at the end of each 64 bytes. They leave out
+// the first line if the memory starts within it. At most they prefetch two lines more.
 func TestPrefetchLines(t *testing.T) {
 	memory := make([]uint16, 8*BlockLen)
 	forEach(t, func(t *testing.T) {
@@ -20,7 +20,8 @@ func TestPrefetchLines(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			groups := rapid.IntRange(1, BlockLen/use.groupLen()).Draw(t, "groups")
 			first := rapid.IntRange(0, 64).Draw(t, "start")
-			// Not more elements than noise, of two bytes each or, as pairs, of four.
+			// There are at most as many elements as noise, of two bytes each or, as
+			// pairs, of four.
 			n := rapid.IntRange(1, 2*groups*use.groupLen()).Draw(t, "words")
 			part := memory[first:][:n]
 			a := passArgs{dst: pointer(part), x: &zeros[0], backX: 2 * n, v: pointer(part), n: n}

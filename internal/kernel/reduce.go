@@ -1,6 +1,6 @@
 package kernel
 
-// The order in which squares are added, frozen:
+// The order in which squares are added is frozen:
 //
 // A row is cut into blocks of [BlockLen] elements and a block into four quarters
 // of 256. Within a quarter, element i goes to lane i mod [Lanes], and every lane
@@ -12,17 +12,18 @@ package kernel
 // and l+1. All of this is float32. The block sums are added in order in float64.
 // A block that ends early is filled with zeros, which changes no sum.
 //
-// Why these numbers: 32 lanes are two AVX-512 registers, four of AVX2, eight of
-// NEON, each with chains long enough to hide the latency of an addition, and, at
-// four elements a thread, the 128 bytes that eight threads of a GPU read at once.
-// Four quarters make a block the work of one warp, whose threads add eight times
-// each and then exchange five times. By llvm-mca, an AVX-512 loop over 16 lanes
-// waits for its additions (4 cycles a register instead of 3) and 32 lanes are the
-// fewest that do not. Measured with AVX2 in the second-level cache, the quarters cost
-// 4 to 6 % against one sum over the block; from memory no difference was found.
+// Why these numbers: 32 lanes are two registers of AVX-512, four of AVX2, and
+// eight of NEON. Each register has a chain long enough to hide the latency of an
+// addition. At four elements a thread, 32 lanes are also the 128 bytes that eight
+// threads of a GPU read at once. With four quarters, a block is the work of one
+// warp, whose threads add eight times each and then exchange five times. By
+// llvm-mca, an AVX-512 loop over 16 lanes waits for its additions (4 cycles a
+// register instead of 3), and a loop over 32 lanes does not. Measured with AVX2 in
+// the second-level cache, the quarters cost 4 to 6 % against one sum over the
+// block. From memory no difference was found.
 //
-// A sum of 1024 squares has an error of at most 15 roundings (8 in a lane, 2 over
-// quarters, 5 folds).
+// The error of a sum of 1024 squares is at most 15 roundings: 8 in a lane, 2 over
+// quarters, and 5 in the folds.
 const (
 	BlockLen   = 1024
 	Lanes      = 32
@@ -32,10 +33,10 @@ const (
 // Blocks returns the number of blocks of a row of n elements.
 func Blocks(n int) int { return (n + BlockLen - 1) / BlockLen }
 
-// lanes are the sums of one quarter.
+// lanes holds the 32 sums of one quarter.
 type lanes [Lanes]float32
 
-// add adds the squares of d, at most a quarter, to l.
+// add adds the squares of d to l. d is a quarter at most.
 func (l *lanes) add(d []float32) {
 	for len(d) >= Lanes {
 		for i, x := range (*[Lanes]float32)(d) {

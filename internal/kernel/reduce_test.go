@@ -7,8 +7,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// blockSum adds the squares of one block as the comment in reduce.go says, and
-// only as it says: no code is shared.
+// blockSum adds the squares of one block as the comment in reduce.go says. It
+// shares no code with the package.
 func blockSum(d []float32) float32 {
 	var block [1024]float32
 	copy(block[:], d) // the rest is zeros
@@ -34,7 +34,7 @@ func blockSum(d []float32) float32 {
 	return lane[0]
 }
 
-// sumsOf returns the block sums of d by Squares, whose other inputs are absent.
+// sumsOf returns the block sums of d by Squares, without other inputs.
 func sumsOf(d []float32) []float32 {
 	sums := make([]float32, Blocks(len(d)))
 	Squares(sums, d, nil, nil, Affine{})
@@ -50,7 +50,7 @@ func blockSumProperty(t *rapid.T) {
 	d := input(n, rapid.Uint32().Draw(t, "stream"))
 	scale := float32(math.Ldexp(1, rapid.IntRange(-70, 60).Draw(t, "exponent")))
 	for i := range d {
-		d[i] *= scale // down to underflow of the squares, up to overflow of sums
+		d[i] *= scale // small enough that squares underflow, or large enough that sums overflow
 	}
 	for b, got := range sumsOf(d) {
 		if want := blockSum(d[b*1024 : min(b*1024+1024, n)]); math.Float32bits(got) != math.Float32bits(want) {
@@ -59,7 +59,8 @@ func blockSumProperty(t *rapid.T) {
 	}
 }
 
-// A NaN or an infinity anywhere shows in its block's sum and in no other.
+// A NaN or an infinity anywhere shows in the sum of its block, and in no other
+// sum.
 func TestBlockSumNonFinite(t *testing.T) {
 	d := input(2500, 1)
 	clean := sumsOf(d)
@@ -78,9 +79,9 @@ func TestBlockSumNonFinite(t *testing.T) {
 	}
 }
 
-// Sums of squares have no cancellation: fifteen roundings (a square, seven
-// additions in a lane, two over the quarters, five folds), each of 2⁻²⁴ relative,
-// bound the error.
+// Sums of squares have no cancellation. So fifteen roundings of 2⁻²⁴ bound the
+// relative error: a square, seven additions in a lane, two over the quarters, and
+// five folds.
 func TestBlockSumError(t *testing.T) {
 	var most float64
 	for stream := range uint32(200) {

@@ -33,7 +33,7 @@ func drawPass(t *rapid.T) (d drawnPass) {
 			Block:  rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32()).Draw(t, "block"),
 		}
 	}
-	// Runs of rows that do the same, which go together.
+	// Runs of rows with equal weights, which one call does.
 	for len(d.Rows) < rows {
 		r := draw()
 		for range rapid.IntRange(1, rows).Draw(t, "run") {
@@ -67,7 +67,7 @@ func drawPass(t *rapid.T) (d drawnPass) {
 	return d
 }
 
-// fresh returns a copy of the pass in memory of its own.
+// fresh returns a copy of the pass with memory of its own.
 func (d drawnPass) fresh() drawnPass {
 	d.X, d.V, d.Next = slices.Clone(d.X), slices.Clone(d.V), slices.Clone(d.Next)
 	switch d.alias {
@@ -90,12 +90,12 @@ func (d drawnPass) fresh() drawnPass {
 	return d
 }
 
-// Rows together are the bits of each on its own in portable code, whatever they do and
-// wherever in their samples they begin, and touch nothing else.
+// Rows done together give the bits of each row done alone in portable code. This holds
+// for any weights, and from any block of a sample on. Nothing else is written.
 func rowsAgree(t *rapid.T) {
 	d := drawPass(t)
 	var w Work
-	for range rapid.IntRange(1, 2).Draw(t, "passes before") { // which leave noise behind
+	for range rapid.IntRange(1, 2).Draw(t, "passes before") { // they leave noise in the memory
 		other := d.fresh()
 		other.Key++
 		Do(&w, &other.Pass)
@@ -118,8 +118,8 @@ func TestRowsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t
 
 func FuzzRowsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(rowsAgree)) }
 
-// However a row is cut, the parts draw the noise of the whole; cut at blocks, they have
-// its sums.
+// However a row is cut, the parts draw the noise of the whole. If cuts are at blocks,
+// the sums of blocks are those of the whole.
 func cutsAgree(t *rapid.T) {
 	n := rapid.IntRange(8, 4*BlockLen).Draw(t, "n") / 4 * 4
 	row := Row{Affine: Affine{0.55, -0.37, 0.41}, Sample: rapid.Uint64().Draw(t, "sample"),
@@ -161,12 +161,12 @@ func TestCutsAgree(t *testing.T) { forEach(t, func(t *testing.T) { rapid.Check(t
 
 func FuzzCutsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(cutsAgree)) }
 
-// Every length of short rows, as many as there may be.
+// Every length of short rows, and as many rows as there may be.
 func TestRowsOfEveryLength(t *testing.T) {
 	forEach(t, func(t *testing.T) {
 		w := new(Work)
 		for n := 1; n <= BlockLen; n++ {
-			rows := min(MaxRows, 2+2*BlockLen/n) // more than have their noise made at once
+			rows := min(MaxRows, 2+2*BlockLen/n) // more than get their noise in one call
 			got, want := make([]float32, rows*n), make([]float32, rows*n)
 			sums, wantSums := make([]float32, rows), make([]float32, rows)
 			p := Pass[float32]{Storage: Float32, Key: 1, Dim: n, Out: got, Sums: sums}
@@ -183,7 +183,7 @@ func TestRowsOfEveryLength(t *testing.T) {
 	})
 }
 
-// Wrong lengths panic in every implementation; none reads or writes beyond them.
+// Wrong lengths panic in every implementation. None reads or writes beyond them.
 func TestWrongLengths(t *testing.T) {
 	f := func(n int) []float32 { return make([]float32, n) }
 	h := func(n int) []uint16 { return make([]uint16, n) }

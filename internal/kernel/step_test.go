@@ -11,8 +11,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// element is one element of a step as doc.go writes it, with the absent terms
-// left out.
+// element is one element of a step as doc.go writes it, without the absent terms.
 func element(x, v, e float32, a Affine, t Storage) (next, d float32) {
 	var m float32
 	switch {
@@ -33,7 +32,7 @@ func element(x, v, e float32, a Affine, t Storage) (next, d float32) {
 	return next, next - m
 }
 
-// at returns x[i], or 0 where x is absent.
+// at returns x[i], or 0 if x is absent.
 func at(x []float32, i int) float32 {
 	if x == nil {
 		return 0
@@ -41,7 +40,7 @@ func at(x []float32, i int) float32 {
 	return x[i]
 }
 
-// weights draws an affine step any of whose terms may be absent.
+// weights draws the weights of a step. Any of them may be 0.
 func weights(t *rapid.T) Affine {
 	w := func(name string) float32 {
 		return rapid.SampledFrom([]float32{0, 0.55, -1.37, 0.1}).Draw(t, name)
@@ -49,7 +48,7 @@ func weights(t *rapid.T) Affine {
 	return Affine{X: w("X"), V: w("V"), Eps: w("Eps")}
 }
 
-// inputs returns x and v of a step; those it does not read are nil.
+// inputs returns x and v of a step, and nil for an input that it does not read.
 func inputs(n int, a Affine) (x, v []float32) {
 	if a.X != 0 {
 		x = input(n, 1)
@@ -64,8 +63,8 @@ func sameBits(a, b []float32) bool {
 	return slices.EqualFunc(a, b, func(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) })
 }
 
-// guarded returns a slice of length n within one that has a guard at either end,
-// and a function that reports whether both are untouched.
+// guarded returns a slice of length n with a guard at either end. intact reports
+// whether both guards are as before.
 func guarded(n int) (s []float32, intact func() bool) {
 	const guard = 77
 	whole := make([]float32, n+2)
@@ -116,7 +115,7 @@ func stepProperty(t *rapid.T) {
 		t.Fatal("squares wrote elsewhere")
 	}
 
-	// Without sums, and in place of either input.
+	// Without sums, and in place of each input.
 	clear(dst)
 	Step(nil, dst, x, v, a, testStream, off, storage)
 	if !sameBits(dst, next) {
@@ -134,7 +133,7 @@ func stepProperty(t *rapid.T) {
 		copy(in, saved)
 	}
 
-	// The gradient, into its own memory and into each input.
+	// The gradient, into memory of its own and into each input.
 	const scale = 0.37
 	grad := func(y []float32) []float32 {
 		out := make([]float32, n)
@@ -165,7 +164,7 @@ func stepProperty(t *rapid.T) {
 	}
 }
 
-// Rows are cut at blocks, for any number of workers.
+// Rows are cut at blocks, as for any number of workers.
 func TestStepOffset(t *testing.T) {
 	const n = 5000
 	x, v := inputs(n, testAffine)
@@ -180,7 +179,7 @@ func TestStepOffset(t *testing.T) {
 	}
 }
 
-// Every tail: the first n elements of a step do not depend on n.
+// For every tail, the first n elements of a step do not depend on n.
 func TestStepTails(t *testing.T) {
 	const most = 1100
 	x, v := inputs(most, testAffine)
@@ -197,8 +196,8 @@ func TestStepTails(t *testing.T) {
 	}
 }
 
-// A NaN in an input reaches the result and the sum. One in an input that is absent
-// reaches nothing, which nil inputs prove in stepProperty.
+// A NaN in an input reaches the result and the sum. A NaN in an absent input
+// reaches nothing: stepProperty proves that with nil inputs.
 func TestStepNonFinite(t *testing.T) {
 	const n = 300
 	for _, bad := range []float32{float32(math.NaN()), float32(math.Inf(1))} {
@@ -216,9 +215,9 @@ func TestStepNonFinite(t *testing.T) {
 	}
 }
 
-// frozenSteps holds known answers for ever: bits of the block sums and a SHA-256
-// over the result, little-endian, of a step of 2500 elements with testAffine and
-// testStream from offset 1024 on.
+// frozenSteps holds known answers forever, for a step of 2500 elements with
+// testAffine and testStream from offset 1024 on. They are the bits of the block
+// sums, and a SHA-256 of the result, little-endian.
 var frozenSteps = []struct {
 	storage Storage
 	sums    [3]uint32

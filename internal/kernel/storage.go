@@ -11,8 +11,8 @@ const (
 	Float16
 )
 
-// Round returns x rounded to t, ties to even, as a float32. Beyond the largest
-// finite value it is an infinity. A NaN stays one.
+// Round returns x rounded to t, ties to even, as a float32. A value beyond the
+// largest finite one becomes an infinity. A NaN stays a NaN.
 func (t Storage) Round(x float32) float32 {
 	switch t {
 	case BFloat16:
@@ -54,7 +54,7 @@ func (t Storage) Unpack(dst []float32, src []uint16) {
 func toBFloat16(x float32) uint16 {
 	b := math.Float32bits(x)
 	if b&0x7fffffff > 0x7f800000 {
-		return uint16(b>>16) | 0x40 // keep a NaN one when its payload is cut
+		return uint16(b>>16) | 0x40 // a NaN stays one when its payload is cut
 	}
 	return uint16((b + 0x7fff + b>>16&1) >> 16)
 }
@@ -66,10 +66,10 @@ func toFloat16(x float32) uint16 {
 	sign, a := uint16(b>>16)&0x8000, b&0x7fffffff
 	switch {
 	case a > 0x7f800000:
-		return sign | 0x7e00 | uint16(a>>13)&0x3ff // quiet, as processors convert it
+		return sign | 0x7e00 | uint16(a>>13)&0x3ff // a quiet NaN, as processors convert it
 	case a >= 0x477ff000: // rounds to 2¹⁶ or more
 		return sign | 0x7c00
-	case a < 0x38800000: // below 2⁻¹⁴: adding ½ leaves multiples of 2⁻²⁴ in the low bits
+	case a < 0x38800000: // below 2⁻¹⁴: adding ½ moves multiples of 2⁻²⁴ into the low bits
 		return sign | uint16(math.Float32bits(math.Float32frombits(a)+0.5)-0x3f000000)
 	}
 	return sign | uint16((a-0x38000000+0xfff+a>>13&1)>>13)

@@ -8,7 +8,7 @@ import (
 	"github.com/x448/float16"
 )
 
-// Every half is a float32 and comes back from it.
+// Every float16 is a float32, and comes back from it.
 func TestFloat16Unpack(t *testing.T) {
 	for i := range 1 << 16 {
 		h := uint16(i)
@@ -36,7 +36,7 @@ func TestBFloat16Unpack(t *testing.T) {
 		}
 		want := h
 		if got != got {
-			want |= 0x40 // quiet
+			want |= 0x40 // a quiet NaN
 		}
 		if back := toBFloat16(got); back != want {
 			t.Fatalf("bfloat16 %#04x came back as %#04x, want %#04x", h, back, want)
@@ -44,9 +44,10 @@ func TestBFloat16Unpack(t *testing.T) {
 	}
 }
 
-// TestExhaustiveStorage compares the rounding of float32 words, with -exhaustive
-// of all, with other ways of rounding: x448/float16 for halves and, for bfloat16,
-// the nearer of the two neighbours by their distance in float64.
+// TestExhaustiveStorage compares the rounding of float32 words with another way of
+// rounding; with -exhaustive it compares all words. For float16 that is
+// x448/float16. For bfloat16 it is the nearer of the two neighbours, by their
+// distance in float64.
 func TestExhaustiveStorage(t *testing.T) {
 	sweep(func(lo, hi, stride uint64) {
 		for w := lo; w < hi; w += stride {
@@ -89,7 +90,7 @@ func nearestBFloat16(x float32) uint16 {
 	return lo
 }
 
-// Rounding as big.Float does it, at the edges of every kind.
+// Rounding agrees with big.Float at edges of every kind.
 func TestRoundEdges(t *testing.T) {
 	nan, inf := float32(math.NaN()), float32(math.Inf(1))
 	for _, c := range []struct {
@@ -125,7 +126,7 @@ func TestRoundEdges(t *testing.T) {
 		{Float32, nan, nan},
 		{Float16, nan, nan},
 		{BFloat16, nan, nan},
-		// NaNs whose payload lies in the bits that are cut.
+		// These NaNs have their payload in the bits that are cut.
 		{Float16, math.Float32frombits(0x7f800001), nan},
 		{BFloat16, math.Float32frombits(0x7f800001), nan},
 		{BFloat16, math.Float32frombits(0x7fffffff), nan},
@@ -147,7 +148,7 @@ func TestRoundEdges(t *testing.T) {
 	}
 }
 
-// Rounding twice is rounding once, and packing is rounding.
+// Rounding twice equals rounding once. Packing rounds.
 func TestPackUnpack(t *testing.T) {
 	x := input(1000, 1)
 	words, back := make([]uint16, len(x)+1), make([]float32, len(x)+1)

@@ -11,14 +11,14 @@ import (
 //go:generate sh -c "cd _asm && go run . -isa AVX512 -out ../avx512_amd64.s"
 //go:generate sh -c "cd _neon && go run . -out ../neon_arm64.s"
 
-// A schedule is what the kernels need of a stream: the round keys, each eight times,
-// and what the first two rounds make of the counter's words that all blocks share. Its
-// layout is known to _asm and _neon.
+// A schedule is what the kernels need of a stream. It holds the round keys, each eight
+// times. It also holds what the first two rounds make of the counter's words that all
+// blocks share. _asm and _neon depend on the layout.
 type schedule struct {
 	keys  [20][8]uint32
 	first [4]uint32
 
-	key   uint64 // whose round keys these are
+	key   uint64 // the key of the round keys
 	known bool
 }
 
@@ -41,8 +41,8 @@ func (c *schedule) setKey(key uint64) {
 	}
 }
 
-// firstOf returns the first words of a stream whose key is c's. They are no array, for to
-// store four words and load them as one waits for the stores.
+// firstOf returns the first words of a stream with the key of c. They are not an array:
+// to store four words and load them as one would wait for the stores.
 func (c *schedule) firstOf(sample uint64, step uint32) (w0, w1, w2, w3 uint32) {
 	c1, c2, c3 := step, uint32(sample), uint32(sample>>32)
 	p := uint64(c2) * philoxM1
@@ -50,15 +50,15 @@ func (c *schedule) firstOf(sample uint64, step uint32) (w0, w1, w2, w3 uint32) {
 	return c3 ^ c.keys[1][0], uint32(p) ^ c.keys[2][0], uint32(q>>32) ^ c.keys[3][0], uint32(q)
 }
 
-// A group is eight or, with AVX-512, sixteen blocks of one of many streams. Its layout
-// is known to _asm and _neon.
+// A group is some blocks of one of many streams: sixteen with AVX-512, else eight. _asm
+// and _neon depend on the layout.
 type group struct {
 	first [4]uint32
 	block uint32
 	_     [3]uint32
 }
 
-// vectors is what the kernels keep in a [Work].
+// vectors is the memory of the vector kernels in a [Work].
 type vectors struct {
 	schedule schedule
 	groups   [BlockLen / minGroup]group
@@ -73,12 +73,14 @@ const minGroup = 32
 //	squares   sums of squares of dst - wx·x - wv·v
 //	grad      dst += scale·(extra - wx·x - wv·v)
 //
-// A block is blockLen elements, at most BlockLen, or what is left; it may be a short row.
-// After each, backX, backV and, in a step, backExtra bytes are taken off x, v and extra.
-// The scale of a gradient is where sums is, and the next block's scaleStep bytes further.
-// Of a pass over words, dst, x, v and a gradient's extra point to words, a gradient is
-// rounded to their type, and the noise of a step is there in whole groups. Its layout is
-// known to _asm and _neon.
+// A block is blockLen elements, at most BlockLen, or the rest; it may be a short row.
+// After each block, x, v and, in a step, extra go back by backX, backV and backExtra
+// bytes. In a gradient, sums points to the scale of the first block. The scale of each
+// later block is scaleStep bytes further.
+//
+// In a pass over words, dst, x, v and a gradient's extra point to words, and a gradient
+// is rounded to their type. The noise of a step is made in whole groups. _asm and _neon
+// depend on the layout.
 type passArgs struct {
 	dst, x, v, extra *float32
 	n                int
@@ -92,7 +94,8 @@ type passArgs struct {
 	scaleStep        int
 }
 
-// masks are 32 ones and 32 zeros: from element 32-n on, n ones.
+// masks holds 32 words of ones and then 32 zeros. From word 32-n on there are n words of
+// ones.
 var masks = func() (m [64]int32) {
 	for i := range 32 {
 		m[i] = -1
@@ -100,8 +103,8 @@ var masks = func() (m [64]int32) {
 	return m
 }()
 
-// zeros stand for a term that is absent. Its weight is -0 then, for a sum with
-// -0·0 = -0 is the other summand to the bit. Tests put them elsewhere.
+// zeros stand for an absent term. Its weight is then -0: adding -0·0 = -0 leaves the
+// other summand unchanged. Tests move zeros elsewhere.
 var (
 	zeroBlock [BlockLen]float32
 	zeros     = &zeroBlock
@@ -109,13 +112,13 @@ var (
 
 var minusZero = math.Float32frombits(1 << 31)
 
-// maxCall is the largest number of elements of a call, which the scheduler cannot
-// interrupt: some tens of microseconds. It is a multiple of BlockLen.
+// maxCall is the largest number of elements of a call. It takes some tens of
+// microseconds, in which the scheduler cannot interrupt it. It is a multiple of BlockLen.
 const maxCall = 1 << 15
 
-// arguments sets a to those of n elements of p from element i on, in blocks of blockLen,
-// without noise and without a place for sums or scales. It returns no struct, for to store
-// fields and copy them at once waits for the stores.
+// arguments sets a for n elements of p from element i on, in blocks of blockLen. It sets
+// no noise, and no place for sums or scales. It returns no struct: to store fields and
+// then copy them would wait for the stores.
 func arguments[T Element](a *passArgs, p *Pass[T], w *Affine, i, n, blockLen int) {
 	size := int(unsafe.Sizeof(T(0)))
 	a.dst, a.n, a.blockLen, a.masks = pointer(p.Out[i:]), n, blockLen, &masks[32]
@@ -129,19 +132,19 @@ func arguments[T Element](a *passArgs, p *Pass[T], w *Affine, i, n, blockLen int
 		a.v, a.wv, a.backV = pointer(p.V[i:][:n]), w.V, 0
 	}
 	if w.X == 0 && w.V == 0 {
-		a.wx = 0 // no term at all is +0
+		a.wx = 0 // the sum of no terms is +0
 	}
 	if p.Kind == GradPass {
 		a.extra = pointer(p.Next[i:])
 	}
 }
 
-// pointer returns the first element's address, as assembly takes it.
+// pointer returns the address of the first element, in the type that assembly takes.
 //
 //go:nocheckptr
 func pointer[T Element](x []T) *float32 { return (*float32)(unsafe.Pointer(&x[0])) }
 
-// A function of the assembly does a pass over elements of a type.
+// A function is an assembly function: a pass over elements of a type.
 type function uint8
 
 const (
@@ -158,7 +161,7 @@ const (
 	gradFloat16Words
 )
 
-// functionOf returns that of p.
+// functionOf returns the function of p.
 func functionOf[T Element](p *Pass[T]) function {
 	if unsafe.Sizeof(T(0)) == 4 {
 		return [...][3]function{
@@ -174,8 +177,8 @@ func functionOf[T Element](p *Pass[T]) function {
 	}[p.Kind][p.Storage]
 }
 
-// shortNoise makes the noise of short rows from i on, some groups each, as far as there is room, and
-// returns the number of rows that have theirs or need none.
+// shortNoise makes the noise of short rows from i on, with that many groups each, until
+// the room is used up. It returns how many rows from i on have their noise or need none.
 func shortNoise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	w.schedule.setKey(p.Key)
 	groupLen := use.groupLen()
@@ -209,8 +212,8 @@ func shortNoise[T Element](w *Work, p *Pass[T], i, groups int) int {
 	return k - i
 }
 
-// longNoise makes the noise of what a does of row i, from element at on. Parts of a row
-// come in order.
+// longNoise makes the noise of the part of row i that a does, from element at on. The
+// parts of a row must come in order.
 func longNoise[T Element](w *Work, p *Pass[T], a *passArgs, i, at int) {
 	r, groupLen := &p.Rows[i], use.groupLen()
 	if at == 0 {
@@ -221,11 +224,12 @@ func longNoise[T Element](w *Work, p *Pass[T], a *passArgs, i, at int) {
 	w.schedule.normals(&w.aligned()[0], groups, r.Block+uint32(at/4), &ask)
 }
 
-// fewDraws are done sooner than vector code is ready.
+// fewDraws is a number of draws that portable code makes before vector code would be
+// ready.
 const fewDraws = 16
 
 func (s Stream) normalVector(dst []float32, off uint64) {
-	// The portable code goes to the next block.
+	// The portable code makes the draws up to the next block.
 	head := min(int(-off&3), len(dst))
 	s.normalPortable(dst[:head], off)
 	dst, off = dst[head:], off+uint64(head)

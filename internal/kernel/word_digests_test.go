@@ -35,8 +35,8 @@ func segments(of ...int) string {
 	return strings.Join(lines, "")
 }
 
-// The committed digests, which other processors are compared with, are those of this
-// package. A few segments are made again.
+// The committed digests are those of this package. Other processors are compared
+// with them. The test computes a few segments anew.
 func TestWordDigests(t *testing.T) {
 	const file = "testdata/words.txt"
 	if *writeWords {
@@ -67,7 +67,7 @@ func TestWordDigests(t *testing.T) {
 	}
 }
 
-// A difference in the last bit of one word shows.
+// A difference in the last bit of one word changes a digest.
 func TestDigestWords(t *testing.T) {
 	const first, n = 0x3f7ffff0, 64
 	var want Digests

@@ -2,13 +2,14 @@ package kernel
 
 import "math"
 
-// Digests sum up the results of functions of one word over a range of words, for a
-// comparison with another processor: Σ f(w)·(2w+1) modulo 2⁶⁴, in which no single
-// difference is lost.
+// Digests sum up the results of functions of one word over a range of words. They serve to
+// compare two processors. A digest is Σ f(w)·(2w+1) modulo 2⁶⁴, which shows every single
+// difference.
 type Digests [5]uint64
 
-// DigestNames are the functions: the radius of a normal; sine and cosine of its angle; and
-// float32 values rounded to 16-bit types, but NaNs, whose bits differ between processors.
+// DigestNames are the names of the functions: the radius of a normal, the sine and cosine
+// of its angle, and float32 values rounded to 16-bit types. NaNs are left out, since their
+// bits differ between processors.
 var DigestNames = [len(Digests{})]string{"radius", "sine", "cosine", "bfloat16", "float16"}
 
 // DigestWords returns the digests of count words from first.

@@ -15,7 +15,7 @@ const (
 	fenceLen  = 80
 )
 
-// fenceWords returns the values of x as words that start offset words into their memory.
+// fenceWords returns the values of x as words. They start offset words into their memory.
 func fenceWords(t Storage, x []float32, offset int) fencedWords {
 	all := slices.Repeat([]uint16{guardHalf}, offset+len(x)+fenceLen)
 	part := all[offset:][:len(x):len(x)]
@@ -29,14 +29,14 @@ func (f fencedWords) intact() bool {
 	return !slices.ContainsFunc(f.all[:end-len(f.part)], other) && !slices.ContainsFunc(f.all[end:], other)
 }
 
-// values returns those of words.
+// values returns the values of words.
 func values(t Storage, words []uint16) []float32 {
 	x := make([]float32, len(words))
 	t.Unpack(x, words)
 	return x
 }
 
-// sameWords compares words of type t; a NaN is a NaN.
+// sameWords compares words of type t. All NaNs are equal.
 func sameWords(t Storage, a, b []uint16) bool {
 	return slices.EqualFunc(a, b, func(v, w uint16) bool {
 		x := values(t, []uint16{v, w})
@@ -52,8 +52,8 @@ func firstOther(t Storage, a, b []uint16) (i int) {
 	return i
 }
 
-// ofValues does a pass over words as portable code does it to float32s: it returns what
-// the pass should leave in Out and Sums.
+// ofValues does the pass of portable code over the values of words. It returns what a
+// pass over words should leave in Out and Sums.
 func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
 	q := Pass[float32]{
 		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Same: p.Same,
@@ -66,8 +66,9 @@ func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
 	return out, q.Sums
 }
 
-// Passes over words do to their values what portable code does to float32s, and round it,
-// whatever they do, for rows of any length and place, and touch nothing else.
+// Passes over words compute with their values as portable code does with float32s, and
+// round the results. This holds for any weights, and for rows of any length and place.
+// Nothing else is written.
 func wordsAgree(t *rapid.T) {
 	d := drawPass(t)
 	storage := rapid.SampledFrom([]Storage{BFloat16, Float16}).Draw(t, "type")

@@ -7,8 +7,8 @@ import (
 	"testing"
 )
 
-// Assembly rounds to words as Storage.Pack does: float32s of every exponent, given as the
-// noise of a step.
+// Assembly rounds to words as Storage.Pack does. Float32s of every exponent come in as
+// the noise of a step.
 func TestRoundingToWords(t *testing.T) {
 	const n = 1 << 16
 	noise, out, want, sums := make([]float32, n), make([]uint16, n), make([]uint16, n), make([]float32, Blocks(n))
@@ -27,7 +27,7 @@ func TestRoundingToWords(t *testing.T) {
 				a.extra, a.we, a.backExtra, a.sums = &noise[0], 1, 0, &sums[0]
 				a.call(functionOf(&p))
 				for i := range noise {
-					noise[i] += 0 // the mean of absent terms, which makes a +0 of -0
+					noise[i] += 0 // the mean of absent terms is +0, which makes a +0 of -0
 				}
 				storage.Pack(want, noise)
 				if !sameWords(storage, out, want) {

@@ -1,11 +1,11 @@
-// Noisestream writes words of package noise to standard output without end, low
-// byte first, for test batteries:
+// Noisestream writes the words of package noise to standard output without end,
+// low byte first, for test batteries:
 //
 //	go run ./internal/noisestream | dieharder -a -g 200
 //
-// It writes one row of words after another: row i is the start of the stream of
-// noise.ID{Sample: i / steps, Step: i % steps}. Short rows test what a training
-// run draws, the first words of many streams.
+// It writes one row of words after another. Row i is the start of the stream of
+// noise.ID{Sample: i / steps, Step: i % steps}. Short rows test the words that a
+// training run draws, which are the first words of many streams.
 package main
 
 import (
@@ -33,7 +33,8 @@ func main() {
 			for j, x := range w {
 				binary.LittleEndian.PutUint32(buf[4*j:], x)
 			}
-			// A battery that has enough closes the pipe, which ends the program.
+			// A battery that has read enough closes the pipe, which ends the
+			// program.
 			if _, err := os.Stdout.Write(buf[:4*len(w)]); err != nil {
 				os.Exit(1)
 			}

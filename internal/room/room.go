@@ -13,8 +13,8 @@ type Room[B any] struct {
 	size int
 }
 
-// Of returns n elements of type t, whose contents are undefined if the room grew. All calls
-// name one type.
+// Of returns n elements of type t. If the room grew, their contents are undefined. All
+// calls must name the same type.
 func (r *Room[B]) Of(m sampler.Memory[B], n int, t sampler.Storage) (B, error) {
 	if n <= r.size {
 		return m.Slice(r.all, 0, n), nil
@@ -22,7 +22,7 @@ func (r *Room[B]) Of(m sampler.Memory[B], n int, t sampler.Storage) (B, error) {
 	return r.grow(m, n, func() (B, error) { return m.Make(n, t) })
 }
 
-// Like is Of with the type of b.
+// Like is Of with the type of the buffer b.
 func (r *Room[B]) Like(m sampler.Memory[B], n int, b B) (B, error) {
 	if n <= r.size {
 		return m.Slice(r.all, 0, n), nil
@@ -42,7 +42,7 @@ func (r *Room[B]) grow(m sampler.Memory[B], n int, get func() (B, error)) (B, er
 	return m.Slice(all, 0, n), nil
 }
 
-// Free gives the memory back, and empties the room.
+// Free frees the memory and empties the room. The room can grow again.
 func (r *Room[B]) Free(m sampler.Memory[B]) error {
 	if r.size == 0 {
 		return nil

@@ -1,5 +1,5 @@
-// Package rules lists the rules of package sampler by name, for the flags of programs. It has
-// every rule, and those with a diffusion coefficient once for each coefficient.
+// Package rules lists the rules of package sampler by name, for the flags of programs. A rule
+// that takes a diffusion coefficient is listed once for each coefficient.
 package rules
 
 import (
@@ -14,7 +14,7 @@ import (
 type Family struct {
 	// Label is the name of the rule and of its diffusion coefficient, such as FlowSDE Ratio.
 	Label string
-	// At returns the rule at an eta. A rule without eta is the same at any. At does not
+	// At returns the rule with an eta. A rule without eta is always the same. At does not
 	// check eta; sampler.New does.
 	At func(eta float64) sampler.Rule
 }
@@ -68,7 +68,7 @@ func All() []Family {
 	return all
 }
 
-// of returns the family of a rule. Its label is the name in the rule's facts.
+// of returns the family of a rule. Its label is the name in the facts of the rule.
 func of(at func(eta float64) sampler.Rule) Family {
 	return Family{sampler.FactsOf(at(0)).Name, at}
 }

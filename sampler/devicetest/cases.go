@@ -14,7 +14,8 @@ import (
 	"cps/schedule"
 )
 
-// Rows of so many blocks that their sums are added in several rounds.
+// testLongRows tests rows of so many blocks that their sums are added in several
+// rounds.
 func testLongRows[B any](t *testing.T, s Subject[B]) {
 	r := generator(3)
 	for _, dim := range []int{32 * 1024, 33*1024 + 5, 70 * 1024} {
@@ -31,8 +32,8 @@ func testLongRows[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// The order in which squares are added shows where few of them are not 0: among many of
-// one size a wrong order is seldom seen.
+// testOrder tests the order in which squares are added. A wrong order shows where few
+// squares are not 0; among many of one size it seldom does.
 func testOrder[B any](t *testing.T, s Subject[B]) {
 	r := generator(9)
 	for _, typ := range s.Types {
@@ -52,7 +53,8 @@ func testOrder[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// Values between two of a 16-bit type go to the even one.
+// testTies tests values halfway between two of a 16-bit type, which go to the even
+// one.
 func testTies[B any](t *testing.T, s Subject[B]) {
 	r := generator(10)
 	b := sampler.Batch{Dim: 2000, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1, V: 1}}}}
@@ -85,7 +87,8 @@ func testTies[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// More rows than a launch has warps on a small device, all different.
+// testManyRows tests more rows than a launch has warps on a small device, all
+// different.
 func testManyRows[B any](t *testing.T, s Subject[B]) {
 	r := generator(4)
 	b := sampler.Batch{Dim: 6, Key: 77, Rows: make([]sampler.Row, 700)}
@@ -106,9 +109,9 @@ func testManyRows[B any](t *testing.T, s Subject[B]) {
 	checkSums(t, "700 rows", sq, want)
 }
 
-// Calls run in order and have read batch and scale when they return; all sums are
-// there after one Sync, however many calls wait for it, and a Sync with nothing to
-// wait for is fine.
+// testQueue tests that calls run in order, and have read batch and scale when they
+// return. One Sync makes all sums valid, for any number of calls. A Sync without a
+// call is fine.
 func testQueue[B any](t *testing.T, s Subject[B]) {
 	r := generator(5)
 	const rows, dim, calls = 3, 1100, 40
@@ -142,7 +145,7 @@ func testQueue[B any](t *testing.T, s Subject[B]) {
 				dv.want = grad(dv.want, x.want, x.want, v.want, b, scale, s.plain())
 				s.Device.Grad(dv.buffer, x.buffer, x.buffer, v.buffer, b, scale)
 			}
-			clear(b.Rows) // the device has read them
+			clear(b.Rows) // the device has read them by now
 			for i := range scale {
 				scale[i] = math.NaN()
 			}
@@ -157,8 +160,8 @@ func testQueue[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// Inputs whose weight is 0 are not read: they need not exist, and what they hold does
-// not matter.
+// testNothingRead tests that an input of weight 0 is not read: it need not exist, and
+// its contents do not matter.
 func testNothingRead[B any](t *testing.T, s Subject[B]) {
 	var none B
 	r := generator(6)
@@ -213,8 +216,8 @@ func testNothingRead[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// A NaN or an infinity anywhere in what is read shows in the row's sum, and only
-// there.
+// testNonFinite tests that a NaN or an infinity in an input that is read shows in the
+// row's sum, and in no other sum.
 func testNonFinite[B any](t *testing.T, s Subject[B]) {
 	r := generator(7)
 	b := sampler.Batch{Dim: 1300, Key: 5, Rows: make([]sampler.Row, 3)}
@@ -269,7 +272,7 @@ func testNonFinite[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// Numbers below the smallest normal one are not flushed, in any type.
+// testSubnormal tests that no type flushes numbers below the smallest normal one.
 func testSubnormal[B any](t *testing.T, s Subject[B]) {
 	r := generator(8)
 	b := sampler.Batch{Dim: 64, Key: 6, Rows: []sampler.Row{{Affine: sampler.Affine{X: 0.55, V: 0x1p-20}}}}
@@ -302,8 +305,8 @@ func testSubnormal[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// Keys, samples and steps count with all their bits, and a row does not depend on the
-// others of its batch.
+// testStreams tests that every bit of keys, samples and steps counts, and that a row
+// does not depend on the other rows of its batch.
 func testStreams[B any](t *testing.T, s Subject[B]) {
 	var none B
 	ids := []noise.ID{{}, {Sample: 1}, {Step: 1}, {Sample: 1 << 32}, {Sample: 1 << 63}, {Step: 1 << 31}, {Sample: math.MaxUint64, Step: 1<<32 - 2}}
@@ -327,7 +330,7 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 			d.check(t, fmt.Sprintf("key %#x, %v alone", uint64(key), ids[i]))
 		}
 	}
-	// Consecutive samples may run over.
+	// Consecutive sample numbers may overflow.
 	b := sampler.Batch{Dim: 5, Key: 2}
 	for i := range uint64(3) {
 		b.Rows = append(b.Rows, sampler.InitialRow(math.MaxUint64-1+i))
@@ -339,8 +342,8 @@ func testStreams[B any](t *testing.T, s Subject[B]) {
 	dst.check(t, "samples that run over")
 }
 
-// The bits of one batch, for ever: the specification in this package cannot drift with
-// the devices.
+// testKnownAnswers tests the bits of one batch, which are frozen for ever. So the
+// specification in this package cannot drift together with the devices.
 func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	const dim = 2500
 	b := sampler.Batch{Dim: dim, Key: 42, Storage: s.storages(sampler.Float16)[0], Rows: []sampler.Row{
@@ -374,7 +377,8 @@ func testKnownAnswers[B any](t *testing.T, s Subject[B]) {
 	}
 }
 
-// rounding is the CPU with buffers that hold a type: every result is rounded to it.
+// rounding is the CPU with buffers of another type: every result is rounded to the
+// type.
 type rounding struct {
 	sampler.CPU
 	typ sampler.Storage
@@ -387,7 +391,8 @@ func (r rounding) Step(dst, x, v []float32, b sampler.Batch, sq []float64) {
 	r.CPU.Step(dst, x, v, b, sq)
 }
 
-// A rollout and its replay give what the CPU gives, of a rule that looks back too.
+// testRollout tests that a rollout and its replay give what the CPU gives, for a rule
+// that looks back, too.
 func testRollout[B any](t *testing.T, s Subject[B]) {
 	for _, typ := range s.Types {
 		for _, rule := range []sampler.Rule{sampler.FlowCPS{Eta: 0.55}, solver.DPMPlus{Order: 3, Eta: 0.7, Heun: true}} {
@@ -412,7 +417,7 @@ func testRolloutOf[B any](t *testing.T, s Subject[B], typ sampler.Storage, rule 
 	if err := sampler.Rollout(context.Background(), cpu, run, b, want, sampler.OneTime(func(v, x []float32, time float64) error {
 		err := velocity(v, x, time)
 		for i := range v {
-			v[i] = s.plain().Round(v[i]) // as the device's buffer has it
+			v[i] = s.plain().Round(v[i]) // as the device's buffer does
 		}
 		return err
 	})); err != nil {
@@ -457,7 +462,7 @@ func testRolloutOf[B any](t *testing.T, s Subject[B], typ sampler.Storage, rule 
 	}
 }
 
-// velocity is a model in written float32 arithmetic.
+// velocity is a model whose float32 operations are not fused.
 func velocity(v, x []float32, time float64) error {
 	c := float32(0.37 * time)
 	for i, x := range x {
@@ -466,8 +471,8 @@ func velocity(v, x []float32, time float64) error {
 	return nil
 }
 
-// Wrong lengths, a storage that is none and noise that does not exist are programming
-// errors, on every device.
+// testPanics tests that wrong lengths, an unknown storage type and noise that does not
+// exist panic on every device, before anything is written.
 func testPanics[B any](t *testing.T, s Subject[B]) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
@@ -484,7 +489,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 	}
 	zero := with(func(b *sampler.Batch) { b.Dim = 0 })
 	most := uint64(sampler.MaxDim)
-	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // too many either way
+	long := with(func(b *sampler.Batch) { b.Dim = int(min(most+1, math.MaxInt)) }) // beyond MaxDim, or beyond an int
 	stored := with(func(b *sampler.Batch) { b.Storage = sampler.Float16 + 1 })
 	beyond := with(func(b *sampler.Batch) {
 		b.Dim, b.Rows = 6, b.Rows[1:]
@@ -527,10 +532,10 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 		func() { dev.Grad(f(6), f(6), f(6), f(6), stored, d(2)) },
 	} {
 		if message := panics(call); message == nil {
-			t.Errorf("call %d with wrong lengths or a storage that is none does not panic", i)
+			t.Errorf("call %d with wrong lengths or an unknown storage type does not panic", i)
 		}
 	}
-	sync(t, &s) // nothing was queued that fails
+	sync(t, &s) // none of these calls was queued
 
 	// A panic comes before anything is written, also where the last row is at fault.
 	was := make([]float32, 6)
@@ -571,7 +576,7 @@ func panics(call func()) (message any) {
 	return nil
 }
 
-// A batch without rows is fine.
+// testEmpty tests a batch without rows.
 func testEmpty[B any](t *testing.T, s Subject[B]) {
 	var none B
 	b := sampler.Batch{Dim: 3}

@@ -8,8 +8,8 @@
 //		})
 //	}
 //
-// It compares a device with the specification written out in plain Go, element by
-// element: every result to the bit, whatever the shape of the batch, the types and the
-// alignment of buffers, the weights, aliasing and the order of calls. NaNs equal each
-// other whatever their bits, which depend on the processor.
+// It compares a device with the specification, which is written out in plain Go,
+// element by element. Every result must agree bit for bit. The suite varies the shape
+// of batches, the types and the alignment of buffers, weights, aliasing, and the order
+// of calls. NaNs equal each other whatever their bits, which depend on the processor.
 package devicetest

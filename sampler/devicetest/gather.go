@@ -6,8 +6,8 @@ import (
 	"cps/sampler"
 )
 
-// Rows are gathered by steps of weight {X: 1} between slices, into memory like that of
-// the rows, and scattered back; all of it stays on the device.
+// testGather gathers rows by steps of weight {X: 1} between slices, into memory like
+// that of the rows, and scatters them back. All of it stays on the device.
 func testGather[B any](t *testing.T, s Subject[B]) {
 	const dim = 37
 	one := sampler.Batch{Dim: dim, Rows: []sampler.Row{{Affine: sampler.Affine{X: 1}}}}
@@ -33,7 +33,7 @@ func testGather[B any](t *testing.T, s Subject[B]) {
 		}
 		from.check(t, typ.String())
 
-		// A slice is the same memory, and a slice of nothing is one too.
+		// A slice shares the memory of its buffer, also if it is empty.
 		s.Device.Step(s.Device.Slice(from.buffer, dim, 2*dim), s.Device.Slice(like, 0, dim), none, one, nil)
 		copy(from.want[dim:], to.want[:dim])
 		s.Device.Slice(like, 4*dim, 4*dim)

@@ -8,30 +8,30 @@ import (
 	"cps/sampler"
 )
 
-// fails is what a test and a check of rapid share.
+// fails is what *testing.T and *rapid.T have in common.
 type fails interface {
 	Helper()
 	Fatalf(format string, args ...any)
 }
 
-// border is a value that no test computes, around the elements of a buffer.
+// border surrounds the elements of a buffer. No test computes this value.
 const border = -1.75
 
-// A latent is a buffer with a border and what it should hold.
+// A latent is a buffer with a border, and the values that it should hold.
 type latent[B any] struct {
 	s      *Subject[B]
 	whole  B
 	buffer B
 	typ    sampler.Storage
-	skew   int // elements before the buffer
+	skew   int // elements before the buffer in whole
 	want   []float32
 }
 
-// maxSkew is an alignment of 16 bytes, in elements of 2, and some.
+// maxSkew is more than 16 bytes of 2-byte elements.
 const maxSkew = 9
 
-// hold returns a buffer of a type that starts skew elements after an aligned one and
-// holds values rounded to it.
+// hold returns a buffer of type t that starts skew elements after an aligned address.
+// It holds values rounded to t.
 func hold[B any](s *Subject[B], values []float32, t sampler.Storage, skew int) *latent[B] {
 	n := len(values)
 	l := &latent[B]{s: s, typ: t, skew: skew, want: make([]float32, n)}
@@ -58,7 +58,7 @@ func (s *Subject[B]) make(n int, t sampler.Storage) B {
 	return b
 }
 
-// check compares the buffer with what it should hold, and its border.
+// check compares the buffer and its border with the values that they should hold.
 func (l *latent[B]) check(t fails, name string) {
 	t.Helper()
 	all := make([]float32, l.skew+len(l.want)+maxSkew)
@@ -87,8 +87,7 @@ func checkSums(t fails, name string, got, want []float64) {
 	}
 }
 
-// random returns n values of a size that no type overflows or loses, some of them 0 or
-// -0.
+// random returns n values, some of them 0 or -0. No type overflows or loses them.
 func random(r *rand.Rand, n int) []float32 {
 	x := make([]float32, n)
 	for i := range x {

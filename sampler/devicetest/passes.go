@@ -14,17 +14,17 @@ import (
 
 func bits(x float32) uint32 { return math.Float32bits(x) }
 
-// generator returns random numbers of a seed.
+// generator returns random numbers of the given seed.
 func generator(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 1)) }
 
-// Lengths of rows: the ends of chunks, lanes, quarters and blocks, and between.
+// dims draws lengths of rows: the ends of chunks, lanes, quarters and blocks, and others.
 var dims = rapid.OneOf(
 	rapid.SampledFrom([]int{1, 3, 4, 5, 8, 31, 32, 33, 63, 64, 65, 100, 255, 256, 257, 1000, 1020, 1023, 1024, 1025, 1032, 2047, 2048, 2049, 3000}),
 	rapid.IntRange(1, 1300),
 )
 
-// Weights: absent ones of both signs, ordinary ones, of which 0.55 and its like hide
-// no fused multiply-add, one that float32 rounds to 0, infinity and NaN.
+// weights draws weights: 0 of both signs, ordinary ones, one that float32 rounds to 0,
+// infinity and NaN. With weights such as 0.55, a fused multiply-add cannot hide.
 var weights = rapid.OneOf(
 	rapid.Just(0.0),
 	rapid.SampledFrom([]float64{math.Copysign(0, -1), 1, -1, 0.55, 1e-60, math.Inf(1), math.NaN()}),
@@ -43,11 +43,11 @@ var rowsGen = rapid.Custom(func(t *rapid.T) sampler.Row {
 	}
 })
 
-// Blocks that rows start at: mostly that of a whole sample, small ones, and large ones up
-// to where a row of these tests still ends within its sample.
+// blocks draws the blocks at which rows start: mostly 0 as of a whole sample, small ones,
+// and large ones. Rows of these tests end within their sample even at the largest.
 var blocks = rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32Range(0, 600), rapid.Uint32Range(1<<32-2000, 1<<32-1000))
 
-// batches draws rows that differ, or rows of consecutive samples that do the same.
+// batches draws rows that differ, or rows of consecutive samples with equal weights.
 func batches(t *rapid.T) sampler.Batch {
 	b := sampler.Batch{Dim: dims.Draw(t, "dim"), Key: noise.Key(rapid.Uint64().Draw(t, "key"))}
 	n := rapid.IntRange(1, 5).Draw(t, "rows")
@@ -73,8 +73,8 @@ func held[B any](t *rapid.T, s *Subject[B], b sampler.Batch, name string) *laten
 	return hold(s, random(generator(seed), b.Len()), typ, skew)
 }
 
-// stored draws the storage of a batch whose results go to a buffer, and returns what
-// results are rounded to.
+// stored draws the storage type of a batch whose results go to dst. It returns the type
+// to which results are rounded.
 func stored[B any](t *rapid.T, b *sampler.Batch, dst *latent[B]) sampler.Storage {
 	if dst.typ != sampler.Float32 {
 		b.Storage = rapid.SampledFrom([]sampler.Storage{sampler.Float32, dst.typ}).Draw(t, "storage")
@@ -84,7 +84,7 @@ func stored[B any](t *rapid.T, b *sampler.Batch, dst *latent[B]) sampler.Storage
 	return b.Storage
 }
 
-// aliased returns one of the latents, or another.
+// aliased returns one of the latents.
 func aliased[B any](t *rapid.T, others ...*latent[B]) *latent[B] {
 	return rapid.SampledFrom(others).Draw(t, "dst")
 }
@@ -159,8 +159,8 @@ func testGrad[B any](t *testing.T, s Subject[B]) {
 	})
 }
 
-// Every combination of types of a pass, aligned and not, in blocks that are full,
-// that end early and that follow another.
+// testShapes tests every combination of types of a pass, aligned or not. Blocks are full,
+// end early, or follow another block.
 func testShapes[B any](t *testing.T, s Subject[B]) {
 	r := generator(2)
 	row := sampler.Row{Affine: sampler.Affine{X: 0.55, V: -0.37, Eps: 0.21}, ID: noise.ID{Sample: 3, Step: 4}}

@@ -7,14 +7,16 @@ import (
 	"cps/sampler"
 )
 
-// The specification, written out: cps/internal/kernel says the same in blocks.
+// This file is the specification, element by element. Package cps/internal/kernel
+// has the same in blocks.
 
-// mean returns X·x + V·v of a row, absent terms left out.
+// mean returns X·x + V·v of a row, without terms of weight 0.
 func mean(x, v []float32, n int, a sampler.Affine) []float32 {
 	return sampler.Apply(make([]float32, n), x, v, nil, sampler.Affine{X: a.X, V: a.V})
 }
 
-// step returns the next latents of b, rounded to a type, and their sums of squares.
+// step returns the next latents of b, rounded to a type, and the sums of squares of
+// the rows.
 func step(x, v []float32, b sampler.Batch, round sampler.Storage) ([]float32, []float64) {
 	next, sq := make([]float32, b.Len()), make([]float64, len(b.Rows))
 	for i, r := range b.Rows {
@@ -45,7 +47,7 @@ func rowSquares(next, x, v []float32, b sampler.Batch) []float64 {
 	return sq
 }
 
-// grad returns dst with scale·(next - X·x - V·v) added, rounded to a type.
+// grad returns dst + scale·(next - X·x - V·v), rounded to a type.
 func grad(dst, next, x, v []float32, b sampler.Batch, scale []float64, round sampler.Storage) []float32 {
 	sum := make([]float32, b.Len())
 	for i, r := range b.Rows {
@@ -58,9 +60,9 @@ func grad(dst, next, x, v []float32, b sampler.Batch, scale []float64, round sam
 	return sum
 }
 
-// squares returns ‖y - m‖² in the frozen order: blocks of 1024 elements, quarters of
-// 256, of these 32 lanes; lanes of the quarters are added in pairs, lanes folded in
-// halves, and blocks added in order.
+// squares returns ‖y - m‖² in the frozen order. A block has 1024 elements, in four
+// quarters of 256, each of which has 32 lanes. Quarters are added in pairs, lane by
+// lane; lanes are folded in halves; blocks are added in order.
 func squares(y, m []float32) float64 {
 	var total float64
 	for lo := 0; lo < len(y); lo += 1024 {
@@ -83,7 +85,7 @@ func squares(y, m []float32) float64 {
 	return total
 }
 
-// row returns row i of a buffer, or nil of none.
+// row returns row i of a buffer, or nil for the zero buffer.
 func row(x []float32, b sampler.Batch, i int) []float32 {
 	if x == nil {
 		return nil

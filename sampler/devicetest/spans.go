@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// Samples that are cut into spans of one length, all in one call, take the step of the
-// whole, and every span has the sum of squares of its elements.
+// testSpans cuts samples into spans of one length, all in one call. They take the step
+// of the whole, and every span has the sum of squares of its elements.
 func testSpans[B any](t *testing.T, s Subject[B]) {
 	rapid.Check(t, func(t *rapid.T) {
 		n := 4 * rapid.SampledFrom([]int{1, 2, 3, 7, 16, 25, 64, 256, 257}).Draw(t, "elements of a span / 4")
@@ -31,8 +31,9 @@ func testSpans[B any](t *testing.T, s Subject[B]) {
 	})
 }
 
-// A sample that is cut anywhere between chunks of four elements, a call for every span,
-// takes the step of the whole, up to the last element that a sample can have.
+// testCuts cuts a sample anywhere between chunks of four elements, with a call for each
+// span. The spans take the step of the whole, up to the last element that a sample can
+// have.
 func testCuts[B any](t *testing.T, s Subject[B]) {
 	rapid.Check(t, func(t *rapid.T) {
 		b := sampler.Batch{Dim: dims.Draw(t, "dim"), Key: noise.Key(rapid.Uint64().Draw(t, "key")), Rows: []sampler.Row{rowsGen.Draw(t, "row")}}

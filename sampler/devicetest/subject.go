@@ -6,26 +6,26 @@ import (
 	"cps/sampler"
 )
 
-// A Subject is a device under test with the memory that the suite needs for it. Its
-// functions end the test if they fail.
+// A Subject is a device under test, with the memory that the suite needs for it. Its
+// functions must end the test if they fail.
 type Subject[B any] struct {
 	Device sampler.Memory[B]
 
-	// Types are the storage types that buffers may have. The first is that of buffers
-	// where a test needs no other, so that it is Float32 if that is among them.
+	// Types are the storage types that buffers may have. Tests that need no special type
+	// use the first, which must be Float32 if that is among them.
 	Types []sampler.Storage
 
-	// Upload stores src, whose values are of the buffer's type, in dst. Download
-	// stores the values of src in dst, when all calls before it have run.
+	// Upload stores src in dst; the values of src are of the buffer's type. Download
+	// stores the values of src in dst, after all earlier calls have run.
 	Upload   func(dst B, src []float32)
 	Download func(dst []float32, src B)
 }
 
-// plain is the type of buffers where a test needs no other.
+// plain returns the type of buffers in tests that need no special type.
 func (s *Subject[B]) plain() sampler.Storage { return s.Types[0] }
 
-// storages returns those of some types to which a step into a plain buffer may round: all
-// if it holds float32s, otherwise its own.
+// storages returns the types to which a step into a plain buffer may round. These are
+// all of the given types if the buffer holds float32, else its own type alone.
 func (s *Subject[B]) storages(of ...sampler.Storage) []sampler.Storage {
 	if s.plain() == sampler.Float32 {
 		return of
@@ -33,8 +33,7 @@ func (s *Subject[B]) storages(of ...sampler.Storage) []sampler.Storage {
 	return s.Types[:1]
 }
 
-// Run runs the suite. Open returns a new subject, or one that is idle; what it needs to
-// close it leaves to t.Cleanup.
+// Run runs the suite. open returns a new or an idle subject, and closes it by t.Cleanup.
 func Run[B any](t *testing.T, open func(t testing.TB) Subject[B]) {
 	for _, test := range []struct {
 		name string

@@ -11,8 +11,8 @@ import (
 	"cps/schedule"
 )
 
-// A model of two classes, at 1 and at -1, and of both together. Guidance away from what both
-// have in common goes beyond the class.
+// A model knows two classes, at 1 and at -1, and both together. Guidance leads away from
+// what both have in common, and goes beyond the class.
 func Example() {
 	model := func(_ context.Context, c sampler.Call[[]float32]) error {
 		for i, r := range c.Rows {

@@ -1,4 +1,4 @@
-// Package guidance is classifier-free guidance (Ho and Salimans, arXiv 2207.12598) around any
+// Package guidance adds classifier-free guidance (Ho and Salimans, arXiv 2207.12598) to any
 // model, for sampling and for training through it.
 package guidance
 
@@ -23,31 +23,31 @@ var (
 //
 //	g = u + Scale·(c - u)
 //
-// where c is asked for by row r of a [sampler.Call] and u by row ^r. What ^r stands for is
-// the model's: no condition, or a negative prompt. diffusers' guidance_scale is Scale.
+// Row r of a [sampler.Call] asks for c, and row ^r asks for u. The model decides what ^r
+// stands for: no condition, or a negative prompt. Scale is the guidance_scale of diffusers.
 //
-// A Scale of 1 is no guidance: the output is c, and the model is not asked for u. A Scale
-// of 0 stands for 1, so the zero Guidance is none. It does not give u alone, as the formula
-// would: for that, ask the model about rows ^r.
+// A Scale of 1 is no guidance: the output is c, and the model is not asked for u. A Scale of
+// 0 stands for 1, so the zero Guidance is none. By the formula, 0 would give u alone; for
+// that, ask the model about rows ^r.
 //
-// Low and High limit guidance to an interval of the model's own times, [Low, High], as in
-// Kynkäänniemi et al., arXiv 2404.07724; both 0 is everywhere. Outside a row's output is c,
-// and a Call without a row inside asks once.
+// Low and High limit guidance to times in [Low, High], in the units of the model, as in
+// Kynkäänniemi et al., arXiv 2404.07724. If both are 0, guidance acts everywhere. Outside
+// the interval a row's output is c, and a Call without a row inside asks the model once.
 //
-// Rescale is φ of Lin et al., arXiv 2305.08891 (diffusers' guidance_rescale), in [0, 1]:
+// Rescale is φ of Lin et al., arXiv 2305.08891 (guidance_rescale of diffusers), in [0, 1]:
 //
 //	output = (φ·‖c‖/‖g‖ + 1 - φ)·g
 //
-// with the norms of a row, inside the interval. One deviation: published code takes standard
-// deviations, which are the same where the mean of a row is 0; norms are what the kernels of
-// every device give.
+// The norms are those of a row. Rescale acts on guided rows alone. Published code takes
+// standard deviations in place of norms. Both agree if the mean of a row is 0. This package
+// takes norms, since the kernels of every device compute them.
 type Guidance struct {
 	Scale     float64
 	Low, High float64
 	Rescale   float64
 }
 
-// weight returns what c weighs in a row at a time, and whether it is guided there.
+// weight returns the weight of c for a row at the given time, and whether the row is guided.
 func (g Guidance) weight(time float64) (w float64, inside bool) {
 	if (g.Low != 0 || g.High != 0) && !(g.Low <= time && time <= g.High) {
 		return 1, false
@@ -58,7 +58,7 @@ func (g Guidance) weight(time float64) (w float64, inside bool) {
 	return w, true
 }
 
-// Check reports a setting that is out of range.
+// Check returns an error (ErrConfig) for a setting that is out of range.
 func (g Guidance) Check() error {
 	switch {
 	case math.IsNaN(g.Scale) || math.IsInf(float64(float32(g.Scale)), 0):
@@ -66,29 +66,29 @@ func (g Guidance) Check() error {
 	case !(g.Rescale >= 0 && g.Rescale <= 1):
 		return fmt.Errorf("guidance: %w: Rescale %v is not in [0, 1]", ErrConfig, g.Rescale)
 	case !(g.Low <= g.High):
-		return fmt.Errorf("guidance: %w: the interval of times [%v, %v] is empty", ErrConfig, g.Low, g.High)
+		return fmt.Errorf("guidance: %w: the interval of times [Low, High] = [%v, %v] is empty", ErrConfig, g.Low, g.High)
 	}
 	return nil
 }
 
-// A Guided is a model under guidance. It serves one goroutine at a time. Its memory is kept
-// from call to call; calls do not allocate once warm.
+// A Guided is a model under guidance. It serves one goroutine at a time. It keeps its memory
+// from call to call, so calls allocate only until they have met the largest batch.
 type Guided[B any] struct {
 	m sampler.Memory[B]
 	f sampler.Model[B]
 	g Guidance
 
 	c, u, d room.Room[B]
-	rows    []int // of the Call without conditions
+	rows    []int // of the Call, without their conditions
 	batch   sampler.Batch
 	w       []float64 // weight of c
 
 	factor         []float64 // of g
-	cc, gg, dd, dg []float64 // sums of c², g², dv², and of (dv + k·g)²
+	cc, gg, dd, dg []float64 // sums of c², g², dv², and (dv + k·g)² of each row
 	a, b, k        []float64
 }
 
-// New returns f under guidance. It reports settings out of range.
+// New returns the model f under guidance. Settings out of range are an error (ErrConfig).
 func New[B any](m sampler.Memory[B], f sampler.Model[B], g Guidance) (*Guided[B], error) {
 	if err := g.Check(); err != nil {
 		return nil, err
@@ -99,14 +99,14 @@ func New[B any](m sampler.Memory[B], f sampler.Model[B], g Guidance) (*Guided[B]
 	return &Guided[B]{m: m, f: f, g: g}, nil
 }
 
-// Free gives back the memory of the device. A Guided that goes on makes it anew.
+// Free gives back the memory of the device. The Guided stays usable and makes new memory.
 func (g *Guided[B]) Free() error {
 	return errors.Join(g.c.Free(g.m), g.u.Free(g.m), g.d.Free(g.m))
 }
 
 // Velocity is the guided model, a [sampler.Model]. It asks the model about all rows of c
-// with their conditions and then, if any is guided at its time, about all without. A row ^r
-// of c itself is not guided. It waits for the device if Rescale is set.
+// with their conditions. If a row is guided at its time, it then asks about all rows
+// without. A row ^r of c itself is not guided. With Rescale, Velocity waits for the device.
 func (g *Guided[B]) Velocity(ctx context.Context, c sampler.Call[B]) error {
 	if err := g.f(ctx, c); err != nil {
 		return err
@@ -134,11 +134,13 @@ func (g *Guided[B]) Velocity(ctx context.Context, c sampler.Call[B]) error {
 	return nil
 }
 
-// Backward takes dv = ∂loss/∂output of Velocity for c to the model: it calls backward for
-// the rows with their conditions and, where guided, without, each with the derivative by
-// the model's own output, and adds nothing up itself. backward must differentiate at the
-// Call that it is given, whatever was asked last; c.V is memory for the model's output there,
-// which it need not hold. With Rescale the model is asked again before.
+// Backward takes dv = ∂loss/∂output of Velocity back to the model. It calls backward for the
+// rows with their conditions and, if a row is guided, for the rows without. Each call gets
+// the derivative with respect to the model's own output. backward adds up the gradients.
+//
+// backward must differentiate at the Call that it gets, whichever Call the model answered
+// last. c.V of that Call is memory for the model's output and may hold anything. With
+// Rescale, Backward asks the model again first.
 func (g *Guided[B]) Backward(ctx context.Context, c sampler.Call[B], dv B, backward func(ctx context.Context, c sampler.Call[B], dv B) error) error {
 	if !g.prepare(c) {
 		return backward(ctx, c, dv)
@@ -181,11 +183,11 @@ func (g *Guided[B]) Backward(ctx context.Context, c sampler.Call[B], dv B, backw
 		return err
 	}
 	g.m.Step(d, dg, none, g.set(func(i int) sampler.Affine { return sampler.Affine{X: 1 - g.w[i]} }), nil)
-	own.V, own.Rows = u, g.rows // u is free by now
+	own.V, own.Rows = u, g.rows // nothing else needs u now
 	return backward(ctx, own, d)
 }
 
-// prepare sets the weights of rows, and reports whether any is guided.
+// prepare sets the weights of all rows, and reports whether any row is guided.
 func (g *Guided[B]) prepare(c sampler.Call[B]) (any bool) {
 	n := len(c.Rows)
 	if cap(g.rows) < n {
@@ -215,7 +217,8 @@ func (g *Guided[B]) lists() [9]*[]float64 {
 	return [...]*[]float64{&g.w, &g.factor, &g.cc, &g.gg, &g.dd, &g.dg, &g.a, &g.b, &g.k}
 }
 
-// without asks the model about all rows without their conditions, into u.
+// without asks the model about all rows without their conditions, and stores its output in
+// u.
 func (g *Guided[B]) without(ctx context.Context, c sampler.Call[B], u B) error {
 	c.V, c.Rows = u, g.rows
 	return g.f(ctx, c)
@@ -228,7 +231,7 @@ func (g *Guided[B]) mix(dst, u, c B) {
 	}), nil)
 }
 
-// set returns the batch whose rows take weights.
+// set returns the batch in which row i takes the weights of(i).
 func (g *Guided[B]) set(of func(i int) sampler.Affine) sampler.Batch {
 	for i := range g.batch.Rows {
 		g.batch.Rows[i] = sampler.Row{Affine: of(i)}
@@ -236,7 +239,7 @@ func (g *Guided[B]) set(of func(i int) sampler.Affine) sampler.Batch {
 	return g.batch
 }
 
-// measure stores the factors of rows, by the norms of c and v = g.
+// measure stores the factor of every row, from the norms of c and of v, which holds g.
 func (g *Guided[B]) measure(c, v B) error {
 	var none B
 	b := g.set(func(int) sampler.Affine { return sampler.Affine{} })
@@ -258,12 +261,12 @@ func (g *Guided[B]) measure(c, v B) error {
 	return nil
 }
 
-// slopes stores, besides, what the factors add to ∂loss/∂g and ∂loss/∂c: with r = ‖c‖/‖g‖
-// and p = ⟨dv, g⟩·φ·r,
+// slopes also stores what the factors add to ∂loss/∂g and ∂loss/∂c. With r = ‖c‖/‖g‖ and p =
+// ⟨dv, g⟩·φ·r,
 //
 //	a·g = -p/‖g‖²·g   b·c = p/‖c‖²·c
 //
-// The inner product is that of vectors of equal length, so that no digits are lost.
+// k scales g to the length of dv, so that the inner product loses no digits.
 func (g *Guided[B]) slopes(c, v, dv B) error {
 	var none B
 	g.m.SumSquares(g.dd, dv, none, none, g.set(func(int) sampler.Affine { return sampler.Affine{} }))

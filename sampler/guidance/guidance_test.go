@@ -15,8 +15,8 @@ import (
 
 const dim = 6
 
-// model is v = p0·x + p1·x² + p2·condition + p3·t/1000, where row r has the condition r and a row
-// without one -½.
+// model is v = p0·x + p1·x² + p2·condition + p3·t/1000. Row r has the condition r, and a row
+// without its condition has -½.
 type model struct {
 	p, g  [4]float64
 	calls [][]int
@@ -79,7 +79,7 @@ func settings(t *rapid.T) Guidance {
 	return g
 }
 
-// The output is the formula's, row by row, in float64.
+// The output equals the formula in float64, row by row.
 func TestFormula(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g, c := settings(t), call(t)
@@ -130,7 +130,8 @@ func TestFormula(t *testing.T) {
 	})
 }
 
-// The gradient goes to both outputs, through the rescaling too: against finite differences.
+// The gradient goes through both outputs, and through the rescaling: tested against finite
+// differences.
 func TestBackward(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		g, c := settings(t), call(t)
@@ -170,8 +171,8 @@ func TestBackward(t *testing.T) {
 			m.p[i] -= 2 * h
 			lo := loss()
 			want := (hi - lo) / (2 * h)
-			// Outputs of up to 10 are float32, before and after they are mixed; and the
-			// formula's own error.
+			// Outputs of up to 10 round to float32 before and after they are mixed. The formula
+			// has its own error, too.
 			var all float64
 			for _, d := range dv {
 				all += math.Abs(float64(d))
@@ -207,7 +208,7 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// A Scale of 1, to float32, is no guidance: one Call forward and one back.
+// A Scale that rounds to 1 in float32 is no guidance: there is one Call forward and one back.
 func TestScaleOne(t *testing.T) {
 	for _, scale := range []float64{0, 1, 1 + 1e-12} {
 		m := &model{p: [4]float64{.7, .2, -.3, .5}}
@@ -227,7 +228,7 @@ func TestScaleOne(t *testing.T) {
 	}
 }
 
-// Calls do not allocate once warm.
+// Calls allocate nothing once memory has grown.
 func TestAllocs(t *testing.T) {
 	zero := func(context.Context, sampler.Call[[]float32]) error { return nil }
 	g, err := New(sampler.CPU{Workers: 1}, zero, Guidance{Scale: 2})

@@ -8,32 +8,33 @@ import (
 	"cps/schedule"
 )
 
-// Ancestral makes a deterministic solver stochastic: every step goes down to a level below
-// the next one, and fresh noise takes it back up (ancestral sampling, with k-diffusion's
-// sigma_down and sigma_up). Share splits the level σ' = hypot(q, Eps) of the next point in
-// the noise q that is kept and the noise Eps that is drawn:
+// Ancestral makes a deterministic solver stochastic. Every step goes down to a level below
+// the next one, and fresh noise takes it back up. This is ancestral sampling, with
+// k-diffusion's sigma_down and sigma_up. Share splits the level σ' = hypot(q, Eps) of the
+// next point into the noise q that is kept and the noise Eps that is drawn:
 //
 //	next = ρ·Inner(from → d) + Eps·ε
 //
-// with d the point of the path at which noise and signal stand as q to α', and ρ the scale
-// from there: on the rectified-flow path ρ = α' + q and d = q/ρ, which is RES4LYF's
-// sigma_down and alpha_ratio. So it preserves coefficients, whatever the share, if Inner
-// does and looks back at x̂0 alone, and it has an exact density, whose mean is ρ times what
-// Inner gives. Differences of x̂1, as DPM takes them, do not cancel any more once noise is
-// drawn between. A step to noise 0 is Inner's.
+// Here d is the point of the path at which noise over signal is q/α', and ρ scales d's
+// signal and noise to α' and q. On the rectified-flow path ρ = α' + q and d = q/ρ, which
+// are RES4LYF's alpha_ratio and sigma_down.
 //
-// The history of Inner is that of a noisy path, and its step goes further than the steps
-// between evaluations. With a share that does not vanish (see [Converger]) ever more steps
-// make that ever worse: an Inner that looks back extrapolates, and the samples diverge.
-// With a share that vanishes, the law is of order 1, whatever Inner is. The SDE of [DPMPlus]
-// is of order 2.
+// Ancestral preserves coefficients for any share, if Inner does and looks back at x̂0
+// alone. It has an exact density, whose mean is ρ times what Inner gives. [DPM] takes
+// differences of x̂1. These no longer cancel once steps draw noise. A step to noise 0 is
+// Inner's.
 //
-// Inner is FlowODE, or a multistep solver of one evaluation a step that draws no noise,
-// such as DPMPlus and DPM with Eta 0: others are an error (sampler.ErrConfig). It plans
+// Inner looks back along a noisy path, and its step is longer than those between
+// evaluations. If Share is no [Converger], more steps make this ever worse: an Inner that
+// looks back extrapolates, and the samples diverge. With a Converger, the law is of order 1
+// for most shares, whatever Inner is; see its Order. The SDE of [DPMPlus] is of order 2.
+//
+// Inner is FlowODE, or a multistep solver that evaluates once a step and draws no noise,
+// such as DPMPlus and DPM with Eta 0. Others are an error (sampler.ErrConfig). Inner plans
 // every step to d, with the evaluations at the schedule's points as its history. With
-// FlowODE and the share CPS(eta) this is [sampler.FlowCPS] to the bit; with NoiseOf it is
-// any rule of first order that preserves coefficients, to the bit. With no noise it is
-// Inner to the bit.
+// FlowODE and the share CPS(eta), Ancestral is [sampler.FlowCPS] bit for bit. With FlowODE
+// and NoiseOf it is, bit for bit, any rule of first order that preserves coefficients.
+// Without noise it is Inner.
 //
 // It serves the paths that Inner serves.
 type Ancestral struct {
@@ -41,9 +42,9 @@ type Ancestral struct {
 	Share Share
 }
 
-// Facts implements [sampler.Describer]. Preserving is that of Inner, unless Inner looks back
-// at predicted noise, or is a solver of your own, of which this is not known. The order is
-// that of the law of the samples, 0 unless Share is a [Converger].
+// Facts implements [sampler.Describer]. Preserving is that of Inner. It is false if Inner
+// looks back at predicted noise, or is a solver of your own, for which this is unknown. The
+// order is that of the law of the samples, and 0 unless Share is a [Converger].
 func (r Ancestral) Facts() sampler.Facts {
 	f := sampler.Facts{Name: "Ancestral", Source: "k-diffusion's ancestral step; RES4LYF", Evaluations: 1, Density: true}
 	if r.Inner == nil {
@@ -61,7 +62,7 @@ func (r Ancestral) Facts() sampler.Facts {
 	return f
 }
 
-// Coeffs implements [sampler.Rule]: the step of first order.
+// Coeffs implements [sampler.Rule]. It is the step of first order.
 func (r Ancestral) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
 	moves, err := r.Plan([]schedule.Point{from, to})
 	if err != nil {
@@ -70,10 +71,10 @@ func (r Ancestral) Coeffs(from, to schedule.Point) (sampler.Coeffs, error) {
 	return moves[0].Coeffs, nil
 }
 
-// Plan implements [sampler.Solver]. It takes the square of the number of steps.
+// Plan implements [sampler.Solver]. Its time grows with the square of the number of steps.
 func (r Ancestral) Plan(points []schedule.Point) ([]sampler.Move, error) {
 	if r.Inner == nil || r.Share == nil {
-		return nil, fmt.Errorf("Ancestral: Inner %v and Share %v must both be set: %w", r.Inner, r.Share, sampler.ErrConfig)
+		return nil, fmt.Errorf("Ancestral: fields Inner (%v) and Share (%v) must both be set: %w", r.Inner, r.Share, sampler.ErrConfig)
 	}
 	n := len(points) - 1
 	moves := make([]sampler.Move, n)
@@ -92,8 +93,8 @@ func (r Ancestral) Plan(points []schedule.Point) ([]sampler.Move, error) {
 			}
 			rho, d = down(from, to, kept)
 		}
-		// The points after d stand as much nearer to 0: Inner sees how many steps follow,
-		// and where they end.
+		// The points after d move towards 0 in proportion, so that Inner sees how many
+		// steps follow and where they end.
 		copy(through, points[:i+1])
 		for k := i + 1; k <= n; k++ {
 			through[k] = points[k]
@@ -108,7 +109,7 @@ func (r Ancestral) Plan(points []schedule.Point) ([]sampler.Move, error) {
 		}
 		m.To = to
 		if fresh != 0 {
-			// What Inner does beyond its step of first order, scaled: that step is exact.
+			// The step of first order is exact. Only what Inner adds to it is scaled.
 			m.Coeffs = sampler.Coeffs{
 				X0:  to.Signal + rho*(m.Coeffs.X0-d.Signal),
 				X1:  kept + rho*(m.Coeffs.X1-d.Noise),
@@ -124,7 +125,7 @@ func (r Ancestral) Plan(points []schedule.Point) ([]sampler.Move, error) {
 	return moves, nil
 }
 
-// split returns the noise that is kept and the noise that is drawn in a step.
+// split returns the noise that a step keeps and the noise that it draws.
 func (r Ancestral) split(from, to schedule.Point) (kept, fresh float64, err error) {
 	if to.Noise == 0 {
 		return 0, 0, nil
@@ -133,7 +134,7 @@ func (r Ancestral) split(from, to schedule.Point) (kept, fresh float64, err erro
 		return 0, 0, fmt.Errorf("Ancestral: %w", err)
 	}
 	if !(kept >= 0 && fresh >= 0 && math.Abs(math.Hypot(kept, fresh)-to.Noise) <= 1e-6) {
-		return 0, 0, fmt.Errorf("Ancestral: %T keeps the noise %v and draws %v, which do not make the level %v: %w", r.Share, kept, fresh, to.Noise, sampler.ErrConfig)
+		return 0, 0, fmt.Errorf("Ancestral: %T keeps the noise %v and draws %v, which do not add up to the level %v as squares: %w", r.Share, kept, fresh, to.Noise, sampler.ErrConfig)
 	}
 	return kept, fresh, nil
 }
@@ -146,7 +147,7 @@ func (r Ancestral) inner(points []schedule.Point, i int) (sampler.Move, error) {
 	if ok {
 		var all []sampler.Move
 		if all, err = solver.Plan(points); err == nil && len(all) != len(points)-1 {
-			return m, fmt.Errorf("Ancestral: %T evaluates the model %d times in %d steps, and once in each is needed: %w", r.Inner, len(all), len(points)-1, sampler.ErrConfig)
+			return m, fmt.Errorf("Ancestral: %T evaluates the model %d times in %d steps, and Inner must do so once in each: %w", r.Inner, len(all), len(points)-1, sampler.ErrConfig)
 		} else if err == nil {
 			m = all[i]
 		}
@@ -157,13 +158,13 @@ func (r Ancestral) inner(points []schedule.Point, i int) (sampler.Move, error) {
 	case err != nil:
 		return m, fmt.Errorf("Ancestral: step %d, from noise %v down to %v: %w", i, points[i].Noise, points[i+1].Noise, err)
 	case m.Coeffs.Eps != 0:
-		return m, fmt.Errorf("Ancestral: %T draws noise of its own: %w", r.Inner, sampler.ErrConfig)
+		return m, fmt.Errorf("Ancestral: %T draws noise of its own, and Inner must draw none (Eta 0): %w", r.Inner, sampler.ErrConfig)
 	}
 	return m, nil
 }
 
-// down returns the point of the path on which noise and signal stand as kept to to.Signal,
-// and its scale.
+// down returns the point d of the path whose ratio of noise to signal is kept/to.Signal,
+// and the scale rho from d to these.
 func down(from, to schedule.Point, kept float64) (rho float64, d schedule.Point) {
 	switch {
 	case from.OnFlow() && to.OnFlow():
@@ -176,7 +177,7 @@ func down(from, to schedule.Point, kept float64) (rho float64, d schedule.Point)
 	return rho, at(from, to, kept/rho)
 }
 
-// at returns the point of some noise on the path of from and to.
+// at returns the point with the given noise on the path of from and to.
 func at(from, to schedule.Point, noise float64) schedule.Point {
 	p := schedule.Point{Time: to.Time, Signal: to.Signal, Noise: noise}
 	switch {

@@ -8,8 +8,8 @@ import (
 	"cps/schedule"
 )
 
-// A step without the model: what is kept, the base, and the step with its noise. The
-// bytes are those that are read and written, 4 a float32 of every pass.
+// A step without the model: kept vectors, the base, and the step with its noise. The
+// bytes are those read and written, 4 for each float32 of every pass.
 func BenchmarkStep(b *testing.B) {
 	for _, tc := range []struct {
 		name string

@@ -18,9 +18,9 @@ func policy(v, x []float32, time float64) error {
 	return nil
 }
 
-// Training on the steps of a solver: latents are data, and the policy in training makes
-// the outputs of the history anew. The gradient of a step goes to all evaluations that it
-// depends on.
+// Training on the steps of a solver: latents are data, and the policy in training
+// computes the outputs of the history anew. The gradient of a step goes to all
+// evaluations on which the step depends.
 func Example() {
 	const dim = 16
 	ctx, cpu := context.Background(), sampler.CPU{}

@@ -11,9 +11,9 @@ import (
 	"cps/sampler/solver"
 )
 
-// A gradients is the derivative of the expected reward with respect to an offset of the
-// velocity: by differences of the reward, by the exact density of the latents, and with
-// the outputs of the history as data, each with its standard error.
+// A gradients holds the derivative of the expected reward by an offset of the velocity,
+// each with its standard error. One is by differences of the reward, one by the exact
+// density of the latents, and one takes the outputs of the history as data.
 type gradients struct{ differences, exact, frozen, differencesErr, exactErr, frozenErr float64 }
 
 // policyGradients measures gradients on a mixture in one dimension, with the reward
@@ -25,7 +25,7 @@ func policyGradients(t testing.TB, r sampler.Rule, n int) (g gradients) {
 	cpu, form := sampler.CPU{}, logprob.Form{Gaussian: true, Sum: true}
 	h := sampler.History[[]float32]{Device: cpu, Sampler: s}
 	ids := make([]uint64, rows)
-	out := make([][]float32, s.Steps()) // outputs, by transition
+	out := make([][]float32, s.Steps()) // outputs of each transition
 	kept := make([][]float32, s.Steps())
 	for k := range out {
 		out[k], kept[k] = make([]float32, rows), make([]float32, rows)
@@ -103,13 +103,14 @@ func policyGradients(t testing.TB, r sampler.Rule, n int) (g gradients) {
 	return gradients{means[0], means[1], means[2], errs[0], errs[1], errs[2]}
 }
 
-// The exact gradient is that of the expected reward; history as data gives another one.
+// The exact gradient is that of the expected reward. History as data gives another
+// gradient.
 func TestPolicyGradient(t *testing.T) {
 	const n = 1 << 16
 	for _, tc := range []struct {
 		name string
 		rule sampler.Rule
-		same bool // of first order, with no history
+		same bool // of first order, so without history
 	}{
 		{"Flow-CPS, eta .5", sampler.FlowCPS{Eta: 0.5}, true},
 		{"1M SDE, eta 1", solver.DPMPlus{Order: 1, Eta: 1}, true},

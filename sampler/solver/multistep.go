@@ -8,18 +8,18 @@ import (
 	"cps/schedule"
 )
 
-// A multistep is a linear multistep solver of one evaluation a step, whose first order is
-// the step of rule.
+// A multistep is a linear multistep solver with one evaluation a step. rule is its step of
+// first order.
 type multistep struct {
 	rule  sampler.Rule
 	name  string
 	order int
 	eta   float64
 	final Final
-	// weights returns those of the divided differences in a step of a rise h in λ. The
-	// order is that without regard of evaluations that are no history.
+	// weights returns the weights of the divided differences in a step in which λ rises by
+	// h. order also counts evaluations at signal 0, although they are no history.
 	weights func(h float64, to schedule.Point, order int) (w1, w2 float64)
-	share   func(w float64) sampler.Past // in the prediction that is differenced
+	share   func(w float64) sampler.Past // the share of weight w of the prediction that the differences are of
 }
 
 func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
@@ -27,7 +27,7 @@ func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
 	case m.order < 1 || m.order > 3:
 		return nil, fmt.Errorf("%s: order %d is not in [1, 3]: %w", m.name, m.order, sampler.ErrConfig)
 	case m.final > EulerFinal:
-		return nil, fmt.Errorf("%s: %v is no way to end: %w", m.name, m.final, sampler.ErrConfig)
+		return nil, fmt.Errorf("%s: %v is none of the constants: %w", m.name, m.final, sampler.ErrConfig)
 	}
 	n := len(points) - 1
 	moves := make([]sampler.Move, n)
@@ -53,7 +53,7 @@ func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
 			continue
 		}
 		w1, w2 := m.weights(s.h, to, asked)
-		var w []float64 // of the evaluations, newest first
+		var w []float64 // of each evaluation, newest first
 		if order == 2 {
 			w = overOne(w1, rises[i-1]/s.h)
 		} else {
@@ -71,7 +71,8 @@ func (m multistep) plan(points []schedule.Point) ([]sampler.Move, error) {
 	return moves, nil
 }
 
-// orderOf returns the order of step i of n, by the evaluations before it and by the end.
+// orderOf returns the order of step i of n, given its number of earlier evaluations and the
+// end.
 func (m multistep) orderOf(i, n int) int {
 	order := min(m.order, i+1)
 	switch {
@@ -83,11 +84,11 @@ func (m multistep) orderOf(i, n int) int {
 	return order
 }
 
-// overOne returns the weights of w₁D₁ with the difference over one step of r.
+// overOne returns each evaluation's weight in w₁D₁, with D₁ over one step of r.
 func overOne(w1, r float64) []float64 { return []float64{w1 / r, -w1 / r} }
 
-// overTwo returns the weights of w₁D₁ + w₂D₂ with the differences over steps of r and q. The
-// first derivative is that at the newest evaluation.
+// overTwo returns each evaluation's weight in w₁D₁ + w₂D₂, with differences over steps of r
+// and q. D₁ is corrected to the first derivative at the newest evaluation.
 func overTwo(w1, w2, r, q float64) []float64 {
 	// D₁ = a + r·D₂, D₂ = (a - b)/(r + q), a = (m - m₁)/r, b = (m₁ - m₂)/q
 	d2 := (w1*r + w2) / (r + q)
@@ -95,7 +96,7 @@ func overTwo(w1, w2, r, q float64) []float64 {
 	return []float64{a / r, b/q - a/r, -b / q}
 }
 
-// A step is the change of the noise-to-signal ratio from one point to another.
+// A step holds how the ratio of noise to signal changes from one point to another.
 type step struct {
 	e, rest float64 // e^{-h} and 1 - e^{-h}
 	h       float64 // the rise of λ, +∞ from signal 0 and to noise 0
@@ -104,7 +105,7 @@ type step struct {
 // still reports whether the step goes nowhere.
 func (s step) still() bool { return s.rest == 0 }
 
-// newStep returns the step of a solver, or an error that names it.
+// newStep returns the step between two points, or an error that names the solver.
 func newStep(name string, eta float64, from, to schedule.Point) (step, error) {
 	if !(eta >= 0) || math.IsInf(eta, 1) {
 		return step{}, fmt.Errorf("%s: eta %v is not a finite number ≥ 0: %w", name, eta, sampler.ErrEta)
@@ -113,16 +114,16 @@ func newStep(name string, eta float64, from, to schedule.Point) (step, error) {
 		return step{e: 1}, nil
 	}
 	e, rest := from.RatioTo(to)
-	if !(rest >= 0) { // NaN too
+	if !(rest >= 0) { // also NaN
 		return step{}, fmt.Errorf("%s: the ratio of noise to signal does not fall from %v/%v to %v/%v: %w",
 			name, from.Noise, from.Signal, to.Noise, to.Signal, sampler.ErrPath)
 	}
-	rest = min(rest, 1) // above 1 only by rounding
+	rest = min(rest, 1) // rounding alone puts it above 1
 	return step{e, rest, -math.Log1p(-rest)}, nil
 }
 
-// facts returns those of a multistep solver. The first step has no history: its error, of
-// order 2 in its length, stays, so that no run that begins with it is of more.
+// facts returns the facts of a multistep solver. The first step has no history. Its error is
+// of order 2 in its length, which bounds the order of a run that begins with it.
 func facts(name, source string, order int, eta float64, taylor bool) sampler.Facts {
 	f := sampler.Facts{Name: name, Source: source, Evaluations: 1, Density: eta != 0}
 	f.Order = min(max(order, 1), 2)

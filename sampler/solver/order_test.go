@@ -51,8 +51,8 @@ func (m mixture) velocity(x []float64, t float64) []float64 {
 	return v
 }
 
-// solve runs s without noise in float64 from the first latents x, of which the first
-// len(known) are given: an exact history.
+// solve runs s without noise in float64 from the first latents x. known is an exact
+// history: the latents of the first len(known) evaluations.
 func solve(s *sampler.Sampler, velocity func(x []float64, t float64) []float64, known ...[]float64) []float64 {
 	x := append([][]float64(nil), known...)
 	var v [][]float64
@@ -75,7 +75,7 @@ func solve(s *sampler.Sampler, velocity func(x []float64, t float64) []float64, 
 	return x[len(x)-1]
 }
 
-// levels are n steps of one length from noise a to b.
+// levels are n steps of equal length from noise a to b.
 func levels(a, b float64, n int) schedule.Flow {
 	f := make(schedule.Flow, n+1)
 	for i := range f {
@@ -94,7 +94,7 @@ func mustNew(t testing.TB, c sampler.Config) *sampler.Sampler {
 	return s
 }
 
-// slope returns the order of convergence by the errors at numbers of steps.
+// slope returns the order of convergence, given the errors at some numbers of steps.
 func slope(n []int, err []float64) float64 {
 	x, y := make([]float64, len(n)), make([]float64, len(n))
 	for i := range n {
@@ -104,8 +104,8 @@ func slope(n []int, err []float64) float64 {
 	return -b
 }
 
-// ownOrder measures the order of a solver from its own start on a mixture in two
-// dimensions, against solutions of an integrator of order 8.
+// ownOrder measures the order of a solver from its own start, on a mixture in two
+// dimensions. It compares with solutions of an integrator of order 8.
 func ownOrder(t *testing.T, r sampler.Rule) float64 {
 	data, err := os.ReadFile("testdata/exact.json")
 	if err != nil {
@@ -125,7 +125,7 @@ func ownOrder(t *testing.T, r sampler.Rule) float64 {
 	count := []int{40, 80, 160, 320}
 	worst := make([]float64, len(count))
 	for _, c := range f.Cases {
-		if c.T[0] == 1 { // there the first step is of no use as history
+		if c.T[0] == 1 { // from level 1 the first evaluation is no history
 			continue
 		}
 		end := len(c.T) - 1
@@ -144,8 +144,8 @@ func ownOrder(t *testing.T, r sampler.Rule) float64 {
 }
 
 // historyOrder measures the order of a solver that begins with exact earlier evaluations,
-// on a mixture in one dimension. There the flow carries every quantile of the law along, so
-// that solutions are exact at all times.
+// on a mixture in one dimension. There the flow carries every quantile of the law along. So
+// solutions are exact at all times.
 func historyOrder(t *testing.T, r sampler.Rule) float64 {
 	m := mixture{2, 1, []float64{0.4, 0.6}, []float64{-0.6, 1}, []float64{0.5, 0.7}}
 	count := []int{160, 320, 640, 1280}
@@ -162,7 +162,7 @@ func historyOrder(t *testing.T, r sampler.Rule) float64 {
 	return slope(count, worst)
 }
 
-// quantile returns that of p of a mixture in one dimension at level t, by bisection.
+// quantile returns the quantile p of a mixture in one dimension at level t, by bisection.
 func (m mixture) quantile(p, t float64) float64 {
 	lo, hi := -10.0, 10.0
 	for {
@@ -182,13 +182,13 @@ func (m mixture) quantile(p, t float64) float64 {
 	}
 }
 
-// lawOrder measures the order of the variance of Gaussian data, and the relative error
-// that is left.
+// lawOrder measures the order of the variance of Gaussian data. It also returns the
+// relative error at the end.
 func lawOrder(t *testing.T, r sampler.Rule) (order, last float64) {
 	const sd = 0.5
 	variance := func(t float64) float64 { return (1-t)*(1-t)*sd*sd + t*t }
 	count := []int{512, 1024, 2048}
-	if _, ok := r.(solver.Ancestral); ok { // takes the square of the time
+	if _, ok := r.(solver.Ancestral); ok { // its time grows with the square
 		count = []int{64, 128, 256, 512}
 	}
 	err := make([]float64, len(count))
@@ -228,7 +228,7 @@ func lawOrder(t *testing.T, r sampler.Rule) (order, last float64) {
 	return slope(count, err), err[len(err)-1]
 }
 
-// solvers are those of the package, one of every kind.
+// solvers returns one solver of every kind in the package.
 func solvers() (all []sampler.Rule) {
 	for order := 1; order <= 3; order++ {
 		for _, eta := range []float64{0, 0.5, 1} {
@@ -254,7 +254,7 @@ func solvers() (all []sampler.Rule) {
 	return all
 }
 
-// What is measured of every solver is what its facts say.
+// Measurements of every solver agree with its facts.
 func TestFacts(t *testing.T) {
 	for _, r := range solvers() {
 		f := sampler.FactsOf(r)
@@ -263,7 +263,8 @@ func TestFacts(t *testing.T) {
 		if !doc {
 			t.Errorf("%s: facts %+v", name, f)
 		}
-		// Density and preservation, also where history begins late and ends at 0.
+		// Density and preservation also hold where history begins late and the run ends at
+		// 0.
 		kept, noisy := true, false
 		for _, c := range []schedule.Scheduler{schedule.Linear(7).Shift(3)[1:], levels(0.97, 0.05, 5), vp(6)} {
 			s := mustNew(t, sampler.Config{Scheduler: c, Rule: r, Start: sampler.FromPart})
@@ -289,7 +290,7 @@ func TestFacts(t *testing.T) {
 		order, last := lawOrder(t, r)
 		t.Logf("%-70s order of the variance %.2f, %.1e left", name, order, last)
 		switch {
-		case f.Order == 0 && !(last > 0.01): // NaN too
+		case f.Order == 0 && !(last > 0.01): // also NaN
 			if !math.IsNaN(last) {
 				t.Errorf("%s: order 0, but %.1e is left", name, last)
 			}
@@ -299,7 +300,7 @@ func TestFacts(t *testing.T) {
 	}
 }
 
-// vp is a variance-preserving run to noise 0.
+// vp is a variance-preserving run that ends at noise 0.
 func vp(n int) schedule.Points {
 	var p schedule.Points
 	for i := range n + 1 {

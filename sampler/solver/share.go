@@ -9,27 +9,27 @@ import (
 )
 
 // A Share says how much of the noise of the next point a step of [Ancestral] draws anew.
-// With t = from.Noise and s = to.Noise, a share f in [0, 1] draws f·s and keeps √(1-f²)·s.
-// The shares of this package are comparable values without state.
+// With t = from.Noise and s = to.Noise, a share f in [0, 1] draws f·s and keeps
+// √(1-f²)·s. The shares of this package are comparable values without state.
 //
-// RES4LYF's other noise modes are not here: its soft and soft-linear pass 1, and its vpsde
-// takes the step down for the scale.
+// RES4LYF has other noise modes, which are not here. Its soft and soft-linear exceed 1,
+// and its vpsde uses the step down as the scale.
 type Share interface {
-	// Split returns the noise that is kept and that which is drawn, with
-	// kept² + fresh² = to.Noise². It is asked at to.Noise > 0 alone.
+	// Split returns the noise that is kept and the noise that is drawn, with kept² +
+	// fresh² = to.Noise². [Ancestral] calls it only at to.Noise > 0.
 	Split(from, to schedule.Point) (kept, fresh float64, err error)
 }
 
-// A Converger is a Share whose noise in a step tends to 0 with the length of the step, so
-// that the law of samples tends to the model's. Of other shares ever more steps renew all
-// noise.
+// A Converger is a Share whose noise in a step tends to 0 with the length of the step.
+// Then the law of samples tends to the model's. With other shares, ever more steps renew
+// all noise.
 type Converger interface {
 	Share
-	// Order returns the order of the law of [Ancestral] with an Inner of that order.
+	// Order returns the order of the law of [Ancestral], given the order of Inner.
 	Order(inner int) int
 }
 
-// Constant is the share f of every step, RES4LYF's hard. It lies in [0, 1].
+// Constant is the same share f in every step, RES4LYF's hard. It lies in [0, 1].
 type Constant float64
 
 // Split implements [Share].
@@ -64,8 +64,8 @@ func (eta Exponential) Split(from, to schedule.Point) (kept, fresh float64, err 
 // Order implements [Converger].
 func (Exponential) Order(inner int) int { return min(inner, 1) }
 
-// Softer is f = 1 - √(1 - η²(t² - s²)/t²), RES4LYF's softer. Eta lies in [0, 1]. In the
-// limit of short steps no noise is left: the run tends to Inner's.
+// Softer is f = 1 - √(1 - η²(t² - s²)/t²), RES4LYF's softer. Eta lies in [0, 1]. As steps
+// get shorter, the noise of a whole run tends to 0, and the run to Inner's.
 type Softer float64
 
 // Split implements [Share].
@@ -82,8 +82,8 @@ func (eta Softer) Split(from, to schedule.Point) (kept, fresh float64, err error
 // Order implements [Converger].
 func (Softer) Order(inner int) int { return inner }
 
-// Sinusoidal is f = η·sin²(πs), RES4LYF's sinusoidal: most noise in the middle. Eta lies
-// in [0, 1].
+// Sinusoidal is f = η·sin²(πs), RES4LYF's sinusoidal. It draws most noise in the middle.
+// Eta lies in [0, 1].
 type Sinusoidal float64
 
 // Split implements [Share].
@@ -112,8 +112,8 @@ func (eta Eps) Split(from, to schedule.Point) (kept, fresh float64, err error) {
 // Order implements [Converger].
 func (Eps) Order(inner int) int { return min(inner, 1) }
 
-// Lorentzian is f = η/√(1 + s²), RES4LYF's lorentzian: η·√(1 - 1/(s²+1)) is drawn. Eta
-// lies in [0, 1].
+// Lorentzian is f = η/√(1 + s²), RES4LYF's lorentzian. So it draws f·s = η·√(1 -
+// 1/(s²+1)). Eta lies in [0, 1].
 type Lorentzian float64
 
 // Split implements [Share].
@@ -125,9 +125,9 @@ func (eta Lorentzian) Split(_, to schedule.Point) (kept, fresh float64, err erro
 	return part(to, f, 1-f)
 }
 
-// ER4 keeps √(1-f²) = ψ(s)/ψ(t) with ψ(x) = e^{x^η} + 10, RES4LYF's er4, after ER-SDE's
-// noise scale in the noise itself ([sampler.ERSDE] has it in the ratio of noise to
-// signal). Eta, the exponent, is any finite number ≥ 0; 0 draws nothing.
+// ER4 keeps √(1-f²) = ψ(s)/ψ(t) with ψ(x) = e^{x^η} + 10, RES4LYF's er4. This is ER-SDE's
+// noise scale as a function of the noise; [sampler.ERSDE] has it as a function of the
+// ratio of noise to signal. Eta, the exponent, is any finite number ≥ 0; 0 draws nothing.
 type ER4 float64
 
 // Split implements [Share].
@@ -143,8 +143,8 @@ func (eta ER4) Split(from, to schedule.Point) (kept, fresh float64, err error) {
 // Order implements [Converger].
 func (ER4) Order(inner int) int { return min(inner, 1) }
 
-// NoiseOf draws as much noise as a step of another rule does, in its first order. Rules
-// that draw more than the level of the next point are an error (sampler.ErrNoEta).
+// NoiseOf draws as much noise as a step of another rule draws at first order. A rule that
+// draws more than the level of the next point is an error (sampler.ErrNoEta).
 type NoiseOf struct{ Rule sampler.Rule }
 
 // Split implements [Share].
@@ -158,8 +158,8 @@ func (n NoiseOf) Split(from, to schedule.Point) (kept, fresh float64, err error)
 	case err != nil:
 		return 0, 0, fmt.Errorf("NoiseOf: %w", err)
 	case f.Preserving && c.X1 >= 0:
-		return c.X1, c.Eps, nil // kept to the bit
-	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level are the level
+		return c.X1, c.Eps, nil // the rule's own X1, bit for bit
+	case !(c.Eps <= s*(1+0x1p-50)): // a few roundings above the level count as the level
 		return 0, 0, fmt.Errorf("NoiseOf: %s injects %v into the level %v: %w", f.Name, c.Eps, s, sampler.ErrNoEta)
 	default:
 		fresh = min(c.Eps, s)
@@ -167,7 +167,7 @@ func (n NoiseOf) Split(from, to schedule.Point) (kept, fresh float64, err error)
 	}
 }
 
-// Order implements [Converger]. It is that of the other rule at most.
+// Order implements [Converger]. It returns at most the order of the other rule.
 func (n NoiseOf) Order(inner int) int {
 	if n.Rule == nil {
 		return 0
@@ -175,7 +175,7 @@ func (n NoiseOf) Order(inner int) int {
 	return min(inner, 1, sampler.FactsOf(n.Rule).Order)
 }
 
-// part splits the noise of a point by a share f, of which less = 1 - f is known better.
+// part splits the noise of a point by a share f. less is 1 - f without cancellation.
 func part(to schedule.Point, f, less float64) (kept, fresh float64, err error) {
 	return math.Sqrt(less*(1+f)) * to.Noise, f * to.Noise, nil
 }

@@ -18,8 +18,8 @@ import (
 	"cps/schedule"
 )
 
-// anyPoints draws the points of a run: of the flow or a variance-preserving path, with or
-// without its ends.
+// anyPoints draws the points of a run, on the flow path or a variance-preserving path,
+// with or without the path's ends.
 func anyPoints(t *rapid.T) schedule.Points {
 	n := rapid.IntRange(1, 9).Draw(t, "steps")
 	gaps := rapid.SliceOfN(rapid.Float64Range(0.01, 1), n+2, n+2).Draw(t, "distances")
@@ -63,7 +63,7 @@ func plan(r sampler.Rule, points schedule.Points) ([]sampler.Transition, error) 
 	return all, nil
 }
 
-// same fails unless two rules take the same transitions, to the bit.
+// same fails unless two rules take the same transitions bit for bit.
 func same(t *rapid.T, a, b sampler.Rule, points schedule.Points) {
 	x, err := plan(a, points)
 	y, err2 := plan(b, points)
@@ -75,7 +75,7 @@ func same(t *rapid.T, a, b sampler.Rule, points schedule.Points) {
 	}
 }
 
-// Order 1 is a rule of package sampler, and eta 0 its ODE, to the bit.
+// Order 1 equals a rule of package sampler, and with eta 0 its ODE, bit for bit.
 func TestFirstOrder(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points := anyPoints(t)
@@ -105,8 +105,8 @@ func TestFirstOrder(t *testing.T) {
 	})
 }
 
-// With FlowODE inside, an ancestral step is Flow-CPS, and any rule that preserves
-// coefficients, to the bit.
+// With FlowODE inside, an ancestral step equals Flow-CPS, and any rule that preserves
+// coefficients, bit for bit.
 func TestAncestralOfEuler(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points := anyPoints(t)
@@ -189,7 +189,7 @@ func TestCoeffsRefuse(t *testing.T) {
 	}
 }
 
-// Without noise an ancestral step is its ODE solver's, to the bit.
+// Without noise, an ancestral step equals the step of its ODE solver bit for bit.
 func TestShareZero(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points := anyPoints(t)
@@ -203,8 +203,8 @@ func TestShareZero(t *testing.T) {
 	})
 }
 
-// An ancestral step is ρ times the step of Inner down to d, with RES4LYF's alpha_ratio and
-// sigma_down on the flow, and the end of the run is where it was.
+// An ancestral step is ρ times the step of Inner down to d. On the flow, ρ and d are
+// RES4LYF's alpha_ratio and sigma_down. The end of the run stays where it was.
 func TestAncestralGoesDown(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		points := anyPoints(t)
@@ -239,7 +239,7 @@ func TestAncestralGoesDown(t *testing.T) {
 			keep := inner
 			keep.Final = solver.KeepOrder
 			if keep.Order = len(m.Past) + 1; keep.Order == 1 {
-				continue // of first order: its coefficients are known
+				continue // of first order, with known coefficients
 			}
 			short := append(slices.Clone(points[:i+1]), d)
 			want, err := keep.Plan(short)
@@ -248,7 +248,7 @@ func TestAncestralGoesDown(t *testing.T) {
 			}
 			w := want[i]
 			if inner.Order == 3 && len(m.Past) == 1 && i >= 2 {
-				continue // lowered at pure noise: Heun's form, which order 2 does not have
+				continue // lowered at pure noise: Heun's form, which order 2 lacks
 			}
 			size := 1.0
 			for k, q := range m.Past {
@@ -264,7 +264,7 @@ func TestAncestralGoesDown(t *testing.T) {
 	})
 }
 
-// Shares are those of RES4LYF's noise modes.
+// Shares equal RES4LYF's noise modes.
 func TestShares(t *testing.T) {
 	rapid.Check(t, func(r *rapid.T) {
 		t, s := rapid.Float64Range(0.02, 1).Draw(r, "t"), rapid.Float64Range(0.01, 0.99).Draw(r, "fraction")
@@ -293,8 +293,8 @@ func TestShares(t *testing.T) {
 	})
 }
 
-// A rule that does not preserve coefficients gives its noise all the same, if the level
-// holds it.
+// NoiseOf takes the noise of a rule that does not preserve coefficients, if the level
+// allows it.
 func TestNoiseOfOthers(t *testing.T) {
 	from, to := schedule.Level(0.6), schedule.Level(0.5)
 	r := sampler.FlowSDE{Diffusion: sampler.Constant(0.7)}
@@ -308,7 +308,7 @@ func TestNoiseOfOthers(t *testing.T) {
 	}
 }
 
-// The weights of short and long steps are exact to a few roundings.
+// The weights of short and long steps are exact but for a few roundings.
 func TestPhi(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := rapid.OneOf(rapid.Float64Range(-8, 8), rapid.Map(rapid.Float64Range(-300, 0), func(e float64) float64 { return math.Pow(10, e) })).Draw(t, "x")
@@ -340,7 +340,7 @@ func TestPhi(t *testing.T) {
 	})
 }
 
-// noisy is an Inner that draws noise, and twice one that evaluates the model twice.
+// noisy is an Inner that draws noise, and twice is one that evaluates the model twice.
 type noisy struct{ sampler.FlowODE }
 
 func (noisy) Coeffs(_, to schedule.Point) (sampler.Coeffs, error) {
@@ -357,14 +357,14 @@ func (twice) Plan(points []schedule.Point) (moves []sampler.Move, err error) {
 	return moves, nil
 }
 
-// broken is a share that does not make the level.
+// broken is a share whose parts do not add up to the level.
 type broken struct{}
 
 func (broken) Split(_, to schedule.Point) (kept, fresh float64, err error) {
 	return to.Noise, to.Noise, nil
 }
 
-// Bad settings are errors of New that name the solver, the parameter and the step.
+// Bad settings are errors of New. They name the solver, the parameter and the step.
 func TestErrors(t *testing.T) {
 	ode := sampler.FlowODE{}
 	for _, tc := range []struct {
@@ -380,8 +380,8 @@ func TestErrors(t *testing.T) {
 		{solver.DPMPlus{Order: 2, Eta: math.NaN()}, sampler.ErrEta, "DPMPlus: eta NaN"},
 		{solver.DPM{Order: 2, Eta: math.Inf(1)}, sampler.ErrEta, "DPM: eta +Inf"},
 		{solver.DPM{Order: 2, Eta: 1}, sampler.ErrSingular, "DPM: |signal"},
-		{solver.Ancestral{Inner: ode}, sampler.ErrConfig, "Ancestral: Inner|Share"},
-		{solver.Ancestral{Share: solver.Constant(0.5)}, sampler.ErrConfig, "Ancestral: Inner <nil>"},
+		{solver.Ancestral{Inner: ode}, sampler.ErrConfig, "Ancestral: fields Inner|Share"},
+		{solver.Ancestral{Share: solver.Constant(0.5)}, sampler.ErrConfig, "Ancestral: fields Inner (<nil>)"},
 		{solver.Ancestral{Inner: noisy{}, Share: solver.Constant(0.5)}, sampler.ErrConfig, "Ancestral|noisy|noise of its own"},
 		{solver.Ancestral{Inner: twice{}, Share: solver.Constant(0.5)}, sampler.ErrConfig, "Ancestral|twice|8 times in 4 steps"},
 		{solver.Ancestral{Inner: solver.DPMPlus{Order: 2, Eta: 1}, Share: solver.Constant(0.5)}, sampler.ErrConfig, "DPMPlus|noise of its own"},
@@ -425,12 +425,12 @@ func TestErrors(t *testing.T) {
 	}
 }
 
-// The order falls at the end as asked, and at pure noise and at data always.
+// The order falls at the end if the Final says so, and always at pure noise and at data.
 func TestFinal(t *testing.T) {
 	for _, tc := range []struct {
 		final  solver.Final
 		levels schedule.Flow
-		want   []int // evaluations looked back at
+		want   []int // how many evaluations a step looks back at
 	}{
 		{solver.KeepOrder, levels(0.9, 0.1, 6), []int{0, 1, 2, 2, 2, 2}},
 		{solver.LowerOrder, levels(0.9, 0.1, 6), []int{0, 1, 2, 2, 1, 0}},

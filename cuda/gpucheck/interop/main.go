@@ -1,7 +1,7 @@
 //go:build cuda && linux && cgo
 
-// Interop is package cuda as a C library, for a trainer in another language in the same
-// process: gpucheck.py hands it pointers and streams that it did not make.
+// Interop makes package cuda a C library, for a trainer in another language in the same
+// process. gpucheck.py gives it pointers and streams of other makers.
 //
 //	go build -tags cuda -buildmode=c-shared -o interop.so ./cuda/gpucheck/interop
 package main
@@ -22,7 +22,7 @@ import (
 // The one device of the process.
 var device *cuda.Device
 
-// failed prints an error, if there is one, and returns the C function's result.
+// failed prints the error, if there is one, and returns the result of the C function.
 func failed(err error) C.int {
 	if err == nil {
 		return 0
@@ -56,8 +56,8 @@ func sums(sq *C.double, b sampler.Batch) []float64 {
 	return unsafe.Slice((*float64)(sq), len(b.Rows))
 }
 
-// InteropStep queues a step between device pointers. sq may be null, and is filled by
-// InteropSync: the caller keeps it until then.
+// InteropStep queues a step between device pointers. sq may be null. InteropSync fills
+// it, so the caller keeps it until then.
 //
 //export InteropStep
 func InteropStep(dst, x, v C.uintptr_t, rows, dim, storage C.int, sq *C.double) {
@@ -66,7 +66,7 @@ func InteropStep(dst, x, v C.uintptr_t, rows, dim, storage C.int, sq *C.double) 
 	device.Step(buffer(dst), buffer(x), buffer(v), b, sums(sq, b))
 }
 
-// InteropSync waits for the steps.
+// InteropSync waits for all steps.
 //
 //export InteropSync
 func InteropSync() C.int { return failed(device.Sync()) }
@@ -76,7 +76,8 @@ func InteropSync() C.int { return failed(device.Sync()) }
 //export InteropClose
 func InteropClose() C.int { return failed(device.Close()) }
 
-// InteropCPU is the same step on the processor, between words of the type in host memory.
+// InteropCPU takes the same step on the processor, between words of the type in host
+// memory.
 //
 //export InteropCPU
 func InteropCPU(dst, x, v unsafe.Pointer, rows, dim, storage C.int, sq *C.double) C.int {

@@ -6,7 +6,7 @@ import (
 	"cps/cuda/internal/ptx"
 )
 
-// A kernel that stores the square of each index, launched with one thread too many.
+// A kernel stores the square of each index. The second launch has one thread too many.
 func Example() {
 	m, err := ptx.Parse(`
 .version 6.3

@@ -32,7 +32,7 @@ type Fault struct {
 	Instruction string // as written
 	Block       Dim    // index of the block in the grid
 	Thread      Dim    // index of the thread in the block
-	Address     uint64 // of a faulting access, otherwise 0
+	Address     uint64 // of the access that failed, otherwise 0
 	Err         error  // one of the kinds above, perhaps with more detail
 }
 
@@ -47,7 +47,7 @@ func (f *Fault) Error() string {
 // Unwrap returns f.Err.
 func (f *Fault) Unwrap() error { return f.Err }
 
-// A SyntaxError is a refusal of [Parse].
+// A SyntaxError says why [Parse] refuses a source.
 type SyntaxError struct {
 	Line    int // from 1
 	Message string

@@ -5,8 +5,8 @@ import (
 	"math/bits"
 )
 
-// The NaN that arithmetic gives: NVIDIA's for float32 and float16; PTX leaves the
-// float64 one open.
+// The NaN results of arithmetic. float32 and float16 have NVIDIA's. PTX does not
+// specify the float64 one.
 const (
 	nan16 = 0x7fff
 	nan32 = 0x7fffffff
@@ -32,7 +32,7 @@ func bits64(f float64) uint64 {
 	return math.Float64bits(f)
 }
 
-// load16 returns the value of a float16, which every float64 holds exactly.
+// load16 returns the value of a float16 as a float64, which is exact.
 func load16(x uint64) float64 {
 	sign := 1.0
 	if x&0x8000 != 0 {
@@ -51,7 +51,7 @@ func load16(x uint64) float64 {
 	return sign * math.Ldexp(m+1024, e-25)
 }
 
-// bits16 rounds to float16: to nearest with ties to even, or toward zero.
+// bits16 rounds f to float16: to nearest with ties to even, or toward zero.
 func bits16(f float64, toward0 bool) uint64 {
 	if f != f {
 		return nan16
@@ -83,7 +83,7 @@ func roundInt(f float64, toward0 bool) float64 {
 	return math.RoundToEven(f)
 }
 
-// narrow rounds to float32: to nearest with ties to even, or toward zero.
+// narrow rounds f to float32: to nearest with ties to even, or toward zero.
 func narrow(f float64, toward0 bool) float32 {
 	r := float32(f)
 	if toward0 && math.Abs(float64(r)) > math.Abs(f) {
@@ -92,7 +92,7 @@ func narrow(f float64, toward0 bool) float32 {
 	return r
 }
 
-// integer is the source of a conversion from an integer: a sign and a magnitude.
+// integer returns the sign and the magnitude of an integer that is to be converted.
 func integer(x uint64, t typ) (negative bool, magnitude uint64) {
 	x = t.extend(x)
 	if t.class() == 's' && int64(x) < 0 {
@@ -101,8 +101,8 @@ func integer(x uint64, t typ) (negative bool, magnitude uint64) {
 	return false, x
 }
 
-// cut drops the bits of x below the n leading ones, so that float formats of n bits
-// hold the result exactly.
+// cut drops the bits of x below its n leading ones. A float format of n bits then
+// holds the result exactly.
 func cut(x uint64, n int) uint64 {
 	if drop := bits.Len64(x) - n; drop > 0 {
 		x = x >> drop << drop
@@ -118,7 +118,7 @@ func fromInt(x uint64, t, s typ, toward0 bool) uint64 {
 		sign = -1
 	}
 	switch t {
-	case f16: // beyond 2^17 it overflows, and below it a float64 is exact
+	case f16: // beyond 2^17 it overflows; up to there a float64 is exact
 		return bits16(sign*float64(min(m, 1<<20)), toward0)
 	case f32:
 		if toward0 {
@@ -133,9 +133,8 @@ func fromInt(x uint64, t, s typ, toward0 bool) uint64 {
 	}
 }
 
-// toInt converts f, which has been rounded to an integer, to type t and clamps it. Of
-// a NaN, wide (the source is a float64 or the result has 64 bits) makes 2^(bits-1) and
-// all else 0.
+// toInt converts f, an integer value, to type t and clamps it. A NaN becomes 0, or
+// 2^(bits-1) if wide is set: the source is a float64, or the result has 64 bits.
 func toInt(f float64, t typ, wide bool) uint64 {
 	n := t.bits()
 	if f != f {
@@ -163,8 +162,8 @@ func toInt(f float64, t typ, wide bool) uint64 {
 	return uint64(f)
 }
 
-// fma32 is a·b + c rounded once. The product is exact in float64; the sum is rounded
-// to odd there, which makes the second rounding harmless.
+// fma32 returns a·b + c, rounded once. The product is exact in float64. The sum is
+// rounded to odd in float64, so the second rounding does no harm.
 func fma32(a, b, c float32) float32 {
 	p, d := float64(a)*float64(b), float64(c)
 	s := p + d
@@ -182,7 +181,7 @@ func fma32(a, b, c float32) float32 {
 	return float32(s)
 }
 
-// minimum and maximum return the other operand for a NaN, and order the zeros.
+// minimum and maximum return the other operand if one is NaN. They order -0 before 0.
 func minimum(x, y float64) float64 {
 	switch {
 	case x != x:

@@ -1,9 +1,9 @@
 package ptx
 
-// setMeets computes, for every branch, its immediate postdominator: the first
-// instruction that all paths from it pass; len(code) stands for the exit. Paths that
-// end in a trap do not count. It is the algorithm of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm") on
-// the reversed graph.
+// setMeets computes the immediate postdominator of every branch: the first instruction that all
+// paths from the branch pass. len(code) stands for the exit. Paths that end in a trap do not count.
+// The algorithm is that of Cooper, Harvey and Kennedy ("A Simple, Fast Dominance Algorithm") on the
+// reversed graph.
 func setMeets(code []instr) {
 	exit := len(code)
 	before := make([][]int, exit+1) // predecessors
@@ -34,7 +34,7 @@ func setMeets(code []instr) {
 	type frame struct{ node, next int }
 	var order []int
 	stack := []frame{{exit, 0}}
-	number[exit] = exit + 1 // seen; the final number follows
+	number[exit] = exit + 1 // marks it as seen; its final number follows
 	for len(stack) > 0 {
 		top := &stack[len(stack)-1]
 		if top.next < len(before[top.node]) {
@@ -86,7 +86,7 @@ func setMeets(code []instr) {
 		}
 	}
 	for i := range code {
-		code[i].meet = exit // also where no path leads out
+		code[i].meet = exit // also if no path leads out
 		if meet[i] != unseen {
 			code[i].meet = meet[i]
 		}

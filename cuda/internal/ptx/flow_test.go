@@ -6,12 +6,13 @@ import (
 	"pgregory.net/rapid"
 )
 
-// meetByDefinition returns the immediate postdominator of instruction i: of those
-// without which the exit cannot be reached from i, the one nearest to it.
+// meetByDefinition returns the immediate postdominator of instruction i. A
+// postdominator lies on every path from i to the exit. The immediate one is the
+// nearest to i.
 func meetByDefinition(code []instr, i int) int {
 	exit := len(code)
-	// reaches reports whether a path leads from one instruction to the exit that does
-	// not pass through another.
+	// reaches reports whether some path leads from an instruction to the exit without
+	// passing through another.
 	reaches := func(from, without int) bool {
 		seen := make([]bool, exit+1)
 		stack := []int{from}
@@ -59,8 +60,8 @@ func meetByDefinition(code []instr, i int) int {
 	return exit
 }
 
-// TestMeets compares the postdominators of random flow graphs, most of them no
-// compiler would make, with their definition.
+// TestMeets compares the postdominators of random flow graphs with their definition.
+// No compiler would make most of these graphs.
 func TestMeets(t *testing.T) {
 	opcodes := map[string]*form{}
 	for _, name := range []string{"mov.u32", "bra", "exit", "trap"} {

@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Why code that promises bits must not use some forms.
+// Reasons why code that promises bits must not use some forms.
 const (
 	contracts  = "not rounded explicitly: the assembler may contract it with another into a fused multiply-add"
 	fuses      = "fused multiply-add"
@@ -18,7 +18,7 @@ const (
 	unordered  = "adds floats in no fixed order"
 )
 
-// A Finding is an instruction that must not be used where results are promised to the bit.
+// A Finding is an instruction that code with results exact to the bit must not use.
 type Finding struct {
 	Kernel      string
 	Line        int
@@ -30,11 +30,11 @@ func (f Finding) String() string {
 	return fmt.Sprintf("%s, line %d, %q: %s", f.Kernel, f.Line, f.Instruction, f.Reason)
 }
 
-// Forbidden lists the instructions of all kernels whose results another compiler,
-// architecture or CPU would not repeat to the bit: fused multiply-adds, float
-// arithmetic without explicit rounding (which ptxas may fuse), any rounding other
-// than to nearest, .ftz, .sat, .approx and .full. Atomic additions of floats are
-// listed too: their order is not fixed.
+// Forbidden lists the instructions of all kernels whose results may differ in bits with
+// another compiler, architecture or CPU. They are fused multiply-adds, float arithmetic
+// without explicit rounding (which ptxas may fuse), every rounding other than to nearest,
+// and .ftz, .sat, .approx and .full. Atomic additions of floats are listed too: their
+// order is not fixed.
 func (m *Module) Forbidden() []Finding {
 	var list []Finding
 	for _, k := range m.kernels {
@@ -47,8 +47,8 @@ func (m *Module) Forbidden() []Finding {
 	return list
 }
 
-// forbidden adds float arithmetic that this module must not use. What is rounded to
-// nearest is executed nevertheless, the rest only recognised.
+// forbidden adds the float arithmetic that code with exact bits must not use. Forms that
+// round to nearest are executed nevertheless. The others are only recognised.
 func (t table) forbidden() {
 	repeat := func(ty typ, n int) []typ {
 		src := make([]typ, n)
@@ -83,7 +83,7 @@ func (t table) forbidden() {
 						why = saturates
 					}
 					if why == "" {
-						continue // has been added as allowed
+						continue // allowed, so the table has it already
 					}
 					f := form{name: op.name + round + suffix + dot, dst: ty, src: repeat(ty, op.args), forbidden: why}
 					switch nearest := t[op.name+".rn"+dot]; {

@@ -8,7 +8,7 @@ import (
 	"sync"
 )
 
-// A kind says which part of the interpreter executes an instruction.
+// A kind says which part of the interpreter executes a form.
 type kind uint8
 
 const (
@@ -41,16 +41,16 @@ const (
 
 var spaceNames = [...]string{generic: "generic", global: "global", shared: "shared", param: "param"}
 
-// A form is what an opcode with all of its modifiers means.
+// A form is the meaning of an opcode with all of its modifiers.
 type form struct {
 	name      string
 	kind      kind
 	dst       typ                         // none: no destination
-	src       []typ                       // of the sources
+	src       []typ                       // of each source
 	lax       bool                        // registers may be wider than their operand
-	eval      func(a, b, c uint64) uint64 // of the sources; 0 for those it lacks
+	eval      func(a, b, c uint64) uint64 // of the sources; 0 for a missing one
 	divides   bool                        // source 1 must not be 0
-	forbidden string                      // why code that promises bits must not use it; no eval: it is not executed
+	forbidden string                      // why code that promises bits must not use it; without eval it is not executed
 
 	space    space
 	vector   int    // elements of a load or store
@@ -83,7 +83,8 @@ func (t table) add(f form) {
 	t[f.name] = &f
 }
 
-// The scalar forms of one and two sources of type s, and of three.
+// unary, binary and ternary add scalar forms of one to three sources. All sources
+// of unary and binary have type s.
 func (t table) unary(name string, d, s typ, eval func(a, _, _ uint64) uint64) {
 	t.add(form{name: name, dst: d, src: []typ{s}, eval: eval})
 }
@@ -99,8 +100,8 @@ func (t table) ternary(name string, d typ, src [3]typ, eval func(a, b, c uint64)
 // wider maps an integer type to that of twice the width.
 var wider = map[typ]typ{u16: u32, s16: s32, u32: u64, s32: s64}
 
-// integers adds integer arithmetic. Results are cut to the width of the destination
-// by the interpreter, and sources have only the bits of their type.
+// integers adds integer arithmetic. The interpreter cuts results to the width of
+// the destination. Sources have only the bits of their type.
 func (t table) integers() {
 	for _, ty := range []typ{u16, s16, u32, s32, u64, s64} {
 		dot := "." + ty.String()
@@ -144,7 +145,7 @@ func (t table) integers() {
 	}
 }
 
-// logic adds bits and shifts.
+// logic adds operations on bits, and shifts.
 func (t table) logic() {
 	for _, ty := range []typ{pred, b16, b32, b64} {
 		dot := "." + ty.String()
@@ -185,7 +186,8 @@ func (t table) logic() {
 	t.ternary("prmt.b32", b32, word, permute)
 }
 
-// floats adds the arithmetic that is rounded once to nearest, and what needs no rounding.
+// floats adds the arithmetic that rounds once to nearest, and operations that need
+// no rounding.
 func (t table) floats() {
 	single := func(f func(a, b float32) float32) func(a, b, _ uint64) uint64 {
 		return func(a, b, _ uint64) uint64 { return bits32(f(f32of(a), f32of(b))) }
@@ -238,7 +240,7 @@ var relations = map[string]func(lt, eq, un bool) bool{
 // unsignedNames are the names of four relations between unsigned integers.
 var unsignedNames = map[string]string{"lt": "lo", "le": "ls", "gt": "hi", "ge": "hs"}
 
-// comparisons adds setp, alone and joined with a predicate.
+// comparisons adds setp, alone and combined with a predicate.
 func (t table) comparisons() {
 	joins := map[string]func(a, b uint64) uint64{
 		".and": func(a, b uint64) uint64 { return a & b },
@@ -273,7 +275,7 @@ func (t table) comparisons() {
 			x, y := f64of(a), f64of(b)
 			return f(x < y, x == y, x != x || y != y)
 		}, "")
-		if len(rel) != 2 { // the unordered ones have three letters
+		if len(rel) != 2 { // unordered relations have three letters
 			continue
 		}
 		for _, ty := range []typ{b16, b32, b64, u16, u32, u64, s16, s32, s64} {
@@ -302,7 +304,8 @@ func unless(forbidden string, f func(a, b, c uint64) uint64) func(a, b, c uint64
 	return f
 }
 
-// floatValue returns how a register of float type t is read exactly as a float64.
+// floatValue returns a function that reads a register of float type t exactly as a
+// float64.
 func floatValue(t typ) func(x uint64) float64 {
 	switch t {
 	case f16:
@@ -313,7 +316,7 @@ func floatValue(t typ) func(x uint64) float64 {
 	return f64of
 }
 
-// floatBits returns how a float64 is rounded to float type t.
+// floatBits returns a function that rounds a float64 to float type t.
 func floatBits(t typ, toward0 bool) func(f float64) uint64 {
 	switch t {
 	case f16:
@@ -393,8 +396,8 @@ func (t table) moves() {
 	}
 }
 
-// memory adds loads, stores and atomic additions. Cache operators are hints: they
-// change no result of a launch and are understood as such.
+// memory adds loads, stores and atomic additions. Cache operators are hints that
+// change no result of a launch, so they are accepted and ignored.
 func (t table) memory() {
 	elements := []typ{b8, u8, s8, b16, u16, s16, b32, u32, s32, f32, b64, u64, s64, f64}
 	add := func(name string, f form, hints ...string) {
@@ -451,7 +454,7 @@ func (t table) memory() {
 	}
 }
 
-// control adds branches, exits and whatever synchronises threads.
+// control adds branches, exits and all that synchronises threads.
 func (t table) control() {
 	t.add(form{name: "bra", kind: kindBranch})
 	t.add(form{name: "bra.uni", kind: kindBranch, uniform: true})

@@ -41,8 +41,8 @@ func mulHigh(a, b uint64, t typ) uint64 {
 func funnelLeft(lo, hi, n uint64) uint64  { return (hi<<32 | lo) << n >> 32 }
 func funnelRight(lo, hi, n uint64) uint64 { return (hi<<32 | lo) >> n }
 
-// permute is prmt.b32 in its default mode: each nibble of the selector picks one of
-// eight bytes, and its upper bit replicates the sign of that byte.
+// permute is prmt.b32 in its default mode. Each nibble of the selector picks one of
+// eight bytes. The nibble's upper bit replaces that byte by copies of its sign.
 func permute(a, b, selector uint64) uint64 {
 	var r uint64
 	for i := 0; i < 32; i += 8 {
@@ -56,8 +56,9 @@ func permute(a, b, selector uint64) uint64 {
 	return r
 }
 
-// extract is bfe: n bits from position pos, continued by zeros or, for signed types,
-// by the sign: bit pos+n-1, or the topmost if that lies beyond.
+// extract is bfe: n bits of a from position pos. The rest is 0 for unsigned types. For
+// signed types it is the sign: bit pos+n-1 of a, or the topmost bit if that lies
+// beyond.
 func extract(a, pos, n uint64, t typ) uint64 {
 	pos, n = pos&0xff, n&0xff
 	if n == 0 {
@@ -76,11 +77,11 @@ func extract(a, pos, n uint64, t typ) uint64 {
 	return x
 }
 
-// divide and remainder truncate toward zero; b is not 0.
+// divide and remainder truncate toward zero. b must not be 0.
 func divide(a, b uint64, t typ) uint64 {
 	a, b = t.extend(a), t.extend(b)
 	if t.class() == 's' {
-		return uint64(int64(a) / int64(b)) // Go wraps the one overflow
+		return uint64(int64(a) / int64(b)) // Go wraps the only overflow
 	}
 	return a / b
 }

@@ -7,17 +7,17 @@ import (
 
 const warpSize = 32
 
-// DefaultLimit is the limit of instructions of a launch that sets none.
+// DefaultLimit is the number of instructions that a launch without a limit may execute.
 const DefaultLimit = 1 << 32
 
-// Limits of a launch, those of sm_70 without opting in to more.
+// Limits of a launch: those of sm_70, unless a kernel opts in to more.
 const (
 	maxThreads      = 1024
 	maxSharedBytes  = 48 << 10
 	maxGridX        = 1<<31 - 1
 	maxGridYZ       = 1<<16 - 1
 	maxBlockZ       = 64
-	maxGridThreads  = 1<<31 - 1 - maxThreads // so that an int counts them everywhere
+	maxGridThreads  = 1<<31 - 1 - maxThreads // so that every int can count them
 	maxPermutedGrid = 1 << 20
 )
 
@@ -35,30 +35,31 @@ func (d Dim) index(i int) Dim { return Dim{i % d.X, i / d.X % d.Y, i / d.X / d.Y
 type Config struct {
 	Grid, Block Dim    // all extents at least 1
 	Shared      int    // bytes of dynamic shared memory, for extern .shared variables
-	Seed        uint64 // draws the order of blocks, warps and lanes; 0 is ascending order
-	Limit       uint64 // of executed instructions of all threads; 0 is DefaultLimit
-	Racy        bool   // skips the search for data races
+	Seed        uint64 // decides the order of blocks, warps and lanes; 0 is ascending order
+	Limit       uint64 // on executed instructions, over all threads; 0 is DefaultLimit
+	Racy        bool   // skip the search for data races
 
-	// Counts, unless nil, has an entry for every one of [Kernel.Instructions]: how often
-	// warps executed it is added there. Threads of a warp that are together count once.
+	// Counts, unless nil, has an entry for each of [Kernel.Instructions]. Launch adds to
+	// it how often warps executed the instruction. Threads of a warp that run together
+	// count once.
 	Counts []uint64
 }
 
-// Stats are the counts of a launch, up to its fault if there was one.
+// Stats are the counts of a launch. After a fault they are the counts up to it.
 type Stats struct {
-	Instructions uint64 // executed by threads; those that a guard turns off count too
+	Instructions uint64 // executed by threads; a false guard counts too
 	Loaded       uint64 // bytes from global memory
 	Stored       uint64 // bytes to global memory
-	// Sectors counts the pieces of 32 bytes of global memory that a warp touches with
-	// one instruction. Accesses are coalesced perfectly if 32·Sectors = Loaded + Stored.
+	// Sectors counts the pieces of 32 bytes of global memory that each instruction of a
+	// warp accesses. Accesses are coalesced perfectly if 32·Sectors = Loaded + Stored.
 	Sectors uint64
 }
 
 const sectorBytes = 32
 
-// Launch executes the kernel to its end and returns a [*Fault] if a thread does what it
-// must not, or ErrLaunch for a configuration that a device would refuse. What was
-// written until then stays written.
+// Launch executes the kernel to its end. It returns a [*Fault] if a thread breaks a
+// rule, and ErrLaunch for a configuration that a device would refuse. What was written
+// before an error stays written.
 func (k *Kernel) Launch(m *Memory, c Config, params []byte) (Stats, error) {
 	if err := k.check(c, params); err != nil {
 		return Stats{}, fmt.Errorf("ptx: %s: %w", k.Name, err)
@@ -101,7 +102,7 @@ func (k *Kernel) check(c Config, params []byte) error {
 	case k.bound != Dim{} && (b.count() > k.bound.count() || k.exact && b != k.bound):
 		return invalid("block %v of a kernel declared for %v", b, k.bound)
 	case c.Shared < 0 || k.SharedBytes()+c.Shared > maxSharedBytes:
-		return invalid("%d bytes of shared memory beside the kernel's own %d", c.Shared, k.SharedBytes())
+		return invalid("%d bytes of dynamic shared memory beside the kernel's own %d are too many, or negative", c.Shared, k.SharedBytes())
 	case c.Counts != nil && len(c.Counts) != len(k.code):
 		return invalid("%d counts for %d instructions", len(c.Counts), len(k.code))
 	case len(params) != k.ParamBytes():
@@ -110,20 +111,20 @@ func (k *Kernel) check(c Config, params []byte) error {
 	return nil
 }
 
-// A block is the block being executed; its memory serves one block after another.
+// A block is the block that is executed. Blocks use its memory one after another.
 type block struct {
 	kernel *Kernel
 	memory *Memory
 	config Config
 	params []byte
 	launch uint64
-	random *rand.Rand // nil: everything in ascending order
+	random *rand.Rand // nil: all orders are ascending
 	stats  Stats
 
 	index  Dim
 	shared []*segment
 	warps  []warp
-	order  *order // nil: races are not looked for
+	order  *order // nil: no search for races
 	queue  []int  // of warps
 }
 
@@ -146,7 +147,7 @@ func newBlock(k *Kernel, m *Memory, c Config, params []byte) *block {
 	}
 	b.warps = make([]warp, (n+warpSize-1)/warpSize)
 	regs := len(k.regs)
-	if len(m.scratch) < len(b.warps)*regs { // need not be cleared: reads before writes are faults
+	if len(m.scratch) < len(b.warps)*regs { // not cleared: a read before a write is a fault
 		m.scratch = make([]lanes, len(b.warps)*regs)
 	}
 	for i := range b.warps {
@@ -186,7 +187,8 @@ func (b *block) execute(i int) error {
 	}
 }
 
-// meet checks that all warps wait at one barrier, or that all have exited.
+// meet returns an error unless all warps wait at one barrier, or all have exited. In the
+// second case the block is done.
 func (b *block) meet() (done bool, err error) {
 	var waiting, exited *warp
 	for i := range b.warps {

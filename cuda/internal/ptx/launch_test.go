@@ -13,9 +13,9 @@ import (
 
 const header = ".version 6.3\n.target sm_70\n.address_size 64\n"
 
-// wrapped returns a kernel k around a body, which starts on line 20. Its threads have
-// their index in the block in %r0, that of the block in %r1, n in %r2, the address of
-// the buffer in %d0 and that of their own word in it in %d1.
+// wrapped returns a kernel k around a body, which starts on line 20. In each thread,
+// %r0 is its index in the block, %r1 the index of the block, and %r2 is n. The address
+// of the buffer is in %d0, and that of the thread's own word in it is in %d1.
 func wrapped(body string) string {
 	return header + `.extern .shared .align 4 .b8 dynamic[];
 .visible .entry k(.param .u64 out, .param .u32 n)
@@ -38,7 +38,7 @@ mad.wide.u32 %d1, %r0, 4, %d0;
 
 const bodyLine = 20
 
-// A launch of a kernel on a buffer of words.
+// A scenario is a launch of a kernel on a buffer of words.
 type scenario struct {
 	body   string
 	blocks int // 0: 1
@@ -107,8 +107,8 @@ func (s *scenario) launch(tb rapid.TB, seed uint64) (words []uint32, err error) 
 	return words, nil
 }
 
-// own makes %d2 the address of the thread's own word in buf, and %d3 that of the next
-// thread's, cyclically in blocks of 32 or 64.
+// own puts the address of the thread's own word of buf in %d2, and that of the next
+// thread's word in %d3. The next thread is counted cyclically, in blocks of 32 or 64.
 func own(block int) string {
 	return fmt.Sprintf(`mov.u64 %%d4, buf;
 mad.wide.u32 %%d2, %%r0, 4, %%d4;
@@ -118,8 +118,8 @@ mad.wide.u32 %%d3, %%r3, 4, %%d4;
 `, block-1)
 }
 
-// TestFaults has, for each kind of fault, programs that must fail with it and next to
-// them programs that must not. Line is of the fault in the body, from 1.
+// TestFaults has programs for each kind of fault. Some must fail with it, and similar
+// ones must not. line is the line of the fault in the body, from 1.
 func TestFaults(t *testing.T) {
 	tests := []struct {
 		name string
@@ -257,7 +257,7 @@ st.global.u32 [%d2], %r0;`}, ErrBounds, 7},
 	}
 }
 
-// TestFaultNames: a fault says where.
+// TestFaultNames: a fault names its place.
 func TestFaultNames(t *testing.T) {
 	_, err := (&scenario{body: "setp.eq.u32 %p0, %r1, 2;\n@!%p0 ret;\nst.global.u32 [%d1+4], %r0;", blocks: 3}).launch(t, 0)
 	var f *Fault
@@ -278,7 +278,7 @@ func TestFaultNames(t *testing.T) {
 	}
 }
 
-// TestAbsentNames: a fault of a member mask says who is missing and why.
+// TestAbsentNames: a fault of a member mask names the missing thread and the reason.
 func TestAbsentNames(t *testing.T) {
 	for _, test := range []struct {
 		scenario
@@ -296,11 +296,11 @@ func TestAbsentNames(t *testing.T) {
 	}
 }
 
-// TestDivergence: threads take different ways through nested branches and loops, and
+// TestDivergence: threads take different paths through nested branches and loops. They
 // meet again where they must.
 func TestDivergence(t *testing.T) {
-	// Collatz steps of tid+1, in a loop with a branch; a shuffle and a barrier after it
-	// need convergence, and two exits inside it end threads early.
+	// A loop with a branch takes Collatz steps of tid+1. A shuffle and a barrier after
+	// it need convergence. Two exits inside it end threads early.
 	body := `add.s32 %r3, %r0, 1;
 mov.u32 %r4, 0;
 LOOP:
@@ -345,7 +345,7 @@ st.global.u32 [%d1], %r6;`
 	}
 }
 
-// TestAtomics: additions of all threads arrive, and each sees another sum before.
+// TestAtomics: the additions of all threads arrive, and each thread gets another sum.
 func TestAtomics(t *testing.T) {
 	body := `mov.u32 %r3, 1;
 atom.global.add.u32 %r4, [%d0], %r3;
@@ -428,8 +428,8 @@ mad.wide.u32 %%d0, %%r1, %d, %%d0;
 	}
 }
 
-// TestShuffle compares shuffles in segments of a warp, and votes, with their
-// definition in the CUDA programming guide.
+// TestShuffle compares shuffles in segments of a warp, and votes, with their definition
+// in the CUDA programming guide.
 func TestShuffle(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		mode := rapid.SampledFrom([]string{"up", "down", "bfly", "idx"}).Draw(t, "mode")
@@ -508,7 +508,8 @@ mov.u32 %%r3, 1;`, members, yes, members, members, members, members)
 	})
 }
 
-// TestConfig: what a device refuses to launch is an error, and the limits are not.
+// TestConfig: a launch that a device would refuse is an error. A launch at the limits
+// is not.
 func TestConfig(t *testing.T) {
 	m, err := Parse(header + `.visible .entry free(.param .u32 n) { ret; }
 .visible .entry bound() .maxntid 64, 2, 1 .minnctapersm 2 { ret; }

@@ -5,8 +5,8 @@ import (
 	"strings"
 )
 
-// A token is a word (a name, an opcode, a directive or a number), a string in quotes
-// or a single character of punctuation. The last one of a source is empty.
+// A token is a word, a string in quotes, or a single character of punctuation. Words
+// are names, opcodes, directives and numbers. The last token of a source is empty.
 type token struct {
 	text     string
 	off, end int // its place in the source

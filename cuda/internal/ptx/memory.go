@@ -7,41 +7,42 @@ import (
 )
 
 const (
-	page           = 1 << 32          // one allocation each
+	page           = 1 << 32          // one for each allocation
 	firstPage      = 0x7f00           // of the first allocation
 	maxAllocation  = 1 << 30          // bytes
 	allocationUnit = 256              // alignment of allocations, as cuMemAlloc's
 	sharedWindow   = 0x7e00_0000_0000 // generic address of shared address 0
-	sharedPage     = 1 << 20          // one variable each
+	sharedPage     = 1 << 20          // one for each variable
 	paramBase      = 0x1000           // address of the parameter buffer
 )
 
 // A Memory is the global memory of a device. Allocations are aligned to 256 bytes, as
-// on a device, but lie 4 GiB apart, each around or just below a multiple of 4 GiB:
-// pointers that run out of one never meet another, and address arithmetic in 32 bits
-// does not work. Addresses are never used again. The zero value is an empty memory; all
-// methods are safe for concurrent use, and launches on one memory execute one after
+// on a device. They lie 4 GiB apart, each around or just below a multiple of 4 GiB. So
+// a pointer that leaves one allocation never reaches another, and address arithmetic in
+// 32 bits fails. Addresses are never reused. The zero value is an empty memory. All
+// methods are safe for concurrent use. Launches on one memory execute one after
 // another.
 type Memory struct {
-	Limit int64 // bytes that allocations may take together; 0 is no limit
+	Limit int64 // bytes for all allocations together; 0 is no limit
 
 	mu       sync.Mutex
 	segments []*segment // by page
 	inUse    int64
 	count    int
 	launches uint64
-	scratch  []lanes // registers of the last launch, for the next one
+	scratch  []lanes // memory for registers, kept from launch to launch
 }
 
 // A segment is an allocation or a shared variable.
 type segment struct {
 	lo, hi  uint64   // addresses
 	data    []byte   // nil once freed
-	written []uint64 // one bit a byte, from origin
+	written []uint64 // one bit for each byte, from origin
 	shadow  shadow
 }
 
-// origin is where the bits and cells of a segment start; all alignments divide it.
+// origin is the address at which the bits and cells of a segment start. All alignments
+// divide it.
 func (s *segment) origin() uint64 { return s.lo &^ (allocationUnit - 1) }
 
 func newSegment(lo uint64, size int) *segment {
@@ -50,25 +51,26 @@ func newSegment(lo uint64, size int) *segment {
 	return s
 }
 
-// at returns n bytes at an address.
+// at returns the n bytes at an address.
 func (s *segment) at(address uint64, n uint) []byte {
 	return s.data[address-s.lo:][:n]
 }
 
-// bits returns the place of the bits of n bytes at an address that n divides.
+// bits returns the word and the mask of the bits for n bytes at an address. n divides
+// the address.
 func (s *segment) bits(address uint64, n uint) (word *uint64, mask uint64) {
 	i := address - s.origin()
 	return &s.written[i/64], (1<<n - 1) << (i % 64)
 }
 
-// mark notes that n bytes at an address are written.
+// mark records that the n bytes at an address are written.
 func (s *segment) mark(address uint64, n uint64) {
 	for i := address - s.origin(); n > 0; i, n = i+1, n-1 {
 		s.written[i/64] |= 1 << (i % 64)
 	}
 }
 
-// unwritten returns how many of n bytes at an address nobody has written.
+// unwritten returns how many of the n bytes at an address nobody has written.
 func (s *segment) unwritten(address uint64, n uint64) int {
 	count := 0
 	for i := address - s.origin(); n > 0; {
@@ -80,7 +82,7 @@ func (s *segment) unwritten(address uint64, n uint64) int {
 	return count
 }
 
-// find returns the segment that holds n bytes at an address.
+// find returns the segment that holds the n bytes at an address.
 func (m *Memory) find(address uint64, n uint64) (*segment, error) {
 	i := (address+page/2)/page - firstPage
 	if address >= 1<<63 || i >= uint64(len(m.segments)) {
@@ -195,6 +197,6 @@ func (m *Memory) Written(address uint64, n int64) (int64, error) {
 	return n - int64(s.unwritten(address, uint64(n))), nil
 }
 
-// sharedAddress returns the address of the shared variable with index i, which is
-// aligned as declared and not more.
+// sharedAddress returns the address of the shared variable with index i. It is aligned
+// as declared, and not more.
 func sharedAddress(i, align int) uint64 { return uint64(i+1)*sharedPage + uint64(align) }

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// run1 executes a body with one thread on a buffer and returns what becomes of it.
+// run1 executes a body with one thread on a buffer, and returns the new contents.
 func run1(t *testing.T, body string, before []byte) []byte {
 	t.Helper()
 	m, err := Parse(wrapped(body))
@@ -42,7 +42,7 @@ func run1(t *testing.T, body string, before []byte) []byte {
 	return after
 }
 
-// pattern has all signs, and no two bytes alike.
+// pattern has values of both signs, and no two equal bytes.
 func pattern() []byte {
 	b := make([]byte, 128)
 	for i := range b {
@@ -51,7 +51,7 @@ func pattern() []byte {
 	return b
 }
 
-// vectorOf writes registers as an operand.
+// vectorOf writes registers as a vector operand.
 func vectorOf(names []string) string {
 	if len(names) == 1 {
 		return names[0]
@@ -59,8 +59,8 @@ func vectorOf(names []string) string {
 	return "{" + strings.Join(names, ", ") + "}"
 }
 
-// TestLoads executes every form of load from global memory, through its own register
-// type and, for integers, a wider one.
+// TestLoads executes every form of load from global memory. The register has the
+// form's own type and, for integers, a wider one.
 func TestLoads(t *testing.T) {
 	count := 0
 	for name, f := range forms() {
@@ -103,8 +103,8 @@ func TestLoads(t *testing.T) {
 	}
 }
 
-// TestStores executes every form of store to global memory, from its own register type
-// and, for integers, a wider one.
+// TestStores executes every form of store to global memory. The register has the
+// form's own type and, for integers, a wider one.
 func TestStores(t *testing.T) {
 	for name, f := range forms() {
 		if f.kind != kindStore || f.space == shared {
@@ -135,7 +135,7 @@ func TestStores(t *testing.T) {
 	}
 }
 
-// TestStoreNumbers: numbers can be stored as they are.
+// TestStoreNumbers: a number can be stored directly.
 func TestStoreNumbers(t *testing.T) {
 	got := run1(t, "st.global.v2.u16 [%d0], {-2, 7};\nst.global.f32 [%d0+4], 0f3F800000;\nst.global.u64 [%d0+8], -1;", make([]byte, 16))
 	want := []byte{0xfe, 0xff, 7, 0, 0, 0, 0x80, 0x3f, 255, 255, 255, 255, 255, 255, 255, 255}
@@ -144,7 +144,7 @@ func TestStoreNumbers(t *testing.T) {
 	}
 }
 
-// TestPacks: the movs between a vector and a register, the first element lowest.
+// TestPacks: the movs between a vector and a register put the first element lowest.
 func TestPacks(t *testing.T) {
 	got := run1(t, `.reg .b16 %q<4>;
 ld.global.v4.u16 {%q0, %q1, %q2, %q3}, [%d0];
@@ -202,7 +202,7 @@ func TestAddOfEveryType(t *testing.T) {
 		case u64:
 			binary.LittleEndian.PutUint64(before, 1<<33+5)
 			binary.LittleEndian.PutUint64(want, 1<<33+2)
-		default: // does not carry
+		default: // no carry
 			binary.LittleEndian.PutUint64(before, 7<<32|5)
 			binary.LittleEndian.PutUint64(want, 7<<32|2)
 		}

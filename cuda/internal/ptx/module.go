@@ -39,10 +39,10 @@ type Kernel struct {
 	code     []instr
 	shared   []variable
 	dynamic  int // index in shared of the variable sized at launch, or -1
-	bound    Dim // .maxntid or .reqntid; 0 if there is none
+	bound    Dim // .maxntid or .reqntid; 0 if there is neither
 	exact    bool
 
-	// What the parser knew, for changes of single instructions:
+	// The parser's knowledge, kept to change single instructions:
 	source  span // in the module
 	line    int  // of the closing brace
 	special map[string]int
@@ -54,7 +54,7 @@ type Kernel struct {
 // A span is a part of a source.
 type span struct{ off, end int }
 
-// A Param is one parameter of a kernel and its place in the parameter buffer, in bytes.
+// A Param is one parameter of a kernel. Its place in the parameter buffer is in bytes.
 type Param struct {
 	Name                string
 	Offset, Size, Align int
@@ -68,9 +68,9 @@ func (k *Kernel) ParamBytes() int {
 	return 0
 }
 
-// Pack returns a parameter buffer. There is one argument for each parameter; the low
-// bytes of it, little endian, are the value, so no parameter may be longer than 8
-// bytes. Floats are passed by their bits.
+// Pack returns a parameter buffer with one argument for each parameter. The value is the
+// low bytes of the argument, little endian. So no parameter may be longer than 8 bytes.
+// Floats are passed by their bits.
 func (k *Kernel) Pack(args ...uint64) ([]byte, error) {
 	if len(args) != len(k.Params) {
 		return nil, fmt.Errorf("ptx: %s: %d arguments for %d parameters", k.Name, len(args), len(k.Params))
@@ -78,7 +78,7 @@ func (k *Kernel) Pack(args ...uint64) ([]byte, error) {
 	buf := make([]byte, k.ParamBytes())
 	for i, p := range k.Params {
 		if p.Size > 8 {
-			return nil, fmt.Errorf("ptx: %s: parameter %s has %d bytes and cannot be packed from a word", k.Name, p.Name, p.Size)
+			return nil, fmt.Errorf("ptx: %s: parameter %s has %d bytes, and Pack takes at most 8", k.Name, p.Name, p.Size)
 		}
 		var word [8]byte
 		binary.LittleEndian.PutUint64(word[:], args[i])
@@ -104,7 +104,7 @@ func (k *Kernel) Instructions() []Instruction {
 	return list
 }
 
-// SharedBytes returns the static shared memory of a block.
+// SharedBytes returns the size of a block's static shared memory.
 func (k *Kernel) SharedBytes() int {
 	n := 0
 	for _, v := range k.shared {
@@ -130,9 +130,9 @@ type variable struct {
 	size, align int
 }
 
-// An instr is an instruction: as written, and bound to registers and constants. An
-// index from 0 is a register of the kernel, a negative one the constant with that
-// index's complement.
+// An instr is an instruction: as written, and bound to registers and constants. An index
+// ≥ 0 is a register of the kernel. A negative index is the complement of the index of a
+// constant.
 type instr struct {
 	form   *form
 	line   int
@@ -147,7 +147,7 @@ type instr struct {
 	base     int    // of an address
 	offset   uint64
 	target   int // of a branch
-	meet     int // where the sides of a branch meet again
+	meet     int // where both sides of a branch meet again
 }
 
 type operandKind uint8
@@ -158,7 +158,7 @@ const (
 	operandNumber
 	operandSymbol
 	operandVector
-	operandMemory // text and base are of the base
+	operandMemory // text and base describe the base
 )
 
 // An operand as written.

@@ -8,8 +8,8 @@ import (
 	"strings"
 )
 
-// A Mutant is a module with one instruction changed. Tests that pass on a mutant have
-// not looked at that instruction, or the change makes no difference.
+// A Mutant is a module with one instruction changed. If tests pass on a mutant, they do
+// not test that instruction, or the change makes no difference.
 type Mutant struct {
 	Kernel string
 	Line   int
@@ -57,13 +57,18 @@ func MutantKinds() []string {
 }
 
 // Mutants returns all mutants of a module that [Parse] accepts, in the order of its
-// instructions. The changes are small and typical: an instruction deleted (barriers
-// too), a guard negated or dropped, an operator, relation, type or rounding replaced by
-// a sibling, operands exchanged, a source register replaced by another one of the
-// instruction, a number changed by one (a float by its last bit, or its sign), an
-// address moved by one access, a parameter or special register replaced by another.
-// Changes that cannot matter, such as exchanging the operands of an addition, are not
-// made; some that do not matter in their place are.
+// instructions. The changes are small and typical. Some mutants behave like the
+// original all the same, but a change that can never matter is left out, such as a swap
+// of an addition's operands. The changes are:
+//
+//   - An instruction is deleted, which may be a barrier.
+//   - A guard is negated or dropped.
+//   - An operator, relation, type or rounding becomes a related one.
+//   - Operands are swapped, or a source register becomes another one of the
+//     instruction.
+//   - A number changes by one; a float changes in its last bit or its sign.
+//   - An address moves by one access.
+//   - A parameter or special register becomes another one.
 func Mutants(m *Module) iter.Seq[Mutant] {
 	return func(yield func(Mutant) bool) {
 		for n, k := range m.kernels {
@@ -96,8 +101,8 @@ func Mutants(m *Module) iter.Seq[Mutant] {
 	}
 }
 
-// replace returns the module that [Parse] would make of the source with instruction i of
-// kernel n changed, or deleted if changed is nil.
+// replace returns the module of the source with instruction i of kernel n changed, or
+// deleted if changed is nil. It equals what [Parse] would return.
 func (m *Module) replace(n, i int, changed *instr) (_ *Module, err error) {
 	defer catch(&err)
 	k := *m.kernels[n]
@@ -131,7 +136,7 @@ func (m *Module) replace(n, i int, changed *instr) (_ *Module, err error) {
 	return &c, nil
 }
 
-// remove deletes instruction i. It panics as a parser does.
+// remove deletes instruction i. It panics with a *SyntaxError, as a parser does.
 func (k *Kernel) remove(i int) {
 	k.code = slices.Delete(k.code, i, i+1)
 	k.labels = maps.Clone(k.labels)
@@ -143,12 +148,13 @@ func (k *Kernel) remove(i int) {
 	(&parser{k: k}).link()
 }
 
-// rebind puts a changed copy in the place of instruction i. It panics as a parser does.
+// rebind puts a changed copy in place of instruction i. It panics with a *SyntaxError,
+// as a parser does.
 func (k *Kernel) rebind(i int, in *instr) {
 	k.regs, k.consts, k.specials = slices.Clip(k.regs), slices.Clip(k.consts), slices.Clip(k.specials)
 	k.special, k.numbers = maps.Clone(k.special), maps.Clone(k.numbers)
 	p := &parser{k: k}
-	in.form = forms()[in.form.name] // as parsed, before mov became a pack
+	in.form = forms()[in.form.name] // as parsed, before a mov became a pack
 	for j, a := range in.args {
 		if specials[a.text] != nil {
 			in.args[j].reg = p.specialRegister(token{text: a.text, line: in.line})
@@ -177,7 +183,7 @@ func copyOf(in *instr) *instr {
 	return &c
 }
 
-// renamed returns a copy with another opcode, or nil if there is no such opcode.
+// renamed returns a copy with another opcode, or nil if that opcode does not exist.
 func renamed(in *instr, opcode string) *instr {
 	f := forms()[opcode]
 	if f == nil {
@@ -211,7 +217,7 @@ func guards(_ *Kernel, in *instr, emit func(*instr)) {
 	emit(c)
 }
 
-// siblings are beginnings of opcodes that compute something similar.
+// siblings pairs beginnings of opcodes that compute something similar.
 var siblings = [][2]string{
 	{"add.", "sub."}, {"sub.", "add."},
 	{"mul.rn.", "add.rn."}, {"mul.lo.", "add."}, {"mul.hi.", "mul.lo."},
@@ -234,7 +240,8 @@ func operators(_ *Kernel, in *instr, emit func(*instr)) {
 	}
 }
 
-// neighbours holds the negation of each relation and one that differs at the border.
+// neighbours holds, for each relation, its negation and those that differ from it at
+// equality or NaN only.
 var neighbours = map[string][]string{
 	"eq": {"ne"}, "ne": {"eq"},
 	"lt": {"ge", "le"}, "ge": {"lt", "gt"}, "le": {"gt", "lt"}, "gt": {"le", "ge"},
@@ -252,12 +259,12 @@ func comparisonsChanged(_ *Kernel, in *instr, emit func(*instr)) {
 	}
 }
 
-// signs are the types that differ by their sign only.
+// signs maps each integer type to the type of the other signedness.
 var signs = map[string]string{
 	"u8": "s8", "s8": "u8", "u16": "s16", "s16": "u16", "u32": "s32", "s32": "u32", "u64": "s64", "s64": "u64",
 }
 
-// typesChanged changes the sign of the last type, where that can matter.
+// typesChanged changes the signedness of the last type, where that can matter.
 func typesChanged(k *Kernel, in *instr, emit func(*instr)) {
 	name := in.form.name
 	op, _, _ := strings.Cut(name, ".")
@@ -285,7 +292,7 @@ func typesChanged(k *Kernel, in *instr, emit func(*instr)) {
 	}
 	name = name[:i] + sign
 	if j := strings.LastIndexByte(name[:i-1], '.') + 1; op == "cvt" && j > 0 {
-		if d, ok := signs[name[j:i-1]]; ok { // only the sign of the source matters
+		if d, ok := signs[name[j:i-1]]; ok { // only the signedness of the source matters
 			if wide, _ := typeOf(name[j : i-1]); wide.bits() <= in.form.src[0].bits() {
 				return
 			}
@@ -421,7 +428,7 @@ func parametersReplaced(k *Kernel, in *instr, emit func(*instr)) {
 	}
 }
 
-// otherSpecials holds what a special register is taken for by mistake.
+// otherSpecials holds the special registers that are easily confused with each one.
 var otherSpecials = map[string][]string{
 	"%tid": {"%ctaid"}, "%ctaid": {"%tid"}, "%ntid": {"%nctaid"}, "%nctaid": {"%ntid"},
 	"%laneid": {"%tid.x"}, "%warpid": {"%ctaid.x"},

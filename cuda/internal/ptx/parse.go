@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// Limits of the parser; far beyond what a kernel needs and a GPU offers.
+// Limits of the parser. They are far beyond what a kernel needs and a GPU offers.
 const (
 	maxRegisters = 1 << 16
 	maxShared    = 1 << 16 // bytes of one variable
@@ -26,7 +26,7 @@ func Parse(text string) (m *Module, err error) {
 	return p.m, nil
 }
 
-// catch, deferred, turns the panic of a parser into an error.
+// catch turns the panic of a parser into an error. Defer it.
 func catch(err *error) {
 	if r := recover(); r != nil {
 		e, ok := r.(*SyntaxError)
@@ -37,7 +37,7 @@ func catch(err *error) {
 	}
 }
 
-// A parser reads by recursive descent; it panics with a *SyntaxError.
+// A parser works by recursive descent. It panics with a *SyntaxError.
 type parser struct {
 	ts    []token
 	i     int
@@ -46,7 +46,7 @@ type parser struct {
 
 	globals []variable // shared variables of the module
 
-	// Of the kernel being read:
+	// The kernel that is being read:
 	k      *Kernel
 	scopes []map[string]int // registers by name
 }
@@ -66,7 +66,7 @@ func (p *parser) next() token {
 	return t
 }
 
-// accept skips the token if it comes next.
+// accept skips the next token if it has this text, and reports whether it did.
 func (p *parser) accept(text string) bool {
 	if p.peek().text == text {
 		p.i++
@@ -142,8 +142,8 @@ func (p *parser) module() {
 	}
 }
 
-// variable reads the declaration of a shared variable after ".shared". The size of a
-// variable declared with [] is 0.
+// variable reads the declaration of a shared variable after ".shared". A variable
+// declared with [] has size 0.
 func (p *parser) variable() variable {
 	v := variable{align: 1}
 	if p.accept(".align") {
@@ -251,7 +251,7 @@ func (p *parser) tuning() {
 					p.k.bound.Z = p.count(1, 1024)
 				}
 			}
-		case ".minnctapersm", ".maxnreg": // for the assembler's allocation of registers
+		case ".minnctapersm", ".maxnreg": // hints for the allocation of registers
 			p.i++
 			p.count(1, 1024)
 		default:
@@ -260,7 +260,7 @@ func (p *parser) tuning() {
 	}
 }
 
-// body reads statements to the closing brace and returns that.
+// body reads statements up to the closing brace, and returns the brace.
 func (p *parser) body(depth int) token {
 	for {
 		t := p.next()
@@ -376,7 +376,7 @@ func (p *parser) instruction() {
 	p.k.code = append(p.k.code, in)
 }
 
-// operand reads an operand. Names that are not registers become symbols.
+// operand reads an operand. A name that is no register becomes a symbol.
 func (p *parser) operand() operand {
 	t := p.peek()
 	switch t.text {
@@ -476,7 +476,8 @@ func (p *parser) number(t token) (value uint64, float typ) {
 	return value, float
 }
 
-// specialRegister returns the register of the kernel that stands for, say, %tid.x.
+// specialRegister returns the register of the kernel that holds a special register
+// such as %tid.x.
 func (p *parser) specialRegister(t token) int {
 	if r, ok := p.k.special[t.text]; ok {
 		return r
@@ -507,7 +508,7 @@ func (p *parser) constant(x uint64) int {
 	return ^i
 }
 
-// bind resolves and checks the operands.
+// bind resolves and checks the operands of an instruction.
 func (p *parser) bind(in *instr) {
 	f := in.form
 	args := in.args
@@ -566,7 +567,7 @@ func (p *parser) bind(in *instr) {
 	}
 }
 
-// bindPack makes of mov.b64 d, {a, b} and mov.b64 {a, b}, d forms of their own.
+// bindPack gives mov.b64 d, {a, b} and mov.b64 {a, b}, d forms of their own.
 func (p *parser) bindPack(in *instr) {
 	f := in.form
 	whole, parts := &in.args[0], &in.args[1]
@@ -670,8 +671,8 @@ func (p *parser) immediate(f *form, ty typ, o operand) uint64 {
 	return 0
 }
 
-// symbol returns the address of a parameter or shared variable. Shared variables of
-// the module get their place in the kernels that use them.
+// symbol returns the address of a parameter or shared variable. A shared variable
+// of the module gets its place in every kernel that uses it.
 func (p *parser) symbol(o operand) uint64 {
 	if _, ok := p.k.symbols[o.text]; !ok {
 		for _, v := range p.globals {
@@ -703,7 +704,7 @@ func (p *parser) bindAddress(in *instr, o operand) {
 	in.base = o.reg
 }
 
-// link resolves the branches and finds where their sides meet.
+// link resolves branches, and finds where their sides meet.
 func (p *parser) link() {
 	code := p.k.code
 	for i := range code {
@@ -724,7 +725,7 @@ func (p *parser) link() {
 	setMeets(code)
 }
 
-// controls reports whether the next instruction need not follow.
+// controls reports whether something other than the next instruction may follow.
 func (in *instr) controls() bool {
 	return in.form.kind == kindExit || in.form.kind == kindTrap || in.form.kind == kindBranch
 }

@@ -41,7 +41,7 @@ func TestParse(t *testing.T) {
 		t.Errorf("unknown kernel: %v", err)
 	}
 
-	// What an instruction is printed as is what was written, but for blanks.
+	// An instruction is printed as it was written, except for blanks.
 	text, err := os.ReadFile("testdata/step.ptx")
 	if err != nil {
 		t.Fatal(err)
@@ -55,7 +55,7 @@ func TestParse(t *testing.T) {
 	}
 }
 
-// TestParseParams: parameters of structs are aligned as declared.
+// TestParseParams: struct parameters are aligned as declared.
 func TestParseParams(t *testing.T) {
 	m, err := Parse(header + `.visible .entry k(.param .u8 a, .param .align 8 .b8 b[12], .param .u16 c, .param .f64 d) { ret; }`)
 	if err != nil {
@@ -77,7 +77,7 @@ func TestParseParams(t *testing.T) {
 	}
 }
 
-// TestParseRefuses lists bodies that differ from correct ones in a detail.
+// TestParseRefuses lists bodies that differ from correct ones in one detail.
 func TestParseRefuses(t *testing.T) {
 	const line = bodyLine
 	for _, test := range []struct {
@@ -221,8 +221,8 @@ func TestParseRefusesModules(t *testing.T) {
 	}
 }
 
-// TestForbidden: each form that must not be used is found with its reason, and what
-// takes its place is not.
+// TestForbidden: Forbidden finds each form that must not be used, with its reason.
+// It does not list the forms to use instead.
 func TestForbidden(t *testing.T) {
 	if f := (Finding{"k", 7, "fma.rn.f32 %f0", fuses}); f.String() != `k, line 7, "fma.rn.f32 %f0": fused multiply-add` {
 		t.Error(f)
@@ -264,7 +264,7 @@ mul.f64 %d2, %d0, %d1;`))
 	if len(want) > 0 {
 		t.Errorf("not found: %v", want)
 	}
-	// No name with these modifiers is allowed.
+	// No allowed name has these modifiers.
 	for name, f := range forms() {
 		for _, modifier := range []string{"ftz", "sat", "approx", "full", "rm", "rp"} {
 			if has(name, modifier) && f.forbidden == "" {
@@ -277,8 +277,8 @@ mul.f64 %d2, %d0, %d1;`))
 	}
 }
 
-// FuzzParse: whatever the source, Parse returns, and a module that it accepts can be
-// looked at, mutated and launched without a panic or a hang.
+// FuzzParse: Parse returns for any source. A module that it accepts can be
+// inspected, mutated and launched without a panic or a hang.
 func FuzzParse(f *testing.F) {
 	text, err := os.ReadFile("testdata/step.ptx")
 	if err != nil {

@@ -5,29 +5,29 @@ import (
 	"math/bits"
 )
 
-// A moment is a thread and its clock; thread 0 is nobody. Clocks advance when the
-// thread passes a barrier.
+// A moment is a thread and its clock. Thread 0 stands for no thread. A clock advances
+// when its thread passes a barrier.
 type moment struct{ thread, clock uint32 }
 
-// A cell remembers who touched some bytes in this launch: the last write, and of the
-// reads and atomics two that nothing orders, which are enough to find a race with any
-// third thread (after Flanagan and Freund, "FastTrack", PLDI 2009, with two readers).
-// A write takes the place of all earlier accesses: what races with them does with it.
+// A cell remembers the accesses to some bytes in this launch: the last write, and two
+// reads or atomics that nothing orders. Two are enough to find a race with any third
+// thread (after Flanagan and Freund, "FastTrack", PLDI 2009, with two readers). A write
+// replaces all earlier accesses: what races with them races with it.
 type cell struct {
 	write          moment
 	reads, atomics [2]moment
 	constant       bool // one of the reads was ld.global.nc
 }
 
-// A shadow holds the cells of a segment, one for every 2^shift bytes from its origin.
-// Cells start wide and are divided when a narrower access comes.
+// A shadow holds the cells of a segment, one for every 2^shift bytes from the origin.
+// Cells start wide. A narrower access divides them.
 type shadow struct {
 	launch uint64
 	shift  uint
 	cells  []cell
 }
 
-// An access is how memory is touched.
+// An access is a kind of access to memory.
 type access uint8
 
 const (
@@ -65,14 +65,14 @@ func (h *shadow) divide(n uint) {
 	h.shift, h.cells = shift, cells
 }
 
-// An order knows what happened before what among the threads of the current block.
+// An order knows which events of the current block's threads happened before others.
 // Threads of different blocks are never ordered within a launch.
 type order struct {
 	first  uint32   // number of the block's first thread in the grid, from 1
 	clock  []uint32 // of each thread, from 1
-	passed []uint32 // its clock before the last barrier of the block
-	// seen[t][l] is the clock of lane l of t's warp up to which t has synchronised with
-	// it by bar.warp.sync; nil until that happens.
+	passed []uint32 // the thread's clock before the last barrier of the block
+	// seen[t][l] is the clock of lane l of t's warp up to which bar.warp.sync has
+	// synchronised t with it. seen is nil until the first bar.warp.sync.
 	seen [][warpSize]uint32
 }
 
@@ -80,7 +80,7 @@ func newOrder(threads int) *order {
 	return &order{clock: make([]uint32, threads), passed: make([]uint32, threads)}
 }
 
-// start prepares for the block whose first thread is number first.
+// start prepares for a block. first is the number of its first thread.
 func (o *order) start(first uint32) {
 	o.first = first
 	for i := range o.clock {
@@ -89,14 +89,14 @@ func (o *order) start(first uint32) {
 	clear(o.seen)
 }
 
-// barrier orders everything before it before everything after it in the block.
+// barrier orders all events before it in the block before all events after it.
 func (o *order) barrier() {
 	for i, c := range o.clock {
 		o.passed[i], o.clock[i] = c, c+1
 	}
 }
 
-// warpBarrier does so among the threads of a mask of the warp whose lane 0 is base.
+// warpBarrier does the same for the members of the warp whose lane 0 is thread base.
 func (o *order) warpBarrier(base int, members uint32) {
 	if o.seen == nil {
 		o.seen = make([][warpSize]uint32, len(o.clock))
@@ -115,8 +115,8 @@ func (o *order) warpBarrier(base int, members uint32) {
 	}
 }
 
-// before reports whether an earlier access happened before thread t's present. Nobody's
-// did.
+// before reports whether an earlier access happened before the present of thread t. An
+// access of no thread did.
 func (o *order) before(e moment, t int) bool {
 	if e.thread == 0 {
 		return true
@@ -133,7 +133,7 @@ func (o *order) before(e moment, t int) bool {
 	return o.seen != nil && u/warpSize == t/warpSize && e.clock <= o.seen[t][u%warpSize]
 }
 
-// note keeps the access in a slot that it supersedes, if there is one.
+// note keeps the access in a slot whose access is superseded, if there is one.
 func (o *order) note(slots *[2]moment, t int, now moment) {
 	for i := range slots {
 		if o.before(slots[i], t) {
@@ -143,7 +143,8 @@ func (o *order) note(slots *[2]moment, t int, now moment) {
 	}
 }
 
-// conflict returns the first of the moments that is not ordered before thread t's present.
+// conflict returns the first of the moments that did not happen before thread t's
+// present.
 func (o *order) conflict(t int, moments ...moment) (moment, bool) {
 	for _, e := range moments {
 		if !o.before(e, t) {
@@ -153,7 +154,7 @@ func (o *order) conflict(t int, moments ...moment) (moment, bool) {
 	return moment{}, false
 }
 
-// touch notes an access of thread t and returns the other side of a race.
+// touch records an access of thread t. If it races, touch returns the other access.
 func (o *order) touch(c *cell, t int, how access) (other moment, what string, race bool) {
 	if !o.before(c.write, t) {
 		return c.write, "write", true

@@ -10,8 +10,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A step is one access of one thread, or a barrier, in a straight program that all
-// threads of two blocks go through.
+// A step is one access of one thread, or a barrier. All threads of two blocks go
+// through the same straight program.
 type step struct {
 	kind    string // load, store, add, barrier, warp barrier
 	thread  int    // in the grid
@@ -34,8 +34,8 @@ var raceStep = rapid.Custom(func(t *rapid.T) step {
 	case "barrier":
 		return s
 	}
-	// Few threads, so that they meet: three of the first warp, one of the second, two
-	// of the second block.
+	// Few threads are chosen, so that they meet: three of the first warp, one of the
+	// second, two of the second block.
 	s.thread = rapid.SampledFrom([]int{0, 1, 2, 33, raceBlock, raceBlock + 2}).Draw(t, "thread")
 	s.size = 1 << rapid.IntRange(0, 4).Draw(t, "log size")
 	if s.kind == "add" {
@@ -59,7 +59,7 @@ func program(steps []step) string {
 		case "barrier":
 			b.WriteString("bar.sync 0;\n")
 		case "warp barrier":
-			// Only where the warp has all members.
+			// Only a warp with all members executes it.
 			fmt.Fprintf(&b, "mov.u32 %%r5, %d;\nshr.u32 %%r6, %%r5, %%r0;\nand.b32 %%r6, %%r6, 1;\nsetp.ne.s32 %%p1, %%r6, 0;\nsetp.lt.u32 %%p2, %%r0, 32;\nand.pred %%p1, %%p1, %%p2;\n@%%p1 bar.warp.sync %%r5;\n", s.members)
 		case "load":
 			fmt.Fprintf(&b, "@%%p0 ld.global.%s %s, [%%d0+%d];\n", ty, reg, s.offset)
@@ -72,11 +72,11 @@ func program(steps []step) string {
 	return b.String()
 }
 
-// races reports whether two accesses of the steps are a race. It closes the relation
-// "happens before" of the steps of each thread.
+// races reports whether two accesses of the steps are a race. It computes the closure
+// of "happens before" over the steps of each thread.
 func races(steps []step) bool {
 	const threads = 2 * raceBlock
-	// known[t] is the set of steps that have happened before thread t's next one.
+	// known[t] is the set of steps that have happened before thread t's next step.
 	var known [threads]uint64
 	join := func(group []int) {
 		var all uint64
@@ -129,9 +129,9 @@ func raceProperty(t *rapid.T) {
 	}
 }
 
-// forgets reports whether the steps may overwhelm the two slots that a cell has for
-// unordered readers, or atomics: a barrier of some threads of a warp orders those two
-// and not a third one.
+// forgets reports whether the detector may miss a race. A cell has two slots for
+// unordered readers or atomics. A barrier of some threads of a warp may order these
+// two, and not a third one.
 func forgets(steps []step) bool {
 	for _, s := range steps {
 		if s.kind == "warp barrier" && bits.OnesCount32(s.members) < 32 {
@@ -141,8 +141,9 @@ func forgets(steps []step) bool {
 	return false
 }
 
-// TestRaceProperty compares the detector with the definition on random programs: no
-// false alarm ever, and no race missed unless a barrier of a part of a warp is there.
+// TestRaceProperty compares the detector with the definition on random programs. It
+// never gives a false alarm. It misses a race only if there is a barrier of a part of
+// a warp.
 func TestRaceProperty(t *testing.T) { rapid.Check(t, raceProperty) }
 
 func FuzzRace(f *testing.F) { f.Fuzz(rapid.MakeFuzz(raceProperty)) }

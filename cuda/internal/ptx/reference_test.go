@@ -11,9 +11,9 @@ import (
 	"github.com/x448/float16"
 )
 
-// reference returns the result of an executable scalar opcode by other means than the
-// interpreter's: exact integers and floats of math/big, rounded once. It is nil for an
-// opcode it does not know.
+// reference returns a function for the result of an executable scalar opcode. It uses
+// exact integers and floats of math/big, rounded once, in place of the interpreter's
+// code. It is nil for an unknown opcode.
 func reference(opcode string) func(a, b, c uint64) uint64 {
 	parts := strings.Split(opcode, ".")
 	op, mods := parts[0], parts[1:]
@@ -41,7 +41,7 @@ func reference(opcode string) func(a, b, c uint64) uint64 {
 // wrap keeps the low n bits of an integer in two's complement.
 func wrap(x *big.Int, n uint) uint64 {
 	m := new(big.Int).Lsh(big.NewInt(1), n)
-	return new(big.Int).Mod(x, m).Uint64() // Mod is Euclidean
+	return new(big.Int).Mod(x, m).Uint64() // Mod is never negative
 }
 
 // number reads the bits of an integer type.
@@ -167,7 +167,7 @@ func referenceInteger(op string, mods []string, ty typ) func(a, b, c uint64) uin
 	return nil
 }
 
-// value is a float as an exact number, or NaN or an infinity.
+// value returns the value of a float. A finite value is exact.
 func value(x uint64, ty typ) float64 {
 	switch ty {
 	case f16:
@@ -178,7 +178,7 @@ func value(x uint64, ty typ) float64 {
 	return math.Float64frombits(x)
 }
 
-// halves are the finite float16 that are not negative, in ascending order.
+// halves are the finite float16 ≥ 0, in ascending order.
 var halves = sync.OnceValue(func() []float64 {
 	var list []float64
 	for u := range uint64(0x7c00) {
@@ -187,8 +187,8 @@ var halves = sync.OnceValue(func() []float64 {
 	return list
 })
 
-// rounded returns the bits of an exact number in float type ty. Of a zero, negative
-// gives the sign.
+// rounded returns the bits of an exact number in float type ty. negative is the sign
+// of a zero.
 func rounded(x *big.Float, ty typ, toward0, negative bool) uint64 {
 	size := new(big.Float).Abs(x)
 	var u, sign uint64
@@ -196,8 +196,8 @@ func rounded(x *big.Float, ty typ, toward0, negative bool) uint64 {
 	case f16:
 		list := halves()
 		i := sort.Search(len(list), func(i int) bool { return big.NewFloat(list[i]).Cmp(size) > 0 })
-		u = uint64(i - 1) // the last that is not greater
-		above := 65536.0  // where the next one would be
+		u = uint64(i - 1) // the largest that is not greater
+		above := 65536.0  // the next one, if it existed
 		if i < len(list) {
 			above = list[i]
 		}
@@ -229,7 +229,7 @@ func rounded(x *big.Float, ty typ, toward0, negative bool) uint64 {
 
 var nans = map[typ]uint64{f16: 0x7fff, f32: 0x7fffffff, f64: 0x7ff8000000000000}
 
-// special returns the bits of a NaN or infinity.
+// specialBits returns the bits of a NaN or an infinity.
 func specialBits(f float64, ty typ) uint64 {
 	if math.IsNaN(f) {
 		return nans[ty]
@@ -241,8 +241,8 @@ func specialBits(f float64, ty typ) uint64 {
 	return infinity
 }
 
-// referenceFloat computes exactly and rounds once. Where an operand or the result is
-// not finite, or the result is zero, float64 knows what comes out.
+// referenceFloat computes exactly and rounds once. If an operand or the result is not
+// finite, or the result is zero, it takes the result of float64.
 func referenceFloat(op string, ty typ) func(a, b, c uint64) uint64 {
 	exact := func(n int, plain func(x, y, z float64) float64, f func(r, x, y, z *big.Float) *big.Float) func(a, b, c uint64) uint64 {
 		return func(a, b, c uint64) uint64 {
@@ -254,7 +254,7 @@ func referenceFloat(op string, ty typ) func(a, b, c uint64) uint64 {
 					v[i] = 1
 				}
 				if math.IsNaN(v[i]) || math.IsInf(v[i], 0) {
-					if rough == 0 { // of an infinite divisor
+					if rough == 0 { // the divisor is infinite
 						return rounded(new(big.Float), ty, false, math.Signbit(rough))
 					}
 					return specialBits(rough, ty)
@@ -381,7 +381,7 @@ func referenceConversion(mods []string) func(a, b, c uint64) uint64 {
 	round := mods[0]
 	switch {
 	case s.class() != 'f' && d.class() != 'f':
-		// The harness looks at 32 bits at least, where a narrow result is extended.
+		// The harness compares at least 32 bits. A narrow result is extended to them.
 		return func(a, _, _ uint64) uint64 {
 			x := new(big.Int).SetUint64(wrap(number(a, s), d.bits()))
 			return wrap(number(x.Uint64(), d), max(d.bits(), 32))

@@ -127,7 +127,7 @@ func (h harness) run(tb rapid.TB, operands [][3]uint64) []uint64 {
 	return results
 }
 
-// edges returns values where instructions of type ty may go wrong.
+// edges returns values at which instructions of type ty may go wrong.
 func edges(ty typ) []uint64 {
 	switch ty {
 	case pred:
@@ -163,7 +163,7 @@ func edges(ty typ) []uint64 {
 	return slices.Compact(list)
 }
 
-// draw returns a value of type ty that is one of the edges e, near one, or anything.
+// draw returns a value of type ty: one of the edges e, a value near one, or any value.
 func draw(r *rand.Rand, ty typ, e []uint64) uint64 {
 	x := e[r.IntN(len(e))]
 	switch r.IntN(3) {
@@ -175,8 +175,8 @@ func draw(r *rand.Rand, ty typ, e []uint64) uint64 {
 	return x & ty.mask()
 }
 
-// operands combines all edges of the first two operands, as far as they go into one
-// launch, and draws the rest.
+// operands combines all edges of the first two operands, as far as one launch can hold
+// them. It draws the rest.
 func operands(f *form) [][3]uint64 {
 	r := rand.New(rand.NewPCG(1, 2))
 	src := append(slices.Clone(f.src), b8, b8, b8)
@@ -244,7 +244,7 @@ func scalarProperty(t *rapid.T) {
 	compare(t, newHarness(&discard{}, f.name), [][3]uint64{o})
 }
 
-// discard is a testing.TB for what cannot fail once TestScalar has passed.
+// discard is a testing.TB for code that cannot fail once TestScalar has passed.
 type discard struct{ testing.TB }
 
 func (discard) Fatal(args ...any)                 { panic(fmt.Sprint(args...)) }
@@ -254,8 +254,8 @@ func TestScalarProperty(t *testing.T) { rapid.Check(t, scalarProperty) }
 
 func FuzzScalar(f *testing.F) { f.Fuzz(rapid.MakeFuzz(scalarProperty)) }
 
-// TestFormsComplete: whatever is not executed is forbidden, and what is has the
-// mnemonics that the documentation lists.
+// TestFormsComplete: a form that is not executed is forbidden. An executed form has one
+// of the mnemonics in the documentation.
 func TestFormsComplete(t *testing.T) {
 	mnemonics := map[string]bool{}
 	for name, f := range forms() {

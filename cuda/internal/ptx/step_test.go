@@ -14,7 +14,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A stepCase is a call of the kernel in testdata/step.cu.
+// A stepCase holds the arguments of the kernel in testdata/step.cu.
 type stepCase struct {
 	x    []float32
 	key  uint32
@@ -23,7 +23,7 @@ type stepCase struct {
 
 func (c stepCase) blocks() int { return (len(c.x) + 255) / 256 }
 
-// want computes what the kernel promises.
+// want returns the results that the kernel promises.
 func (c stepCase) want() (out []uint16, sums []float64) {
 	out, sums = make([]uint16, len(c.x)), make([]float64, c.blocks())
 	for k := range sums {
@@ -52,8 +52,8 @@ func (c stepCase) want() (out []uint16, sums []float64) {
 	return out, sums
 }
 
-// run launches the kernel and returns what it has written; shift moves x and out by
-// elements, as in the middle of a larger tensor.
+// run launches the kernel, and returns what it has written. shift moves x and out by that
+// many elements, as in the middle of a larger tensor.
 func (c stepCase) run(k *Kernel, config Config, shift int) (out []uint16, sums []float64, stats Stats, err error) {
 	var mem Memory
 	n, blocks := len(c.x), c.blocks()
@@ -113,8 +113,9 @@ func testCase(n int) stepCase {
 	return c
 }
 
-// TestStep runs compiled code of all kinds: every length around the borders of vectors,
-// warps and blocks, random data, seeds and positions in a tensor, all to the bit.
+// TestStep runs compiled code of all kinds, and compares every bit. It tries every length
+// around the borders of vectors, warps and blocks, with random data, seeds and positions
+// in a tensor.
 func TestStep(t *testing.T) {
 	k := stepKernel(t)
 	rapid.Check(t, func(t *rapid.T) {
@@ -136,7 +137,8 @@ func TestStep(t *testing.T) {
 	})
 }
 
-// TestSectors: vectors are coalesced, and the counter tells when accesses are not.
+// TestSectors: vector accesses are coalesced, and the counter shows accesses that are
+// not.
 func TestSectors(t *testing.T) {
 	const n = 1024
 	c := testCase(n)
@@ -144,7 +146,7 @@ func TestSectors(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if want := uint64(n*(4+2)/32 + c.blocks()); stats.Sectors != want { // and each block's sum
+	if want := uint64(n*(4+2)/32 + c.blocks()); stats.Sectors != want { // and the sum of each block
 		t.Errorf("%d sectors, want %d", stats.Sectors, want)
 	}
 	for _, test := range []struct {
@@ -169,14 +171,14 @@ func TestSectors(t *testing.T) {
 	}
 }
 
-// TestStepMisaligned: a tensor that starts in the middle of a vector is noticed.
+// TestStepMisaligned: a tensor that starts in the middle of a vector is a fault.
 func TestStepMisaligned(t *testing.T) {
 	if _, _, _, err := testCase(64).run(stepKernel(t), Config{}, 1); !errors.Is(err, ErrAlign) {
 		t.Errorf("got %v", err)
 	}
 }
 
-// TestOrder: without races, no seed changes the result; with one, some do.
+// TestOrder: without races, no seed changes the result. With a race, some seeds do.
 func TestOrder(t *testing.T) {
 	run := func(body string) map[string]bool {
 		results := map[string]bool{}
@@ -223,15 +225,15 @@ func TestOrder(t *testing.T) {
 	}
 }
 
-// TestMutants: all mutants of compiled code are caught by a few lengths and many small
-// calls, except for those that compute the same.
+// TestMutants: a few lengths and many small calls catch all mutants of compiled code,
+// except those that compute the same.
 func TestMutants(t *testing.T) {
 	if testing.Short() {
 		t.Skip("thousands of launches in one goroutine")
 	}
 	m := readModule(t, "testdata/step.ptx")
 	cases := []stepCase{testCase(1), testCase(7), testCase(300), testCase(513)}
-	for i := range 600 { // a single thread's values are not lost in a long sum
+	for i := range 600 { // a long sum would hide a single thread's values
 		c := testCase(3 + i%2)
 		c.key, c.a = uint32(i)*0x9E3779B9, float32(i%3)*0.55
 		cases = append(cases, c)
@@ -260,7 +262,8 @@ func TestMutants(t *testing.T) {
 		return false
 	}
 
-	// Why a mutant may survive, by the beginnings of the instruction and of its change.
+	// Reasons for the survival of a mutant, by the beginnings of the instruction and its
+	// change.
 	excuses := []struct{ old, new, reason string }{
 		{"mul.wide.u32", "mul.wide.s32", "indices are below 2^31"},
 		{"setp.le.u32", "setp.le.s32", "indices are below 2^31"},
@@ -308,7 +311,8 @@ func TestMutants(t *testing.T) {
 	}
 }
 
-// TestMutantKinds: each kind of change does what it says to the instruction that it fits.
+// TestMutantKinds: each kind of change does what its name says to an instruction that it
+// fits.
 func TestMutantKinds(t *testing.T) {
 	body := `@%p0 bra A;
 sub.s32 %r3, %r0, %r1;
@@ -354,7 +358,7 @@ A: bar.sync 0;`
 		t.Errorf("more mutants: %q", got)
 	}
 
-	// Two ways to one change make one mutant.
+	// Two changes with the same result make one mutant.
 	twice, err := Parse(wrapped("mad.lo.s32 %r3, %r0, %r1, %r1;"))
 	if err != nil {
 		t.Fatal(err)
@@ -368,7 +372,7 @@ A: bar.sync 0;`
 		}
 	}
 
-	// Specials and parameters are in the lines before the body.
+	// Special registers and parameters are in the lines before the body.
 	var others []string
 	for mutant := range Mutants(m) {
 		if mutant.Line < bodyLine && (mutant.Kind == "special register" || mutant.Kind == "parameter") {
@@ -379,7 +383,7 @@ A: bar.sync 0;`
 		t.Errorf("got %q, want %q", others, want)
 	}
 
-	// A mutant's text is the source but for its line, and stopping early stops.
+	// The text of a mutant differs in one line only. Stopping early works.
 	n := 0
 	for mutant := range Mutants(m) {
 		a, b := strings.Split(wrapped(body), "\n"), strings.Split(mutant.Text, "\n")
@@ -394,8 +398,8 @@ A: bar.sync 0;`
 	}
 }
 
-// TestMutantText: a mutant's module is what Parse makes of its text, also of mutants of
-// mutants.
+// TestMutantText: the module of a mutant is what Parse makes of its text. The same holds
+// for mutants of mutants.
 func TestMutantText(t *testing.T) {
 	check := func(mutant Mutant) {
 		parsed, err := Parse(mutant.Text)
@@ -433,7 +437,7 @@ func TestMutantText(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, mutant := range slices.Collect(Mutants(m)) { // they do not share what they change
+	for _, mutant := range slices.Collect(Mutants(m)) { // mutants share nothing that they change
 		check(mutant)
 		for second := range Mutants(mutant.Module) {
 			check(second)

@@ -23,8 +23,8 @@ const (
 	f64
 )
 
-// types holds what is known of each type: its name, its width, and its class, which
-// is p (predicate), b (untyped), u, s or f.
+// types holds the name, the width and the class of each type. The class is p
+// (predicate), b (untyped), u, s or f.
 var types = [...]struct {
 	name  string
 	bits  uint
@@ -54,7 +54,8 @@ func typeOf(name string) (typ, bool) {
 	return none, false
 }
 
-// extend widens the low bits of x that belong to t, by the sign if t is signed.
+// extend widens the low bits of x that belong to t. For a signed t it copies the
+// sign.
 func (t typ) extend(x uint64) uint64 {
 	if t.class() == 's' {
 		n := 64 - t.bits()
@@ -63,9 +64,9 @@ func (t typ) extend(x uint64) uint64 {
 	return x & t.mask()
 }
 
-// holds reports whether a register of type r can be an operand of type t. Loads,
-// stores and conversions are lax: their registers may be wider (PTX ISA, "Operand
-// Size Exceeding Instruction-Type Size").
+// holds reports whether a register of type r can be an operand of type t. Operands
+// of loads, stores and conversions are lax: their registers may be wider (PTX ISA,
+// "Operand Size Exceeding Instruction-Type Size").
 func (r typ) holds(t typ, lax bool) bool {
 	if r.bits() != t.bits() && !(lax && r.bits() > t.bits() && r != pred && t != pred) {
 		return false

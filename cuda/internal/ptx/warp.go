@@ -7,7 +7,7 @@ import (
 	"slices"
 )
 
-// lanes holds a register of each thread of a warp. Bits beyond the width of the
+// lanes holds a register for each thread of a warp. Bits beyond the width of the
 // register are 0.
 type lanes [warpSize]uint64
 
@@ -29,27 +29,28 @@ var specials = map[string]func(b *block, w *warp, lane int) uint32{
 	"%warpid":   func(b *block, w *warp, lane int) uint32 { return uint32(w.base / warpSize) },
 }
 
-// A path is a set of threads at the same instruction that meets others at a later one.
+// A path is a set of threads at the same instruction. They meet other threads at a
+// later one.
 type path struct {
 	pc, meet int
 	threads  uint32
 }
 
-// A warp is 32 threads in lockstep, fewer at the end of a block.
+// A warp is 32 threads in lockstep. The last warp of a block may have fewer.
 type warp struct {
 	block *block
-	base  int    // lane 0 is this thread of the block
+	base  int    // the thread of the block in lane 0
 	all   uint32 // lanes that have a thread
-	live  uint32 // those that have not exited
+	live  uint32 // lanes whose thread has not exited
 	regs  []lanes
-	known []uint32 // per register: the lanes that have written it
-	// paths is a stack: the last one executes, and what it meets lies below.
+	known []uint32 // for each register, the lanes that have written it
+	// paths is a stack. The last path executes, and meets the paths below it.
 	paths   []path
 	barrier int      // where the warp waits
-	sectors []uint64 // of global memory that the present instruction touches
+	sectors []uint64 // of global memory that the current instruction accesses
 }
 
-// thread returns the index in the block of a lane's thread.
+// thread returns the index in the block of the thread in a lane.
 func (w *warp) thread(lane int) Dim { return w.block.config.Block.index(w.base + lane) }
 
 func (w *warp) start() {
@@ -64,7 +65,7 @@ func (w *warp) start() {
 	w.paths = append(w.paths[:0], path{0, -1, w.all})
 }
 
-// fault returns the error of a lane's thread at an instruction.
+// fault returns the error of the thread in a lane at an instruction.
 func (w *warp) fault(pc, lane int, address uint64, err error) error {
 	in := &w.block.kernel.code[pc]
 	return &Fault{w.block.kernel.Name, in.line, in.String(), w.block.index, w.thread(lane), address, err}
@@ -137,7 +138,7 @@ func (w *warp) run() error {
 	}
 }
 
-// guard returns the threads of m whose guard holds.
+// guard returns the threads of m for which the instruction's guard is true.
 func (w *warp) guard(pc int, in *instr, m uint32) (uint32, error) {
 	g, err := w.source(pc, in.guardReg, m)
 	if err != nil {
@@ -153,7 +154,7 @@ func (w *warp) guard(pc int, in *instr, m uint32) (uint32, error) {
 	return on & m, nil
 }
 
-// branch moves the threads of m, which take the branch, and may divide the path.
+// branch moves the threads of m, which take the branch. The path may divide.
 func (w *warp) branch(pc int, in *instr, m uint32) error {
 	p := &w.paths[len(w.paths)-1]
 	stay := p.threads &^ m
@@ -169,13 +170,14 @@ func (w *warp) branch(pc int, in *instr, m uint32) error {
 		sides[0], sides[1] = sides[1], sides[0]
 	}
 	if p.pc = in.meet; p.meet == in.meet {
-		w.paths = w.paths[:len(w.paths)-1] // what lies below meets there as well
+		w.paths = w.paths[:len(w.paths)-1] // the path below meets there as well
 	}
 	w.paths = append(w.paths, sides[0], sides[1])
 	return nil
 }
 
-// source returns a register or a constant; all threads of m must have written it.
+// source returns a register or a constant. It is a fault if a thread of m has not
+// written it.
 func (w *warp) source(pc, i int, m uint32) (*lanes, error) {
 	if i < 0 {
 		return &w.block.kernel.consts[^i], nil
@@ -187,7 +189,7 @@ func (w *warp) source(pc, i int, m uint32) (*lanes, error) {
 	return &w.regs[i], nil
 }
 
-// sources returns the sources of an instruction; those it lacks are zeros.
+// sources returns the sources of an instruction, with zeros for missing ones.
 func (w *warp) sources(pc int, in *instr, m uint32) (s [4]*lanes, err error) {
 	for i := range s {
 		s[i] = &zeros
@@ -202,13 +204,13 @@ func (w *warp) sources(pc int, in *instr, m uint32) (s [4]*lanes, err error) {
 
 var zeros lanes
 
-// dst returns a destination, which the threads of m are going to write.
+// dst returns a destination register, and records that the threads of m write it.
 func (w *warp) dst(r int, m uint32) *lanes {
 	w.known[r] |= m
 	return &w.regs[r]
 }
 
-// scalar executes a function of each thread's sources.
+// scalar applies the form's function to the sources of each thread.
 func (w *warp) scalar(pc int, in *instr, m uint32) error {
 	s, err := w.sources(pc, in, m)
 	if err != nil {
@@ -275,7 +277,8 @@ func (w *warp) move(pc int, in *instr, m uint32) error {
 	return nil
 }
 
-// access executes loads, stores and atomics, thread by thread from a random one on.
+// access executes loads, stores and atomics, one thread after another, from a
+// random one on.
 func (w *warp) access(pc int, in *instr, m uint32) error {
 	s, err := w.sources(pc, in, m)
 	if err != nil {
@@ -297,7 +300,7 @@ func (w *warp) access(pc int, in *instr, m uint32) error {
 		}
 		address := base[l] + in.offset
 		if in.form.space == shared {
-			address &= 1<<32 - 1 // what a 32-bit window has
+			address &= 1<<32 - 1 // the bits of a 32-bit window
 			if base[l]>>32 != 0 {
 				return w.fault(pc, l, base[l]+in.offset, ErrBounds)
 			}
@@ -351,7 +354,7 @@ func (w *warp) touch(in *instr, l int, address uint64, s *[4]*lanes) error {
 			return err
 		}
 	}
-	if address >= sharedWindow { // all global addresses are, no shared one is
+	if address >= sharedWindow { // true of all global addresses, and of no shared one
 		if sector := address / sectorBytes; !slices.Contains(w.sectors, sector) {
 			w.sectors = append(w.sectors, sector)
 			b.stats.Sectors++
@@ -382,7 +385,7 @@ func (w *warp) touch(in *instr, l int, address uint64, s *[4]*lanes) error {
 	return nil
 }
 
-// load sets the destinations from bytes.
+// load stores bytes in the destinations of a lane.
 func (w *warp) load(in *instr, l int, data []byte) {
 	ty := in.form.dst
 	size := ty.bytes()
@@ -416,8 +419,8 @@ func put(data []byte, x uint64) {
 	}
 }
 
-// find returns the segment that holds n bytes at an address. A generic address of
-// shared memory becomes a shared one.
+// find returns the segment that holds the n bytes at an address. It turns a generic
+// address of shared memory into a shared address.
 func (b *block) find(sp space, address *uint64, n uint) (*segment, error) {
 	if sp == generic && *address-sharedWindow < 1<<32 {
 		*address -= sharedWindow
@@ -456,7 +459,7 @@ func (b *block) param(address uint64, n uint) ([]byte, error) {
 	return nil, ErrBounds
 }
 
-// absent returns the fault of a thread that waits for others that do not come.
+// absent returns the fault of a thread that waits for threads that do not come.
 func (w *warp) absent(pc int, m, missing uint32, kind error) error {
 	l := bits.TrailingZeros32(missing)
 	why := "is elsewhere"
@@ -469,7 +472,7 @@ func (w *warp) absent(pc int, m, missing uint32, kind error) error {
 	return w.fault(pc, bits.TrailingZeros32(m), 0, fmt.Errorf("%w: thread %v %s", kind, w.thread(l), why))
 }
 
-// together executes what the threads of a member mask do as one.
+// together executes what the threads of a member mask do together.
 func (w *warp) together(pc int, in *instr, m uint32) error {
 	s, err := w.sources(pc, in, m)
 	if err != nil {

@@ -1,6 +1,6 @@
 //go:build cuda && linux && cgo
 
-// Package control steers the stand-in for CUDA's driver in tests: it lets calls fail
+// Package control steers the stand-in for CUDA's driver in tests: it makes calls fail,
 // and counts what was not returned.
 package control
 
@@ -8,7 +8,7 @@ package control
 // #include <dlfcn.h>
 // #include <stdlib.h>
 //
-// // The driver is there before the program's first call of it, but not started.
+// // The driver is loaded before the program's first call of it, but not started.
 // static void *find(const char *name) {
 //   void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_GLOBAL);
 //   return library ? dlsym(library, name) : 0;
@@ -39,9 +39,9 @@ func Present() bool {
 	return C.find(name) != nil
 }
 
-// Fail lets the nth of the next calls of a function of the driver, or of any if call is
-// "*", fail with a code. A call of "kernel" is a launch that runs. It returns a
-// function that ends that and reports whether the call was made.
+// Fail makes the nth of the next calls of a function of the driver fail with a code. The
+// call "*" means any function, and "kernel" a launch that runs. The function that Fail
+// returns ends this and reports whether the failing call was made.
 func Fail(call string, nth, code int) (made func() bool) {
 	name := C.CString(call)
 	defer C.free(unsafe.Pointer(name))
@@ -55,18 +55,18 @@ func Fail(call string, nth, code int) (made func() bool) {
 	}
 }
 
-// Restart ends the state that the fault of a launch leaves the process in: CUDA needs a
-// new one.
+// Restart clears the fault of a launch. In CUDA that takes a new process.
 func Restart() { C.restart() }
 
-// Limit bounds the memory of all devices together. It returns a function that ends that.
+// Limit bounds the memory of all devices together. The function that it returns ends
+// this.
 func Limit(bytes int) (end func()) {
 	C.limit(C.size_t(bytes))
 	return func() { C.limit(C.size_t(1) << 62) }
 }
 
-// Hold keeps a stream of the current context from what is queued after it until the
-// function that it returns is called. Holds end in the order in which they were made.
+// Hold stops a stream of the current context after what is queued now. The function that
+// it returns lets the stream go on. Holds end in the order in which they were made.
 func Hold(stream uintptr) (end func()) {
 	if code := C.hold(*(*unsafe.Pointer)(unsafe.Pointer(&stream))); code != 0 {
 		panic(fmt.Sprintf("hold: error %d", code))
@@ -84,8 +84,9 @@ func count(function, of string) int {
 	return int(C.count(f, o))
 }
 
-// Leaks returns what was not returned to the driver, or nil. A context is pushed on
-// this thread, so the goroutine must be locked to the one that is meant.
+// Leaks returns an error that names what was not returned to the driver, or nil. It
+// counts contexts pushed on this thread, so lock the goroutine to the thread in
+// question.
 func Leaks() error {
 	var errs []error
 	for _, kind := range []string{"memory", "pinned", "streams", "events", "modules", "contexts", "pushed"} {

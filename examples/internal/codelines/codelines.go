@@ -8,8 +8,8 @@ import (
 	"os"
 )
 
-// Count returns how many lines of a file of Go have code: those that are not blank and
-// not comments alone.
+// Count returns the number of lines of a Go file that have code: lines that are not
+// blank and not comments alone.
 func Count(name string) (int, error) {
 	src, err := os.ReadFile(name)
 	if err != nil {

@@ -3,8 +3,8 @@ package digits
 import "gonum.org/v1/gonum/blas/gonum"
 
 // The portable matrix products call gonum's Saxpy for whole rows. On amd64 Saxpy is assembly.
-// gonum's Sgemm does the same sums, but calls Saxpy for 64 elements at a time, and reaches 10
-// instead of 15 GFlop/s (one core of an AMD EPYC, 256×256 layers).
+// gonum's Sgemm does the same sums, but calls Saxpy for 64 elements at a time. It reaches 10
+// GFlop/s instead of 15 (one core of an AMD EPYC, 256×256 layers).
 //
 // With AVX2, tiles of four rows and sixteen columns stay in registers. A pass forward and back
 // then takes a quarter of the time (BenchmarkPass). Either way an element of a product is the

@@ -9,15 +9,17 @@ import (
 	"runtime"
 )
 
-// WriteFile makes write's output the contents of a file, all of it or nothing: the file
-// is written beside the old one, put on the disk, and renamed. Whenever the process or
-// the machine stops, path is the old file or the new one; of a write that was cut off
-// path.tmp is left, which the next one replaces. It is for one process at a time.
+// WriteFile writes a file, all of it or nothing, with the contents that write gives.
+// The new file is written beside the old one, put on the disk, and renamed. If the
+// process or the machine stops, path is the old file or the new one. A write that was
+// cut off leaves path.tmp, which the next write replaces. Only one process at a time
+// may write to a path.
 func WriteFile(path string, write func(w io.Writer) error) error {
 	return writeFile(path, write, syncDir)
 }
 
-// writeFile is WriteFile with what puts the names in a directory on the disk.
+// writeFile is WriteFile with a function that puts the names in a directory on the
+// disk.
 func writeFile(path string, write func(w io.Writer) error, syncDir func(dir string) error) (err error) {
 	temp := path + ".tmp"
 	f, err := os.Create(temp)
@@ -52,7 +54,7 @@ func writeFile(path string, write func(w io.Writer) error, syncDir func(dir stri
 // syncDir puts the names in a directory on the disk.
 func syncDir(dir string) error {
 	if runtime.GOOS == "windows" {
-		return nil // where a directory cannot be synced, and a rename is written through
+		return nil // Windows cannot sync a directory, and writes a rename through
 	}
 	d, err := os.Open(dir)
 	if err != nil {

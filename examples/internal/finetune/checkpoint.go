@@ -24,8 +24,8 @@ import (
 //	weights    float32: policy, Adam's m and v, average, reference
 //	checksum   SHA-256 of all before
 //
-// little-endian, without gaps. Keys of noise are functions of Config.Seed and the
-// iteration, so that there are none to store.
+// little-endian, without gaps. It stores no keys of noise, since they are functions of
+// Config.Seed and the iteration.
 const magic = "cpstune1"
 
 type state struct {
@@ -38,13 +38,13 @@ type state struct {
 }
 
 var (
-	// ErrCheckpoint reports a file that is no checkpoint, or a damaged one.
+	// ErrCheckpoint reports a file that is not a checkpoint, or is damaged.
 	ErrCheckpoint = errors.New("not a checkpoint, or a damaged one")
 	// ErrConfig reports a checkpoint of a run with other settings.
 	ErrConfig = errors.New("the checkpoint is of another run")
 )
 
-// Save writes everything that t needs to go on to a file, all of it or nothing
+// Save writes to a file all that t needs to go on. It writes all of it or nothing
 // ([WriteFile]).
 func (t *Trainer) Save(path string) error {
 	if err := WriteFile(path, t.write); err != nil {
@@ -78,9 +78,10 @@ func (t *Trainer) write(w io.Writer) error {
 	return err
 }
 
-// Load returns the trainer that Save stored. It goes on with the bits of a run that was
-// never interrupted. c must be the configuration of that run; an error names the first
-// setting that is not (ErrConfig). A file that is no checkpoint is ErrCheckpoint.
+// Load returns the trainer that Save stored. It goes on with the bits of a run that
+// was never interrupted. c must be the configuration of that run. Otherwise the error
+// names the first setting that differs (ErrConfig). A file that is no checkpoint is
+// ErrCheckpoint.
 func Load(c Config, path string) (*Trainer, error) {
 	t, err := New(c)
 	if err != nil {
@@ -142,7 +143,7 @@ func differ(stored, asked string) error {
 	s, a := strings.Split(stored, "\n"), strings.Split(asked, "\n")
 	for i := range min(len(s), len(a)) {
 		if s[i] != a[i] {
-			return fmt.Errorf("%w: it has %q, asked for is %q", ErrConfig, s[i], a[i])
+			return fmt.Errorf("%w: it has %q, and this run has %q", ErrConfig, s[i], a[i])
 		}
 	}
 	if len(s) != len(a) {

@@ -20,7 +20,7 @@ import (
 	"pgregory.net/rapid"
 )
 
-// TestMain lets the test binary be the run that is killed.
+// TestMain lets the test binary serve as the run that is killed.
 func TestMain(m *testing.M) {
 	if file := os.Getenv("FINETUNE_CHILD"); file != "" {
 		if err := child(file); err != nil {
@@ -57,8 +57,8 @@ func child(file string) error {
 	})
 }
 
-// A run that is killed, again and again, at whatever moment, ends with the file of a run
-// that was not, byte for byte.
+// A run that is killed again and again, at any moment, ends with the file of a run that
+// was not, byte for byte.
 func TestKilled(t *testing.T) {
 	if testing.Short() {
 		t.Skip("takes long under the race detector")
@@ -164,10 +164,10 @@ func TestCheckpointOfAnotherRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for want, change := range map[string]func(c *Config){
-		`it has "Seed: uint640", asked for is "Seed: uint641"`: func(c *Config) { c.Seed = 1 },
-		`asked for is "Rate: float640.001"`:                    func(c *Config) { c.Rate = 1e-3 },
-		`asked for is "Reward: stringtaste"`:                   func(c *Config) { c.Reward = reward(t, "taste") },
-		`asked for is "Net: string`:                            func(c *Config) { c.Net = tr.Net() },
+		`it has "Seed: uint640", and this run has "Seed: uint641"`: func(c *Config) { c.Seed = 1 },
+		`and this run has "Rate: float640.001"`:                    func(c *Config) { c.Rate = 1e-3 },
+		`and this run has "Reward: stringtaste"`:                   func(c *Config) { c.Reward = reward(t, "taste") },
+		`and this run has "Net: string`:                            func(c *Config) { c.Net = tr.Net() },
 	} {
 		c := small(t)
 		change(&c)

@@ -17,50 +17,50 @@ import (
 	"cps/schedule"
 )
 
-// A Config says how to fine-tune. Reward must be set. The zero value of another field
-// is the default in brackets.
+// A Config says how to fine-tune. Reward must be set. A zero value of another field means
+// the default in brackets.
 type Config struct {
-	Seed uint64      // of everything random
+	Seed uint64      // for everything random
 	Net  *digits.Net // what is fine-tuned; it is copied [the committed network]
 
 	// Sampling.
 	Rule        sampler.Rule  // of the stochastic steps [FlowCPS{Eta: 0.9}]
 	Steps       int           // of a run [10]
 	Shift       float64       // of the schedule [1]
-	Window      grpo.Strategy // the stochastic and trained steps, the others follow the ODE [nil: all; the last is never trained]
-	SharedStart bool          // samples of a group share their initial latent, as FlowCPS's trainer has it
+	Window      grpo.Strategy // which steps are stochastic and trained; the others follow the ODE [nil: all; the last is never trained]
+	SharedStart bool          // samples of a group share their initial latent, as in FlowCPS's trainer
 
 	// Rewards.
 	Reward  Reward
 	Prompts int       // groups of an iteration; digits take turns [10]
 	Group   int       // samples of a group [12]
 	Norm    grpo.Norm // of the advantages [grpo.FlowGRPO]
-	History int       // rewards remembered of a prompt, over iterations; 0: those of the iteration alone
+	History int       // number of rewards remembered per prompt, over iterations; 0: only those of the iteration
 	Limit   float64   // of the advantages [5]
 
 	// Loss.
-	Form      logprob.Form   // of log p; the zero Form is the paper's
+	Form      logprob.Form   // what log p means; the zero Form is the paper's
 	Objective grpo.Objective // clip range of the ratio, in the units of Form; zero: no clip
-	KL        Divergence     // from the reference policy, the network at the start
-	Stop      grpo.EarlyStop // of the inner epochs; zero: never
+	KL        Divergence     // penalty from the reference policy, which is the network at the start
+	Stop      grpo.EarlyStop // ends the inner epochs; zero: never
 
 	// Updates.
 	Rate        float64          // learning rate of Adam [5e-4]
 	Epochs      int              // inner epochs of an iteration [1]
-	Minibatches grpo.Minibatches // their Key is the trainer's to set [Steps: 3]
-	Average     grpo.EMA         // of the weights that are evaluated; zero: none
-	Follow      grpo.EMA         // of the reference policy; zero: it stays at the start
+	Minibatches grpo.Minibatches // the trainer sets Key [Steps: 3]
+	Average     grpo.EMA         // average of the weights, which is then evaluated; zero: none
+	Follow      grpo.EMA         // moves the reference policy; zero: it stays at the start
 
 	// Evaluation, by the ODE.
 	Every   int // iterations from one evaluation to the next [5]; negative: none
 	Samples int // of each digit [20]
 }
 
-// A Divergence is the penalty on the distance from the reference policy, as that of package
-// trainer.
+// A Divergence is the penalty on the divergence from the reference policy, like that of
+// package trainer.
 type Divergence trainer.Divergence
 
-// withDefaults returns c with its defaults, checked.
+// withDefaults returns c with its defaults filled in, after checks.
 func (c Config) withDefaults() (Config, error) {
 	if c.Rule == nil {
 		c.Rule = sampler.FlowCPS{Eta: 0.9}
@@ -107,7 +107,8 @@ func (c Config) withDefaults() (Config, error) {
 	return c, c.try()
 }
 
-// try reports a rule that cannot be trained, by its name. Package trainer knows the rest.
+// try returns an error that names a rule that cannot be trained. Package trainer checks
+// the rest.
 func (c Config) try() error {
 	s, err := c.sampler()
 	if err != nil {
@@ -121,15 +122,18 @@ func (c Config) try() error {
 	return nil
 }
 
-// class is the digit of prompt p of an iteration.
+// class returns the digit of prompt p of an iteration.
 func (c Config) class(iteration, p int) int { return (iteration*c.Prompts + p) % digits.Classes }
 
-// sampler returns the sampler whose steps all take the rule.
-func (c Config) sampler() (*sampler.Sampler, error) {
-	return sampler.New(sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule})
+// sampling returns the settings of a sampler whose steps all take the rule.
+func (c Config) sampling() sampler.Config {
+	return sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule}
 }
 
-// fingerprint tells networks apart.
+// sampler returns the sampler whose steps all take the rule.
+func (c Config) sampler() (*sampler.Sampler, error) { return sampler.New(c.sampling()) }
+
+// fingerprint returns a hash that tells networks apart.
 func (c Config) fingerprint() string {
 	if c.Net == nil {
 		return "committed " + committed().policy
@@ -139,8 +143,8 @@ func (c Config) fingerprint() string {
 	return fmt.Sprintf("%x", sum.Sum(nil))
 }
 
-// committed returns the checksums of the networks that are built in: what is fine-tuned,
-// and what rewards and evaluations ask, the classifier and the critic.
+// committed returns the checksums of the networks that are built in: the network that is
+// fine-tuned, and the classifier and the critic that judge samples.
 var committed = sync.OnceValue(func() (sums struct{ policy, judges string }) {
 	net, err := digits.Velocity()
 	judge, err1 := digits.Judge()
@@ -158,13 +162,13 @@ var committed = sync.OnceValue(func() (sums struct{ policy, judges string }) {
 	return sums
 })
 
-// version is that of all code between a configuration and what is kept of its run, here and
-// in examples/paper. It changes with the results: what was found before is then of another
-// run.
+// version is the version of all code between a configuration and the results of its run,
+// here and in examples/paper. It changes if the results change, so earlier results then
+// count as those of another run.
 const version = 1
 
-// String describes everything that a run is a function of, one field a line. A
-// checkpoint holds it, so that no run goes on with other settings.
+// String returns all settings that determine a run, one field a line. A checkpoint holds
+// this text, so no run goes on with other settings.
 func (c Config) String() string {
 	var b strings.Builder
 	field := func(name string, value any) { fmt.Fprintf(&b, "%s: %T%+v\n", name, value, value) }

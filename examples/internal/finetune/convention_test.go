@@ -12,9 +12,9 @@ import (
 	"cps/schedule"
 )
 
-// The committed network, asked about digits of the data set, follows the convention that
-// it is sampled with; what is wrong with a model or its data is named, though its samples
-// and their training give no other sign.
+// On digits of the data set, the committed network follows the convention that it is sampled
+// with. An error names what is wrong with a model or its data, though samples and training
+// give no other sign.
 func TestConvention(t *testing.T) {
 	net, err := digits.Velocity()
 	if err != nil {
@@ -27,7 +27,7 @@ func TestConvention(t *testing.T) {
 	const n = 100
 	classes := set.Labels[:n]
 	pass := digits.NewPass(net, n)
-	// model is the network at the time that it is told, or a function of it, and times a sign.
+	// model returns the network with its time changed by a function and its output by a sign.
 	model := func(time func(float64) float64, sign float32) sampler.Model[[]float32] {
 		return func(_ context.Context, c sampler.Call[[]float32]) error {
 			var of []int

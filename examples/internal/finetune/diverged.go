@@ -8,8 +8,8 @@ import (
 	"cps/sampler"
 )
 
-// Diverged reports whether an error is that of numbers which outgrew their type: the
-// policy has diverged, and a smaller learning rate may help.
+// Diverged reports whether an error says that numbers outgrew their type. The policy
+// has then diverged, and a smaller learning rate may help.
 func Diverged(err error) bool {
 	var sum *sampler.NonFiniteError
 	return errors.As(err, &sum) || errors.Is(err, logprob.ErrNotFinite) || errors.Is(err, grpo.ErrNotFinite) || errors.Is(err, grpo.ErrOverflow)

@@ -11,7 +11,7 @@ import (
 	"cps/sampler"
 )
 
-// No error but that of numbers is one of divergence.
+// Only errors about numbers that outgrew their type count as divergence.
 func TestDiverged(t *testing.T) {
 	for _, err := range []error{&sampler.NonFiniteError{}, logprob.ErrNotFinite, grpo.ErrNotFinite, grpo.ErrOverflow} {
 		if !Diverged(fmt.Errorf("x: %w", err)) {

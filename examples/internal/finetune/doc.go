@@ -1,6 +1,7 @@
-// Package finetune fine-tunes the velocity network of package digits by GRPO, the
+// Package finetune fine-tunes the velocity network of package digits by GRPO. It is the
 // paper's experiment (arXiv 2509.05952, Section 5) in small. Package cps/grpo/trainer is
-// the loop; here are the network as its Policy, rewards, evaluation and checkpoints.
+// the loop. This package has the network as its Policy, rewards, evaluation and
+// checkpoints.
 //
 //	reward, err := finetune.NewReward("taste")
 //	t, err := finetune.New(finetune.Config{Rule: sampler.FlowCPS{Eta: 0.9}, Reward: reward})
@@ -10,16 +11,16 @@
 //
 // # An iteration
 //
-// Every prompt, a digit, gets a group of samples, drawn with the rule. Their rewards
-// become advantages. The transitions of the trained steps are replayed in minibatches,
-// for one inner epoch or several: the ratio of probabilities, its clipped loss and
-// divergence from the reference policy give ∂loss/∂v, the network ∂loss/∂weights, and
-// Adam moves the weights. The first minibatch of an iteration is on policy, and its
-// ratios are checked to be exactly 1.
+// A prompt is a digit. Every prompt gets a group of samples, drawn with the rule. Their
+// rewards become advantages. Minibatches replay the transitions of the trained steps,
+// for one inner epoch or several. The clipped loss of the ratios and the divergence from
+// the reference policy give ∂loss/∂v. The network turns it into ∂loss/∂weights, and Adam
+// moves the weights. The first minibatch of an iteration is on policy: a check makes
+// sure that its ratios are exactly 1.
 //
 // # Bits
 //
-// A run is a function of its Config: the same bits for any number of processors of one
-// architecture, and the same whether it was stopped and resumed or not. What time it
-// takes is the only thing that differs, so [Timing] is not part of a checkpoint.
+// A run is a function of its Config. On one architecture it has the same bits with any
+// number of processors, and also if it was stopped and resumed. Only its time differs,
+// so [Timing] is not part of a checkpoint.
 package finetune

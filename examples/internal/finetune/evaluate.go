@@ -21,8 +21,8 @@ type Evaluation struct {
 	Residual  float64 // root mean square deviation on the pixels that hardly vary in the data
 }
 
-// Evaluate evaluates the network by the ODE, as the paper does: Config.Samples of each
-// digit from initial latents that are the same at every call.
+// Evaluate evaluates the network by the ODE, as the paper does. It draws Config.Samples of
+// each digit, from the same initial latents at every call.
 func (t *Trainer) Evaluate(ctx context.Context) (Evaluation, error) {
 	return t.EvaluateRule(ctx, sampler.FlowODE{})
 }
@@ -45,10 +45,10 @@ func (t *Trainer) EvaluateRule(ctx context.Context, rule sampler.Rule) (Evaluati
 	return e, err
 }
 
-// Samples draws each samples of every digit with the network and a rule in all steps:
-// x, row-major [len(classes), digits.Dim], digit by digit. Sample k of a digit starts
-// from the same latent however many there are, whatever the rule, and whatever the
-// seed of the run; trained networks can be compared image by image.
+// Samples draws samples with the network and a rule in all steps, as many of every digit as
+// each says. x is row-major [len(classes), digits.Dim], digit by digit. Sample k of a digit
+// always starts from the same latent, whatever each, the rule and the seed of the run are.
+// Trained networks can therefore be compared image by image.
 func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x []float32, classes []int, err error) {
 	c := t.config
 	c.Rule = rule
@@ -77,11 +77,11 @@ func (t *Trainer) Samples(ctx context.Context, rule sampler.Rule, each int) (x [
 	return run.Latents[s.Steps()], classes, nil
 }
 
-// evaluationKey is the noise of all evaluations. No run derives it from its seed, but
-// with the probability of a coincidence.
+// evaluationKey is the key of the noise of all evaluations. No run derives it from its seed,
+// except by coincidence.
 var evaluationKey = noise.Key(0x5eed).Derive(0)
 
-// Measure returns what can be said of samples without a reward; they stand digit by
+// Measure returns the Evaluation of samples without a reward. The samples stand digit by
 // digit, in equal numbers.
 func Measure(x []float32, classes []int) (Evaluation, error) {
 	data, err := digits.Load()

@@ -13,12 +13,12 @@ import (
 var glyphs []byte
 
 // Glyphs returns the ten digits of the Go font, bold, as images like those of the data
-// set: row-major [digits.Classes, digits.Dim], -1 paper and 1 ink. As there, a digit is
-// as high as the image and stands in the middle six columns at most, squeezed if it
-// is wider. For the zero, which has a dot in that font, stands the letter O.
+// set: row-major [digits.Classes, digits.Dim], -1 paper and 1 ink. As in the data set, a
+// digit is as high as the image and fills at most the middle six columns. Wider digits are
+// squeezed. The zero of that font has a dot, so the letter O replaces it.
 //
-// They are stored, as float32, little-endian, since programs that draw them get other last
-// bits where the compiler fuses multiplications and additions. The tests draw them.
+// The glyphs are stored, as float32, little-endian. Drawing gives other last bits where
+// the compiler fuses multiplications and additions. The tests draw them and compare.
 func Glyphs() ([]float32, error) {
 	x := make([]float32, digits.Classes*digits.Dim)
 	if len(glyphs) != 4*len(x) {

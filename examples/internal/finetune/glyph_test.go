@@ -22,9 +22,9 @@ import (
 
 var update = flag.Bool("update", false, "write glyphs.bin anew, on amd64 with GOAMD64=v1")
 
-// The stored glyphs are those of the font. Drawing them takes floating-point arithmetic that
-// compilers may fuse, so that a pixel of the screen can be off by a grey level or two; a pixel of
-// the image is the mean of 1024 of them.
+// The stored glyphs are those of the font. Drawing takes floating-point arithmetic that compilers
+// may fuse, so a pixel of the screen can be off by a grey level or two. A pixel of the image is
+// the mean of 1024 screen pixels.
 func TestGlyphsAreDrawn(t *testing.T) {
 	want := drawnGlyphs(t)
 	if *update {
@@ -49,7 +49,7 @@ func TestGlyphsAreDrawn(t *testing.T) {
 	}
 }
 
-// The file is the one of GOAMD64=v1 to the bit, whatever the tests are built for.
+// The file equals that of GOAMD64=v1 bit for bit, whatever the tests are built for.
 func TestGlyphsAreFrozen(t *testing.T) {
 	x, err := Glyphs()
 	if err != nil {

@@ -9,22 +9,23 @@ import (
 	"cps/sampler"
 )
 
-// A policy is what package trainer asks of a framework: a network, its optimiser, and what
-// else a run keeps of weights.
+// A policy is the trainer.Policy of this package: a network, its optimiser, and the other
+// weights of a run.
 type policy struct {
-	net  *digits.Net // what is trained
-	mean *digits.Net // what is evaluated
-	ref  *digits.Net // what the divergence is from
+	net  *digits.Net // trained
+	mean *digits.Net // evaluated
+	ref  *digits.Net // reference of the divergence
 
 	adam  *digits.Adam
 	rate  float64
 	grad  []float32
-	digit func(row int) int // that a row of the run is of
+	digit func(row int) int // returns the digit of a row of the run
 
 	pass, reference *digits.Pass
 	last            []float32 // output of the pass
 	still           []float32 // parameters before Move
 	classes         []int
+	trained         int // rows that Backward had
 }
 
 func newPolicy(net *digits.Net, rate float64) *policy {
@@ -32,7 +33,7 @@ func newPolicy(net *digits.Net, rate float64) *policy {
 	return &policy{net: net, mean: net.Clone(), ref: net.Clone(), adam: digits.NewAdam(n), rate: rate, grad: make([]float32, n)}
 }
 
-// forward asks a network, in a pass that grows.
+// forward runs a network on a Call, in a pass that grows as needed.
 func (p *policy) forward(net *digits.Net, pass **digits.Pass, c sampler.Call[[]float32]) error {
 	if *pass == nil || (*pass).Rows() < len(c.Rows) {
 		*pass = digits.NewPass(net, len(c.Rows))
@@ -51,7 +52,8 @@ func (p *policy) Velocity(_ context.Context, c sampler.Call[[]float32]) error {
 	return p.forward(p.net, &p.pass, c)
 }
 
-// Backward implements trainer.Policy. The pass that it needs is the last one, or done again.
+// Backward implements trainer.Policy. It uses the last forward pass if that was of c, and
+// otherwise repeats it.
 func (p *policy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
 	if len(p.last) != len(c.V) || &p.last[0] != &c.V[0] {
 		if err := p.Velocity(ctx, c); err != nil {
@@ -59,6 +61,7 @@ func (p *policy) Backward(ctx context.Context, c sampler.Call[[]float32], dv []f
 		}
 	}
 	p.pass.Backward(p.grad, dv)
+	p.trained += len(c.Rows)
 	return nil
 }
 

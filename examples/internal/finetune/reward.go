@@ -21,8 +21,8 @@ type Reward struct {
 	About string
 }
 
-// Rewards have no gradient that training could use; it sees their values alone. Pixels
-// beyond [-1, 1] are cut off before an image is scored, as they are in any picture.
+// Training sees only the values of rewards, not gradients. Pixels beyond [-1, 1] are
+// cut off before an image is scored, as in any picture.
 var rewards = []struct {
 	name, about string
 	make        func() (func(dst []float64, x []float32, classes []int), error)
@@ -102,7 +102,7 @@ func cut(x []float32) []float32 {
 	return y
 }
 
-// correlation returns Pearson's, 0 if x or y is constant.
+// correlation returns Pearson's correlation of x and y, or 0 if x or y is constant.
 func correlation(x, y []float32) float64 {
 	n := float64(len(x))
 	var mx, my float64

@@ -77,8 +77,8 @@ func TestTopologyKnown(t *testing.T) {
 	}
 }
 
-// Turning and mirroring change nothing, and Euler's number, by counting the patterns
-// of 2×2 pixels (Gray 1971, eight-connected ink), is pieces - holes.
+// Turning and mirroring change nothing. Euler's number, which counts patterns of 2×2
+// pixels (Gray 1971, eight-connected ink), equals pieces - holes.
 func TestTopologyInvariant(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		x := make([]float32, digits.Dim)
@@ -125,8 +125,8 @@ func TestTopologyInvariant(t *testing.T) {
 	})
 }
 
-// The glyphs are what they should be to those who judge: the classifier reads them,
-// and they have the holes of their digits, in one piece.
+// The judges accept the glyphs: the classifier reads them, and they are in one piece
+// with the holes of their digits.
 func TestGlyphs(t *testing.T) {
 	x, err := Glyphs()
 	if err != nil {
@@ -160,7 +160,8 @@ func TestGlyphs(t *testing.T) {
 	}
 }
 
-// A digit in two pieces is none, and neither is one with another number of holes.
+// A digit in two pieces gets no reward, and neither does one with another number of
+// holes.
 func TestHoles(t *testing.T) {
 	const (
 		stroke = "........ ...##... ...##... ...##... ...##... ...##... ...##... ........"
@@ -203,8 +204,9 @@ func TestCorrelation(t *testing.T) {
 	}
 }
 
-// All rewards prefer the images of the data set to the same images under the name of
-// another digit, score every row on its own, and do not see what no picture shows.
+// All rewards prefer images of the data set to the same images labelled as another
+// digit. They score every row on its own. Values beyond the range of pixels do not
+// count.
 func TestRewards(t *testing.T) {
 	s := images(t)
 	n := 300

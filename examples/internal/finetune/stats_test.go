@@ -12,9 +12,9 @@ import (
 	"cps/grpo"
 )
 
-// What an iteration reports is what its definitions give, computed here from the weights,
-// the latents and the network alone, in float64. Networks and sums of the trainer are
-// float32: a log p of some 1e-2 is right to 1e-8, and so are ratios.
+// The statistics of an iteration equal their definitions. The test computes them from the
+// weights, the latents and the network alone, in float64. Networks and sums of the
+// trainer are float32, so a log p of about 1e-2 is right to 1e-8, and so are ratios.
 func TestReportedStats(t *testing.T) {
 	c := small(t)
 	c.Epochs, c.Minibatches = 2, grpo.Minibatches{Rows: 5, Steps: 2}
@@ -111,7 +111,7 @@ func TestReportedStats(t *testing.T) {
 	}
 }
 
-// After the rename the directory is put on the disk, and what goes wrong there is told.
+// After the rename the directory is put on the disk, and an error there is returned.
 func TestWriteFileSyncsTheDirectory(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "file")

@@ -2,10 +2,10 @@ package finetune
 
 import "time"
 
-// A Timing says where the time of a trainer's iterations went, this process's alone.
+// A Timing says where the time of a trainer's iterations went, in this process.
 type Timing struct {
 	Iterations int
-	Total      time.Duration // the sum of the others, and of what belongs to none of them
+	Total      time.Duration // of whole iterations, including work that none of the others counts
 
 	Sampling  time.Duration // package sampler in rollouts: noise, steps, sums of squares
 	LogProb   time.Duration // packages sampler and logprob in replays
@@ -14,10 +14,12 @@ type Timing struct {
 	Network    time.Duration // forward, backward and optimiser, of rollouts and replays
 	Reward     time.Duration
 	Evaluation time.Duration
+
+	Trained int `json:",omitempty"` // evaluations of the network that training took gradients of
 }
 
-// Share returns the part of the iterations' time, evaluation apart, that went into the
-// library: sampling arithmetic, log-probabilities and gradients.
+// Share returns the part of the iterations' time that went into the library: sampling
+// arithmetic, log-probabilities and gradients. Evaluations do not count.
 func (t Timing) Share() float64 {
 	return float64(t.Sampling+t.LogProb+t.Gradients) / float64(t.Total-t.Evaluation)
 }
@@ -33,6 +35,7 @@ func (t Timing) Add(u Timing) Timing {
 		Network:    t.Network + u.Network,
 		Reward:     t.Reward + u.Reward,
 		Evaluation: t.Evaluation + u.Evaluation,
+		Trained:    t.Trained + u.Trained,
 	}
 }
 
@@ -42,5 +45,6 @@ func (t *Trainer) Timing() Timing {
 	return Timing{
 		Iterations: l.Iterations, Total: t.total, Evaluation: t.evaluation,
 		Sampling: l.Sampling, LogProb: l.LogProb, Gradients: l.Gradients, Network: l.Policy, Reward: l.Reward,
+		Trained: t.policy.trained,
 	}
 }

@@ -5,9 +5,9 @@ import "cps/examples/internal/digits"
 // board is the side of an image with a margin of paper all around.
 const board = digits.Side + 2
 
-// topology returns the number of connected pieces of ink in an image, in which pixels
-// touch at sides and corners, and the number of pieces of paper, touching at sides,
-// that ink encloses. Ink is what is above 0.
+// topology returns the number of connected pieces of ink in an image, and the number of
+// pieces of paper that ink encloses. Pixels of ink connect at sides and corners, and
+// pixels of paper at sides. A pixel above 0 is ink.
 func topology(x []float32) (pieces, holes int) {
 	var ink, seen [board * board]bool
 	for i, v := range x {
@@ -33,8 +33,8 @@ func topology(x []float32) (pieces, holes int) {
 			at := todo[len(todo)-1]
 			todo = todo[:len(todo)-1]
 			for _, d := range steps {
-				// A step over the edge of the board ends in the margin of the other side:
-				// paper, which ink never touches, and one piece with it anyway.
+				// A step over the edge of the board ends in the margin of the other side.
+				// That is paper too, of the same piece, and ink never touches it.
 				next := at + d
 				if next >= 0 && next < len(seen) && !seen[next] && ink[next] == color {
 					seen[next] = true

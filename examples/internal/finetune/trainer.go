@@ -10,22 +10,28 @@ import (
 	"cps/grpo/trainer"
 	"cps/noise"
 	"cps/sampler"
-	"cps/schedule"
 )
 
 // A Trainer fine-tunes a network. It serves one goroutine at a time; several trainers
 // may run at once.
 type Trainer struct {
-	config Config
-	policy *policy
-	past   *grpo.Tracker[int]
-	loop   *trainer.Trainer[[]float32]
+	// Remote, unless nil, replaces the trainer in drawing and scoring the samples of an
+	// iteration, for example on other machines. For every part it must store what
+	// [Config.Draw] returns, bit for bit, by [Rollout.Put].
+	Remote func(ctx context.Context, r *Rollout) error
+
+	config  Config
+	policy  *policy
+	past    *grpo.Tracker[int]
+	loop    *trainer.Trainer[[]float32]
+	rollout *Rollout // of the iteration, if Remote drew it
 
 	history           []Iteration
 	total, evaluation time.Duration
 }
 
-// An Iteration is what is known of one iteration. The policy is the one it starts with.
+// An Iteration holds the statistics of one iteration. Its rewards are those of the policy
+// before its updates.
 type Iteration struct {
 	Number     int
 	Start, End int // the steps that were trained
@@ -34,19 +40,19 @@ type Iteration struct {
 	Std     float64 // of these rewards
 	ZeroStd float64 // fraction of groups whose rewards are all equal
 
-	OnPolicy     float64 // greatest |ratio - 1| of the first minibatch: 0
-	Loss         float64 // mean over minibatches, as the following
-	KL           float64 // from the reference policy, in the form of Config.KL; 0 if Beta is
+	OnPolicy     float64 // greatest |ratio - 1| of the first minibatch; should be 0
+	Loss         float64 // mean over minibatches, like the next three
+	KL           float64 // from the reference policy, in the form of Config.KL; 0 if Beta is 0
 	ApproxKL     float64 // from the policy that drew the samples
 	ClipFraction float64
 	Deviation    float64 // greatest |ratio - 1| of all minibatches
 	Updates      int     // steps of the optimiser
-	Stopped      bool    // early, by Config.Stop
+	Stopped      bool    // whether Config.Stop ended the iteration early
 
 	Eval *Evaluation `json:",omitempty"` // before the first update, at every Config.Every-th iteration
 }
 
-// New returns a trainer that has done nothing yet. It reports bad settings.
+// New returns a trainer at iteration 0. Bad settings are errors.
 func New(c Config) (*Trainer, error) {
 	c, err := c.withDefaults()
 	if err != nil {
@@ -64,7 +70,7 @@ func New(c Config) (*Trainer, error) {
 	t.policy.digit = func(row int) int { return prompts[row/c.Group] }
 	loop := trainer.Config[[]float32]{
 		Key:         noise.Key(c.Seed),
-		Sampling:    sampler.Config{Scheduler: schedule.Linear(c.Steps).Shift(c.Shift), Rule: c.Rule},
+		Sampling:    c.sampling(),
 		Window:      c.Window,
 		Dim:         digits.Dim,
 		SharedStart: c.SharedStart,
@@ -77,7 +83,26 @@ func New(c Config) (*Trainer, error) {
 			copy(prompts, all)
 			return nil
 		},
+		Rollout: func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[[]float32], model sampler.Model[[]float32]) error {
+			t.rollout = nil
+			if t.Remote == nil {
+				return sampler.Rollout(ctx, sampler.CPU{}, s, b, run, model)
+			}
+			classes := make([]int, len(b.Rows))
+			for row := range classes {
+				classes[row] = t.policy.digit(row)
+			}
+			t.rollout = newRollout(t.loop.Iteration(), t.policy.net, b, run, classes)
+			if err := t.Remote(ctx, t.rollout); err != nil {
+				return err
+			}
+			return t.rollout.complete()
+		},
 		Reward: func(_ context.Context, dst []float64, x []float32, classes []int) error {
+			if t.rollout != nil {
+				copy(dst, t.rollout.rewards)
+				return nil
+			}
 			c.Reward.Score(dst, x, classes)
 			return nil
 		},
@@ -101,22 +126,22 @@ func New(c Config) (*Trainer, error) {
 	return t, nil
 }
 
-// Config returns the configuration, with defaults.
+// Config returns the configuration, with defaults filled in.
 func (t *Trainer) Config() Config { return t.config }
 
 // Iteration returns the number of iterations done.
 func (t *Trainer) Iteration() int { return t.loop.Iteration() }
 
-// History returns what is known of the iterations done, not a copy.
+// History returns the iterations done so far. It is the trainer's own slice, not a copy.
 func (t *Trainer) History() []Iteration { return t.history }
 
-// Net returns the network that is evaluated: the policy, or its average if there is to
-// be one. It is the trainer's own.
+// Net returns the network that is evaluated: the policy, or its average if Config.Average
+// is set. It is the trainer's own network, not a copy.
 func (t *Trainer) Net() *digits.Net { return t.policy.mean }
 
-// Run does iterations until there are as many as until, and calls observe, unless nil,
-// after each. It stops between iterations when ctx is done, with its error, and at the
-// first error of observe.
+// Run does iterations until Iteration returns until. After each it calls observe, unless
+// nil. It stops at the first error of Step or observe. When ctx is done, it stops as Step
+// does.
 func (t *Trainer) Run(ctx context.Context, until int, observe func(Iteration) error) error {
 	for t.Iteration() < until {
 		it, err := t.Step(ctx)
@@ -132,9 +157,9 @@ func (t *Trainer) Run(ctx context.Context, until int, observe func(Iteration) er
 	return nil
 }
 
-// Step does one iteration. When ctx is done before the first update, it stops with its
-// error and t is as it was; updates are not interrupted. After another error t must not
-// be used any more.
+// Step does one iteration. When ctx is done before the first update, Step returns the
+// error of ctx and t is unchanged. Updates are not interrupted. After another error t must
+// not be used any more.
 func (t *Trainer) Step(ctx context.Context) (Iteration, error) {
 	began := time.Now()
 	var eval *Evaluation
@@ -174,8 +199,9 @@ func (t *Trainer) CheckBackward(ctx context.Context) error {
 }
 
 // CheckOnPolicy draws the samples of the next iteration and replays them, in one batch and
-// in the minibatches of training: with every stored sum of squares to the bit, every ratio
-// is exactly 1. It changes nothing. Every iteration checks its first minibatch besides.
+// in the minibatches of training. It returns nil if every sum of squares equals the stored
+// one bit for bit, so every ratio is exactly 1. It changes nothing. Every iteration also
+// checks its first minibatch.
 func (t *Trainer) CheckOnPolicy(ctx context.Context) error {
 	if err := t.loop.CheckOnPolicy(ctx); err != nil {
 		return fmt.Errorf("finetune: %w", err)

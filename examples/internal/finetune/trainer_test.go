@@ -64,7 +64,7 @@ func newTrainer(t tb, c Config) *Trainer {
 	return tr
 }
 
-// samples returns those of the next iteration, ready to be trained on.
+// samples returns the samples of the next iteration, ready to be trained on.
 func samples(t *testing.T, tr *Trainer) *trainer.Run[[]float32] {
 	t.Helper()
 	r, err := tr.loop.Draw(t.Context())
@@ -313,7 +313,7 @@ func TestPenalty(t *testing.T) {
 	}
 }
 
-// The window is what is trained, and outside of it the ODE draws.
+// Only the window is trained, and outside of it the ODE draws.
 func TestWindow(t *testing.T) {
 	c := small(t)
 	c.Window = grpo.Sliding{Size: 1, Stride: 1, Interval: grpo.Every(1)}
@@ -351,7 +351,7 @@ func TestSharedStart(t *testing.T) {
 	}
 }
 
-// Weights that are averaged are evaluated, and a reference that follows does.
+// Averaged weights are evaluated, and a reference policy follows if asked to.
 func TestAverages(t *testing.T) {
 	c := small(t)
 	plain := run(t, c, 2)
@@ -642,7 +642,7 @@ func TestConfigErrors(t *testing.T) {
 		{func(c *Config) { c.Limit = -1 }, "Limit -1"},
 		{func(c *Config) { c.Objective.ClipLow = -1 }, "Objective.ClipLow -1"},
 		{func(c *Config) { c.Norm.Eps = -1 }, "Norm.Eps -1"},
-		{func(c *Config) { c.Norm, c.History = grpo.FlowGRPOBatch, 5 }, "PerBatch has no history"},
+		{func(c *Config) { c.Norm, c.History = grpo.FlowGRPOBatch, 5 }, "PerBatch, which has no history"},
 		{func(c *Config) { c.Window = grpo.Fixed{Start: 2, End: 9} }, "window [2, 9) of 3 steps"},
 		{func(c *Config) { c.Minibatches.Rows = -1 }, "Minibatches.Rows -1"},
 		{func(c *Config) { c.Stop.Target = nan }, "EarlyStop.Target NaN"},
@@ -657,8 +657,8 @@ func TestConfigErrors(t *testing.T) {
 	}
 }
 
-// A run is a function of the networks that are built in: its description has the checksums
-// of the committed files.
+// The built-in networks determine a run, so its description has the checksums of the
+// committed files.
 func TestCommitted(t *testing.T) {
 	sum := func(files ...string) string {
 		h := sha256.New()

@@ -6,7 +6,7 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx2 is an isa of sixteen registers of eight elements.
+// avx2 is an isa of sixteen registers with eight elements each.
 type avx2 struct {
 	paired bool
 	masks  [2]reg.GPVirtual // of even and odd elements, if paired
@@ -19,7 +19,7 @@ func (*avx2) zero(v vec)   { VPXOR(v, v, v) }
 
 func (s *avx2) begin(paired bool) { s.paired = paired }
 
-// prepare points masks into a table of 32 ones and 32 zeros.
+// prepare points masks into a table of 32 all-ones words and 32 zeros.
 func (s *avx2) prepare(args reg.Register, count reg.GPVirtual) {
 	if !s.paired {
 		s.masks[0] = s.ones(args, count)
@@ -33,7 +33,8 @@ func (s *avx2) prepare(args reg.Register, count reg.GPVirtual) {
 	}
 }
 
-// ones returns where in the table count ones are.
+// ones returns a pointer into the table: count words of ones from there on,
+// then zeros.
 func (*avx2) ones(args reg.Register, count reg.GPVirtual) reg.GPVirtual {
 	m := GP64()
 	MOVQ(count, m)
@@ -80,7 +81,7 @@ func (*avx2) round(t storage, y vec) {
 	switch t {
 	case float16s:
 		h := XMM()
-		VCVTPS2PH(Imm(0), y, h) // to nearest even, whatever the mode is
+		VCVTPS2PH(Imm(0), y, h) // to nearest even, in every rounding mode
 		VCVTPH2PS(h, y)
 	case bfloat16s:
 		odd, r, nan := YMM(), YMM(), YMM()
@@ -97,14 +98,14 @@ func (*avx2) round(t storage, y vec) {
 
 func (*avx2) storeHalves(y vec, back bool, _ reg.Register, to Mem) {
 	h := XMM()
-	VCVTPS2PH(Imm(0), y, h) // to nearest even, whatever the mode is
+	VCVTPS2PH(Imm(0), y, h) // to nearest even, in every rounding mode
 	VMOVUPS(h, to)
 	if back {
 		VCVTPH2PS(h, y)
 	}
 }
 
-// masksHalves: AVX2 has masks of 32-bit elements at least.
+// masksHalves returns false: masks of AVX2 have 32-bit elements at least.
 func (*avx2) masksHalves() bool { return false }
 
 func (*avx2) loadPairs(from Mem) []vec {
@@ -125,7 +126,8 @@ func (*avx2) deal(from Mem) []vec {
 	return []vec{even, odd}
 }
 
-// storePairs: the lower halves of y are 0.
+// storePairs merges even and odd words, whose lower halves are 0, and stores
+// them.
 func (*avx2) storePairs(y []vec, to Mem) {
 	w := YMM()
 	VPSRLD(Imm(16), y[0], w)
@@ -158,7 +160,7 @@ func foldHalf(t vec) {
 	foldX(t, h)
 }
 
-// foldX adds the eight lanes of t, whose upper half is h.
+// foldX adds the eight lanes of t. h is the upper half of t.
 func foldX(t, h vec) {
 	s := t.AsX()
 	VADDPS(h, s, s)

@@ -6,10 +6,11 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// avx512 is an isa of 32 registers of sixteen elements: AVX-512 F, with BMI2 for masks.
+// avx512 is an isa of 32 registers with sixteen elements each: AVX-512 F, and BMI2 for
+// masks.
 type avx512 struct {
 	masks [2]reg.OpmaskVirtual
-	deals []vec // if paired: where even and odd elements are
+	deals []vec // if paired: the places of even and odd elements
 }
 
 func (*avx512) name() string { return "AVX512" }
@@ -54,7 +55,7 @@ func (s *avx512) prepare(_ reg.Register, count reg.GPVirtual) {
 	}
 }
 
-// ones returns count ones.
+// ones returns a word whose lowest count bits are 1.
 func (*avx512) ones(count reg.Register) reg.GPVirtual {
 	ones := GP32()
 	XORL(ones, ones)
@@ -94,7 +95,7 @@ func (*avx512) round(t storage, y vec) {
 	switch t {
 	case float16s:
 		h := YMM()
-		VCVTPS2PH(Imm(0), y, h) // to nearest even, whatever the mode is
+		VCVTPS2PH(Imm(0), y, h) // to nearest even, in every rounding mode
 		VCVTPH2PS(h, y)
 	case bfloat16s:
 		r, nan := ZMM(), K()
@@ -124,8 +125,8 @@ func (s *avx512) storeHalves(y vec, back bool, m reg.Register, to Mem) {
 	}
 }
 
-// masksHalves: AVX-512 F has no masks of words, but its conversions of halves have masks
-// of elements, and touch no memory beyond.
+// masksHalves returns true. AVX-512 F has no masks of 16-bit words. But its conversions
+// of halves take masks of elements, and touch no memory beyond.
 func (*avx512) masksHalves() bool { return true }
 
 func (*avx512) loadPairs(from Mem) []vec {
@@ -145,7 +146,7 @@ func (s *avx512) deal(from Mem) []vec {
 	return v
 }
 
-// storePairs: the lower halves of y are 0.
+// storePairs merges even and odd words, whose lower halves are 0, and stores them.
 func (*avx512) storePairs(y []vec, to Mem) {
 	w := ZMM()
 	VPSRLD(Imm(16), y[0], w)

@@ -3,8 +3,8 @@
 //	go run . -isa AVX2 -out ../avx2_amd64.s
 //	go run . -isa AVX512 -out ../avx512_amd64.s
 //
-// The kernels do to eight or sixteen elements at once what the portable code of package kernel
-// does to one, in the same order; see the comments there for what and why.
+// The kernels do with eight or sixteen elements at once what the portable code of package
+// kernel does with one, in the same order. The comments there say what and why.
 package main
 
 import (
@@ -50,10 +50,10 @@ func main() {
 	Generate()
 }
 
-// Read-only data is named by its content, so that it exists once.
+// Constants are named by their content, so that each exists once.
 var data = map[string]Mem{}
 
-// words returns a constant of some words.
+// words returns a constant of the given words.
 func words(w ...uint32) Mem {
 	name := "w"
 	for _, x := range w {

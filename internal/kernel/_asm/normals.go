@@ -7,7 +7,7 @@ import (
 )
 
 // Polynomials of ../normal.go, lowest power first. A test there compares results, so
-// that a difference cannot stay.
+// the two cannot differ.
 var (
 	logC   = []float64{-2, 1.0000075, -0.66671073, 0.4993724, -0.3976747, 0.34507677, -0.32692078, 0.20476241}
 	sinC   = []float64{0.7853981, -0.08074513, 0.0024893708, -3.557942e-05}
@@ -15,25 +15,25 @@ var (
 	log2x2 = -1.3862943611198906
 )
 
-// Offsets in schedule and, for many streams, in group.
+// Offsets in a schedule, and for many streams in a group.
 const (
-	offKeys   = 0          // round keys, each eight times, two a round
-	offFirst  = 20 * 4 * 8 // what the first rounds make of the words that all blocks share
-	offBlock  = 4 * 4      // first block, after four such words
+	offKeys   = 0          // the round keys: two a round, each eight times
+	offFirst  = 20 * 4 * 8 // the part of rounds 1 and 2 that all blocks share
+	offBlock  = 4 * 4      // the first block of a group, after four words of that part
 	groupSize = 32
 	groupLen  = 4 * 8        // elements of eight blocks
-	stride    = 4 * groupLen // bytes of these
+	stride    = 4 * groupLen // bytes of groupLen elements
 )
 
-// A stream is instructions in order. Streams that do not depend on each other are
-// merged, so that one works while the other waits: a processor sees no more than a
-// hundred or two instructions at a time, and the rounds of Philox, as the polynomials
-// of Box and Muller, each wait for the last.
+// A stream is a list of instructions. Streams that do not depend on each other are
+// merged, so that one works while the other waits. The rounds of Philox and the
+// polynomials of Box-Muller each wait for their last result, and a processor looks
+// ahead over one or two hundred instructions only.
 type stream []func()
 
 func (s *stream) do(f func()) { *s = append(*s, f) }
 
-// merge spreads the instructions of all streams evenly.
+// merge interleaves the instructions of all streams evenly.
 func merge(streams ...stream) (out stream) {
 	next := make([]int, len(streams))
 	total := 0
@@ -62,8 +62,8 @@ func join(streams ...stream) (out stream) {
 	return out
 }
 
-// source says whose noise the groups are: blocks of one stream one after the other, or
-// each group of a stream of its own, all with one key.
+// source says whose noise the groups are. They are successive blocks of one stream, or
+// each group is of a stream of its own. All streams have one key.
 type source int
 
 const (
@@ -71,25 +71,25 @@ const (
 	manyStreams
 )
 
-// A noiser generates the draws of a stream of noise. Its slots hold what the sixteen
-// registers do not.
+// A noiser generates code for the draws of a stream. Its slots on the stack hold what
+// does not fit the sixteen registers.
 type noiser struct {
 	source
 	dst, schedule reg.Register
-	groups        reg.GPVirtual // what each group is, if of many streams
+	groups        reg.GPVirtual // the next group, if of many streams
 	counter       vec
-	words         [4]Mem // of a group, made one group ahead
-	low           [4]Mem // lower words of products: even 1 and 3, odd 1 and 3
+	words         [4]Mem // of the next group
+	low           [4]Mem // lower words of the products: even 1 and 3, odd 1 and 3
 	exponent      [2]Mem
 	radius        [2]Mem
 	pair          [2]Mem // of words 2 and 3, unpacked
 	sin, cos      [2]vec
-	writes        int // of words in the loop: they must come after all reads
+	writes        int // number of words that the loop has replaced; they may not be read afterwards
 }
 
-// normals makes the draws of 4·8·groups elements. In every group the lanes of a
-// register hold eight blocks in an order that two unpackings turn into the natural
-// one: lane l of blocks 0 2 4 6 | 1 3 5 7.
+// normals generates code for the draws of 4·8·groups elements. In every group the lanes
+// of a register hold the blocks 0 2 4 6 | 1 3 5 7. Two unpackings bring their words
+// into the natural order.
 func normals(from source) {
 	n := &noiser{source: from}
 	if from == oneStream {
@@ -100,7 +100,8 @@ func normals(from source) {
 	dst := Load(Param("dst"), GP64()).(reg.GPVirtual)
 	groups := Load(Param("groups"), GP64()).(reg.GPVirtual)
 	n.dst, n.schedule = dst, Load(Param("s"), GP64())
-	// Slots start at multiples of 32 bytes, or every other one lies in two cache lines.
+	// Slots start at multiples of 32 bytes. Otherwise every other slot would lie in two
+	// cache lines.
 	base := GP64()
 	LEAQ(AllocLocal(32*14+32).Offset(31), base)
 	ANDQ(I8(-32), base)
@@ -124,8 +125,8 @@ func normals(from source) {
 	groupLoop(dst, groups, stride, &n.writes, n.philox, n.boxMuller)
 }
 
-// groupLoop generates the loop over groups: the words of the next group are made between
-// the draws of this one, which take so many bytes.
+// groupLoop generates the loop over groups. It makes the words of the next group
+// between the draws of this one, which take that many bytes.
 func groupLoop(dst, groups reg.GPVirtual, bytes int, writes *int, philox, boxMuller func() stream) {
 	ask := newPrefetcher(bytes)
 	emit := func(s stream) {
@@ -148,13 +149,13 @@ func groupLoop(dst, groups reg.GPVirtual, bytes int, writes *int, philox, boxMul
 	RET()
 }
 
-// philox makes the words of eight blocks, four in even counters and, two blocks
-// further, four in odd ones, for 32-bit products need lanes of 64 bits. It leaves the
-// counter at the next eight.
+// philox makes the words of eight blocks. 32-bit products need lanes of 64 bits, so
+// four blocks are in even counters, and four are in odd ones, two blocks further. At
+// the end the counter is at the next eight blocks.
 func (n *noiser) philox() (s stream) {
 	m0, m1 := quads(0xD2511F53), quads(0xCD9E8D57)
-	// c holds word 0 and word 2 of even blocks, and of odd ones, each in the low half
-	// of a lane; the upper halves are never read. p holds their products.
+	// c holds word 0 and word 2 of even blocks, and then of odd ones, each in the low
+	// half of a lane. The upper halves are never read. p holds their products.
 	var c, p [4]vec
 	var k, t vec
 	mul := func(i int, m Mem, a *vec) { s.do(func() { p[i] = YMM(); VPMULUDQ(m, *a, p[i]) }) }
@@ -173,7 +174,7 @@ func (n *noiser) philox() (s stream) {
 	}
 	save := func(i int) { s.do(func() { VMOVDQU(p[i], n.low[i]) }) }
 
-	// Rounds 1 and 2: words 1 to 3 are the same in all blocks.
+	// In rounds 1 and 2, words 1 to 3 are the same in all blocks.
 	if n.source == manyStreams {
 		s.do(func() { n.counter = YMM(); VPBROADCASTD(at(n.groups, offBlock), n.counter) })
 		s.do(func() { VPADDD(words(0, 0, 4, 0, 1, 0, 5, 0), n.counter, n.counter) })
@@ -227,8 +228,8 @@ func (n *noiser) philox() (s stream) {
 			}
 		}
 	}
-	// The last round merges even and odd blocks: a product of odd ones has its high
-	// word in place, and its low word is moved up.
+	// The last round merges even and odd blocks. The product of an odd block has its
+	// high word in place, and its low word moves up.
 	mul(0, m1, &c[1])
 	mul(2, m1, &c[3])
 	mul(1, m0, &c[0])
@@ -249,16 +250,16 @@ func (n *noiser) philox() (s stream) {
 	return s
 }
 
-// read is called by instructions that read a group's words, which the next group's
-// words replace.
+// read checks the order of generated code: instructions must read a group's words
+// before the next group's words replace them.
 func (n *noiser) read() {
 	if n.writes > 0 {
-		panic("words are read after they were replaced")
+		panic("the generated code reads words after it has replaced them")
 	}
 }
 
-// boxMuller stores the draws of a group's words: those of pair 1, words 2 and 3, wait
-// in slots for those of pair 0.
+// boxMuller stores the draws of a group's words. The draws of pair 1 (words 2 and 3)
+// wait in slots for those of pair 0.
 func (n *noiser) boxMuller() stream {
 	return join(merge(n.normRadius(0), n.normRadius(1), n.sincos(1)), n.finish(1), n.sincos(0), n.finish(0))
 }
@@ -267,7 +268,7 @@ func (n *noiser) boxMuller() stream {
 func (n *noiser) normRadius(i int) (s stream) {
 	var lo, v, k, e, f, p vec
 	x := n.words[2*i]
-	// The conversion of an unsigned word, rounded once: the halves as fractions of
+	// This converts an unsigned word with one rounding. Its halves become fractions of
 	// 2²³ and 2³⁹.
 	s.do(func() { n.read(); v = YMM(); VMOVDQU(x, v) })
 	s.do(func() { lo = YMM(); VPBLENDW(Imm(0xAA), all(0x4B000000), v, lo) })
@@ -294,7 +295,7 @@ func (n *noiser) normRadius(i int) (s stream) {
 	return s
 }
 
-// horner sets p to c[0] + c[1]·x + …
+// horner sets p to the polynomial c[0] + c[1]·x + …
 func horner(s *stream, p, x *vec, c []float64) {
 	s.do(func() { *p = YMM(); VMULPS(allF(c[len(c)-1]), *x, *p) })
 	for i := len(c) - 2; ; i-- {
@@ -321,7 +322,7 @@ func (n *noiser) sincos(i int) (s stream) {
 	horner(&b, cos, &z, cosC)
 	s = join(s, merge(a, b))
 	s.do(func() { VMULPS(t, *sin, *sin) })
-	s.do(func() { odd = t; VPSLLD(Imm(1), q, odd) }) // the quadrant's parity as a sign
+	s.do(func() { odd = t; VPSLLD(Imm(1), q, odd) }) // the lowest bit of the quadrant as a sign
 	s.do(func() { z = YMM(); VBLENDVPS(odd, *cos, *sin, z) })
 	s.do(func() { VBLENDVPS(odd, *sin, *cos, *cos) })
 	s.do(func() { *sin = z; odd = YMM(); VPAND(all(1<<31), q, odd) })
@@ -332,7 +333,7 @@ func (n *noiser) sincos(i int) (s stream) {
 	return s
 }
 
-// finish multiplies the sine and cosine of pair i by its radius and interleaves them.
+// finish multiplies the sine and cosine of pair i by its radius, and interleaves both.
 func (n *noiser) finish(i int) (s stream) {
 	var t, z vec
 	sin, cos := &n.sin[i], &n.cos[i]

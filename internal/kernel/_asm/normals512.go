@@ -8,33 +8,34 @@ import (
 	"github.com/mmcloughlin/avo/reg"
 )
 
-// Truth tables of three operands.
+// Truth tables of functions of three operands.
 const (
 	xor3   = 0x96 // a ^ b ^ c
 	xorAnd = 0x78 // a ^ (b & c)
 )
 
-// one returns a constant of one word, for instructions that broadcast it.
+// one returns a constant of one word, for instructions that broadcast it to all lanes.
 func one(x uint32) Mem { return words(x) }
 
 func oneF(x float64) Mem { return one(math.Float32bits(float32(x))) }
 
-// A noiser512 is a noiser of sixteen blocks at once. Everything is in registers.
+// A noiser512 is a noiser for sixteen blocks at once. Registers hold everything.
 type noiser512 struct {
 	source
 	dst, schedule reg.Register
-	groups        reg.GPVirtual // what each group is, if of many streams
+	groups        reg.GPVirtual // the next group, if of many streams
 	m0, m1        vec
 	counter       vec
-	odd           reg.OpmaskVirtual // lanes
-	words         [4]vec            // of a group, made one group ahead
+	odd           reg.OpmaskVirtual // mask of the odd lanes
+	words         [4]vec            // of the next group
 	radius        [2]vec
 	sin, cos      [2]vec
-	writes        int // of words in the loop: they must come after all reads
+	writes        int // number of words that the loop has replaced; they may not be read afterwards
 }
 
-// normals512 makes the draws of 4·16·groups elements. In every group lane l holds block
-// 4·(l mod 4) + l/4, an order that two unpackings turn into the natural one.
+// normals512 generates code for the draws of 4·16·groups elements. In every group lane
+// l holds block 4·(l mod 4) + l/4. Two unpackings bring the words into the natural
+// order.
 func normals512(from source) {
 	n := &noiser512{source: from}
 	if from == oneStream {
@@ -68,10 +69,11 @@ func normals512(from source) {
 	groupLoop(dst, groups, 2*stride, &n.writes, func() stream { return n.philox(order) }, n.boxMuller)
 }
 
-// philox makes the words of sixteen blocks; see noiser.philox.
+// philox makes the words of sixteen blocks. See noiser.philox.
 func (n *noiser512) philox(order Mem) (s stream) {
-	// c holds word 0 and word 2 of even lanes, then of odd ones; p their products, and
-	// low those of the round before, whose lower words are words 1 and 3.
+	// c holds word 0 and word 2 of even lanes, and then of odd ones. p holds their
+	// products. low holds the products of the round before, whose lower words are words
+	// 1 and 3.
 	var c, p, low [4]vec
 	var odd, t vec
 	mul := func(i int, m vec, a *vec) { s.do(func() { p[i] = ZMM(); VPMULUDQ(m, *a, p[i]) }) }
@@ -84,7 +86,7 @@ func (n *noiser512) philox(order Mem) (s stream) {
 	}
 	key := func(round, i int) Mem { return at(n.schedule, offKeys+64*round+32*i) }
 
-	// Rounds 1 and 2: words 1 to 3 are the same in all blocks.
+	// In rounds 1 and 2, words 1 to 3 are the same in all blocks.
 	if n.source == manyStreams {
 		s.do(func() { n.counter = ZMM(); VPBROADCASTD(at(n.groups, offBlock), n.counter) })
 		s.do(func() { VPADDD(order, n.counter, n.counter) })
@@ -108,7 +110,7 @@ func (n *noiser512) philox(order Mem) (s stream) {
 	for _, i := range []int{1, 3} {
 		s.do(func() { c[i] = ZMM(); VPXORD_BCST(shared(2), p[i], c[i]) })
 	}
-	// Word 3 is shared once more.
+	// In one more round all blocks share word 3.
 	s.do(func() { t = ZMM(); VPBROADCASTD(shared(3), t) })
 	s.do(func() { low = [4]vec{p[0], t, p[2], t} })
 	for r := 2; r < 9; r++ {
@@ -126,8 +128,8 @@ func (n *noiser512) philox(order Mem) (s stream) {
 			}
 		}
 	}
-	// The last round merges even and odd lanes: a product of odd ones has its high word
-	// in place, and its low word is moved up.
+	// The last round merges even and odd lanes. The product of an odd lane has its high
+	// word in place, and its low word moves up.
 	mul(0, n.m1, &c[1])
 	mul(2, n.m1, &c[3])
 	mul(1, n.m0, &c[0])
@@ -146,7 +148,7 @@ func (n *noiser512) philox(order Mem) (s stream) {
 
 func (n *noiser512) read() {
 	if n.writes > 0 {
-		panic("words are read after they were replaced")
+		panic("the generated code reads words after it has replaced them")
 	}
 }
 
@@ -175,7 +177,7 @@ func (n *noiser512) normRadius(i int) (s stream) {
 	return s
 }
 
-// horner512 sets p to c[0] + c[1]·x + …
+// horner512 sets p to the polynomial c[0] + c[1]·x + …
 func horner512(s *stream, p, x *vec, c []float64) {
 	s.do(func() { *p = ZMM(); VMULPS_BCST(oneF(c[len(c)-1]), *x, *p) })
 	for i := len(c) - 2; ; i-- {
@@ -201,7 +203,7 @@ func (n *noiser512) sincos(i int) (s stream) {
 	horner512(&a, sin, &z, sinC)
 	horner512(&b, cos, &z, cosC)
 	s = join(s, merge(a, b))
-	s.do(func() { swap = K(); VPTESTMD_BCST(one(1<<30), q, swap) }) // the quadrant's parity
+	s.do(func() { swap = K(); VPTESTMD_BCST(one(1<<30), q, swap) }) // the lowest bit of the quadrant
 	s.do(func() { VMULPS(t, *sin, *sin) })
 	s.do(func() { t = ZMM(); VBLENDMPS(*cos, *sin, swap, t) })
 	s.do(func() { VMOVAPS(*sin, swap, *cos) })
@@ -211,7 +213,8 @@ func (n *noiser512) sincos(i int) (s stream) {
 	return s
 }
 
-// finish multiplies sines and cosines by their radius, interleaves and stores them.
+// finish multiplies sines and cosines by their radii, interleaves them, and stores
+// them.
 func (n *noiser512) finish() (s stream) {
 	var lo, hi [2]vec
 	for i := range 2 {

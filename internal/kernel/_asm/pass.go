@@ -29,9 +29,9 @@ const (
 	offDst    = 0
 	offX      = 8
 	offV      = 16
-	offExtra  = 24 // noise of a step, next of a gradient
+	offExtra  = 24 // the noise of a step, or next of a gradient
 	offN      = 32
-	offSums   = 40 // or the scale of a gradient
+	offSums   = 40 // or the scales of a gradient
 	offBackX  = 48
 	offBackV  = 56
 	offX32    = 64
@@ -48,13 +48,13 @@ const (
 	lanes   = 32
 )
 
-// A row is what a pass moves along: float32s, or words of a 16-bit type.
+// A row is memory along which a pass moves: float32s, or words of a 16-bit type.
 type row struct {
 	reg.GPVirtual
 	storage
 }
 
-// size returns the bytes of an element.
+// size returns the bytes of one element.
 func (r row) size() int {
 	if r.storage == float32s {
 		return 4
@@ -62,54 +62,55 @@ func (r row) size() int {
 	return 2
 }
 
-// An isa is what differs between instruction sets. A mask says which elements of a
-// register there are; the nil mask says all.
+// An isa is an instruction set. A mask says which elements of a register exist; the nil
+// mask says all of them.
 //
-// Words of bfloat16 are not put in order one by one, which is slow: of the pairs of words
-// in a register, a shift and an AND make even and odd elements.
+// Putting words of bfloat16 in order one by one is slow. Instead a register holds pairs
+// of words: a shift gives the even elements, and an AND gives the odd ones.
 type isa interface {
 	name() string
-	width() int // of a register in bytes
+	width() int // bytes of a register
 	vec() vec
 	zero(v vec)
-	begin(paired bool) // sets up a pass
+	begin(paired bool) // starts a pass
 
-	// prepare makes the masks of a group of 32 elements of which there are the first
-	// count; mask returns the i-th.
+	// prepare makes the masks of a group of 32 elements, of which the first count exist.
+	// mask returns the i-th mask.
 	prepare(args reg.Register, count reg.GPVirtual)
 	mask(i int) reg.Register
 
-	load(t storage, from Mem, m reg.Register) vec // float32s or halves; 0 where there is no element
+	load(t storage, from Mem, m reg.Register) vec // float32s or halves; 0 where no element exists
 	store(v vec, m reg.Register, to Mem)
-	storeHalves(y vec, back bool, m reg.Register, to Mem) // rounds; back says to round y too
-	masksHalves() bool                                    // or no mask may be given with halves
-	keep(v vec, m reg.Register)                           // sets to 0 where there is no element
-	round(t storage, y vec)                               // to a storage type
+	storeHalves(y vec, back bool, m reg.Register, to Mem) // rounds y and stores it; with back, y keeps the rounded values
+	masksHalves() bool                                    // whether loads and stores of halves take masks
+	keep(v vec, m reg.Register)                           // sets elements that do not exist to 0
+	round(t storage, y vec)                               // rounds y to a storage type
 	fold(acc []vec) reg.VecVirtual                        // the sum of 32 lanes, in element 0
 
-	loadPairs(from Mem) []vec // even and odd ones of bfloat16s
-	deal(from Mem) []vec      // even and odd ones of float32s
+	loadPairs(from Mem) []vec // even and odd elements of bfloat16s
+	deal(from Mem) []vec      // even and odd elements of float32s
 	storePairs(y []vec, to Mem)
-	foldPairs(acc []vec) reg.VecVirtual // fold, of even and odd ones by turns
+	foldPairs(acc []vec) reg.VecVirtual // fold for registers with even and odd elements in turn
 }
 
 // A passer generates one pass over rows.
 type passer struct {
 	isa
 	kind
-	storage               // of results
-	paired           bool // even and odd elements by turns, see isa
+	storage               // of the results
+	paired           bool // even and odd elements in turn, see isa
 	dst, x, v, extra row
 	wx, wv, we       vec
-	acc              []vec // one group of 32 lanes
+	acc              []vec // lane sums, one group of 32
 	left, sums       reg.GPVirtual
-	count            reg.GPVirtual         // of elements left in a quarter
-	copies           map[reg.GPVirtual]Mem // of words of a short group, where no mask serves
+	count            reg.GPVirtual         // elements left in the quarter
+	copies           map[reg.GPVirtual]Mem // copies of the words of a short group, if masks cannot serve
 }
 
-// pass generates the loop of a pass over n elements, by groups of 32, quarters and
-// blocks. The last group may be short; its missing elements are read as 0. Results are of
-// type t. The rows in memory are words of it, or float32s; noise is float32s always.
+// pass generates the loop of a pass over n elements, in groups of 32, quarters and
+// blocks. The last group may be short: its missing elements are read as 0. Results are of
+// type t. With words, rows in memory are words of type t, else float32s. Noise is always
+// float32s.
 func pass(set isa, k kind, t storage, words bool) {
 	name := map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] +
 		map[storage]string{float32s: "", bfloat16s: "BFloat16", float16s: "Float16"}[t]
@@ -136,9 +137,9 @@ func pass(set isa, k kind, t storage, words bool) {
 		p.we = weight(a, offExtr32)
 	}
 	p.sums = load(offSums)
-	var partial Mem // lane sums of the quarters
+	var partial Mem // lane sums of each quarter
 	if k != gradient {
-		// On a stack a register's worth would lie in two cache lines.
+		// Aligned, since on a stack a register's content could lie in two cache lines.
 		base := GP64()
 		LEAQ(AllocLocal(4*4*lanes+lineLen).Offset(lineLen-1), base)
 		ANDQ(I8(-lineLen), base)
@@ -201,7 +202,7 @@ func pass(set isa, k kind, t storage, words bool) {
 	JZ(LabelRef("done"))
 	set.prepare(a, count)
 	p.group(true)
-	for _, r := range p.rows() { // a short row may be followed by another
+	for _, r := range p.rows() { // another row may follow a short one
 		LEAQ(Mem{Base: r.GPVirtual, Index: count, Scale: uint8(r.size())}, r.GPVirtual)
 	}
 	Label("done")
@@ -209,8 +210,8 @@ func pass(set isa, k kind, t storage, words bool) {
 		TESTQ(p.left, p.left)
 		JNZ(LabelRef("quarter"))
 	} else {
-		// A block of one quarter has its lanes in registers: the others are zeros,
-		// which change no sum.
+		// A block of one quarter has its lanes in registers. The other quarters are
+		// zeros, which change no sum.
 		first := GP64()
 		LEAQ(partial, first)
 		SUBQ(at0, first)
@@ -231,7 +232,7 @@ func pass(set isa, k kind, t storage, words bool) {
 		VMOVSS(fold(p.acc).AsX(), at(p.sums, 0))
 		ADDQ(Imm(4), p.sums)
 	}
-	// Inputs that stand for absent terms are one block long.
+	// Inputs that stand for absent terms are one block long, so their pointers go back.
 	SUBQ(at(a, offBackX), p.x.GPVirtual)
 	SUBQ(at(a, offBackV), p.v.GPVirtual)
 	if k == step {
@@ -243,7 +244,7 @@ func pass(set isa, k kind, t storage, words bool) {
 	RET()
 }
 
-// rows returns what the pass moves along.
+// rows returns the memory along which the pass moves.
 func (p *passer) rows() []row {
 	rows := []row{p.dst, p.x, p.v}
 	if p.kind != squares {
@@ -252,7 +253,7 @@ func (p *passer) rows() []row {
 	return rows
 }
 
-// group does 32 elements, or as many as the masks say.
+// group does 32 elements, or those that the masks select.
 func (p *passer) group(short bool) {
 	copied := short && p.copies != nil
 	if copied {
@@ -282,7 +283,7 @@ func (p *passer) group(short bool) {
 			switch {
 			case !p.paired:
 				return []vec{p.load(from.storage, mem, m)}
-			case from.storage == float32s: // noise, of which there are whole groups
+			case from.storage == float32s: // noise, which comes in whole groups
 				return p.deal(mem)
 			}
 			return p.loadPairs(mem)
@@ -299,7 +300,7 @@ func (p *passer) group(short bool) {
 			}
 			return v
 		}
-		// store rounds y and stores it. Back says that y is used afterwards.
+		// store rounds y and stores it. With back, y is used afterwards.
 		store := func(y []vec, back bool) {
 			to, m := part(p.dst)
 			switch {
@@ -315,7 +316,7 @@ func (p *passer) group(short bool) {
 				p.store(y[0], m, to)
 			}
 		}
-		// do does an instruction of two operands, the second of which it changes.
+		// do emits an instruction f with two operands, which changes the second one.
 		do := func(f func(...Op), a, b []vec) {
 			for k := range a {
 				f(a[k], b[k], b[k])
@@ -350,8 +351,9 @@ func (p *passer) group(short bool) {
 	}
 }
 
-// copyWords copies the words of a short group to the copies of all rows that are read, or
-// dst's back. What a copy holds beyond them is neither kept nor copied.
+// copyWords copies the words of a short group. With in, it copies all rows that are read
+// to their copies; otherwise it copies dst back. Other words of a copy are neither
+// cleared nor copied.
 func (p *passer) copyWords(in bool) {
 	rows, name := []row{p.dst}, "out"
 	if in {
@@ -362,7 +364,7 @@ func (p *passer) copyWords(in bool) {
 			}
 		}
 	}
-	done := GP64() // bytes
+	done := GP64() // bytes so far
 	XORL(done.As32(), done.As32())
 	for words := lanes / 2; words > 0; words /= 2 {
 		skip := fmt.Sprint(name, words)
@@ -380,7 +382,7 @@ func (p *passer) copyWords(in bool) {
 	}
 }
 
-// move copies some bytes, a power of two up to 32.
+// move copies that many bytes, a power of two up to 32.
 func move(bytes int, from, to Mem) {
 	switch bytes {
 	case 32, 16:
@@ -402,8 +404,8 @@ func move(bytes int, from, to Mem) {
 	}
 }
 
-// square adds the squares of d, those in masks if there are any, to the lanes from i on.
-// An infinite weight makes a NaN of the zeros beyond them.
+// square adds the squares of d to the lanes from i on. If there are masks, it adds only
+// those of elements that exist: an infinite weight makes NaNs of the zeros beyond.
 func (p *passer) square(i int, d []vec, masks [2]reg.Register) {
 	for k, d := range d {
 		if masks[k] != nil {
@@ -414,7 +416,7 @@ func (p *passer) square(i int, d []vec, masks [2]reg.Register) {
 	}
 }
 
-// quarters adds the lanes of four quarters.
+// quarters adds the lanes of the four quarters.
 func (p *passer) quarters(partial Mem) {
 	for i, t := range p.acc {
 		b := p.vec()

@@ -8,23 +8,23 @@ import (
 
 // Offsets in prefetch.
 const (
-	offAsk     = 0  // dst, x and v
-	offAskStep = 24 // bytes between what two instructions ask for
+	offAsk     = 0  // pointers for dst, x and v
+	offAskStep = 24 // bytes between the addresses of two prefetches
 )
 
 // lineLen is the length of a cache line in bytes.
 const lineLen = 64
 
-// A prefetcher asks for the memory of the pass that follows the noise. Philox and
-// Box-Muller use little memory and the pass little else, so that neither waits for
-// the other.
+// A prefetcher prefetches the memory of the pass that follows the noise. Philox and
+// Box-Muller use little memory, and the pass uses little else. So neither waits for the
+// other.
 type prefetcher struct {
-	lines       int // of each row that a group asks for
+	lines       int // of each row, for each group
 	rows        [3]reg.GPVirtual
 	step, step3 reg.GPVirtual
 }
 
-// newPrefetcher loads the parameter "ask" for groups of so many bytes of noise.
+// newPrefetcher loads the parameter "ask", for groups of that many bytes of noise.
 func newPrefetcher(bytes int) *prefetcher {
 	p := &prefetcher{lines: bytes / lineLen, step: GP64()}
 	ask := Load(Param("ask"), GP64())
@@ -40,9 +40,9 @@ func newPrefetcher(bytes int) *prefetcher {
 	return p
 }
 
-// group asks for what a group is for. A row that starts within a line ends in one more:
-// asking for the line where each lineLen bytes end leaves out the first line of a row,
-// not the last of each block.
+// group prefetches the memory for one group. A row that starts within a cache line ends
+// in one line more. So prefetches go to the last byte of each lineLen bytes. That
+// leaves out the first line of a row, and not the last line of each block.
 func (p *prefetcher) group() (s stream) {
 	for i := range p.lines {
 		for _, r := range p.rows {

@@ -1,6 +1,7 @@
-// Emulate is the first and only program of a machine that runs test binaries: it mounts
-// what tests need, runs /tests/*/test with the arguments of the kernel's command line
-// after "--", each in its folder, prints their exit code and stops the machine.
+// Emulate is the only program of a machine that runs test binaries. It mounts what
+// tests need and runs each /tests/*/test in its folder. The arguments are those after
+// "--" on the kernel's command line. It prints the exit code of the tests, and stops
+// the machine.
 package main
 
 import (
@@ -35,7 +36,7 @@ func main() {
 		code = 2
 	}
 	fmt.Printf("exit code %d\n", code)
-	time.Sleep(time.Second) // for the serial line
+	time.Sleep(time.Second) // so that the serial line can send everything
 	syscall.Sync()
 	syscall.Reboot(syscall.LINUX_REBOOT_CMD_POWER_OFF)
 }

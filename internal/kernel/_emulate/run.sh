@@ -1,12 +1,11 @@
 #!/usr/bin/env bash
-# Runs the tests of kernels and sampler on a processor with AVX-512 that Bochs emulates, for machines
-# that have none: Bochs boots a Linux kernel whose only program is the test binary.
+# Runs the tests of kernels and sampler on a processor with AVX-512 that Bochs emulates. Bochs boots
+# a Linux kernel whose only program is the test binary.
 #
 #	bash internal/kernel/_emulate/run.sh [test flags, as -test.run=Rows]
 #
-# As root on Debian 12, it installs what it needs. Bochs 2.7, which Debian 12 has, rounds
-# some VCVTUDQ2PS and VCVTPS2PH wrongly; so Bochs 3 comes from Debian 13, in a folder
-# of its own, CPS_EMULATOR.
+# As root on Debian 12, it installs what it needs. Bochs 2.7 of Debian 12 rounds some VCVTUDQ2PS and
+# VCVTPS2PH wrongly. So Bochs 3 comes from Debian 13, in a folder of its own, CPS_EMULATOR.
 set -euo pipefail
 cd "$(dirname "$0")"
 system=${CPS_EMULATOR:-/var/tmp/cps-emulator}
@@ -31,7 +30,7 @@ if [ ! -e "$system/ready" ]; then
 	touch "$system/ready"
 fi
 
-# The machine's files: the test binary, what it reads, and nothing else.
+# The machine has these files: the test binaries, and what they read.
 mkdir -p "$work"/root/{dev,proc,tmp} "$system"/machine/iso/isolinux
 mknod "$work/root/dev/console" c 5 1
 export CGO_ENABLED=0 GOARCH=amd64 GOOS=linux
@@ -69,7 +68,7 @@ echo c >debugger # Debian's Bochs has a debugger, which waits for "continue"
 : >serial
 chroot "$system" xorriso -as mkisofs -quiet -o /machine/cd.iso -b isolinux/isolinux.bin -c isolinux/boot.cat \
 	-no-emul-boot -boot-load-size 4 -boot-info-table /machine/iso 2>"$work/log"
-# The only display it has without a screen is a terminal.
+# Without a screen, its only display is a terminal.
 TERM=vt100 script -qec "stty rows 60 cols 160; exec chroot '$system' bochs -q -rc /machine/debugger -f /machine/bochsrc -unlock" \
 	/dev/null </dev/null >display 2>&1 &
 machine=$!

@@ -8,8 +8,8 @@ const (
 	float16s
 )
 
-// A buffer is what dst, x, v and next are: float32s, rounded to a storage type when a step
-// writes them, or 16-bit words of that type.
+// A buffer is the memory of dst, x, v or next. It holds float32s, which a step rounds to a
+// storage type, or 16-bit words of that type.
 type buffer struct {
 	storage
 	words bool
@@ -23,7 +23,7 @@ func (b buffer) name() string {
 	return name
 }
 
-// size is the bytes of an element.
+// size returns the bytes of one element.
 func (b buffer) size() int {
 	if b.words {
 		return 2
@@ -31,7 +31,7 @@ func (b buffer) size() int {
 	return 4
 }
 
-// prepare loads the constants of conversions.
+// prepare loads the constants that conversions need.
 func (p *passer) prepare() {
 	if p.storage != bfloat16s {
 		return
@@ -48,11 +48,11 @@ func (p *passer) prepare() {
 	}
 }
 
-// A part is eight elements in two registers, or four or one in one register. They are
-// some elements from the pointers; one is where they point.
+// A part is some elements, from index first on. Eight elements are in two registers, and
+// four or one are in one register. A single element is where the pointers point.
 type part struct{ first, n int }
 
-// floats loads float32s.
+// floats loads the float32s of a part.
 func (p *passer) floats(base string, at part) wide {
 	if at.n == 8 {
 		return p.loadPair(base, 4*at.first)
@@ -60,7 +60,7 @@ func (p *passer) floats(base string, at part) wide {
 	return all(p.load(base, 4*at.first, 4*at.n))
 }
 
-// values loads elements as float32s.
+// values loads the elements of a part and widens them to float32s.
 func (p *passer) values(base string, at part) wide {
 	switch {
 	case !p.words:
@@ -72,7 +72,7 @@ func (p *passer) values(base string, at part) wide {
 	return p.widen(all(p.load(base, 2*at.first, 2*at.n)), at)
 }
 
-// widen returns the values of elements as they are kept.
+// widen returns the float32 values of stored elements.
 func (p *passer) widen(kept wide, at part) (y wide) {
 	if !p.words {
 		return kept
@@ -88,8 +88,8 @@ func (p *passer) widen(kept wide, at part) (y wide) {
 	return y
 }
 
-// round rounds to the storage type, to nearest even, and returns what is kept: float32s or,
-// in one register, words.
+// round rounds y to the storage type, to nearest even. It returns what is to be stored:
+// float32s, or words in one register.
 func (p *passer) round(y wide) wide {
 	switch {
 	case p.storage == float32s:
@@ -106,7 +106,8 @@ func (p *passer) round(y wide) wide {
 	odd := p.each(and, p.each(ushr(16), y), all(p.one))
 	r := p.each(add, p.each(add, y, all(p.below)), odd)
 	number := p.each(fcmeq, y, y)
-	// A NaN is cut: it stays one, for it is quiet, being the result of an addition.
+	// The payload of a NaN is cut. It stays a NaN, since it is the quiet result of an
+	// addition.
 	for h := range number {
 		p.into(number[h], bsl, r[h], y[h])
 	}
@@ -116,7 +117,7 @@ func (p *passer) round(y wide) wide {
 	return p.each(and, number, all(p.upper))
 }
 
-// put stores in dst what is kept.
+// put stores elements in dst.
 func (p *passer) put(kept wide, at part) {
 	switch {
 	case p.words && at.n == 1:

@@ -9,21 +9,21 @@ import (
 	"strings"
 )
 
-// A function is assembly to print.
+// A function is an assembly function to be printed.
 type function struct {
 	stream
 	name, signature string
-	frame, args     int // bytes
+	frame, args     int // in bytes
 }
 
-// A span is the instructions between which a vector holds a value.
+// A span is the range of instructions in which a vector holds a value.
 type span struct {
 	vec
 	first, last int
 }
 
-// spans returns the span of every vector, in order. One that is needed at the start of a
-// loop is needed until the loop ends.
+// spans returns the span of every vector, in order. If a loop needs a vector at its
+// start, the span reaches to the end of the loop.
 func (f *function) spans() []span {
 	of := map[vec]*span{}
 	label := map[string]int{}
@@ -38,7 +38,7 @@ func (f *function) spans() []span {
 			of[v].last = i
 		}
 	}
-	// Inner loops end first, so that the outer ones see how far their vectors reach.
+	// Inner loops come first, so that outer loops see how far the inner spans reach.
 	for end, in := range f.stream {
 		if start, back := label[in.target]; back && start < end {
 			for _, s := range of {
@@ -62,7 +62,8 @@ func (f *function) spans() []span {
 }
 
 // assign gives every vector a register that is free in all of its span. An instruction
-// reads before it writes: its destination may be what it read for the last time.
+// reads before it writes. So its destination may take the register of a vector that it
+// reads last.
 func (f *function) assign() map[vec]int {
 	const none = -1
 	number := map[vec]int{}
@@ -103,7 +104,7 @@ func (f *function) print(w io.Writer) {
 	}
 }
 
-// constants are quadruples of words, one after the other in memory.
+// constants are the groups of four words in the table of constants, in order.
 var constants [][4]uint32
 
 const tableReg = "R8"
@@ -111,7 +112,7 @@ const tableReg = "R8"
 // table points tableReg to the constants.
 func (s *stream) table() { s.text("MOVD $constants<>(SB), %s", tableReg) }
 
-// constant loads four words, or four times one.
+// constant loads four words, or one word four times.
 func (s *stream) constant(w ...uint32) vec {
 	q := [4]uint32{w[0], w[0], w[0], w[0]}
 	if len(w) > 1 {

@@ -3,10 +3,10 @@
 //
 //	go run . -out ../neon_arm64.s
 //
-// The kernels do to four elements at once what the portable code of package kernel does
-// to one, in the same order; see the comments there for what and why. Go's assembler has
-// no name for most vector floating-point instructions, nor for the long multiplication:
-// those are words, encoded in ops.go.
+// The kernels do with four elements at once what the portable code of package kernel
+// does with one, in the same order. The comments there say what and why. Go's assembler
+// has no names for the long multiplication and most vector floating-point instructions.
+// These are words, which ops.go encodes.
 package main
 
 import (

@@ -1,7 +1,7 @@
 package main
 
-// Polynomials of ../normal.go, lowest power first. A test there compares results, so
-// that a difference cannot stay.
+// Polynomials of ../normal.go, lowest power first. A test there compares results, so the
+// two cannot differ.
 var (
 	logC   = []float64{-2, 1.0000075, -0.66671073, 0.4993724, -0.3976747, 0.34507677, -0.32692078, 0.20476241}
 	sinC   = []float64{0.7853981, -0.08074513, 0.0024893708, -3.557942e-05}
@@ -9,17 +9,17 @@ var (
 	log2x2 = -1.3862943611198906
 )
 
-// Offsets in schedule and, for many streams, in group.
+// Offsets in a schedule, and for many streams in a group.
 const (
-	offKeys   = 0          // round keys, each eight times, two a round
-	offFirst  = 20 * 4 * 8 // what the first rounds make of the words that all blocks share
-	offBlock  = 4 * 4      // first block, after four such words
+	offKeys   = 0          // the round keys: two a round, each eight times
+	offFirst  = 20 * 4 * 8 // the part of rounds 1 and 2 that all blocks share
+	offBlock  = 4 * 4      // the first block of a group, after four words of that part
 	groupSize = 32
 	stride    = 4 * 4 * 8 // bytes of the elements of eight blocks
 )
 
-// source says whose noise the groups are: blocks of one stream one after the other, or
-// each group of a stream of its own, all with one key.
+// source says whose noise the groups are. They are successive blocks of one stream, or
+// each group is of a stream of its own. All streams have one key.
 type source int
 
 const (
@@ -31,23 +31,23 @@ const (
 	drawsReg    = "R0"
 	groupsReg   = "R1"
 	scheduleReg = "R2"
-	blockReg    = "R3" // the next block of one stream
-	eachReg     = "R3" // or what each group is, of many
+	blockReg    = "R3" // the next block, if of one stream
+	eachReg     = "R3" // the next group, if of many streams
 	m0Reg       = "R6" // multipliers
 	m1Reg       = "R7"
 )
 
-// A noiser generates the draws of a stream of noise.
+// A noiser generates code for the draws of a stream.
 type noiser struct {
 	source
 	m0, m1 vec
 }
 
-// normals makes the draws of groups of eight blocks, at least one. The words of the next
-// group are made between the draws of this one, so that one works while the other waits.
-// Words wait where the draws will be: those of blocks 0 to 3, which vectors make, word by
-// word, then those of blocks 4 to 7, which general registers make meanwhile, block by
-// block.
+// normals generates code for the draws of groups of eight blocks; there is at least one
+// group. It makes the words of the next group between the draws of this one, so that one
+// works while the other waits. The words wait in the memory of their draws. Vectors make
+// blocks 0 to 3, stored word by word. Meanwhile general registers make blocks 4 to 7,
+// stored block by block.
 func normals(from source) *function {
 	n := &noiser{source: from}
 	f := &function{args: 32}
@@ -81,7 +81,7 @@ func normals(from source) *function {
 	return f
 }
 
-// forward goes to the next group, when its words are made.
+// forward goes to the next group, once its words are made.
 func (n *noiser) forward(f *function) {
 	if n.source == oneStream {
 		f.text("ADD $8, %s", blockReg)
@@ -90,7 +90,7 @@ func (n *noiser) forward(f *function) {
 	}
 }
 
-// scalarPhilox stores the words of blocks 4 to 7. The upper halves of its words are
+// scalarPhilox stores the words of blocks 4 to 7. The upper halves of its registers are
 // never read.
 func (n *noiser) scalarPhilox(offset int) (s stream) {
 	blocks := [4][4]string{
@@ -120,7 +120,7 @@ func (n *noiser) scalarPhilox(offset int) (s stream) {
 		}
 	}
 	first := func(i int, r string) { s.text("MOVWU %d(%s), %s", at+4*i, from, r) }
-	// Words 0 and 2 of round 1 are in registers 0 and 1, word 3 becomes what word 0 was.
+	// Words 0 and 2 of round 1 are in registers 0 and 1. Word 3 goes where word 0 was.
 	first(0, k0)
 	each("UMULL "+m0Reg+", %s, %s", 0, 0)
 	each("EOR %s>>32, "+k0+", %s", 0, 2)
@@ -131,7 +131,7 @@ func (n *noiser) scalarPhilox(offset int) (s stream) {
 	first(3, k1)
 	each("EOR %s, "+k0+", %s", 0, 3)
 	each("MOVD "+k1+", %s", 0)
-	// Now word 0 is in register 1, 1 in 2, 2 in 3 and 3 in 0.
+	// Now words 0, 1, 2 and 3 are in registers 1, 2, 3 and 0.
 	turn := func() {
 		for i, c := range blocks {
 			blocks[i] = [4]string{c[1], c[2], c[3], c[0]}
@@ -158,7 +158,7 @@ func (n *noiser) scalarPhilox(offset int) (s stream) {
 	return s
 }
 
-// philox stores the words of blocks 0 to 3 at an offset from dst.
+// philox stores the words of blocks 0 to 3, at an offset from dst.
 func (n *noiser) philox(offset int) (s stream) {
 	// mul returns the upper and the lower words of products.
 	mul := func(a wide, m vec) (high, low wide) {
@@ -168,7 +168,7 @@ func (n *noiser) philox(offset int) (s stream) {
 		}
 		return high, low
 	}
-	// Rounds 1 and 2: words 1 to 3 are the same in all blocks.
+	// In rounds 1 and 2, words 1 to 3 are the same in all blocks.
 	var first, block vec
 	if n.source == oneStream {
 		first, block = s.load(scheduleReg, offFirst, 16), s.fill(blockReg)
@@ -211,21 +211,21 @@ func (n *noiser) boxMuller() (s stream) {
 	return s
 }
 
-// words loads words of the pairs: word 0, of which radii are made, or 1, of which angles
-// are. Half 0 is pair 0 of blocks 0 to 3, then their pair 1. Half 1 is both pairs of
-// blocks 4 and 5, then of 6 and 7.
+// words loads one word of each pair: word 0 gives the radius, and word 1 the angle. Half
+// 0 is pair 0 of blocks 0 to 3, and then their pair 1. Half 1 is both pairs of blocks 4
+// and 5, and then those of 6 and 7.
 func (s *stream) words(half, word int) (w wide) {
 	if half == 0 {
 		return wide{s.load(drawsReg, 16*word, 16), s.load(drawsReg, 16*word+32, 16)}
 	}
 	unzip := [2]op{uzp1, uzp2}[word]
-	for i := 64; i < 128; i += 32 { // not in pairs, which two stores made
+	for i := 64; i < 128; i += 32 { // no loads of pairs, since two stores made each pair
 		w = append(w, s.do(unzip, s.load(drawsReg, i, 16), s.load(drawsReg, i+16, 16)))
 	}
 	return w
 }
 
-// radius computes the radii of words.
+// radius computes the radii of the words x.
 func (s *stream) radius(x wide) wide {
 	const half = 0x3f3504f3
 	v := s.each(ucvtf, x)
@@ -240,7 +240,7 @@ func (s *stream) radius(x wide) wide {
 	return s.each(fsqrt, s.each(fadd, p, e))
 }
 
-// horner returns c[0] + c[1]·x + …
+// horner returns the polynomial c[0] + c[1]·x + …
 func (s *stream) horner(x wide, c []float64) wide {
 	p := s.each(fmul, x, all(s.constantF(c[len(c)-1])))
 	for i := len(c) - 2; ; i-- {
@@ -252,10 +252,10 @@ func (s *stream) horner(x wide, c []float64) wide {
 	}
 }
 
-// sincos computes the sine and cosine of the angles y. Before the two change places, the sine
-// is its polynomial times t and the cosine is its polynomial, both polynomials are
-// positive, and their signs are those of the sums of y with an eighth and three eighths
-// of a turn.
+// sincos computes the sine and cosine of the angles y. Before the two change places, the
+// sine is its polynomial times t, and the cosine is its polynomial. Both polynomials are
+// positive. The sign of the sine is that of y plus an eighth of a turn; the cosine's is
+// that of y plus three eighths.
 func (s *stream) sincos(y wide) (sin, cos wide) {
 	t := s.each(fraction(31), s.each(shl(2), y))
 	z := s.each(fmul, t, t)

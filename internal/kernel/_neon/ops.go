@@ -2,13 +2,13 @@ package main
 
 import "fmt"
 
-// named is an instruction that Go's assembler has, with the destination last.
+// named returns an instruction that Go's assembler knows, with the destination last.
 func named(name, lanes string) op {
 	return op{text: fmt.Sprintf("%s V{2}.%[2]s, V{1}.%[2]s, V{0}.%[2]s", name, lanes)}
 }
 
-// Encoded instructions are words, of which function.print fills in the registers. The
-// comments are as ARM's manual writes the instructions; a test compares the two.
+// Encoded instructions are words, in which function.print sets the registers. The
+// comments have the syntax of ARM's manual. A test compares the words with the comments.
 func encoded3(word uint32, name, to, from string) op {
 	return op{fmt.Sprintf("%s v{0}.%s, v{1}.%s, v{2}.%[3]s", name, to, from), word}
 }
@@ -17,7 +17,7 @@ func encoded2(word uint32, name, to, from string) op {
 	return op{fmt.Sprintf("%s v{0}.%s, v{1}.%s", name, to, from), word}
 }
 
-// immediate is an encoded instruction with a number from 1 to 32, which is taken off 64.
+// immediate is an encoded instruction with a number n from 1 to 32, encoded as 64 - n.
 func immediate(word uint32, name string, n int) op {
 	o := encoded2(word|uint32(64-n)<<16, name, "4s", "4s")
 	o.text += fmt.Sprintf(", #%d", n)
@@ -38,9 +38,9 @@ var (
 	zip2h = named("VZIP2", "H8")
 	zip1d = named("VZIP1", "D2")
 	zip2d = named("VZIP2", "D2")
-	cmtst = named("VCMTST", "S4") // all ones where there is a common bit
-	bsl   = named("VBSL", "B16")  // into a mask: the first where it has ones, else the second
-	bit   = named("VBIT", "B16")  // bits of the first where the second has ones
+	cmtst = named("VCMTST", "S4") // all ones where the operands share a bit
+	bsl   = named("VBSL", "B16")  // the mask selects: the first operand where it has ones, else the second
+	bit   = named("VBIT", "B16")  // takes bits of the first operand where the second has ones
 
 	fadd   = encoded3(0x4e20d400, "fadd", "4s", "4s")
 	fsub   = encoded3(0x4ea0d400, "fsub", "4s", "4s")
@@ -57,7 +57,7 @@ var (
 	fcvtl2 = encoded2(0x4e217800, "fcvtl2", "4s", "8h")
 )
 
-// fraction converts integers of 2⁻ⁿ.
+// fraction converts integers in units of 2⁻ⁿ.
 func fraction(n int) op { return immediate(0x4f00e400, "scvtf", n) }
 
 func sshr(n int) op { return immediate(0x4f000400, "sshr", n) }

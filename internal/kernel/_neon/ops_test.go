@@ -12,11 +12,11 @@ import (
 	"testing"
 )
 
-// Every WORD of the assembly is what clang makes of the comment beside it.
+// Every WORD of the assembly equals clang's encoding of the comment beside it.
 func TestWords(t *testing.T) {
 	clang, err := exec.LookPath("clang-14")
 	if err != nil {
-		t.Fatal(err) // nothing else shows that a comment is true
+		t.Fatal(err) // without clang nothing shows that a comment is true
 	}
 	b := assembly()
 	var words []uint32

@@ -13,9 +13,9 @@ const (
 	offDst    = 0
 	offX      = 8
 	offV      = 16
-	offExtra  = 24 // noise of a step, next of a gradient
+	offExtra  = 24 // the noise of a step, or next of a gradient
 	offN      = 32
-	offSums   = 40 // or the scale of a gradient
+	offSums   = 40 // or the scales of a gradient
 	offBackX  = 48
 	offBackV  = 56
 	offX32    = 64
@@ -42,9 +42,9 @@ const (
 	sumsReg    = "R6"
 	leftReg    = "R7"  // elements of the block after this quarter
 	partialReg = "R9"  // lane sums of four quarters
-	quarterReg = "R10" // those of this quarter
-	countReg   = "R11" // elements of the quarter
-	laneReg    = "R12" // the lane sum of the next element
+	quarterReg = "R10" // lane sums of this quarter
+	countReg   = "R11" // elements left in the quarter
+	laneReg    = "R12" // where the lane sum of the next element is
 	tmpReg     = "R13"
 )
 
@@ -59,9 +59,9 @@ type passer struct {
 	one, below, upper, zeros vec // constants of bfloat16
 }
 
-// pass generates the loop of a pass over n elements, by groups of 32, quarters and
-// blocks. The last elements of a row, if it has no whole groups, are done by four and by
-// one.
+// pass generates the loop of a pass over n elements, in groups of 32, quarters and
+// blocks. The last elements of a row that fill no group are done by fours and then one
+// by one.
 func pass(k kind, b buffer) *function {
 	f := &function{args: 8, signature: "a *passArgs"}
 	f.name = map[kind]string{step: "step", squares: "squares", gradient: "grad"}[k] + b.name() + "NEON"
@@ -87,7 +87,7 @@ func pass(k kind, b buffer) *function {
 	case step:
 		p.we = weight(offExtr32)
 	case gradient:
-		p.we = fresh() // a scale of each block
+		p.we = fresh() // the scale of each block
 	}
 	p.prepare()
 	for i := range p.acc {
@@ -143,8 +143,8 @@ func pass(k kind, b buffer) *function {
 	if k == gradient {
 		f.branch("CBNZ "+leftReg+", %s", "quarter")
 	} else {
-		// A block of one quarter has its lanes in registers: the others are zeros,
-		// which change no sum.
+		// A block of one quarter has its lanes in registers. The other quarters are
+		// zeros, which change no sum.
 		f.text("SUB %s, %s, %s", partialReg, quarterReg, tmpReg)
 		f.text("ORR %s, %s", leftReg, tmpReg)
 		f.branch("CBZ "+tmpReg+", %s", "fold")
@@ -156,7 +156,7 @@ func pass(k kind, b buffer) *function {
 		p.fold()
 		f.text("ADD $4, %s", sumsReg)
 	}
-	// Inputs that stand for absent terms are one block long.
+	// Inputs that stand for absent terms are one block long, so their pointers go back.
 	back := func(offset int, r string) {
 		load(offset, tmpReg)
 		f.text("SUB %s, %s", tmpReg, r)
@@ -193,7 +193,7 @@ func (p *passer) group() {
 	}
 }
 
-// tail does fewer than 32 elements, by four and by one, whose lanes are in memory.
+// tail does fewer than 32 elements, by fours and one by one. Their lanes are in memory.
 func (p *passer) tail() {
 	if p.kind != gradient {
 		p.saveLanes()
@@ -227,7 +227,8 @@ func (p *passer) tail() {
 	}
 }
 
-// elements does some elements. It returns what is to be squared, if anything is.
+// elements does the elements of a part. It returns the values to be squared, if there
+// are any.
 func (p *passer) elements(at part) wide {
 	term := func(values wide, weight vec) wide { return p.each(fmul, values, all(weight)) }
 	mean := p.each(fadd, term(p.values(xReg, at), p.wx), term(p.values(vReg, at), p.wv))
@@ -253,7 +254,7 @@ func (p *passer) saveLanes() {
 	}
 }
 
-// quarters adds the lanes of four quarters.
+// quarters adds the lanes of the four quarters.
 func (p *passer) quarters() {
 	for i := 0; i < len(p.acc); i += 2 {
 		var q [4]wide

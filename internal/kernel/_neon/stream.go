@@ -2,23 +2,23 @@ package main
 
 import "fmt"
 
-// A vec is a vector register, of which a function has as many as it likes until assign
-// gives each a real one.
+// A vec is a virtual vector register. A function may use any number; assign gives each a
+// real register.
 type vec int
 
-// newest numbers the vectors; functions do not share any.
+// newest is the number of the next vector. Functions share no vectors.
 var newest vec
 
 func fresh() vec { newest++; return newest - 1 }
 
-// An op is an instruction on vectors. They stand in the order of ARM's manual,
-// destination first, and {0}, {1} and {2} in the text are their numbers.
+// An op is an instruction on vectors. The vectors are in the order of ARM's manual, with
+// the destination first. {0}, {1} and {2} in text stand for their numbers.
 type op struct {
 	text string // for Go's assembler
-	word uint32 // or an instruction that it has no name for; text is a comment then
+	word uint32 // the encoding, if Go's assembler has no name for it; then text is a comment
 }
 
-// An inst is an instruction, or a label before the next one.
+// An inst is an instruction, or a label before the next instruction.
 type inst struct {
 	op
 	vecs   []vec
@@ -26,7 +26,7 @@ type inst struct {
 	target string // of a branch
 }
 
-// A stream is instructions in order. Streams that do not depend on each other are
+// A stream is a list of instructions. Streams that do not depend on each other are
 // merged, so that one works while the other waits.
 type stream []inst
 
@@ -37,12 +37,12 @@ func (s *stream) text(format string, args ...any) {
 
 func (s *stream) label(name string) { *s = append(*s, inst{label: name}) }
 
-// branch appends a branch, whose target the format names.
+// branch appends a branch. target replaces the verb of format.
 func (s *stream) branch(format, target string) {
 	*s = append(*s, inst{op: op{text: fmt.Sprintf(format, target)}, target: target})
 }
 
-// into appends an instruction whose destination is d, which it may read too.
+// into appends an instruction whose destination is d. It may read d, too.
 func (s *stream) into(d vec, o op, from ...vec) {
 	*s = append(*s, inst{op: o, vecs: append([]vec{d}, from...)})
 }
@@ -54,13 +54,14 @@ func (s *stream) do(o op, from ...vec) vec {
 	return d
 }
 
-// A wide is some vectors to which the same is done.
+// A wide is a list of vectors that go through the same instructions.
 type wide []vec
 
-// all returns a wide that goes with any other: its vector goes with each of theirs.
+// all returns a wide of one vector. each pairs this vector with every vector of other
+// wides.
 func all(v vec) wide { return wide{v} }
 
-// each appends an instruction for every vector of the widest.
+// each appends an instruction for every vector of the widest argument.
 func (s *stream) each(o op, from ...wide) (d wide) {
 	size := 0
 	for _, w := range from {
@@ -76,7 +77,8 @@ func (s *stream) each(o op, from ...wide) (d wide) {
 	return d
 }
 
-// Loads and stores of 16, 8 or 4 bytes: a load of fewer than 16 leaves zeros in the rest.
+// load and store move 16, 8 or 4 bytes. A load of fewer than 16 bytes sets the others to
+// 0.
 func (s *stream) load(base string, offset, bytes int) vec {
 	return s.do(op{text: fmt.Sprintf("%s %d(%s), F{0}", move(bytes), offset, base)})
 }
@@ -106,14 +108,14 @@ func (s *stream) broadcast(v vec, base string) {
 	s.into(v, op{text: fmt.Sprintf("VLD1R (%s), [V{0}.S4]", base)})
 }
 
-// fill sets all lanes to a general register.
+// fill sets all lanes to the value of a general register.
 func (s *stream) fill(from string) vec {
 	return s.do(op{text: fmt.Sprintf("VDUP %s, V{0}.S4", from)})
 }
 
 func (s *stream) zero(v vec) { s.into(v, xor, v, v) }
 
-// merge spreads the instructions of all streams evenly.
+// merge interleaves the instructions of all streams evenly.
 func merge(streams ...stream) (out stream) {
 	next := make([]int, len(streams))
 	total := 0

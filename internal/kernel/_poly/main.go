@@ -2,11 +2,11 @@
 //
 // Each polynomial is the weighted minimax approximation of its function by
 // Remez's exchange. Coefficients are then rounded to float32 one at a time,
-// lowest power first, and after each the free ones are fitted again, so that they
-// make up for what the rounding took. The weight is the effect on a normal: an
-// error of ε in the polynomial becomes weight·ε in √(-2·log u), sin or cos. The
-// logarithm's lowest coefficient is its limit -2, so that small radii keep their
-// relative accuracy.
+// lowest power first. After each rounding the free coefficients are fitted again,
+// to make up for it. The weight is the effect on a normal: an error of ε in the
+// polynomial becomes weight·ε in √(-2·log u), sin or cos. The lowest coefficient
+// of the logarithm is its limit -2, so that small radii keep their relative
+// accuracy.
 //
 //	go run .
 package main
@@ -17,12 +17,12 @@ import (
 	"slices"
 )
 
-// A target is a function to be approximated on [lo, hi].
+// A target is a function to approximate on [lo, hi].
 type target struct {
 	name   string
 	lo, hi float64
 	degree int
-	fixed  []float64 // lowest coefficients, where they are not to be fitted
+	fixed  []float64 // lowest coefficients that are not fitted
 	f, w   func(float64) float64
 }
 
@@ -31,9 +31,9 @@ func main() {
 		{
 			name: "log", lo: math.Sqrt2/2 - 1, hi: math.Sqrt2 - 1, degree: 7,
 			fixed: []float64{-2},
-			// u = 2ᵏ·(1+f), k ≤ 0, and u ≤ 1 leaves k < 0 to positive f. The
-			// least radius, at the largest k, feels an error most:
-			// dr = f·dp/(2r).
+			// u = 2ᵏ·(1+f), with k ≤ 0. Since u ≤ 1, a positive f has k < 0. An
+			// error counts most at the smallest radius, with the largest k: dr =
+			// f·dp/(2r).
 			f: func(f float64) float64 { return -2 * math.Log1p(f) / f },
 			w: func(f float64) float64 {
 				l := -2 * math.Log1p(f)
@@ -73,8 +73,8 @@ func main() {
 	}
 }
 
-// grid returns the points of [lo, hi], 0 excepted, on which t is fitted: dense at
-// the ends as Chebyshev's are.
+// grid returns the points of [lo, hi] on which t is fitted, without 0. They are
+// dense at the ends, like Chebyshev's.
 func (t target) grid() []float64 {
 	const n = 20000
 	var g []float64
@@ -87,13 +87,13 @@ func (t target) grid() []float64 {
 	return g
 }
 
-// remez returns the coefficients of the powers len(fixed) … degree of the best
-// polynomial whose lower coefficients are fixed, and its weighted error.
+// remez returns the best polynomial whose lower coefficients are fixed: the
+// coefficients of the powers len(fixed) … degree, and its weighted error.
 func (t target) remez(fixed []float64) (free []float64, e float64) {
 	j := len(fixed)
-	n := t.degree - j + 1 // free coefficients
+	n := t.degree - j + 1 // number of free coefficients
 	grid := t.grid()
-	h := make([]float64, len(grid)) // what is left to fit, by a polynomial of degree n-1
+	h := make([]float64, len(grid)) // the rest to fit, by a polynomial of degree n-1
 	w := make([]float64, len(grid))
 	for i, x := range grid {
 		xj := math.Pow(x, float64(j))
@@ -131,11 +131,11 @@ func (t target) remez(fixed []float64) (free []float64, e float64) {
 		}
 		ref = next
 	}
-	panic("poly: the exchange does not settle")
+	panic("poly: Remez's exchange does not converge")
 }
 
-// extrema returns n grid points at which err alternates in sign and is largest,
-// or fewer if it does not alternate so often.
+// extrema returns n grid points at which err is largest and alternates in sign.
+// If err does not alternate so often, it returns fewer.
 func extrema(grid []float64, err func(int) float64, n int) []int {
 	var at []int
 	var val []float64
@@ -149,8 +149,8 @@ func extrema(grid []float64, err func(int) float64, n int) []int {
 			at, val = append(at, i), append(val, e)
 		}
 	}
-	// Drop the least of too many: an end, or a point inside together with its
-	// lesser neighbour, so that the signs still alternate.
+	// Drop the least of too many. At an end that is one point. Inside, it is a
+	// point and its lesser neighbour, so that the signs still alternate.
 	for len(at) > n {
 		k := 0
 		for i := range val {
@@ -170,8 +170,8 @@ func extrema(grid []float64, err func(int) float64, n int) []int {
 	return at
 }
 
-// solve returns the solution of the linear equations whose augmented matrix is a,
-// by elimination with row pivoting. It overwrites a.
+// solve solves the linear equations with the augmented matrix a, by elimination
+// with row pivoting. It overwrites a.
 func solve(a [][]float64) []float64 {
 	n := len(a)
 	for c := range n {
@@ -200,7 +200,8 @@ func solve(a [][]float64) []float64 {
 	return x
 }
 
-// horner returns the polynomial with coefficients c, lowest power first, at x.
+// horner returns the value at x of the polynomial with coefficients c, lowest
+// power first.
 func horner(c []float64, x float64) (p float64) {
 	for i := len(c) - 1; i >= 0; i-- {
 		p = p*x + c[i]

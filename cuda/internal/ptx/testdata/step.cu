@@ -1,6 +1,6 @@
-// A kernel like those this module has: elements four at a time with a tail, integer
-// hashing, float32 arithmetic rounded to nearest in a written order, a branch, float16
-// results, a tree over a block in shared memory that ends in shuffles.
+// A kernel like those of this module. It does four elements at a time, with a tail. It has
+// integer hashing, float32 arithmetic rounded to nearest in a written order, a branch, and
+// float16 results. A tree over a block in shared memory ends in shuffles.
 //
 // clang-14 -x cuda --cuda-device-only --cuda-gpu-arch=sm_70 -nocudainc -nocudalib
 //   -Xclang -target-feature -Xclang +ptx63 -O3 -ffp-contract=off -S step.cu -o step.ptx

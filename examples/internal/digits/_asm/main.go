@@ -2,8 +2,8 @@
 //
 //	go run . -out ../avx2_amd64.s
 //
-// It does to eight elements at once what the portable code does to one, in the same
-// order and without fused multiply-add: the bits are the same.
+// It handles eight elements at once, in the order of the portable code and without
+// fused multiply-add, so the bits are the same.
 package main
 
 import (
