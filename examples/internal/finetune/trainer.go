@@ -192,6 +192,8 @@ func (t *Trainer) Step(ctx context.Context) (Iteration, error) {
 // CheckBackward compares the gradient of the network with differences of its output along
 // it. It changes nothing.
 func (t *Trainer) CheckBackward(ctx context.Context) error {
+	trained := t.policy.trained
+	defer func() { t.policy.trained = trained }()
 	if err := t.loop.CheckBackward(ctx); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}
