@@ -128,7 +128,7 @@ func (s Sliding) walk(iteration, steps int) (start, left int, err error) {
 	for left = iteration; ; start = min(start+s.Stride, last) {
 		k := s.Interval.Iterations(start, steps)
 		if k < 1 {
-			return 0, 0, fmt.Errorf("grpo: Sliding: %T %+v: %d iterations at step %d: %w", s.Interval, s.Interval, k, start, ErrWindow)
+			return 0, 0, fmt.Errorf("grpo: Sliding: %T %+v gives %d iterations at step %d, want 1 or more: %w", s.Interval, s.Interval, k, start, ErrWindow)
 		}
 		left -= k
 		if left < 0 || start == last && !s.Hold {

@@ -254,11 +254,11 @@ func TestWindowErrors(t *testing.T) {
 		{Sliding{Size: 2, Stride: 3, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 3 is not in [1, Size 2]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 0, Interval: Every(1)}, 0, 5, "grpo: Sliding: Stride 0 is not in [1, Size 2]: no such window of steps"},
 		{Sliding{Size: 2, Stride: 1}, 0, 5, "grpo: Sliding.Interval is nil; take Every, ExpDecay or LinearDecay: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1, Interval: Every(0)}, 0, 5, "grpo: Sliding: grpo.Every 0: 0 iterations at step 0: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: -1}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:-1}: 0 iterations at step 0: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: nan}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:NaN}: 0 iterations at step 0: no such window of steps"},
-		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 0}}, 9, 5, "grpo: Sliding: grpo.ExpDecay {First:0 Threshold:0 Rate:0}: 0 iterations at step 0: no such window of steps"},
-		{Sliding{Size: 1, Stride: 1, Interval: LinearDecay{First: 4}}, 100, 5, "grpo: Sliding: grpo.LinearDecay {First:4 Last:0}: 0 iterations at step 4: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1, Interval: Every(0)}, 0, 5, "grpo: Sliding: grpo.Every 0 gives 0 iterations at step 0, want 1 or more: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: -1}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:-1} gives 0 iterations at step 0, want 1 or more: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 3, Rate: nan}}, 0, 5, "grpo: Sliding: grpo.ExpDecay {First:3 Threshold:0 Rate:NaN} gives 0 iterations at step 0, want 1 or more: no such window of steps"},
+		{Sliding{Size: 2, Stride: 1, Interval: ExpDecay{First: 0}}, 9, 5, "grpo: Sliding: grpo.ExpDecay {First:0 Threshold:0 Rate:0} gives 0 iterations at step 0, want 1 or more: no such window of steps"},
+		{Sliding{Size: 1, Stride: 1, Interval: LinearDecay{First: 4}}, 100, 5, "grpo: Sliding: grpo.LinearDecay {First:4 Last:0} gives 0 iterations at step 4, want 1 or more: no such window of steps"},
 	} {
 		_, _, err := tc.s.Window(tc.iteration, tc.steps)
 		if err == nil {

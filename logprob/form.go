@@ -12,7 +12,7 @@ import (
 // and its sample.
 var (
 	ErrNoDensity = errors.New("a step without noise has no density")
-	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is no transition: put the batch at one with Sampler.SetStep")
+	ErrNoPolicy  = errors.New("the row does not read the model's output, so it is not a transition: put the batch at a transition with Sampler.SetStep")
 	ErrNotFinite = errors.New("not a finite number")
 	ErrNegative  = errors.New("below 0")
 	ErrNoSums    = errors.New("the run keeps no sums of squares of the transition")

@@ -7,10 +7,10 @@ import "math"
 //	t' = s·t / (1 + (s-1)·t)
 //
 // for a shift s > 0 (Esser et al., arXiv 2403.03206, Eq. 23). A shift above 1
-// spends more steps on noisy latents: SD3 takes 3, HunyuanVideo 5 or 7, Wan 3 to
-//   5. Shift multiplies the odds t/(1-t) by s. Two shifts therefore equal one
-//     shift by their product. Shift(1) changes nothing, and the levels 0 and 1
-//     stay. The ratio
+// spends more steps on noisy latents. SD3 takes 3, HunyuanVideo 5 or 7, and Wan
+// 3 to 5. Shift multiplies the odds t/(1-t) by s. Two shifts therefore equal one
+// shift by their product. Shift(1) changes nothing, and the levels 0 and 1 stay.
+// The ratio
 //
 //	e^(-h) = (1-t)u / (t(1-u))
 //

@@ -61,12 +61,12 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.IntVar(&c.Group, "group", 12, "`number` of samples of a group")
 	f.IntVar(&c.Prompts, "prompts", 10, "`number` of groups of an iteration; digits take turns")
 	f.BoolVar(&c.SharedStart, "shared", false, "samples of a group share their initial latent")
-	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered of a prompt, over iterations; 0: only those of the iteration")
+	f.IntVar(&c.History, "history", 0, "`number` of rewards remembered per prompt, over iterations; 0: only those of the iteration")
 	f.Float64Var(&c.Rate, "rate", 5e-4, "learning `rate`")
 	f.IntVar(&c.Epochs, "epochs", 1, "inner `epochs` of an iteration")
 	f.StringVar(&batch, "minibatch", "0:3", "rows and trained steps of a minibatch, `ROWS:STEPS`, where 0 is all of them")
 	f.Float64Var(&c.Stop.Target, "stop", 0, "approximate `KL` that ends the inner epochs; 0: none")
-	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the average of the weights that is evaluated; 0: none")
+	f.Float64Var(&c.Average.Decay, "average", 0, "`decay` of the averaged weights, which are then evaluated; 0: no average")
 	f.IntVar(&c.Samples, "samples", 20, "`number` of samples of each digit in an evaluation")
 	c.Seed = 1
 	f.Func("seed", "first `seed`, a whole number from 0 (default 1)", func(s string) (err error) {

@@ -69,9 +69,9 @@ func parse(args []string, w io.Writer) (options, error) {
 	f.StringVar(&o.out, "out", "out/paper", "`folder` for the page, its figures and tables, and what trainings found")
 	f.BoolVar(&o.quick, "quick", false, "a run of less than a minute, to see that everything works; its numbers mean nothing")
 	f.IntVar(&o.seeds, "seeds", 0, "`number` of trainings of every arm [5, with -quick 2]")
-	f.StringVar(&only, "only", "", "`figures` to make, with commas between, and the page of these alone: "+strings.Join(figureIDs(), ", ")+" [all]")
+	f.StringVar(&only, "only", "", "`figures` to make, separated by commas; the page has only these: "+strings.Join(figureIDs(), ", ")+" [all]")
 	f.BoolVar(&o.page, "page", false, "train nothing: write the page again from the files in the folder of -out")
-	f.StringVar(&o.commit, "commit", "", "`commit` of this code, which the page names [the one that go build recorded]")
+	f.StringVar(&o.commit, "commit", "", "`commit` of this code, named on the page [the one that go build recorded]")
 	switch err := f.Parse(args); {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprintf(w, "Reproduce the figures and tables of arXiv 2509.05952 in small.\n\n\tgo run ./examples/paper [flags]\n\n")

@@ -41,7 +41,7 @@ func run(args []string, w io.Writer) error {
 	name := flags.String("model", "flux1", "the `model`: flux1, flux1-schnell, flux2, sd3, z-image, wan or qwen-image")
 	steps := flags.Int("steps", 8, "steps of the whole run")
 	tokens := flags.Int("tokens", 4096, "tokens of an image: (width/16)·(height/16)")
-	strength := flags.Float64("strength", 1, "of image-to-image, in (0, 1]; 1 is text-to-image")
+	strength := flags.Float64("strength", 1, "strength of image-to-image, in (0, 1]; 1 is text-to-image")
 	ruleName := flags.String("rule", "flowode", "`name` of a rule")
 	eta := flags.Float64("eta", 0.7, "η of a rule that has one")
 	seed := flags.Uint64("seed", 1, "seed of the noise")

@@ -46,11 +46,11 @@ func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 	return b.Free()
 }
 
-// Inputs reports what the policy reads, as [sampler.FindInputs] does, asked about the samples
-// of the next iteration without guidance. Row is false of a policy whose output is the same
-// for all prompts, and Condition, if there is Guidance, of one that takes ^r for r. Which of
-// them a policy should read its owner knows, so that nothing here is an error. It changes
-// nothing, and does not count in [Timing].
+// Inputs reports which inputs the policy reads. It calls [sampler.FindInputs] on the samples
+// of the next iteration, without guidance. Row is false if the output is the same for all
+// prompts. With Guidance, Condition is false if the output of row ^r is that of row r. Only
+// you know which inputs your policy should read, so an input that it ignores is no error.
+// Inputs changes nothing, and does not count in [Timing].
 func (t *Trainer[B]) Inputs(ctx context.Context) (in sampler.Inputs, err error) {
 	timing := t.timing
 	defer func() { t.timing = timing }()

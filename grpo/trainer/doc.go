@@ -46,16 +46,16 @@
 //
 // # Steps that look back
 //
-// The steps of a [sampler.Solver] train like other steps. Latents are data, outputs are not:
-// the policy evaluates the transitions of a minibatch, and what these look back at, anew. The
-// gradient reaches all of these outputs. Divergences are those of the means of steps, since
-// two policies make different bases from one history. With Divergence.Velocity they are those
-// of the outputs at the trained steps.
+// The steps of a [sampler.Solver] train like other steps. Latents are stored, and outputs
+// are not: the policy evaluates the transitions of a minibatch and their history again. The
+// gradient reaches all of these outputs. Divergences compare the means of steps, since two
+// policies make different bases from one history. With Divergence.Velocity they compare the
+// outputs at the trained steps.
 //
-// A transition costs its own evaluation and one for every evaluation that it looks back at.
-// Consecutive steps of a sample in one minibatch share evaluations. So grpo.Minibatches with
-// InOrder cost least: n steps of a row take n evaluations, and as many more as the first
-// step looks back at.
+// A transition costs its own evaluation and one for every evaluation that it looks back
+// at. Consecutive steps of a sample in one minibatch share evaluations, so InOrder of
+// grpo.Minibatches costs least. Then n steps of a row take n evaluations, plus those that
+// the first step looks back at.
 //
 // # Memory
 //

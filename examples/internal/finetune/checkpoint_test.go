@@ -282,7 +282,7 @@ func TestWriteFile(t *testing.T) {
 	}
 }
 
-// Two configurations differ, too, where one has a line more.
+// Two configurations also differ if one has a line more.
 func TestDiffer(t *testing.T) {
 	if err := differ("Steps: 4\nRate: 1", "Steps: 4\nRate: 1"); err != nil {
 		t.Error(err)

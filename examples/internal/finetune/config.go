@@ -116,7 +116,7 @@ func (c Config) try() error {
 	}
 	for i := range c.Steps - 1 {
 		if !s.At(i).Stochastic() {
-			return fmt.Errorf("finetune: Rule %s%+v draws no noise at step %d, which leaves nothing to train", sampler.FactsOf(c.Rule).Name, c.Rule, i)
+			return fmt.Errorf("finetune: Rule %s%+v draws no noise at step %d, so that step cannot be trained", sampler.FactsOf(c.Rule).Name, c.Rule, i)
 		}
 	}
 	return nil

@@ -13,8 +13,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// A run whose samples are drawn elsewhere, cut in any way and in any order, some of them
-// twice, ends with the bits of a run of its own.
+// Samples may be drawn elsewhere, cut in any way, in any order, and some of them twice.
+// The run then ends with the bits of a run of its own.
 func TestRemote(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		c := small(t)

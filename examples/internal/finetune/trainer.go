@@ -189,8 +189,8 @@ func (t *Trainer) Step(ctx context.Context) (Iteration, error) {
 	return it, nil
 }
 
-// CheckBackward compares the gradient of the network with differences of its output along
-// it. It changes nothing.
+// CheckBackward compares the network's gradient with differences of its output along the
+// gradient. It changes nothing.
 func (t *Trainer) CheckBackward(ctx context.Context) error {
 	trained := t.policy.trained
 	defer func() { t.policy.trained = trained }()
