@@ -3,6 +3,7 @@ package sampler
 import (
 	"context"
 	"fmt"
+	"slices"
 )
 
 // Inputs says which inputs of a model change its output.
@@ -74,6 +75,7 @@ func (f *finder[B]) find(ctx context.Context, x B, guided bool) (in Inputs, err 
 		rows[i], without[i] = i, ^i
 	}
 	n := f.s.Steps()
+	at := slices.Compact([]int{0, n / 2, n - 1})
 	if err := f.ask(ctx, 0, first, x, rows); err != nil {
 		return in, err
 	}
@@ -84,10 +86,7 @@ func (f *finder[B]) find(ctx context.Context, x B, guided bool) (in Inputs, err 
 	if in.Latents, err = f.differ(0, first, v); err != nil {
 		return in, err
 	}
-	for _, i := range []int{n / 2, n - 1} {
-		if f.s.Time(i) == f.s.Time(0) {
-			continue
-		}
+	for _, i := range at[1:] {
 		if err := f.ask(ctx, i, v, x, rows); err != nil {
 			return in, err
 		}
@@ -98,7 +97,7 @@ func (f *finder[B]) find(ctx context.Context, x B, guided bool) (in Inputs, err 
 		in.Time = in.Time || other
 	}
 	f.share(changed, x)
-	for _, i := range []int{0, n / 2, n - 1} {
+	for _, i := range at {
 		if err := f.ask(ctx, i, v, changed, rows); err != nil {
 			return in, err
 		}

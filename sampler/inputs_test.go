@@ -3,6 +3,7 @@ package sampler_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"testing"
 
@@ -74,9 +75,13 @@ func TestFindInputs(t *testing.T) {
 		t.Errorf("%+v, want %+v, %v", got, want, err)
 	}
 	one := mustNew(t, sampler.Config{Scheduler: schedule.Linear(1), Rule: sampler.FlowODE{}})
-	got, err = sampler.FindInputs(t.Context(), sampler.CPU{}, one, b, ran(b, 1), reads(sampler.Inputs{Time: true, Row: true}), false)
-	if want := (sampler.Inputs{Row: true}); err != nil || got != want {
-		t.Errorf("one step has one time: %+v, want %+v, %v", got, want, err)
+	calls := 0
+	got, err = sampler.FindInputs(t.Context(), sampler.CPU{}, one, b, ran(b, 1), func(ctx context.Context, c sampler.Call[[]float32]) error {
+		calls++
+		return reads(sampler.Inputs{Time: true, Row: true})(ctx, c)
+	}, false)
+	if want := (sampler.Inputs{Row: true}); err != nil || got != want || calls != 3 {
+		t.Errorf("one step has one time: %+v, want %+v, %d calls, %v", got, want, calls, err)
 	}
 }
 
@@ -98,7 +103,19 @@ func TestFindInputsErrors(t *testing.T) {
 	wantError(t, find(cpu, s, s.Batch(9, 3, 1, 2), x, model), sampler.ErrTrajectory, "V has 16 elements for 2 rows of 9")
 	wantError(t, find(cpu, s, b, x, sampler.OneTime(func(v, _ []float32, _ float64) error { clear(v); return nil })), sampler.ErrCall, "without its condition")
 	broken := errors.New("broken")
-	wantError(t, find(cpu, s, b, x, func(context.Context, sampler.Call[[]float32]) error { return broken }), broken, "step 0")
+	for _, samples := range [][]uint64{{1}, {1, 2}} {
+		b := s.Batch(8, 3, samples...)
+		for call, step := range []int{0, 0, 2, 4, 0, 0, 2, 2, 4, 4} { // of every call, in order
+			left := call
+			err := find(cpu, s, b, ran(b, 5), func(ctx context.Context, c sampler.Call[[]float32]) error {
+				if left--; left < 0 {
+					return broken
+				}
+				return model(ctx, c)
+			})
+			wantError(t, err, broken, fmt.Sprintf("step %d (time %v)", step, s.Time(step)))
+		}
+	}
 	var n *sampler.NonFiniteError
 	if err := find(cpu, s, b, x, func(_ context.Context, c sampler.Call[[]float32]) error {
 		clear(c.V)

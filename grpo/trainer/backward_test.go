@@ -237,6 +237,27 @@ func TestCheckBackwardOfShapes(t *testing.T) {
 	}
 }
 
+// Minibatches of steps that look back have more evaluations than transitions; Backward is
+// asked about all.
+func TestCheckBackwardOfLookers(t *testing.T) {
+	for name, rule := range lookers {
+		for _, shape := range []Shape{{}, {Rows: 5, Fixed: true}} {
+			for _, factor := range []float64{1, -1} {
+				c, p := looking(rule), newMovable(constant(factor))
+				c.Shape = shape
+				tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+				err := tr.CheckBackward(t.Context())
+				if factor == 1 && err != nil || factor != 1 && (!errors.Is(err, ErrBackward) || !strings.Contains(err.Error(), "the sign is wrong, and nothing else")) {
+					t.Errorf("%s, %+v, factor %v: %v", name, shape, factor, err)
+				}
+				if in, err := tr.Inputs(t.Context()); err != nil || in != (sampler.Inputs{Latents: true, Time: true, Row: true}) {
+					t.Errorf("%s, %+v: %+v, %v", name, shape, in, err)
+				}
+			}
+		}
+	}
+}
+
 // On a device that queues, and in words of 16 bits.
 func TestCheckBackwardOnDevices(t *testing.T) {
 	for _, factor := range []float64{1, -1} {

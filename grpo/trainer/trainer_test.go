@@ -1026,3 +1026,87 @@ func TestNoMemory(t *testing.T) {
 		}
 	}
 }
+
+// flaky is a far whose wait of some number fails.
+type flaky struct {
+	*far
+	waits *int
+	fail  int
+}
+
+var errDevice = errors.New("the device is gone")
+
+func (f flaky) Sync() error {
+	f.far.Sync()
+	if *f.waits++; *f.waits == f.fail {
+		return errDevice
+	}
+	return nil
+}
+
+// Whichever wait for the device fails, the iteration or the check that waits says so.
+func TestDeviceFails(t *testing.T) {
+	for name, call := range map[string]func(tr *Trainer[handle]) error{
+		"Step":          func(tr *Trainer[handle]) error { _, err := tr.Step(t.Context()); return err },
+		"CheckOnPolicy": func(tr *Trainer[handle]) error { return tr.CheckOnPolicy(t.Context()) },
+		"CheckBackward": func(tr *Trainer[handle]) error { return tr.CheckBackward(t.Context()) },
+		"Inputs":        func(tr *Trainer[handle]) error { _, err := tr.Inputs(t.Context()); return err },
+	} {
+		for _, p := range []func(f *far) Policy[handle]{
+			func(f *far) Policy[handle] { return distant{newFull(), f} },
+			func(f *far) Policy[handle] {
+				m := newMovable(nil)
+				return movableFar{distant{&full{plain: *m.plain, mean: start, ref: start}, f}, m.at}
+			},
+		} {
+			waits := 1
+			for fail := 0; fail <= waits; fail++ {
+				f, n := newFar(), 0
+				c := small()
+				tr, err := New(flaky{f, &n, fail}, p(f), Config[handle]{
+					Sampling: c.Sampling, Dim: dim, Prompts: 3, Group: group, Minibatches: c.Minibatches, KL: Divergence{Beta: 1}, Guidance: guidance.Guidance{Scale: 2},
+					Reward: func(ctx context.Context, dst []float64, x handle, prompts []int) error {
+						f.Sync()
+						return reward(ctx, dst, f.of(x), prompts)
+					},
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				err = call(tr)
+				if fail == 0 {
+					waits = n
+				}
+				if fail == 0 && err != nil || fail > 0 && !errors.Is(err, errDevice) {
+					t.Errorf("%s of %T, wait %d of %d fails: %v", name, p(f), fail, waits, err)
+				}
+			}
+		}
+	}
+}
+
+// movableFar is distant and a Mover.
+type movableFar struct {
+	distant
+	at *struct {
+		theta [4]float64
+		moved bool
+	}
+}
+
+func (m movableFar) Move(_ context.Context, h float64) (squares float64, err error) {
+	m.f.Sync()
+	if !m.at.moved {
+		m.at.theta, m.at.moved = m.p, true
+	}
+	for i, g := range m.g {
+		m.p[i] = m.at.theta[i] + h*g
+		squares += g * g
+	}
+	return squares, nil
+}
+
+func (m movableFar) ClearGradient(context.Context) error {
+	m.g, m.at.moved = [4]float64{}, false
+	return nil
+}

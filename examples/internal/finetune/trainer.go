@@ -192,6 +192,8 @@ func (t *Trainer) Step(ctx context.Context) (Iteration, error) {
 // CheckBackward compares the network's gradient with differences of its output along the
 // gradient. It changes nothing.
 func (t *Trainer) CheckBackward(ctx context.Context) error {
+	trained := t.policy.trained
+	defer func() { t.policy.trained = trained }()
 	if err := t.loop.CheckBackward(ctx); err != nil {
 		return fmt.Errorf("finetune: %w", err)
 	}

@@ -718,8 +718,8 @@ func TestCheckBackward(t *testing.T) {
 	for name, c := range map[string]Config{"small": small(t), "full": full(t)} {
 		tr := newTrainer(t, c)
 		before := slices.Clone(tr.policy.net.Params())
-		if err := tr.CheckBackward(t.Context()); err != nil {
-			t.Errorf("%s: %v", name, err)
+		if err := tr.CheckBackward(t.Context()); err != nil || tr.Timing() != (Timing{}) {
+			t.Errorf("%s: %v, %+v", name, err, tr.Timing())
 		}
 		if !slices.Equal(tr.policy.net.Params(), before) || slices.ContainsFunc(tr.policy.grad, func(g float32) bool { return g != 0 }) {
 			t.Errorf("%s: the check changes the network or leaves a gradient", name)
