@@ -176,3 +176,17 @@ func TestOneCommand(t *testing.T) {
 	b.equal(l)
 	l.says("local-2 +[1-9]")
 }
+
+// A policy that diverges ends the run with the reason, as in one process: its workers are
+// not to blame.
+func TestDiverged(t *testing.T) {
+	b := newBench(t, 5, "-rate", "10")
+	l := b.learner("-workers", "2")
+	if status := l.ends(); status != 1 {
+		t.Errorf("status %d", status)
+	}
+	l.says("training has diverged: take a smaller -rate than 10")
+	if strings.Contains(l.text(), "dropped") {
+		t.Error("a worker was dropped")
+	}
+}
