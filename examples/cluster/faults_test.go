@@ -131,7 +131,7 @@ func TestWorkersKilled(t *testing.T) {
 
 // A worker stands still with a part in its hands, which another does, and goes on.
 func TestWorkerStopped(t *testing.T) {
-	b := newBench(t, often(12, 40))
+	b := newBench(t, often(20, 60))
 	l := b.learner()
 	b.worker("", "", "-pace", "20ms")
 	w := b.worker("", "", "-pace", "150ms")
@@ -152,10 +152,10 @@ func TestWorkerStopped(t *testing.T) {
 // The learner dies with the server in it, and goes on from its checkpoint with the workers
 // that are there.
 func TestLearnerKilled(t *testing.T) {
-	b := newBench(t, often(16, 50), "-sliding", "2", "-shared", "-group", "6")
+	b := newBench(t, often(20, 60), "-sliding", "2", "-shared", "-group", "6")
 	l := b.learner()
 	for range 3 {
-		b.worker("", "", "-pace", "20ms")
+		b.worker("", "", "-pace", "50ms")
 	}
 	for i := range 3 {
 		if !l.reaches(iterationsDone, float64(3+i)) {
@@ -175,11 +175,11 @@ func TestLearnerKilled(t *testing.T) {
 func TestServerKilled(t *testing.T) {
 	for _, storage := range []string{"memory", "file"} {
 		t.Run(storage, func(t *testing.T) {
-			b := newBench(t, often(12, 50))
+			b := newBench(t, often(16, 50))
 			s := b.server()
 			l := b.learner(append(b.clients(), "-storage", storage)...)
 			for range 3 {
-				b.worker("", "", "-pace", "20ms")
+				b.worker("", "", "-pace", "40ms")
 			}
 			for i := range often(3, 8) {
 				if !l.reaches(iterationsDone, float64(2*i+1)) {

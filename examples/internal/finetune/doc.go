@@ -17,6 +17,9 @@
 // Adam moves the weights. The first minibatch of an iteration is on policy, and its
 // ratios are checked to be exactly 1.
 //
+// The samples may be drawn and scored elsewhere, part by part: [Trainer.Remote] asks for
+// them, and [Config.Draw] draws them.
+//
 // # Bits
 //
 // A run is a function of its Config: the same bits for any number of processors of one
