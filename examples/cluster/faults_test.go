@@ -17,9 +17,6 @@ import (
 	"time"
 
 	"cps/examples/internal/digits"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // faulty are workers that fail, by the names that tests give.
@@ -74,6 +71,17 @@ var faulty = map[string]func(*worker){
 	// Numbers that are none, under the right MAC.
 	"nan": func(w *worker) {
 		w.publish = tampered(func(body []byte) { binary.LittleEndian.PutUint32(body[12:], 0x7fc00000) }, 1)
+	},
+	// A right answer, a lie that nobody checks, and then one that cannot be missed.
+	"lie and nan": func(w *worker) {
+		sent := 0
+		w.publish = tampered(func(body []byte) {
+			if sent++; sent == 1 {
+				body[100] ^= 1
+			} else {
+				binary.LittleEndian.PutUint32(body[12:], 0x7fc00000)
+			}
+		}, 1)
 	},
 	// It says that parts cannot be drawn.
 	"give up": func(w *worker) {
@@ -194,6 +202,33 @@ func TestServerKilled(t *testing.T) {
 	}
 }
 
+// Somebody deletes what the run has on the server, and stops what delivers its work.
+func TestStreamsLost(t *testing.T) {
+	b := newBench(t, often(12, 40))
+	l := b.learner("-silence", "500ms")
+	b.worker("", "", "-pace", "30ms")
+	b.worker("", "", "-pace", "30ms")
+	js := b.client()
+	n := names{"cps"}
+	for i, harm := range []func() error{
+		func() error { return js.DeleteStream(t.Context(), n.workStream()) },
+		func() error { return js.DeleteStream(t.Context(), n.answerStream()) },
+		func() error { return queues{names: n}.removeVersions(t.Context(), js) },
+		func() error {
+			_, err := js.PauseConsumer(t.Context(), n.workStream(), workConsumer, time.Now().Add(time.Hour))
+			return err
+		},
+	} {
+		if !l.reaches(iterationsDone, float64(2*i+1)) {
+			t.Fatal("the run was too short")
+		}
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.equal(l)
+}
+
 // Answers come thrice, late, and of an older policy.
 func TestRepeated(t *testing.T) {
 	b := newBench(t, often(8, 40))
@@ -219,6 +254,7 @@ func TestLiars(t *testing.T) {
 		{"lie", "0", `its answer for samples \d+ to \d+ of iteration \d+ is not what they are`},
 		{"lie later", "1", `its answer for samples \d+ to \d+ of iteration \d+ is not what they are`},
 		{"nan", "0", "finetune: latent 0 is NaN"},
+		{"lie and nan", "0", "finetune: latent 0 is NaN"},
 		{"give up", "0", `it says that samples \d+ to \d+ cannot be drawn \("no"\), and they can`},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
@@ -299,15 +335,7 @@ func TestBackPressure(t *testing.T) {
 		b.worker("", "")
 	}
 	l.says("joins")
-	nc, err := nats.Connect("nats://"+b.address, nats.TokenHandler(func() string { token, _ := readToken(b.token()); return token }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := b.client()
 	n, waited := names{"cps"}, uint64(0)
 	for running := true; running; {
 		select {
