@@ -157,6 +157,23 @@ func TestWorkerStopped(t *testing.T) {
 	b.equal(l)
 }
 
+// A part that takes longer than the server waits for its acknowledgement goes to no other
+// worker while the one that has it says that it is at it.
+func TestSlowParts(t *testing.T) {
+	b := newBench(t, 2, "-part", "120")
+	l := b.learner("-silence", "30s")
+	workers := []*process{b.worker("", "", "-pace", "2500ms"), b.worker("", "", "-pace", "2500ms")}
+	b.equal(l)
+	parts := 0.0
+	for _, w := range workers {
+		n, _ := w.metric("cps_worker_parts_total")
+		parts += n
+	}
+	if parts != 2 {
+		t.Errorf("two parts were done %v times", parts)
+	}
+}
+
 // The learner dies with the server in it, and goes on from its checkpoint with the workers
 // that are there.
 func TestLearnerKilled(t *testing.T) {
@@ -330,7 +347,7 @@ func TestPortableWorker(t *testing.T) {
 func TestBackPressure(t *testing.T) {
 	const backlog = 20_000 // three answers
 	b := newBench(t, often(8, 30), "-part", "2", "-backlog", fmt.Sprint(backlog))
-	l := b.learner("-check", "1") // which makes the learner slow
+	l := b.learner("-check", "1", "-silence", "30s") // checks make the learner slow
 	for range 4 {
 		b.worker("", "")
 	}
@@ -365,6 +382,9 @@ func TestBackPressure(t *testing.T) {
 		t.Errorf("no more than %d bytes ever waited", waited)
 	}
 	b.equal(l)
+	if strings.Contains(l.text(), "again") {
+		t.Error("answers were lost, and parts published again")
+	}
 }
 
 // The memory of the learner and of a worker does not grow with the parts.
