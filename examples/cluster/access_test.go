@@ -18,7 +18,9 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/jwt/v2"
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nkeys"
 )
 
 // An authority certifies.
@@ -141,6 +143,68 @@ func TestPortTaken(t *testing.T) {
 	}
 }
 
+// Learner and workers have credentials of a NATS account; who has none does not get in.
+func TestCredentials(t *testing.T) {
+	b := newBench(t, 3)
+	must := func(err error) {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	operator, err := nkeys.CreateOperator()
+	must(err)
+	account, err := nkeys.CreateAccount()
+	must(err)
+	system, err := nkeys.CreateAccount() // which JetStream needs
+	must(err)
+	user, err := nkeys.CreateUser()
+	must(err)
+	public := func(k nkeys.KeyPair) string {
+		p, err := k.PublicKey()
+		must(err)
+		return p
+	}
+	oc := jwt.NewOperatorClaims(public(operator))
+	_, err = oc.Encode(operator)
+	must(err)
+	ac := jwt.NewAccountClaims(public(account))
+	ac.Limits.JetStreamLimits = jwt.JetStreamLimits{MemoryStorage: -1, DiskStorage: -1, Streams: -1, Consumer: -1}
+	signed, err := ac.Encode(operator)
+	must(err)
+	accounts := &server.MemAccResolver{}
+	must(accounts.Store(public(account), signed))
+	signed, err = jwt.NewAccountClaims(public(system)).Encode(operator)
+	must(err)
+	must(accounts.Store(public(system), signed))
+	signed, err = jwt.NewUserClaims(public(user)).Encode(account)
+	must(err)
+	seed, err := user.Seed()
+	must(err)
+	text, err := jwt.FormatUserConfig(signed, seed)
+	must(err)
+	creds := filepath.Join(t.TempDir(), "user.creds")
+	must(os.WriteFile(creds, text, 0o600))
+
+	s, err := server.NewServer(&server.Options{
+		Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, JetStream: true, StoreDir: t.TempDir(),
+		TrustedOperators: []*jwt.OperatorClaims{oc}, AccountResolver: accounts, SystemAccount: public(system),
+	})
+	must(err)
+	s.Start()
+	defer func() { s.Shutdown(); s.WaitForShutdown() }()
+	if !s.ReadyForConnections(10 * time.Second) {
+		t.Fatal("the server does not start")
+	}
+	b.address = s.Addr().String()
+	l := b.learner("-url", s.ClientURL(), "-creds", creds, "-workers", "1", "-pace", "20ms")
+	l.says("worker local-1 joins")
+	none := b.worker("", "", "-token", "")
+	none.says("cluster: -url nats://.*: nats: Authorization Violation")
+	b.worker("", "", "-token", "", "-creds", creds)
+	b.equal(l)
+}
+
 // A server without JetStream is an error that says so.
 func TestNoJetStream(t *testing.T) {
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true})
@@ -175,4 +239,18 @@ func TestOneCommand(t *testing.T) {
 	l = b.learner("-workers", "2", "-resume")
 	b.equal(l)
 	l.says("local-2 +[1-9]")
+}
+
+// A policy that diverges ends the run with the reason, as in one process: its workers are
+// not to blame.
+func TestDiverged(t *testing.T) {
+	b := newBench(t, 5, "-rate", "10")
+	l := b.learner("-workers", "2")
+	if status := l.ends(); status != 1 {
+		t.Errorf("status %d", status)
+	}
+	l.says("training has diverged: take a smaller -rate than 10")
+	if strings.Contains(l.text(), "dropped") {
+		t.Error("a worker was dropped")
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"strings"
 	"sync"
 	"time"
 
@@ -64,15 +65,28 @@ func (a access) connect(ctx context.Context, name string, say func(format string
 		case err == nil:
 			return nc, nil
 		case hopeless(err):
-			return nil, fmt.Errorf("-url %s: %w", a.url, err)
+			return nil, fmt.Errorf("-url %s: %w", a.shown(), err)
 		case err.Error() != told:
 			told = err.Error()
-			say("waiting for a server at %s: %v", a.url, err)
+			say("waiting for a server at %s: %v", a.shown(), err)
 		}
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
 	}
+}
+
+// shown returns the addresses without passwords.
+func (a access) shown() string {
+	var all []string
+	for _, address := range strings.Split(a.url, ",") {
+		u, err := url.Parse(address)
+		if err != nil {
+			return "(an address that cannot be read)"
+		}
+		all = append(all, u.Redacted())
+	}
+	return strings.Join(all, ",")
 }
 
 // hopeless reports whether an error of a first connection is one that waiting does not end:

@@ -46,7 +46,7 @@ func fill(t *testing.T, dir string, but int) (free func()) {
 // The disk of the server's files is full, and is freed again; the server is restarted, since
 // it ends JetStream when it cannot write.
 func TestServerDiskFull(t *testing.T) {
-	b := newBench(t, often(10, 30))
+	b := newBench(t, often(14, 40))
 	dir := disk(t, "32m")
 	store := func() *process {
 		s := start(t, "", "", "server", "server", "-out", dir, "-listen", b.address, "-token", b.token())
@@ -55,8 +55,8 @@ func TestServerDiskFull(t *testing.T) {
 	}
 	s := store()
 	l := b.learner(append(b.clients(), "-storage", "file", "-backlog", "2000000")...)
-	b.worker("", "", "-pace", "20ms")
-	b.worker("", "", "-pace", "20ms")
+	b.worker("", "", "-pace", "50ms")
+	b.worker("", "", "-pace", "50ms")
 	for i := range often(1, 3) {
 		if !l.reaches(iterationsDone, float64(3*i+2)) {
 			t.Fatal("the run was too short")
@@ -82,7 +82,7 @@ func TestCheckpointDiskFull(t *testing.T) {
 	b := newBench(t, 8)
 	b.dir = disk(t, "16m")
 	l := b.learner()
-	b.worker("", "", "-pace", "10ms")
+	b.worker("", "", "-pace", "30ms")
 	if !l.reaches(iterationsDone, 2) {
 		t.Fatal("the run was too short")
 	}

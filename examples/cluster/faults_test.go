@@ -17,9 +17,6 @@ import (
 	"time"
 
 	"cps/examples/internal/digits"
-
-	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nats.go/jetstream"
 )
 
 // faulty are workers that fail, by the names that tests give.
@@ -74,6 +71,17 @@ var faulty = map[string]func(*worker){
 	// Numbers that are none, under the right MAC.
 	"nan": func(w *worker) {
 		w.publish = tampered(func(body []byte) { binary.LittleEndian.PutUint32(body[12:], 0x7fc00000) }, 1)
+	},
+	// A right answer, a lie that nobody checks, and then one that cannot be missed.
+	"lie and nan": func(w *worker) {
+		sent := 0
+		w.publish = tampered(func(body []byte) {
+			if sent++; sent == 1 {
+				body[100] ^= 1
+			} else {
+				binary.LittleEndian.PutUint32(body[12:], 0x7fc00000)
+			}
+		}, 1)
 	},
 	// It says that parts cannot be drawn.
 	"give up": func(w *worker) {
@@ -131,7 +139,7 @@ func TestWorkersKilled(t *testing.T) {
 
 // A worker stands still with a part in its hands, which another does, and goes on.
 func TestWorkerStopped(t *testing.T) {
-	b := newBench(t, often(12, 40))
+	b := newBench(t, often(20, 60))
 	l := b.learner()
 	b.worker("", "", "-pace", "20ms")
 	w := b.worker("", "", "-pace", "150ms")
@@ -149,13 +157,30 @@ func TestWorkerStopped(t *testing.T) {
 	b.equal(l)
 }
 
+// A part that takes longer than the server waits for its acknowledgement goes to no other
+// worker while the one that has it says that it is at it.
+func TestSlowParts(t *testing.T) {
+	b := newBench(t, 2, "-part", "120")
+	l := b.learner("-silence", "30s")
+	workers := []*process{b.worker("", "", "-pace", "2500ms"), b.worker("", "", "-pace", "2500ms")}
+	b.equal(l)
+	parts := 0.0
+	for _, w := range workers {
+		n, _ := w.metric("cps_worker_parts_total")
+		parts += n
+	}
+	if parts != 2 {
+		t.Errorf("two parts were done %v times", parts)
+	}
+}
+
 // The learner dies with the server in it, and goes on from its checkpoint with the workers
 // that are there.
 func TestLearnerKilled(t *testing.T) {
-	b := newBench(t, often(16, 50), "-sliding", "2", "-shared", "-group", "6")
+	b := newBench(t, often(20, 60), "-sliding", "2", "-shared", "-group", "6")
 	l := b.learner()
 	for range 3 {
-		b.worker("", "", "-pace", "20ms")
+		b.worker("", "", "-pace", "50ms")
 	}
 	for i := range 3 {
 		if !l.reaches(iterationsDone, float64(3+i)) {
@@ -175,11 +200,11 @@ func TestLearnerKilled(t *testing.T) {
 func TestServerKilled(t *testing.T) {
 	for _, storage := range []string{"memory", "file"} {
 		t.Run(storage, func(t *testing.T) {
-			b := newBench(t, often(12, 50))
+			b := newBench(t, often(16, 50))
 			s := b.server()
 			l := b.learner(append(b.clients(), "-storage", storage)...)
 			for range 3 {
-				b.worker("", "", "-pace", "20ms")
+				b.worker("", "", "-pace", "40ms")
 			}
 			for i := range often(3, 8) {
 				if !l.reaches(iterationsDone, float64(2*i+1)) {
@@ -192,6 +217,33 @@ func TestServerKilled(t *testing.T) {
 			b.equal(l)
 		})
 	}
+}
+
+// Somebody deletes what the run has on the server, and stops what delivers its work.
+func TestStreamsLost(t *testing.T) {
+	b := newBench(t, often(12, 40))
+	l := b.learner("-silence", "500ms")
+	b.worker("", "", "-pace", "30ms")
+	b.worker("", "", "-pace", "30ms")
+	js := b.client()
+	n := names{"cps"}
+	for i, harm := range []func() error{
+		func() error { return js.DeleteStream(t.Context(), n.workStream()) },
+		func() error { return js.DeleteStream(t.Context(), n.answerStream()) },
+		func() error { return queues{names: n}.removeVersions(t.Context(), js) },
+		func() error {
+			_, err := js.PauseConsumer(t.Context(), n.workStream(), workConsumer, time.Now().Add(time.Hour))
+			return err
+		},
+	} {
+		if !l.reaches(iterationsDone, float64(2*i+1)) {
+			t.Fatal("the run was too short")
+		}
+		if err := harm(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b.equal(l)
 }
 
 // Answers come thrice, late, and of an older policy.
@@ -219,6 +271,7 @@ func TestLiars(t *testing.T) {
 		{"lie", "0", `its answer for samples \d+ to \d+ of iteration \d+ is not what they are`},
 		{"lie later", "1", `its answer for samples \d+ to \d+ of iteration \d+ is not what they are`},
 		{"nan", "0", "finetune: latent 0 is NaN"},
+		{"lie and nan", "0", "finetune: latent 0 is NaN"},
 		{"give up", "0", `it says that samples \d+ to \d+ cannot be drawn \("no"\), and they can`},
 	} {
 		t.Run(c.fault, func(t *testing.T) {
@@ -294,20 +347,12 @@ func TestPortableWorker(t *testing.T) {
 func TestBackPressure(t *testing.T) {
 	const backlog = 20_000 // three answers
 	b := newBench(t, often(8, 30), "-part", "2", "-backlog", fmt.Sprint(backlog))
-	l := b.learner("-check", "1") // which makes the learner slow
+	l := b.learner("-check", "1", "-silence", "30s") // checks make the learner slow
 	for range 4 {
 		b.worker("", "")
 	}
 	l.says("joins")
-	nc, err := nats.Connect("nats://"+b.address, nats.TokenHandler(func() string { token, _ := readToken(b.token()); return token }))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	js, err := jetstream.New(nc)
-	if err != nil {
-		t.Fatal(err)
-	}
+	js := b.client()
 	n, waited := names{"cps"}, uint64(0)
 	for running := true; running; {
 		select {
@@ -337,6 +382,9 @@ func TestBackPressure(t *testing.T) {
 		t.Errorf("no more than %d bytes ever waited", waited)
 	}
 	b.equal(l)
+	if strings.Contains(l.text(), "again") {
+		t.Error("answers were lost, and parts published again")
+	}
 }
 
 // The memory of the learner and of a worker does not grow with the parts.

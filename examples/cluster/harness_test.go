@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"cps/examples/internal/finetune"
+
+	"github.com/nats-io/nats.go/jetstream"
 )
 
 var long = flag.Bool("long", false, "run every fault more often, for minutes")
@@ -229,6 +231,21 @@ func (b *bench) clients() []string {
 }
 
 func (b *bench) token() string { return filepath.Join(b.dir, "token") }
+
+// client returns a client of the server, which must be there.
+func (b *bench) client() jetstream.JetStream {
+	b.t.Helper()
+	nc, err := access{url: "nats://" + b.address, token: b.token()}.connect(b.t.Context(), "test", b.t.Logf)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.t.Cleanup(nc.Close)
+	js, err := jetstream.New(nc)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	return js
+}
 
 // worker starts a worker, of another program or with a fault perhaps.
 func (b *bench) worker(exe, fault string, more ...string) *process {

@@ -153,3 +153,16 @@ func TestTLSFiles(t *testing.T) {
 		t.Errorf("%v, %v", c, err)
 	}
 }
+
+// Passwords do not show.
+func TestShown(t *testing.T) {
+	for address, want := range map[string]string{
+		"nats://127.0.0.1:4222":                   "nats://127.0.0.1:4222",
+		"nats://me:secret@a:1,tls://you:secret@b": "nats://me:xxxxx@a:1,tls://you:xxxxx@b",
+		"nats://me:secret@a:1,:%":                 "(an address that cannot be read)",
+	} {
+		if got := (access{url: address}).shown(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}

@@ -18,6 +18,9 @@
 // moves the weights. The first minibatch of an iteration is on policy: a check makes
 // sure that its ratios are exactly 1.
 //
+// The samples may be drawn and scored elsewhere, part by part: [Trainer.Remote] asks for
+// them, and [Config.Draw] draws them.
+//
 // # Bits
 //
 // A run is a function of its Config. On one architecture it has the same bits with any

@@ -2,11 +2,11 @@ package finetune
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 
 	"cps/examples/internal/digits"
+	"cps/grpo"
 	"cps/grpo/trainer"
 	"cps/noise"
 	"cps/sampler"
@@ -114,27 +114,29 @@ func (c Config) Draw(ctx context.Context, net *digits.Net, p Part) (*Outcome, er
 	return o, o.finite()
 }
 
-// finite returns an error that names the first number that is not finite.
+// finite returns an error that names the first number that is not finite, or the first sum of
+// squares below 0.
 func (o *Outcome) finite() error {
 	for i, x := range o.Latents {
 		if notFinite(float64(x)) {
-			return fmt.Errorf("finetune: latent %d is %v: %w", i, x, errNotFinite)
+			return fmt.Errorf("finetune: latent %d is %v: %w", i, x, grpo.ErrNotFinite)
 		}
 	}
 	for i, x := range o.SumSquares {
-		if notFinite(x) || x < 0 {
-			return fmt.Errorf("finetune: sum of squares %d is %v: %w", i, x, errNotFinite)
+		if notFinite(x) {
+			return fmt.Errorf("finetune: sum of squares %d is %v: %w", i, x, grpo.ErrNotFinite)
+		}
+		if x < 0 {
+			return fmt.Errorf("finetune: sum of squares %d is %v", i, x)
 		}
 	}
 	for i, x := range o.Rewards {
 		if notFinite(x) {
-			return fmt.Errorf("finetune: reward %d is %v: %w", i, x, errNotFinite)
+			return fmt.Errorf("finetune: reward %d is %v: %w", i, x, grpo.ErrNotFinite)
 		}
 	}
 	return nil
 }
-
-var errNotFinite = errors.New("not a finite number, or a sum of squares below 0")
 
 // A Rollout has the samples of an iteration that [Trainer.Remote] must draw. It is valid
 // until Remote returns.
