@@ -72,6 +72,8 @@ func (b *Minibatch[B]) Resize(n int) (err error) { return b.resize(n, n) }
 
 // resize makes room for n transitions and for at least as many evaluations.
 func (b *Minibatch[B]) resize(n, evaluations int) (err error) {
+	b.Call.Dim = b.dim
+	b.Call.Rows, b.Call.Times = grow(b.Call.Rows, evaluations), grow(b.Call.Times, evaluations)
 	for _, f := range []struct {
 		room *room.Room[B]
 		at   *B
@@ -85,8 +87,6 @@ func (b *Minibatch[B]) resize(n, evaluations int) (err error) {
 			return b.noRoom(err)
 		}
 	}
-	b.Call.Dim = b.dim
-	b.Call.Rows, b.Call.Times = grow(b.Call.Rows, evaluations), grow(b.Call.Times, evaluations)
 	b.Items = grow(b.Items, n)
 	b.Batch.Dim, b.Batch.Rows = b.dim, grow(b.Batch.Rows, n)
 	for _, p := range []*[]float64{&b.Old, &b.Advantages, &b.sq, &b.logp, &b.grad, &b.scale, &b.kl, &b.pastKL, &b.scratch} {
