@@ -330,7 +330,7 @@ func TestOfRunWithoutOutput(t *testing.T) {
 		t.Errorf("trains %v", got)
 	}
 	_, err = sampler.New(sampler.Config{Scheduler: schedule.Linear(3), Rule: pure{}, Set: []int{1}})
-	wantError(t, err, sampler.ErrConfig, "no step of Set [1] has a density, so none can be trained: step 1 draws noise and does not read")
+	wantError(t, err, sampler.ErrConfig, "no step of Set [1] has a density, so none can be trained: step 1 draws noise, but does not read")
 	if s.At(1).Stochastic() {
 		t.Error("transition 1 carries a policy gradient")
 	}

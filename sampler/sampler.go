@@ -92,7 +92,7 @@ func (t Transition) Density() error {
 	case t.Affine.Eps == 0:
 		return fail(ErrDensity, "step %d draws no noise", t.Step)
 	case t.Affine.V == 0:
-		return fail(ErrDensity, "step %d draws noise and does not read the model's output at it", t.Step)
+		return fail(ErrDensity, "step %d draws noise, but does not read the model's output", t.Step)
 	}
 	return nil
 }
@@ -270,7 +270,7 @@ func transition(r Rule, p Prediction, from, to schedule.Point) (Transition, erro
 	a := c.Affine(p, from)
 	a32 := a.round32()
 	if !finite(a32.X, a32.V, a32.Eps) {
-		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32: a prediction says nothing of x̂0 where there is no signal, nor of x̂1 where there is no noise",
+		return t, fail(ErrSingular, "%s with %v: the weights at signal %v, noise %v are %+v, beyond float32: a prediction need not determine x̂0 where there is no signal, or x̂1 where there is no noise",
 			FactsOf(r).Name, p, from.Signal, from.Noise, a)
 	}
 	t.Coeffs, t.Affine = c, a32

@@ -143,7 +143,7 @@ func (f Facts) compile(moves []Move, p Prediction, points []schedule.Point, star
 		ts = append(ts, t)
 		switch {
 		case !finite(t.Affine.X, t.Affine.V, t.Affine.Eps):
-			return ts, f.fail(ErrSingular, "with %v: the weights at signal %v, noise %v are %+v, beyond float32: a prediction says nothing of x̂0 where there is no signal, nor of x̂1 where there is no noise", p, from.Signal, from.Noise, a)
+			return ts, f.fail(ErrSingular, "with %v: the weights at signal %v, noise %v are %+v, beyond float32: a prediction need not determine x̂0 where there is no signal, or x̂1 where there is no noise", p, from.Signal, from.Noise, a)
 		case m.To.Noise > from.Noise && m.Coeffs.Eps != 0:
 			return ts, f.fail(ErrPath, "it injects noise, and inversion is deterministic: take FlowODE")
 		case t.Stage > maxStage:
