@@ -74,8 +74,24 @@ func TestFindInputs(t *testing.T) {
 	if want := (sampler.Inputs{Latents: true, Time: true, Row: true, Condition: true}); err != nil || got != want {
 		t.Errorf("%+v, want %+v, %v", got, want, err)
 	}
+	// To see what a row changes, every sample gets the latents of the first, span by span.
+	cut, calls := b.Spans(4), 0
+	run = ran(cut, 5)
+	_, err = sampler.FindInputs(t.Context(), sampler.CPU{}, s, cut, run, func(ctx context.Context, c sampler.Call[[]float32]) error {
+		if calls++; calls > 4 { // after the latents, half of them, and two other times
+			for row := range cut.Rows {
+				if !sameBits(c.X[4*row:][:4], run.Latents[0][row%2*4:][:4]) {
+					t.Errorf("call %d: row %d has not the latents of span %d of the first sample", calls, row, row%2)
+				}
+			}
+		}
+		return reads(sampler.Inputs{Latents: true})(ctx, c)
+	}, false)
+	if err != nil || calls != 7 {
+		t.Errorf("%d calls, %v", calls, err)
+	}
 	one := mustNew(t, sampler.Config{Scheduler: schedule.Linear(1), Rule: sampler.FlowODE{}})
-	calls := 0
+	calls = 0
 	got, err = sampler.FindInputs(t.Context(), sampler.CPU{}, one, b, ran(b, 1), func(ctx context.Context, c sampler.Call[[]float32]) error {
 		calls++
 		return reads(sampler.Inputs{Time: true, Row: true})(ctx, c)
