@@ -70,9 +70,10 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 		roster:  newRoster(s, config, key, p, len(net.Params())),
 		checker: newChecker(o.check),
 	}
-	// A second learner would delete the work of the first.
+	// A second learner would delete the work of the first. Where there is none the server says so
+	// at once; one that does not reply is gone, and the server does not know it yet.
 	q := marshal(helloRequest{Worker: "learner"})
-	if _, err := nc.Request(o.hello(), q, time.Second); err == nil {
+	if _, err := nc.Request(o.hello(), q, 5*time.Second); err == nil {
 		return nil, fmt.Errorf("another learner is at work on this server with -prefix %s: take another prefix", o.prefix)
 	}
 	if err := l.begin(ctx); err != nil {
