@@ -58,6 +58,18 @@ var faulty = map[string]func(*worker){
 			return publishAnswer(ctx, w, []byte("no answer"))
 		}
 	},
+	// It takes work, and does nothing but repeat its first answer, day and night.
+	"babble": func(w *worker) {
+		w.publish = func(ctx context.Context, w *worker, message []byte) error {
+			go func() {
+				for {
+					publishAnswer(context.Background(), w, message)
+				}
+			}()
+			w.publish = func(context.Context, *worker, []byte) error { return nil }
+			return nil
+		}
+	},
 	// A network with another last bit.
 	"another network": func(w *worker) {
 		probeNet = func() (*digits.Net, error) {
@@ -306,6 +318,19 @@ func TestForger(t *testing.T) {
 	if strings.Contains(l.text(), "dropped") {
 		t.Error("an honest worker was dropped")
 	}
+}
+
+// A worker that takes work and repeats one answer without end holds nobody up for ever.
+func TestBabbler(t *testing.T) {
+	b := newBench(t, 4)
+	l := b.learner("-silence", "500ms")
+	b.worker("", "", "-pace", "20ms")
+	babbler := b.worker("", "babble", "-pace", "150ms")
+	if !l.reaches(answersOf(stale), 100) {
+		t.Error("nobody babbled")
+	}
+	b.equal(l)
+	babbler.kill()
 }
 
 // A worker whose network is another is refused before it works, with the reason at both ends.

@@ -70,9 +70,10 @@ func newLearner(ctx context.Context, o learnerOptions, s settings, nc *nats.Conn
 		roster:  newRoster(s, config, key, p, len(net.Params())),
 		checker: newChecker(o.check),
 	}
-	// A second learner would delete the work of the first.
+	// A second learner would delete the work of the first. Where there is none the server says so
+	// at once; one that does not reply is gone, and the server does not know it yet.
 	q := marshal(helloRequest{Worker: "learner"})
-	if _, err := nc.Request(o.hello(), q, time.Second); err == nil {
+	if _, err := nc.Request(o.hello(), q, 5*time.Second); err == nil {
 		return nil, fmt.Errorf("another learner is at work on this server with -prefix %s: take another prefix", o.prefix)
 	}
 	if err := l.begin(ctx); err != nil {
@@ -219,18 +220,17 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 			return err
 		}
 		if m != nil {
-			known, err := l.receive(ctx, d, m.Data())
+			taken, err := l.receive(ctx, d, m.Data())
 			if err != nil {
 				return err
 			}
-			if known {
+			if taken { // what is not breaks no silence, however much comes
 				heard, patience = time.Now(), l.o.silence
 			}
 			m.Ack() // if it fails the answer comes again, as a duplicate
-			continue
 		}
 		lost := l.link.lost()
-		if !lost && time.Since(heard) < patience {
+		if d.open == 0 || !lost && time.Since(heard) < patience {
 			continue
 		}
 		again := patience > l.o.silence
@@ -349,9 +349,9 @@ func (l *learner) stop() {
 	}
 }
 
-// receive does what an answer asks for. known reports whether a member of the session made
-// it. The error is one that ends the run: a part that cannot be drawn here either.
-func (l *learner) receive(ctx context.Context, d *round, message []byte) (known bool, err error) {
+// receive does what an answer asks for, and reports whether it was taken. The error is one
+// that ends the run: a part that cannot be drawn here either.
+func (l *learner) receive(ctx context.Context, d *round, message []byte) (taken bool, err error) {
 	a, err := decodeAnswer(message)
 	if err != nil {
 		l.count(damaged)
@@ -360,42 +360,39 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (known 
 	e := d.parts[a.job]
 	m, err := l.roster.sender(a, message)
 	if err != nil {
+		// Whoever did this may have taken the message of work. Publishing it for every such
+		// answer would multiply them: a silence tells what is missing.
 		l.count(map[error]string{errStranger: stranger, errForged: forged, errDropped: lying}[err])
-		// Whoever did this may have taken the message of work. It is not published for every
-		// such answer, of which there may be any number.
-		if e != nil && !e.done && time.Since(d.published[a.job]) > time.Second {
-			return false, l.again(ctx, d, a.job)
-		}
 		return false, nil
 	}
 	switch {
 	case e == nil:
 		l.count(stale)
-		return true, nil
+		return false, nil
 	case e.done:
 		l.count(duplicate)
-		return true, nil
+		return false, nil
 	}
 	part := d.rollout.Part(e.first, e.first+len(e.job.Samples))
 	if err := a.decodeBody(message, e.shape); err != nil {
 		l.count(damaged)
-		return true, l.drop(ctx, d, m, err.Error())
+		return false, l.drop(ctx, d, m, err.Error())
 	}
 	check := a.outcome == nil || l.checker.wants(m.parts)
 	if check {
 		l.metrics.rechecks.Inc()
 		lie, err := recheck(ctx, l.config, d.rollout.Net, part, &a)
 		if err != nil {
-			return true, err
+			return false, err
 		}
 		if lie != "" {
 			l.count(lying)
-			return true, l.drop(ctx, d, m, lie)
+			return false, l.drop(ctx, d, m, lie)
 		}
 	}
 	if err := d.rollout.Put(e.first, a.outcome); err != nil {
 		l.count(damaged)
-		return true, l.drop(ctx, d, m, err.Error())
+		return false, l.drop(ctx, d, m, err.Error())
 	}
 	d.take(a.job, m.id, check)
 	l.roster.taken(m, len(part.Samples), check)
@@ -406,12 +403,6 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (known 
 }
 
 func (l *learner) count(outcome string) { l.metrics.answers.WithLabelValues(outcome).Inc() }
-
-// again publishes an open part once more.
-func (l *learner) again(ctx context.Context, d *round, id jobID) error {
-	l.attempt++
-	return l.retry(ctx, func(ctx context.Context) error { return l.publishPart(ctx, d, id) })
-}
 
 // drop goes on without a worker: what it answered in this iteration and nobody checked is to
 // be drawn again.

@@ -80,7 +80,7 @@ func measureThroughput(ctx context.Context, o options, w io.Writer) error {
 		parts      = 48
 		iterations = 5
 	)
-	fmt.Fprintf(w, "| Workers | Parts a second | Of workers·10 |\n|---|---|---|\n")
+	fmt.Fprintf(w, "| Workers | Parts a second | Of 10 a worker |\n|---|---|---|\n")
 	for _, n := range []int{1, 2, 4, 8, 16} {
 		o := o
 		o.out = filepath.Join(o.out, strconv.Itoa(n))
