@@ -15,9 +15,9 @@ import (
 // they have run. They run in the order of the calls. Sync waits for them and fills in
 // sums of squares.
 //
-// Results are those of [sampler.CPU] bit for bit, except NaNs, whose bits differ
-// between processors. All arithmetic is float32: the kernels widen 16-bit inputs and
-// round 16-bit results.
+// Results are to be those of [sampler.CPU] bit for bit, except NaNs, whose bits differ
+// between processors. The package comment says what has tested this. All arithmetic is
+// float32: the kernels widen 16-bit inputs and round 16-bit results.
 //
 // A Device is safe for concurrent use. Calls of several goroutines run one after the
 // other. A Sync waits for all calls before it, and returns the first failure of any.

@@ -5,7 +5,9 @@
 //	d.Step(x, cuda.Buffer{}, cuda.Buffer{}, b, nil) // initial noise
 //	err = sampler.Rollout(ctx, d, s, b, &sampler.Trajectory[cuda.Buffer]{…}, model)
 //
-// Results are those of [sampler.CPU] bit for bit, in float32 and in 16-bit types.
+// This package has not run on a GPU yet. In CI an interpreter of the PTX and a stand-in for
+// the driver give the bits of [sampler.CPU], in float32 and in 16-bit types. The program
+// cuda/gpucheck tests this on a GPU.
 //
 // # Building
 //
@@ -36,7 +38,10 @@
 //	…                         // the network's next launches
 //	err = d.Sync()            // once a rollout: now sq is there
 //	scale, err = f.GradScale(scale, b, g) // f is a logprob.Form, g is ∂loss/∂log p
-//	d.Grad(dv, next, x, v, b, scale)  // needs the x of the step, so not one in place
+//	d.Grad(dv, next, x, v, b, scale)
+//
+// SumSquares and Grad take x, the latent before the step, so the step must not have
+// overwritten it (dst ≠ x).
 //
 // With gorgonia.org/cu, the stream is uintptr(unsafe.Pointer(stream.C())) of a cu.Stream,
 // and an address is ptr.Uintptr() of a cu.DevicePtr, as the example of [OpenStream] shows.
@@ -58,11 +63,12 @@
 //
 // The bounds of a pass on an H200 are counted, not measured. ptxas.sh counts the machine
 // instructions of sm_90 that a warp issues, and ptxas.md has the counts. A copy uses about
-// 4.3 TB/s of the memory. Memory bounds steps, replays and gradients in float32. The
-// arithmetic of the noise, which is float32, bounds steps with sums in 16-bit types: at 50
-// % of a copy's speed in bfloat16, and at 53 % in float16. Initial noise reads nothing. It
-// is bound at 47 % in float32, at 21 % in bfloat16, and at 23 % in float16. So 16-bit
-// types halve the memory, but save less than half of a step's time.
+// 4.3 TB/s of the memory. Memory bounds steps, replays and gradients in float32, and
+// replays and gradients in 16-bit types. The arithmetic of the noise, which is float32,
+// bounds the rest. These are upper limits: arithmetic keeps initial noise, which reads
+// nothing, at or below 47 % of a copy's speed in float32, 21 % in bfloat16 and 23 % in
+// float16. It keeps steps with sums at or below 50 % in bfloat16 and 53 % in float16. So
+// 16-bit types halve the memory, but save less than half of a step's time.
 //
 // In the usual rollout all rows do the same for consecutive samples, and are parameters of
 // the launch. So are rows of equal weights where no noise is drawn. Other rows take 32

@@ -126,7 +126,7 @@ var (
 	errOtherContext  = errors.New("the stream belongs to another context than the current one")
 	errOtherThanOpen = pointerError("memory of another context of the same GPU: open a device there, with OpenCurrent or with OpenStream and a stream of that context")
 	errUnknown       = pointerError("unknown to CUDA, or freed")
-	errUnreachable   = pointerError("kernels on this GPU cannot reach that memory")
+	errUnreachable   = pointerError("kernels on this GPU cannot reach that memory: open the device with OpenStream or OpenCurrent in the context of the buffer")
 )
 
 // findContext takes the current context, or that of the stream, or retains the primary

@@ -13,8 +13,8 @@ import (
 //
 //	X0 = 1-s   X1 = sρ   Eps = s√(1-ρ²)   ρ = exp(-½∫ₛᵗ g(u)²/u² du)
 //
-// It preserves coefficients. Two steps compose to one in law if the prediction does not
-// change between them. With Ratio(√2) it is [DPMSDEPlus]. With any Ratio it is the
+// It preserves coefficients. Two steps have the distribution of one if the prediction does
+// not change between them. With Ratio(√2) it is [DPMSDEPlus]. With any Ratio it is the
 // sampler published as Precise (arXiv 2605.23522), and its first step from t = 1
 // replaces all noise. The published code clamps every standard deviation to at least
 // 1e-6; this rule does not. It serves the rectified-flow path only.

@@ -14,8 +14,8 @@ type Facts struct {
 	Evaluations int    // evaluations of the model in each step
 
 	// Order is the order of convergence. With an exact model, halving all steps divides
-	// the error of the samples' law by 2^Order. It is 0 where the law does not tend to
-	// the model's, however short the steps. HistoryOrder is the order of a run that
+	// the error of the samples' distribution by 2^Order. It is 0 where the distribution
+	// does not tend to the model's, however short the steps. HistoryOrder is the order of a run that
 	// begins with exact earlier evaluations. It exceeds Order only for rules that look
 	// back and whose first steps have nothing to look back at.
 	Order, HistoryOrder int
@@ -52,7 +52,7 @@ func (f Facts) first() Facts {
 	return f
 }
 
-// apart is first for a rule of order 0: its law does not tend to the model's.
+// apart is first for a rule of order 0: its distribution does not tend to the model's.
 func (f Facts) apart() Facts {
 	f.Density, f.Evaluations = true, 1
 	return f

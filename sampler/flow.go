@@ -86,9 +86,9 @@ func (r NoisyODE) Coeffs(from, to schedule.Point) (Coeffs, error) {
 // coefficients. It serves every path.
 //
 // The share of noise that a step replaces does not depend on the step's length. So
-// at fixed η, ever more steps tend to replace all noise. The law of the samples
+// at fixed η, ever more steps tend to replace all noise. The distribution of the samples
 // then tends not to the model's but to one of less variance. [Exact] tends to the
-// model's law.
+// model's distribution.
 type FlowCPS struct{ Eta float64 }
 
 // Facts implements [Describer].

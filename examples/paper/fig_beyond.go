@@ -197,10 +197,13 @@ func (s *scores) gapTable() table {
 
 func writeGap(r *results, out *section) error {
 	out.Table = r.gapTable()
+	gapOf := func(a arm, reward string) sample { return values(r.found(a, reward), rulesGap) }
 	for _, reward := range beyondRewards {
+		first := gapOf(flowCPS, reward)
 		for _, a := range []arm{flowSDE, danceSDE} {
 			d := r.differ(flowCPS, a, reward, rulesGap)
-			out.judge(d.positive(), "score lower", words{"Reward": reward, "Arm": a.label, "Difference": d})
+			out.judge(d.positive(), "score lower", words{"Reward": reward, "Arm": a.label, "Difference": d,
+				"First": first, "Second": gapOf(a, reward), "Mostly": d.Value > 0 && first.Mean > d.Value/2})
 		}
 	}
 	return nil

@@ -151,7 +151,7 @@ var flowTable = comparison{
 
 var danceTable = comparison{
 	id:      "table2",
-	title:   "Table 2: Flow-CPS and the SDE of Dance-GRPO, without KL",
+	title:   "Table 2: Flow-CPS and the SDE of DanceGRPO, without KL",
 	rewards: []string{"glyph", "holes", "taste"},
 	arms:    fixedArms(flowCPS, danceSDE),
 	pairs:   firstAgainst,

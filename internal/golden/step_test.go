@@ -184,7 +184,7 @@ func (s publishedStep) checkStored(t tester, w worst, prev, stored []float32, to
 // term, and here never to four. Terms are as large as the largest input, times
 //
 //   - the drift that Flow-SDE adds, g²Δ/(2t);
-//   - the drift of Dance-GRPO's code, which subtracts nearly equal numbers and divides by t²
+//   - the drift of DanceGRPO's code, which subtracts nearly equal numbers and divides by t²
 //     where the library divides by t;
 //   - s²/X1 for Flow-CPS, whose code has √(s² - Eps²) where the library has a cosine.
 func (s publishedStep) tolerance(t tester, i int) float64 {

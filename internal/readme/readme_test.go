@@ -50,8 +50,8 @@ func TestLoop(t *testing.T) {
 		Scheduler: schedule.Linear(10).Shift(3),
 		Rule:      sampler.FlowCPS{Eta: 0.9},
 	})
+	objective := grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4} // for dim 65536
 	cpu, form := sampler.CPU{}, logprob.Form{Gaussian: true}
-	objective := grpo.Objective{ClipLow: 1e-4, ClipHigh: 1e-4}
 	b := s.Batch(dim, key.Derive(iteration), 0, 1, 2, 3) // four samples, new noise
 	run := sampler.NewTrajectory(b, s.Steps(), sampler.Window{})
 	cpu.Step(run.Latents[0], nil, nil, b, nil) // pure noise
@@ -61,7 +61,7 @@ func TestLoop(t *testing.T) {
 	v, dv := make([]float32, b.Len()), make([]float32, b.Len())
 	sq, old, logp := make([]float64, 4), make([]float64, 4), make([]float64, 4)
 	grad, scale := make([]float64, 4), make([]float64, 4)
-	for _, i := range s.Stochastic() { // the steps that draw noise
+	for _, i := range s.Stochastic() { // steps with noise; solvers need Replay or grpo/trainer
 		s.SetStep(b, i)
 		x, next := run.Latents[i], run.Latents[i+1]
 		err = policy(v, x, s.Time(i))                    // the policy in training
@@ -77,7 +77,7 @@ func TestLoop(t *testing.T) {
 		cpu.Grad(dv, next, x, v, b, scale) // ∂loss/∂v
 		backward(dv)                       // yours: adds to the gradient
 	}
-	// then divide the gradient by len(s.Stochastic()) and take a step of your optimiser
+	// then divide the gradient by len(s.Stochastic()) and step your optimiser
 	// end
 
 	if err != nil {

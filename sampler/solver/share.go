@@ -21,11 +21,11 @@ type Share interface {
 }
 
 // A Converger is a Share whose noise in a step tends to 0 with the length of the step.
-// Then the law of samples tends to the model's. With other shares, ever more steps renew
-// all noise.
+// Then the distribution of samples tends to the model's. With other shares, ever more
+// steps renew all noise.
 type Converger interface {
 	Share
-	// Order returns the order of the law of [Ancestral], given the order of Inner.
+	// Order returns the order of the distribution of [Ancestral], given the order of Inner.
 	Order(inner int) int
 }
 
