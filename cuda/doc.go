@@ -67,8 +67,9 @@
 // replays and gradients in 16-bit types. The arithmetic of the noise, which is float32,
 // bounds the rest. These are upper limits: arithmetic keeps initial noise, which reads
 // nothing, at or below 47 % of a copy's speed in float32, 21 % in bfloat16 and 23 % in
-// float16. It keeps steps with sums at or below 50 % in bfloat16 and 53 % in float16. So
-// 16-bit types halve the memory, but save less than half of a step's time.
+// float16. It keeps steps with sums at or below 50 % in bfloat16 and 53 % in float16.
+// Another unit may limit them further. So 16-bit types halve the memory, but save less
+// than half of a step's time.
 //
 // In the usual rollout all rows do the same for consecutive samples, and are parameters of
 // the launch. So are rows of equal weights where no noise is drawn. Other rows take 32

@@ -120,3 +120,30 @@ func TestJudgeLevels(t *testing.T) {
 		}
 	}
 }
+
+// The page says that a difference of gaps is mostly the gap of Flow-CPS only if that gap is
+// more than half of it.
+func TestGapOfFlowCPS(t *testing.T) {
+	s := fakeStudy(budget{iterations: 1, every: 1, rates: []float64{1}}, 2)
+	s.records = map[string]*record{}
+	gaps := map[string]float64{flowCPS.name: 0.3, flowSDE.name: -0.1, danceSDE.name: -0.9, dpmPlus.name: 0}
+	for _, reward := range beyondRewards {
+		for _, a := range beyondArms() {
+			s.trials = append(s.trials, trial{arm: a.name, reward: reward, rate: 1, chosen: true})
+			for k := range 2 {
+				gap := gaps[a.name] * (1 + 0.01*float64(k)) // equal differences have no interval
+				s.records[training{a, reward, 1, uint64(k + 1)}.file()] = &record{final: 2, underRule: 2 + gap}
+			}
+		}
+	}
+	out := sectionOf(t, gapFigure)
+	if err := writeGap(&results{scores: s.scores}, out); err != nil || out.err != nil || len(out.Verdicts) != 4 {
+		t.Fatalf("%d verdicts, %v, %v", len(out.Verdicts), err, out.err)
+	}
+	const mostly = "Most of the difference is the gap of Flow-CPS."
+	for i, v := range out.Verdicts {
+		if strings.Contains(v.Evidence, mostly) != (i%2 == 0) || v.outcome != agrees {
+			t.Errorf("verdict %d: %v, %s", i, v.outcome, v.Evidence)
+		}
+	}
+}
