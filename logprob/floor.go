@@ -16,12 +16,12 @@ import (
 type Floor struct {
 	Transition int
 
-	// Ratio is the maximum, and Typical the root mean square, of |log(new/old)| for one
-	// policy: old is from the sums of squares that the run keeps, new from those of replays.
+	// Ratio is the maximum, and Typical the root mean square, of the log-ratio |log(new/old)|
+	// for one policy: old is from the sums of squares that the run keeps, new from those of replays.
 	// Both are 0 where CheckOnPolicy passes.
 	Ratio, Typical float64
 
-	// Clipped is the fraction of these ratios outside the clip range, in [0, 1].
+	// Clipped is the fraction of the ratios new/old outside the clip range, in [0, 1].
 	Clipped float64
 
 	// Rounding is the standard deviation of the rounding errors in an element's noise, in

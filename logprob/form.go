@@ -47,7 +47,8 @@ type Form struct {
 //   - ErrNotFinite: its sum, a weight or its log p is not finite in the kernels' types;
 //   - ErrNegative: its sum, or the weight of its noise, is below 0.
 //
-// Without denominator the first two have a value -Σ, but it is no log-probability.
+// Without denominator, -Σ exists also for rows of ErrNoPolicy and ErrNoDensity, but it is no
+// log-probability.
 func (f Form) LogProb(dst []float64, b sampler.Batch, sq []float64) ([]float64, error) {
 	check(b, dst, sq)
 	for i, r := range b.Rows {
@@ -92,17 +93,20 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 // OfRun stores log p of every row of b at transition i of a run in dst, and returns dst. It
 // takes the sums of squares that the run keeps. It reads only Dim and the samples of b, so
 // b need not stand at the transition. It does not allocate, and panics if dst has not one
-// entry a row. A transition that the run does not have or keeps no sums of is ErrNoSums,
-// and so are a nil sampler and a nil run. A transition without a density
+// entry a row. A transition that the run keeps no sums of is ErrNoSums. A nil sampler, a nil
+// run and a transition that the run does not have are sampler.ErrConfig. A transition without a density
 // ([sampler.Transition.Density]), with or without noise, is ErrNoDensity. Other errors are
 // those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {
 	check(b, dst, dst)
 	if s == nil || run == nil {
-		return dst, fmt.Errorf("logprob: the sampler or the run is nil: %w", ErrNoSums)
+		return dst, fmt.Errorf("logprob: the sampler or the run is nil: %w", sampler.ErrConfig)
 	}
 	k := i - run.First
-	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.SumSquares) || run.SumSquares[k] == nil {
+	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.SumSquares) {
+		return dst, fmt.Errorf("logprob: transition %d is not in the run, which has %d from %d on: %w", i, len(run.SumSquares), run.First, sampler.ErrConfig)
+	}
+	if run.SumSquares[k] == nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, ErrNoSums)
 	}
 	sq := run.SumSquares[k]

@@ -370,14 +370,14 @@ func TestOfRun(t *testing.T) {
 			}
 		}
 	}
-	for i, want := range map[int]error{1: logprob.ErrNoSums, -1: logprob.ErrNoSums, 5: logprob.ErrNoSums, 4: logprob.ErrNoDensity} {
+	for i, want := range map[int]error{1: logprob.ErrNoSums, -1: sampler.ErrConfig, 5: sampler.ErrConfig, 4: logprob.ErrNoDensity} {
 		_, err := logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, i)
 		wantError(t, err, want, fmt.Sprint("transition ", i))
 	}
 	_, err = logprob.OfRun[[]float32](make([]float64, 2), logprob.Form{}, s, b, nil, 0)
-	wantError(t, err, logprob.ErrNoSums, "nil")
+	wantError(t, err, sampler.ErrConfig, "nil")
 	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, nil, b, run, 0)
-	wantError(t, err, logprob.ErrNoSums, "nil")
+	wantError(t, err, sampler.ErrConfig, "nil")
 	run.SumSquares[2][1] = math.Inf(1)
 	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, 2)
 	wantError(t, err, logprob.ErrNotFinite, "row 1 (sample 4)")

@@ -44,8 +44,9 @@
 //
 // # A run
 //
-// [New] computes and checks all steps of a [Config] once. After that, a run fails only by the
-// model, the device, or numbers that overflow their type. A [Batch] says what rows of latents
+// [New] computes and checks all steps of a [Config] once. After that, no step can be an error
+// by its settings. A run can still fail by the model, the device, a trajectory that does not
+// fit, a context that is done, or a number that overflows its type. A [Batch] says what rows of latents
 // do: which step each row takes, and whose noise it draws. A [Device] executes batches; [CPU]
 // is the one for slices. [Rollout] runs a whole trajectory, and [Replay] evaluates a policy
 // on a stored one. Both leave sums of squares. Package logprob turns these into

@@ -1,14 +1,14 @@
 // Package solver has samplers of higher order: multistep DPM-Solver and DPM-Solver++,
-// their SDEs, and [Ancestral]. Ancestral makes a deterministic solver of one evaluation a
-// step stochastic. The package uses only the public interface of package sampler, as your
+// their SDEs, and [Ancestral]. Ancestral adds noise to a deterministic solver that evaluates the
+// model once in each step. The package uses only the public interface of package sampler, as your
 // own solver would.
 //
 // All of these solvers take one evaluation of the model a step. Those of Order 2 and 3 look
 // back at earlier ones. 2M and 3M SDE are DPMPlus of Order 2 and 3 with Eta 1. The density of a step is that of the latents given the latents before it. A policy
 // in training computes the outputs of the history anew, and its gradient reaches them
 // ([sampler.History.Backward]). If the gradient stops at earlier outputs, it is biased. The
-// table shows this. A constant is added to the velocity, and the table has the derivative of
-// the mean of x + sin 3x with respect to it. "Differences" are finite differences, "exact" is
+// table shows this. The policy's parameter is a constant c, added to the velocity. The table
+// has the derivative by c of the mean of x + sin 3x over the samples x. "Differences" are finite differences, "exact" is
 // the gradient of Backward, and "history as data" stops at earlier outputs. The data are a
 // mixture in one dimension, and there are seven steps and 524288 runs:
 //
