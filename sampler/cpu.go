@@ -3,8 +3,10 @@ package sampler
 import (
 	"math"
 	"sync/atomic"
+	"unsafe"
 
 	"cps/internal/kernel"
+	"cps/noise"
 )
 
 // CPU is the Device of the caller's own slices. Its Sync never fails, its methods
@@ -174,8 +176,7 @@ const (
 // short row.
 type worker struct {
 	kernel.Work
-	rows [kernel.MaxRows]kernel.Row
-	sums [max(kernel.MaxRows, pieceBlocks)]float32
+	floats [max(kernel.MaxRows, pieceBlocks)]float32 // sums of blocks, or scales
 }
 
 // run does j on so many goroutines at most, if sharing pays.
@@ -238,7 +239,8 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		end := begin + n*dim
 		var p kernel.Pass[T] // no literal, which is copied and waits for its stores
 		p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
-		p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[begin:end]
+		p.Dim, p.Block, p.Out = dim, uint32(from/4), j.out[begin:end]
+		p.Rows = kernelRows(j.b.Rows[i:][:n])
 		// An input that no row reads may have any length.
 		if len(j.x) == len(j.out) {
 			p.X = j.x[begin:end]
@@ -246,16 +248,18 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		if len(j.v) == len(j.out) {
 			p.V = j.v[begin:end]
 		}
-		p.Same = j.fill(p.Rows, i, uint32(from/4))
 		switch {
 		case j.kind == kernel.GradPass:
-			p.Next = j.next[begin:end]
+			p.Next, p.Scales = j.next[begin:end], w.floats[:n]
+			for k, s := range j.scale[i:][:n] {
+				p.Scales[k] = float32(s)
+			}
 		case j.sums != nil:
 			p.Sums = j.sums[i*kernel.Blocks(j.b.Dim)+from/kernel.BlockLen:][:n*kernel.Blocks(dim)]
 		default:
-			p.Sums = w.sums[:n*kernel.Blocks(dim)]
+			p.Sums = w.floats[:n*kernel.Blocks(dim)]
 		}
-		kernel.Do(&w.Work, &p)
+		j.check(kernel.Do(&w.Work, &p))
 		switch {
 		case j.sq == nil || j.sums != nil:
 		case from == 0:
@@ -268,50 +272,33 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 }
 
-// fill tells a kernel what rows from i on do, from a block of theirs on, and returns whether
-// their weights are the same.
-func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
-	rows := j.b.Rows[i:][:len(to)]
-	first := bitsOf(&rows[0].Affine)
-	var other uint64 // bits that are not the first row's
-	var step, place uint32
-	for k := range rows { // without branches: a call may have many short rows
-		r := &rows[k]
-		a := bitsOf(&r.Affine)
-		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
-		step, place = max(step, r.Step), max(place, r.Block)
-	}
+// check notes what is wrong with rows.
+func (j *job[T]) check(s kernel.Survey) {
 	switch {
-	case step == math.MaxUint32:
+	case s.Step == math.MaxUint32:
 		atomic.StoreUint32(&j.fault, reservedStep)
-	case uint64(place) > (MaxDim-uint64(j.b.Dim))/4:
+	case uint64(s.Block) > (MaxDim-uint64(j.b.Dim))/4:
 		atomic.StoreUint32(&j.fault, beyondSample)
 	}
-	same = other == 0
-	n := len(rows)
-	if same {
-		n = 1 // the first stands for all
-	}
-	for k := range to[:n] {
-		a := &rows[k].Affine
-		to[k].Affine = kernel.Affine{X: float32(a.X), V: float32(a.V), Eps: float32(a.Eps)}
-	}
-	switch j.kind {
-	case kernel.StepPass:
-		for k := range to {
-			to[k].Sample, to[k].Step, to[k].Block = rows[k].Sample, rows[k].Step, rows[k].Block+block
-		}
-	case kernel.GradPass:
-		for k, s := range j.scale[i:][:len(to)] {
-			to[k].Scale = float32(s)
-		}
-	}
-	return same
 }
 
-func bitsOf(a *Affine) [3]uint64 {
-	return [3]uint64{math.Float64bits(a.X), math.Float64bits(a.V), math.Float64bits(a.Eps)}
+// kernelRows returns the same rows as a kernel reads them. A copy of them would cost as much
+// as a tenth of the work on short rows.
+func kernelRows(rows []Row) []kernel.Row {
+	return unsafe.Slice((*kernel.Row)(unsafe.Pointer(unsafe.SliceData(rows))), len(rows))
 }
+
+// Constants overflow unless both kinds of rows are laid out alike.
+const (
+	_ = -(unsafe.Sizeof(Row{}) ^ unsafe.Sizeof(kernel.Row{}))
+	_ = -(unsafe.Offsetof(Row{}.X) ^ unsafe.Offsetof(kernel.Row{}.X))
+	_ = -(unsafe.Offsetof(Row{}.V) ^ unsafe.Offsetof(kernel.Row{}.V))
+	_ = -(unsafe.Offsetof(Row{}.Eps) ^ unsafe.Offsetof(kernel.Row{}.Eps))
+	_ = -(unsafe.Offsetof(Row{}.ID) ^ unsafe.Offsetof(kernel.Row{}.ID))
+	_ = -(unsafe.Offsetof(noise.ID{}.Sample) ^ unsafe.Offsetof(kernel.ID{}.Sample))
+	_ = -(unsafe.Offsetof(noise.ID{}.Step) ^ unsafe.Offsetof(kernel.ID{}.Step))
+	_ = -(unsafe.Offsetof(Row{}.Block) ^ unsafe.Offsetof(kernel.Row{}.Block))
+)
 
 // fold stores in sq the sums of rows, of whose blocks there are equally many, in order.
 func fold(sq []float64, sums []float32) {

@@ -4,6 +4,103 @@
 
 #include "textflag.h"
 
+// func surveyAVX2(rows *byte, n int, to *byte)
+// Requires: AVX, AVX2
+TEXT ·surveyAVX2(SB), NOSPLIT, $0-24
+	MOVQ    rows+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVDQU (AX), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   X2, X2, X2
+
+row:
+	VPXOR   (AX), Y0, Y3
+	VPOR    Y3, Y1, Y1
+	VPMAXUD 32(AX), X2, X2
+	ADDQ    $0x30, AX
+	DECQ    CX
+	JNZ     row
+	MOVQ    to+16(FP), AX
+	VMOVDQU Y1, (AX)
+	VMOVDQU X2, 32(AX)
+	VZEROUPPER
+	RET
+
+// func headsAVX2(dst *byte, rows *byte, n int, block uint32, s *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·headsAVX2(SB), NOSPLIT, $0-40
+	MOVQ     dst+0(FP), AX
+	MOVQ     rows+8(FP), CX
+	MOVQ     n+16(FP), DX
+	MOVQ     s+32(FP), BX
+	MOVL     block+24(FP), SI
+	VMOVDQU  (BX), Y0
+	VMOVDQU  32(BX), Y1
+	VMOVDQU  64(BX), Y2
+	VPBLENDD $0x22, Y2, Y1, Y1
+	VMOVDQU  96(BX), Y2
+	VPBLENDD $0x44, Y2, Y1, Y1
+	VMOVDQU  w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2
+	VMOVDQU  w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4
+	VPXOR    Y5, Y5, Y5
+	VPBLENDD $0x88, Y5, Y1, Y1
+	MOVQ     $0x00000030, BX
+	MOVQ     $0x00000020, DI
+	XORQ     R8, R8
+
+rows:
+	CMPQ         DX, $0x01
+	CMOVQEQ      R8, BX
+	CMOVQEQ      R8, DI
+	VMOVDQU      24(CX), X3
+	VINSERTI128  $0x01, 24(CX)(BX*1), Y3, Y3
+	VPMULUDQ     Y4, Y3, Y5
+	VPSRLDQ      $0x08, Y3, Y7
+	VPSRLQ       $0x20, Y5, Y6
+	VPXOR        Y7, Y0, Y7
+	VPXOR        Y7, Y6, Y6
+	VPMULUDQ     Y2, Y6, Y6
+	VPSRLQ       $0x20, Y3, Y7
+	VPSLLQ       $0x20, Y5, Y5
+	VPOR         Y5, Y7, Y7
+	VPSHUFD      $0xb1, Y6, Y6
+	VPUNPCKLQDQ  Y6, Y7, Y7
+	VPXOR        Y1, Y7, Y7
+	VMOVDQU      X7, (AX)
+	VEXTRACTI128 $0x01, Y7, (AX)(DI*1)
+	MOVL         40(CX), R9
+	ADDL         SI, R9
+	MOVL         R9, 16(AX)
+	MOVL         40(CX)(BX*1), R9
+	ADDL         SI, R9
+	MOVL         R9, 16(AX)(DI*1)
+	ADDQ         $0x60, CX
+	ADDQ         $0x40, AX
+	SUBQ         $0x02, DX
+	JG           rows
+	VZEROUPPER
+	RET
+
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+4(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+8(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+12(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+16(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+20(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+24(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+28(SB)/4, $0x00000000
+GLOBL w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>(SB), RODATA|NOPTR, $32
+
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+4(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+8(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+12(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+16(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+20(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+24(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+28(SB)/4, $0x00000000
+GLOBL w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>(SB), RODATA|NOPTR, $32
+
 // func normalsAVX2(dst *float32, groups int, block uint32, s *byte, ask *byte)
 // Requires: AVX, AVX2, MMX+
 TEXT ·normalsAVX2(SB), NOSPLIT, $480-40
@@ -708,26 +805,6 @@ DATA w_0_0_4_0_1_0_5_0<>+20(SB)/4, $0x00000000
 DATA w_0_0_4_0_1_0_5_0<>+24(SB)/4, $0x00000005
 DATA w_0_0_4_0_1_0_5_0<>+28(SB)/4, $0x00000000
 GLOBL w_0_0_4_0_1_0_5_0<>(SB), RODATA|NOPTR, $32
-
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+4(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+8(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+12(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+16(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+20(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+24(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+28(SB)/4, $0x00000000
-GLOBL w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>(SB), RODATA|NOPTR, $32
-
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+4(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+8(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+12(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+16(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+20(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+24(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+28(SB)/4, $0x00000000
-GLOBL w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>(SB), RODATA|NOPTR, $32
 
 DATA w_2_0_2_0_2_0_2_0<>+0(SB)/4, $0x00000002
 DATA w_2_0_2_0_2_0_2_0<>+4(SB)/4, $0x00000000
@@ -1736,7 +1813,7 @@ last:
 	RET
 
 // func stepAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepAVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1752,30 +1829,33 @@ TEXT ·stepAVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -1955,7 +2035,7 @@ fold:
 	RET
 
 // func stepBFloat16AVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepBFloat16AVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1971,30 +2051,33 @@ TEXT ·stepBFloat16AVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -2278,7 +2361,7 @@ DATA w8_ffff0000<>+28(SB)/4, $0xffff0000
 GLOBL w8_ffff0000<>(SB), RODATA|NOPTR, $32
 
 // func stepFloat16AVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·stepFloat16AVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2294,30 +2377,33 @@ TEXT ·stepFloat16AVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -2513,7 +2599,7 @@ fold:
 	RET
 
 // func squaresAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·squaresAVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2527,30 +2613,33 @@ TEXT ·squaresAVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -2707,7 +2796,7 @@ fold:
 	RET
 
 // func gradAVX2(a *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·gradAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2724,6 +2813,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 
@@ -2850,7 +2942,7 @@ done:
 	RET
 
 // func stepBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2866,30 +2958,33 @@ TEXT ·stepBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -3263,7 +3358,7 @@ fold:
 	RET
 
 // func squaresBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·squaresBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3277,30 +3372,33 @@ TEXT ·squaresBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -3545,7 +3643,7 @@ fold:
 	RET
 
 // func gradBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gradBFloat16WordsAVX2(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3562,6 +3660,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 
@@ -3888,7 +3989,7 @@ done:
 	RET
 
 // func stepFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·stepFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3904,30 +4005,33 @@ TEXT ·stepFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -4213,7 +4317,7 @@ fold:
 	RET
 
 // func squaresFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·squaresFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -4227,30 +4331,33 @@ TEXT ·squaresFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -4471,7 +4578,7 @@ fold:
 	RET
 
 // func gradFloat16WordsAVX2(a *byte)
-// Requires: AVX, CMOV, F16C
+// Requires: AVX, CMOV, F16C, MMX+
 TEXT ·gradFloat16WordsAVX2(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -4488,6 +4595,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 

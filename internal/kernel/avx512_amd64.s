@@ -1177,7 +1177,7 @@ last:
 	RET
 
 // func stepAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1193,22 +1193,25 @@ TEXT ·stepAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -1328,7 +1331,7 @@ fold:
 	RET
 
 // func stepBFloat16AVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1344,22 +1347,25 @@ TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -1519,7 +1525,7 @@ DATA w1_ffff0000<>+0(SB)/4, $0xffff0000
 GLOBL w1_ffff0000<>(SB), RODATA|NOPTR, $4
 
 // func stepFloat16AVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1535,22 +1541,25 @@ TEXT ·stepFloat16AVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -1678,7 +1687,7 @@ fold:
 	RET
 
 // func squaresAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1692,22 +1701,25 @@ TEXT ·squaresAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z2, Z2, Z2
-	VMOVUPS Z2, (R8)
-	VMOVUPS Z2, 64(R8)
-	VMOVUPS Z2, 128(R8)
-	VMOVUPS Z2, 192(R8)
-	VMOVUPS Z2, 256(R8)
-	VMOVUPS Z2, 320(R8)
-	VMOVUPS Z2, 384(R8)
-	VMOVUPS Z2, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXORD     Z2, Z2, Z2
+	VMOVUPS    Z2, (R8)
+	VMOVUPS    Z2, 64(R8)
+	VMOVUPS    Z2, 128(R8)
+	VMOVUPS    Z2, 192(R8)
+	VMOVUPS    Z2, 256(R8)
+	VMOVUPS    Z2, 320(R8)
+	VMOVUPS    Z2, 384(R8)
+	VMOVUPS    Z2, 448(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -1814,7 +1826,7 @@ fold:
 	RET
 
 // func gradAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradAVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1831,6 +1843,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 
@@ -1915,7 +1930,7 @@ done:
 	RET
 
 // func stepBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -1933,22 +1948,25 @@ TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z5, Z5, Z5
-	VMOVUPS Z5, (R9)
-	VMOVUPS Z5, 64(R9)
-	VMOVUPS Z5, 128(R9)
-	VMOVUPS Z5, 192(R9)
-	VMOVUPS Z5, 256(R9)
-	VMOVUPS Z5, 320(R9)
-	VMOVUPS Z5, 384(R9)
-	VMOVUPS Z5, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXORD     Z5, Z5, Z5
+	VMOVUPS    Z5, (R9)
+	VMOVUPS    Z5, 64(R9)
+	VMOVUPS    Z5, 128(R9)
+	VMOVUPS    Z5, 192(R9)
+	VMOVUPS    Z5, 256(R9)
+	VMOVUPS    Z5, 320(R9)
+	VMOVUPS    Z5, 384(R9)
+	VMOVUPS    Z5, 448(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -2244,7 +2262,7 @@ DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+60(SB)/4, $0x0000001f
 GLOBL w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>(SB), RODATA|NOPTR, $64
 
 // func squaresBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -2260,22 +2278,25 @@ TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z1, Z1, Z1
-	VMOVUPS Z1, (R8)
-	VMOVUPS Z1, 64(R8)
-	VMOVUPS Z1, 128(R8)
-	VMOVUPS Z1, 192(R8)
-	VMOVUPS Z1, 256(R8)
-	VMOVUPS Z1, 320(R8)
-	VMOVUPS Z1, 384(R8)
-	VMOVUPS Z1, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXORD     Z1, Z1, Z1
+	VMOVUPS    Z1, (R8)
+	VMOVUPS    Z1, 64(R8)
+	VMOVUPS    Z1, 128(R8)
+	VMOVUPS    Z1, 192(R8)
+	VMOVUPS    Z1, 256(R8)
+	VMOVUPS    Z1, 320(R8)
+	VMOVUPS    Z1, 384(R8)
+	VMOVUPS    Z1, 448(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -2462,7 +2483,7 @@ fold:
 	RET
 
 // func gradBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradBFloat16WordsAVX512(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -2481,6 +2502,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 
@@ -2715,7 +2739,7 @@ done:
 	RET
 
 // func stepFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2731,22 +2755,25 @@ TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R9), R11
+	CMPQ       R10, $0x00000100
+	JLE        quarter
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
 	MOVQ    $0x00000100, R12
@@ -2878,7 +2905,7 @@ fold:
 	RET
 
 // func squaresFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2892,22 +2919,25 @@ TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z2, Z2, Z2
-	VMOVUPS Z2, (R8)
-	VMOVUPS Z2, 64(R8)
-	VMOVUPS Z2, 128(R8)
-	VMOVUPS Z2, 192(R8)
-	VMOVUPS Z2, 256(R8)
-	VMOVUPS Z2, 320(R8)
-	VMOVUPS Z2, 384(R8)
-	VMOVUPS Z2, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	LEAQ       (R8), R10
+	CMPQ       R9, $0x00000100
+	JLE        quarter
+	VPXORD     Z2, Z2, Z2
+	VMOVUPS    Z2, (R8)
+	VMOVUPS    Z2, 64(R8)
+	VMOVUPS    Z2, 128(R8)
+	VMOVUPS    Z2, 192(R8)
+	VMOVUPS    Z2, 256(R8)
+	VMOVUPS    Z2, 320(R8)
+	VMOVUPS    Z2, 384(R8)
+	VMOVUPS    Z2, 448(R8)
 
 quarter:
 	MOVQ    $0x00000100, R11
@@ -3018,7 +3048,7 @@ fold:
 	RET
 
 // func gradFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradFloat16WordsAVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3035,6 +3065,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 

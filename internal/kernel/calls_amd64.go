@@ -30,6 +30,29 @@ func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	}
 }
 
+// A found is what assembly finds in rows: the first three of other are 0 if their weights are
+// the same, the largest step is most[0] and the largest block most[2].
+type found struct {
+	other [4]uint64
+	most  [4]uint32
+}
+
+// survey surveys rows, of which there is one at least.
+func survey(rows []Row) Survey {
+	if len(rows) == 1 {
+		return surveyPortable(rows)
+	}
+	var s found
+	surveyAVX2(&rows[0], len(rows), &s)
+	return Survey{Same: s.other[0]|s.other[1]|s.other[2] == 0, Step: s.most[0], Block: s.most[2]}
+}
+
+// heads stores the first groups of the noise of rows, from a block of theirs on.
+func (c *schedule) heads(dst []group, rows []Row, block uint32) {
+	_ = dst[len(rows)-1]
+	headsAVX2(&dst[0], &rows[0], len(rows), block, c)
+}
+
 // call calls the assembly.
 func (p *passArgs) call(f function) {
 	switch use {
@@ -85,6 +108,12 @@ func (p *passArgs) call(f function) {
 		}
 	}
 }
+
+//go:noescape
+func surveyAVX2(rows *Row, n int, to *found)
+
+//go:noescape
+func headsAVX2(dst *group, rows *Row, n int, block uint32, s *schedule)
 
 //go:noescape
 func normalsAVX2(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)

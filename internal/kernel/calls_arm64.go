@@ -17,6 +17,12 @@ func (c *schedule) ofGroups(dst *float32, groups []group, _ *prefetch) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
+// survey surveys rows, of which there is one at least.
+func survey(rows []Row) Survey { return surveyPortable(rows) }
+
+// heads stores the first groups of the noise of rows, from a block of theirs on.
+func (c *schedule) heads(dst []group, rows []Row, block uint32) { c.headsPortable(dst, rows, block) }
+
 // call calls the assembly.
 func (p *passArgs) call(f function) {
 	switch f {

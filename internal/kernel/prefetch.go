@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // A prefetch is memory that the pass after the noise will use. What makes the noise asks
 // for it, so that it comes meanwhile: each group asks for as many lines of dst, x and v as
 // it has lines of noise. Its layout is known to _asm.
@@ -10,20 +12,21 @@ type prefetch struct {
 	step      int // bytes from one such line to the next
 }
 
-// prefetch returns that of a pass, spread over groups of noise. Size is the bytes of its
-// elements. An absent input stands for dst, for its lines are there already.
-func (a *passArgs) prefetch(size, groups int) prefetch {
-	p := prefetch{dst: a.dst, x: a.x, v: a.v}
-	if a.backX != 0 {
-		p.x = a.dst
+// prefetchOf returns that of n elements of p from element i on, spread over groups of
+// noise. Out stands for an input that is absent, for its lines are there already.
+func prefetchOf[T Element](p *Pass[T], w *Affine, i, n, groups int) prefetch {
+	out := pointer(p.Out[i:])
+	ask := prefetch{dst: out, x: out, v: out}
+	if w.X != 0 {
+		ask.x = pointer(p.X[i:])
 	}
-	if a.backV != 0 {
-		p.v = a.dst
+	if w.V != 0 {
+		ask.v = pointer(p.V[i:])
 	}
 	const line = 64
 	lines := groups * use.groupLen() * 4 / line
-	p.step = min(line, (a.n*size+lines-1)/lines)
-	return p
+	ask.step = min(line, (n*int(unsafe.Sizeof(T(0)))+lines-1)/lines)
+	return ask
 }
 
 // noPrefetch asks for memory in use.

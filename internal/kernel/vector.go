@@ -61,7 +61,8 @@ type group struct {
 // vectors is what the kernels keep in a [Work].
 type vectors struct {
 	schedule schedule
-	groups   [BlockLen / minGroup]group
+	heads    [MaxRows]group             // of the noise of short rows
+	groups   [BlockLen / minGroup]group // those that are made together
 }
 
 // minGroup is the smallest groupLen.
@@ -90,6 +91,7 @@ type passArgs struct {
 	blockLen         int
 	backExtra        int
 	scaleStep        int
+	next             uintptr // what the next pass reads of its rows: a block asks for one
 }
 
 // masks are 32 ones and 32 zeros: from element 32-n on, n ones.
@@ -174,51 +176,62 @@ func functionOf[T Element](p *Pass[T]) function {
 	}[p.Kind][p.Storage]
 }
 
-// shortNoise makes the noise of short rows from i on, some groups each, as far as there is room, and
-// returns the number of rows that have theirs or need none.
-func shortNoise[T Element](w *Work, p *Pass[T], i, groups int) int {
-	w.schedule.setKey(p.Key)
+// headsPortable stores the first groups of the noise of rows, from a block of theirs on.
+func (c *schedule) headsPortable(dst []group, rows []Row, block uint32) {
+	for i := range rows {
+		r, g := &rows[i], &dst[i]
+		g.first[0], g.first[1], g.first[2], g.first[3] = c.firstOf(r.Sample, r.Step)
+		g.block = r.Block + block
+	}
+}
+
+// shortNoise makes the noise of short rows from i on, some groups each, as far as there is
+// room, and returns the number of rows that have theirs or need none. The weights are those of
+// row i.
+func shortNoise[T Element](w *Work, p *Pass[T], weights *Affine, i, groups int, same bool) int {
 	groupLen := use.groupLen()
-	room := BlockLen / groupLen
-	if p.Same && p.Rows[0].Eps == 0 {
-		return len(p.Rows) - i
+	room := BlockLen / groupLen / groups // rows
+	var each []group
+	k := i
+	if same && groups == 1 {
+		k = min(len(p.Rows), i+room)
+		each = w.heads[i:k]
+	} else {
+		n := 0
+		for ; k < len(p.Rows); k++ {
+			if !same && float32(p.Rows[k].Eps) == 0 {
+				continue
+			}
+			if room--; room < 0 {
+				break
+			}
+			h := &w.heads[k]
+			for at := range groups {
+				g := &w.groups[n]
+				g.first[0], g.first[1], g.first[2], g.first[3] = h.first[0], h.first[1], h.first[2], h.first[3]
+				g.block = h.block + uint32(at*groupLen/4)
+				n++
+			}
+		}
+		each = w.groups[:n]
 	}
-	k, n := i, 0
-	for ; k < len(p.Rows); k++ {
-		r := &p.Rows[k]
-		if !p.Same && r.Eps == 0 {
-			continue
-		}
-		if n+groups > room {
-			break
-		}
-		w0, w1, w2, w3 := w.schedule.firstOf(r.Sample, r.Step)
-		for at := range groups {
-			g := &w.groups[n]
-			g.first[0], g.first[1], g.first[2], g.first[3] = w0, w1, w2, w3
-			g.block = r.Block + uint32(at*groupLen/4)
-			n++
-		}
-	}
-	if n > 0 {
-		var a passArgs
-		arguments(&a, p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
-		ask := a.prefetch(int(unsafe.Sizeof(T(0))), n)
-		w.schedule.ofGroups(&w.aligned()[0], w.groups[:n], &ask)
+	if len(each) > 0 {
+		ask := prefetchOf(p, weights, i*p.Dim, (k-i)*p.Dim, len(each))
+		w.schedule.ofGroups(&w.aligned()[0], each, &ask)
 	}
 	return k - i
 }
 
 // longNoise makes the noise of what a does of row i, from element at on. Parts of a row
 // come in order.
-func longNoise[T Element](w *Work, p *Pass[T], a *passArgs, i, at int) {
+func longNoise[T Element](w *Work, p *Pass[T], weights *Affine, a *passArgs, i, at int) {
 	r, groupLen := &p.Rows[i], use.groupLen()
 	if at == 0 {
 		w.schedule.set(r.stream(p.Key))
 	}
 	groups := (a.n + groupLen - 1) / groupLen
-	ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
-	w.schedule.normals(&w.aligned()[0], groups, r.Block+uint32(at/4), &ask)
+	ask := prefetchOf(p, weights, i*p.Dim+at, a.n, groups)
+	w.schedule.normals(&w.aligned()[0], groups, r.Block+p.Block+uint32(at/4), &ask)
 }
 
 // fewDraws are done sooner than vector code is ready.

@@ -41,6 +41,7 @@ const (
 	offLen    = 88 // elements of a block
 	offBackE  = 96
 	offScales = 104
+	offNext   = 112
 )
 
 const (
@@ -158,6 +159,8 @@ func pass(set isa, k kind, t storage, words bool) {
 	CMPQ(n, p.left)
 	CMOVQLT(n, p.left)
 	SUBQ(p.left, n)
+	PREFETCHT1(at(load(offNext), 0))
+	ADDQ(Imm(rowSize), at(a, offNext)) // which needs no register
 	if k == gradient {
 		p.we = weight(p.sums, 0)
 		ADDQ(at(a, offScales), p.sums)
