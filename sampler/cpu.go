@@ -102,21 +102,21 @@ func (c CPU16) check(b Batch) {
 }
 
 func checkStep[T kernel.Element](b Batch, dst, x, v []T, sq []float64) {
-	checkInputs(b, dst, x, v)
+	checkOut(b, dst)
 	if sq != nil && len(sq) != len(b.Rows) {
 		panic("sampler: length of sq is not the number of rows")
 	}
 }
 
 func checkSquares[T kernel.Element](b Batch, sq []float64, next, x, v []T) {
-	checkInputs(b, next, x, v)
+	checkOut(b, next)
 	if len(sq) != len(b.Rows) {
 		panic("sampler: length of sq is not the number of rows")
 	}
 }
 
 func checkGrad[T kernel.Element](b Batch, dst, next, x, v []T, scale []float64) {
-	checkInputs(b, next, x, v)
+	checkOut(b, next)
 	if len(dst) != len(next) {
 		panic("sampler: length of dst is not len(Rows)·Dim")
 	}
@@ -125,25 +125,16 @@ func checkGrad[T kernel.Element](b Batch, dst, next, x, v []T, scale []float64) 
 	}
 }
 
-// checkInputs panics unless all buffers that a row reads fit b.
-func checkInputs[T kernel.Element](b Batch, out, x, v []T) {
+// checkOut panics unless what all rows read or write fits b. Other inputs are checked when the
+// turn of a row comes that reads them, since a walk over many short rows costs much beside
+// their pass.
+func checkOut[T kernel.Element](b Batch, out []T) {
 	b.checkDim()
 	if b.Storage > Float16 {
 		panic("sampler: storage of a batch is unknown")
 	}
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panic("sampler: length of dst or next is not len(Rows)·Dim")
-	}
-	if len(x) == len(out) && len(v) == len(out) {
-		return // a walk over many short rows would cost much beside their pass
-	}
-	for i := range b.Rows {
-		switch r := &b.Rows[i]; {
-		case r.X != 0 && len(x) != len(out):
-			panic("sampler: length of x is not len(Rows)·Dim")
-		case r.V != 0 && len(v) != len(out):
-			panic("sampler: length of v is not len(Rows)·Dim")
-		}
 	}
 }
 
@@ -170,6 +161,8 @@ type job[T kernel.Element] struct {
 const (
 	reservedStep = 1 + iota
 	beyondSample
+	shortX
+	shortV
 )
 
 // A worker is what one goroutine needs. It is kept, since clearing one costs more than a
@@ -195,6 +188,10 @@ func run[T kernel.Element](most int, j *job[T]) {
 		panic("sampler: noise step 1<<32 - 1 is reserved, see noise.ID")
 	case beyondSample:
 		panic("sampler: a row ends beyond the 2³⁴ elements of its sample")
+	case shortX:
+		panic("sampler: length of x is not len(Rows)·Dim")
+	case shortV:
+		panic("sampler: length of v is not len(Rows)·Dim")
 	}
 }
 
@@ -241,6 +238,12 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
 		p.Dim, p.Block, p.Out = dim, uint32(from/4), j.out[begin:end]
 		p.Rows = kernelRows(j.b.Rows[i:][:n])
+		found := kernel.SurveyOf(p.Rows)
+		if fault := j.faultOf(found); fault != 0 {
+			atomic.StoreUint32(&j.fault, fault)
+			return
+		}
+		p.Same = found.Same
 		// An input that no row reads may have any length.
 		if len(j.x) == len(j.out) {
 			p.X = j.x[begin:end]
@@ -259,7 +262,7 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		default:
 			p.Sums = w.floats[:n*kernel.Blocks(dim)]
 		}
-		j.check(kernel.Do(&w.Work, &p))
+		kernel.Do(&w.Work, &p)
 		switch {
 		case j.sq == nil || j.sums != nil:
 		case from == 0:
@@ -272,14 +275,19 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 }
 
-// check notes what is wrong with rows.
-func (j *job[T]) check(s kernel.Survey) {
+// faultOf returns what is wrong with rows, or 0.
+func (j *job[T]) faultOf(s kernel.Survey) uint32 {
 	switch {
 	case s.Step == math.MaxUint32:
-		atomic.StoreUint32(&j.fault, reservedStep)
+		return reservedStep
 	case uint64(s.Block) > (MaxDim-uint64(j.b.Dim))/4:
-		atomic.StoreUint32(&j.fault, beyondSample)
+		return beyondSample
+	case s.ReadsX && len(j.x) != len(j.out):
+		return shortX
+	case s.ReadsV && len(j.v) != len(j.out):
+		return shortV
 	}
+	return 0
 }
 
 // kernelRows returns the same rows as a kernel reads them. A copy of them would cost as much

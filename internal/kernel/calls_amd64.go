@@ -30,21 +30,22 @@ func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	}
 }
 
-// A found is what assembly finds in rows: the first three of other are 0 if their weights are
-// the same, the largest step is most[0] and the largest block most[2].
+// A found is what assembly finds in rows. Its layout is known to _asm.
 type found struct {
-	other [4]uint64
-	most  [4]uint32
+	other [4]uint64 // bits of X, V and Eps that are not the first row's, and of no meaning
+	any   [4]uint64 // that any row has
+	most  [4]uint32 // the largest step, at 0, and block, at 2
 }
 
 // survey surveys rows, of which there is one at least.
 func survey(rows []Row) Survey {
-	if len(rows) == 1 {
-		return surveyPortable(rows)
-	}
 	var s found
 	surveyAVX2(&rows[0], len(rows), &s)
-	return Survey{Same: s.other[0]|s.other[1]|s.other[2] == 0, Step: s.most[0], Block: s.most[2]}
+	return Survey{
+		Same:   s.other[0]|s.other[1]|s.other[2] == 0,
+		ReadsX: s.any[0]<<1 != 0, ReadsV: s.any[1]<<1 != 0, // but for the sign
+		Step: s.most[0], Block: s.most[2],
+	}
 }
 
 // heads stores the first groups of the noise of rows, from a block of theirs on.

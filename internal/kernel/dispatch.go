@@ -5,23 +5,17 @@ package kernel
 import "unsafe"
 
 // Do does a pass. Over words it does to their values what it does to float32s; a gradient
-// is rounded to their type too. It returns what the rows have in common. It does not
-// allocate. Wrong lengths panic.
-func Do[T Element](w *Work, p *Pass[T]) Survey {
-	if !p.check() {
-		return Survey{}
-	}
-	if use == portable {
+// is rounded to their type too. It does not allocate. Wrong lengths panic.
+func Do[T Element](w *Work, p *Pass[T]) {
+	switch {
+	case !p.check():
+	case use == portable:
 		doPortable(w, p)
-		return surveyPortable(p.Rows)
-	}
-	found := survey(p.Rows)
-	if p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen {
+	case p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen:
 		doLong(w, p)
-	} else {
-		doShort(w, p, found.Same)
+	default:
+		doShort(w, p)
 	}
-	return found
 }
 
 // doLong does a pass over rows each of which is a call at least.
@@ -51,29 +45,29 @@ func doLong[T Element](w *Work, p *Pass[T]) {
 }
 
 // doShort does a pass over rows of which many are a call, if they have the same weights.
-func doShort[T Element](w *Work, p *Pass[T], same bool) {
+func doShort[T Element](w *Work, p *Pass[T]) {
 	f := functionOf(p)
 	groupLen := use.groupLen()
 	groups := (p.Dim + groupLen - 1) / groupLen // of the noise of a row
 	weights := p.Rows[0].affine()
 	noisy := p.Kind == StepPass && weights.Eps != 0
 	ready, used := len(p.Rows), 0 // rows before this have their noise; elements of it used
-	if p.Kind == StepPass && !(same && !noisy) {
+	if p.Kind == StepPass && !(p.Same && !noisy) {
 		ready = 0
 		w.schedule.setKey(p.Key)
 		w.schedule.heads(w.heads[:], p.Rows, p.Block)
 	}
 	var a passArgs
 	for i, rows := 0, 0; i < len(p.Rows); i += rows {
-		if !same && i > 0 {
+		if !p.Same && i > 0 {
 			weights = p.Rows[i].affine()
 			noisy = p.Kind == StepPass && weights.Eps != 0
 		}
 		if i == ready {
-			ready, used = i+shortNoise(w, p, &weights, i, groups, same), 0
+			ready, used = i+shortNoise(w, p, &weights, i, groups), 0
 		}
 		rows = min(ready-i, maxCall/p.Dim)
-		if !same {
+		if !p.Same {
 			rows = alike(p.Rows[i:][:rows])
 		}
 		arguments(&a, p, &weights, i*p.Dim, rows*p.Dim, p.Dim)

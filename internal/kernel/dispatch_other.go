@@ -22,14 +22,13 @@ func (implementation) String() string { return "portable" }
 type vectors struct{}
 
 // Do does a pass. Over words it does to their values what it does to float32s; a gradient
-// is rounded to their type too. It returns what the rows have in common. It does not
-// allocate. Wrong lengths panic.
-func Do[T Element](w *Work, p *Pass[T]) Survey {
-	if !p.check() {
-		return Survey{}
+// is rounded to their type too. It does not allocate. Wrong lengths panic.
+func Do[T Element](w *Work, p *Pass[T]) {
+	if p.check() {
+		doPortable(w, p)
 	}
-	doPortable(w, p)
-	return surveyPortable(p.Rows)
 }
+
+func survey(rows []Row) Survey { return surveyPortable(rows) }
 
 func (s Stream) normal(dst []float32, off uint64) { s.normalPortable(dst, off) }

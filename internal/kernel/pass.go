@@ -46,6 +46,7 @@ type Pass[T Element] struct {
 	Dim     int
 	Rows    []Row  // at most MaxRows
 	Block   uint32 // where the pass begins in each, beyond the row's own
+	Same    bool   // whether their weights are the same, as a [Survey] finds: for speed alone
 
 	// All have len(Rows)·Dim elements. X and V may be nil if no row reads them. Out may be
 	// an input.
@@ -58,7 +59,7 @@ type Pass[T Element] struct {
 }
 
 // MaxRows is the largest number of rows of a pass.
-const MaxRows = 128
+const MaxRows = 256
 
 // check reports whether there is anything to do, and panics if lengths are wrong.
 func (p *Pass[T]) check() bool {

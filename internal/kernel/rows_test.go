@@ -43,6 +43,7 @@ func drawPass(t *rapid.T) (d drawnPass) {
 	}
 	d.Rows, d.Scales = d.Rows[:rows], d.Scales[:rows]
 	if rapid.Bool().Draw(t, "same") {
+		d.Same = rapid.Bool().Draw(t, "and known")
 		for i := range d.Rows[1:] {
 			d.Rows[1+i].Weights = d.Rows[0].Weights
 		}
@@ -198,28 +199,28 @@ func TestWrongLengths(t *testing.T) {
 	type words = Pass[uint16]
 	forEach(t, func(t *testing.T) {
 		for name, p := range map[string]any{
-			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), 0, f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1), nil},
-			"dst":               floats{StepPass, 0, 0, 3, rows(2), 0, f(5), nil, f(6), f(6), f(2), nil},
-			"step x":            floats{StepPass, 0, 0, 3, rows(2), 0, f(6), nil, f(5), f(6), f(2), nil},
-			"step v":            floats{StepPass, 0, 0, 3, rows(2), 0, f(6), nil, f(6), f(5), f(2), nil},
-			"step sums":         floats{StepPass, 0, 0, 3, rows(2), 0, f(6), nil, f(6), f(6), f(1), nil},
-			"no sums":           floats{StepPass, 0, 0, 3, rows(2), 0, f(6), nil, f(6), f(6), nil, nil},
-			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), 0, f(6), nil, f(5), f(6), f(2), nil},
-			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), 0, f(6), nil, f(6), f(5), f(2), nil},
-			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), 0, f(6), nil, f(6), f(6), f(3), nil},
-			"grad next":         floats{GradPass, 0, 0, 3, rows(2), 0, f(6), f(5), f(6), f(6), nil, f(2)},
-			"grad x":            floats{GradPass, 0, 0, 3, rows(2), 0, f(6), f(6), f(5), f(6), nil, f(2)},
-			"grad v":            floats{GradPass, 0, 0, 3, rows(2), 0, f(6), f(6), f(6), f(5), nil, f(2)},
-			"long x":            floats{StepPass, 0, 0, 1500, rows(1), 0, f(1500), nil, f(1499), f(1500), f(2), nil},
-			"grad scales":       floats{GradPass, 0, 0, 3, rows(2), 0, f(6), f(6), f(6), f(6), nil, f(1)},
-			"kind":              floats{9, 0, 0, 3, rows(2), 0, f(6), f(6), f(6), f(6), nil, nil},
-			"storage":           floats{StepPass, 3, 0, 3, rows(2), 0, f(6), nil, f(6), f(6), f(2), nil},
-			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), 0, h(6), nil, h(6), h(6), f(2), nil},
-			"words of no type":  words{StepPass, 3, 0, 3, rows(2), 0, h(6), nil, h(6), h(6), f(2), nil},
-			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), 0, h(6), nil, h(5), h(6), f(2), nil},
-			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), 0, h(6), nil, h(6), h(5), f(2), nil},
-			"words next":        words{GradPass, Float16, 0, 3, rows(2), 0, h(6), h(5), h(6), h(6), nil, f(2)},
-			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), 0, h(1500), h(1499), h(1500), h(1500), nil, f(1)},
+			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), 0, false, f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1), nil},
+			"dst":               floats{StepPass, 0, 0, 3, rows(2), 0, false, f(5), nil, f(6), f(6), f(2), nil},
+			"step x":            floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(5), f(6), f(2), nil},
+			"step v":            floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(5), f(2), nil},
+			"step sums":         floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(1), nil},
+			"no sums":           floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), nil, nil},
+			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(5), f(6), f(2), nil},
+			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(5), f(2), nil},
+			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(3), nil},
+			"grad next":         floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(5), f(6), f(6), nil, f(2)},
+			"grad x":            floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(5), f(6), nil, f(2)},
+			"grad v":            floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(5), nil, f(2)},
+			"long x":            floats{StepPass, 0, 0, 1500, rows(1), 0, false, f(1500), nil, f(1499), f(1500), f(2), nil},
+			"grad scales":       floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(6), nil, f(1)},
+			"kind":              floats{9, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(6), nil, nil},
+			"storage":           floats{StepPass, 3, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(2), nil},
+			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(6), f(2), nil},
+			"words of no type":  words{StepPass, 3, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(6), f(2), nil},
+			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), 0, false, h(6), nil, h(5), h(6), f(2), nil},
+			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(5), f(2), nil},
+			"words next":        words{GradPass, Float16, 0, 3, rows(2), 0, false, h(6), h(5), h(6), h(6), nil, f(2)},
+			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), 0, false, h(1500), h(1499), h(1500), h(1500), nil, f(1)},
 		} {
 			func() {
 				defer func() {

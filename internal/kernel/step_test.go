@@ -270,8 +270,8 @@ func TestNoAllocation(t *testing.T) {
 					}
 					k := rows * dim
 					sums := sums[:rows*Blocks(dim)]
-					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], 0, dst[:k], dst[:k], x[:k], v[:k], sums, x[:rows]})
-					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], 0, words[:k], words[:k], words[:k], words[:k], sums, x[:rows]})
+					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], 0, true, dst[:k], dst[:k], x[:k], v[:k], sums, x[:rows]})
+					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], 0, false, words[:k], words[:k], words[:k], words[:k], sums, x[:rows]})
 				}); got != 0 {
 					t.Errorf("%v allocations", got)
 				}

@@ -2,20 +2,28 @@ package kernel
 
 import "math"
 
-// A Survey is what rows have in common.
+// A Survey is what there is in rows.
 type Survey struct {
-	Same  bool   // whether they have the same weights, to the bit
-	Step  uint32 // the largest of theirs
-	Block uint32
+	Same           bool   // whether they have the same weights, to the bit
+	ReadsX, ReadsV bool   // whether a weight of x, or of v, is not 0
+	Step, Block    uint32 // the largest of theirs
 }
 
-// surveyPortable surveys rows, of which there is one at least.
+// SurveyOf surveys rows, of which there is one at least.
+func SurveyOf(rows []Row) Survey {
+	if use == portable || len(rows) == 1 {
+		return surveyPortable(rows)
+	}
+	return survey(rows)
+}
+
 func surveyPortable(rows []Row) Survey {
 	first := rows[0].bits()
 	s := Survey{Same: true}
 	for i := range rows {
 		r := &rows[i]
 		s.Same = s.Same && r.bits() == first
+		s.ReadsX, s.ReadsV = s.ReadsX || r.X != 0, s.ReadsV || r.V != 0
 		s.Step, s.Block = max(s.Step, r.Step), max(s.Block, r.Block)
 	}
 	return s

@@ -27,8 +27,8 @@ func TestSurvey(t *testing.T) {
 		rapid.Check(t, func(t *rapid.T) {
 			n := rapid.IntRange(1, MaxRows).Draw(t, "rows")
 			rows := rowsIn(make([]uint64, 6*n), n)
-			weights := Weights{0.3, rapid.Float64().Draw(t, "V"), -0.1}
-			want := Survey{Same: true}
+			weights := Weights{rapid.SampledFrom([]float64{0, 0.3}).Draw(t, "X"), rapid.SampledFrom([]float64{0, math.Copysign(0, -1), 1e-320, 2.5, math.NaN()}).Draw(t, "V"), -0.1}
+			want := Survey{Same: true, ReadsX: weights.X != 0, ReadsV: weights.V != 0}
 			for i := range rows {
 				r := &rows[i]
 				r.Weights, r.Sample = weights, rapid.Uint64().Draw(t, "sample")
@@ -40,9 +40,9 @@ func TestSurvey(t *testing.T) {
 				w := rapid.SampledFrom([]*float64{&r.X, &r.V, &r.Eps}).Draw(t, "weight")
 				*w = math.Float64frombits(math.Float64bits(*w) ^ 1<<rapid.IntRange(0, 63).Draw(t, "bit"))
 				want.Same = false
+				want.ReadsX, want.ReadsV = want.ReadsX || r.X != 0, want.ReadsV || r.V != 0
 			}
-			one := make([]float32, n)
-			if got := Do(new(Work), &Pass[float32]{Kind: SquaresPass, Dim: 1, Rows: rows, Out: one, X: one, V: one, Sums: one}); got != want {
+			if got := SurveyOf(rows); got != want {
 				t.Fatalf("found %+v, want %+v", got, want)
 			}
 		})

@@ -188,18 +188,18 @@ func (c *schedule) headsPortable(dst []group, rows []Row, block uint32) {
 // shortNoise makes the noise of short rows from i on, some groups each, as far as there is
 // room, and returns the number of rows that have theirs or need none. The weights are those of
 // row i.
-func shortNoise[T Element](w *Work, p *Pass[T], weights *Affine, i, groups int, same bool) int {
+func shortNoise[T Element](w *Work, p *Pass[T], weights *Affine, i, groups int) int {
 	groupLen := use.groupLen()
 	room := BlockLen / groupLen / groups // rows
 	var each []group
 	k := i
-	if same && groups == 1 {
+	if p.Same && groups == 1 {
 		k = min(len(p.Rows), i+room)
 		each = w.heads[i:k]
 	} else {
 		n := 0
 		for ; k < len(p.Rows); k++ {
-			if !same && float32(p.Rows[k].Eps) == 0 {
+			if !p.Same && float32(p.Rows[k].Eps) == 0 {
 				continue
 			}
 			if room--; room < 0 {

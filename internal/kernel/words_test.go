@@ -56,7 +56,7 @@ func firstOther(t Storage, a, b []uint16) (i int) {
 // the pass should leave in Out and Sums.
 func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
 	q := Pass[float32]{
-		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Block: p.Block,
+		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Block: p.Block, Same: p.Same,
 		Out: values(p.Storage, p.Out), Next: values(p.Storage, p.Next), X: values(p.Storage, p.X), V: values(p.Storage, p.V),
 		Sums: make([]float32, len(p.Sums)), Scales: p.Scales,
 	}
@@ -76,7 +76,7 @@ func wordsAgree(t *rapid.T) {
 	}
 	out, x, v, next := words(d.Out, "out"), words(d.X, "x"), words(d.V, "v"), words(d.Next, "next")
 	p := Pass[uint16]{
-		Kind: d.Kind, Storage: storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Block: d.Block,
+		Kind: d.Kind, Storage: storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Block: d.Block, Same: d.Same,
 		Out: [...]fencedWords{out, x, v, next}[d.alias].part, Next: next.part, X: x.part, V: v.part, Sums: d.sums.part, Scales: d.Scales,
 	}
 	inputs := []fencedWords{out, x, v, next}

@@ -13,19 +13,20 @@ const (
 	rowSize     = 48
 )
 
-// survey stores in "to" four quadruple words, of which the first three are 0 if all rows have
-// the weights of the first, and four words, the largest step in word 0 and the largest block in
-// word 2. The others mean nothing: to take them along costs nothing.
+// survey stores a found in "to". What means nothing is taken along, since that costs nothing.
 func survey() {
 	TEXT("surveyAVX2", NOSPLIT, "func(rows *byte, n int, to *byte)")
 	rows, n := Load(Param("rows"), GP64()), Load(Param("n"), GP64())
-	first, other, most := YMM(), YMM(), XMM()
+	first, other, any, most := YMM(), YMM(), YMM(), XMM()
 	VMOVDQU(at(rows, 0), first)
 	VPXOR(other, other, other)
+	VPXOR(any, any, any)
 	VPXOR(most, most, most)
 	Label("row")
 	t := YMM()
-	VPXOR(at(rows, 0), first, t)
+	VMOVDQU(at(rows, 0), t)
+	VPOR(t, any, any)
+	VPXOR(t, first, t)
 	VPOR(t, other, other)
 	VPMAXUD(at(rows, offStep), most, most)
 	ADDQ(Imm(rowSize), rows)
@@ -33,7 +34,8 @@ func survey() {
 	JNZ(LabelRef("row"))
 	to := Load(Param("to"), GP64())
 	VMOVDQU(other, at(to, 0))
-	VMOVDQU(most, at(to, 32))
+	VMOVDQU(any, at(to, 32))
+	VMOVDQU(most, at(to, 64))
 	VZEROUPPER()
 	RET()
 }
