@@ -1840,9 +1840,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXOR      Y3, Y3, Y3
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y3, 32(R9)
@@ -1862,16 +1863,18 @@ block:
 	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS  (DX), Y0, Y7
@@ -1914,13 +1917,13 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R12
+	SUBQ    $0x20, R11
 	JGE     group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -1980,21 +1983,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -2062,9 +2063,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXOR      Y3, Y3, Y3
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y3, 32(R9)
@@ -2084,16 +2086,18 @@ block:
 	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS    (DX), Y0, Y7
@@ -2168,13 +2172,13 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -2266,21 +2270,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -2388,9 +2390,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXOR      Y3, Y3, Y3
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y3, 32(R9)
@@ -2410,16 +2413,18 @@ block:
 	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS    (DX), Y0, Y7
@@ -2470,13 +2475,13 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -2544,21 +2549,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -2624,9 +2627,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXOR      Y2, Y2, Y2
 	VMOVUPS    Y2, (R8)
 	VMOVUPS    Y2, 32(R8)
@@ -2646,16 +2650,18 @@ block:
 	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VMULPS  (DX), Y0, Y6
@@ -2689,13 +2695,13 @@ group:
 	ADDQ    $0x80, CX
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ       $0x20, R11
+	ADDQ       $0x20, R10
 	JZ         done
-	MOVQ       R11, R12
+	MOVQ       R10, R12
 	NEGQ       R12
 	SHLQ       $0x02, R12
 	ADDQ       80(AX), R12
@@ -2743,20 +2749,18 @@ rest:
 	VANDPS     Y6, Y8, Y8
 	VMULPS     Y8, Y8, Y8
 	VADDPS     Y8, Y5, Y5
-	LEAQ       (CX)(R11*4), CX
-	LEAQ       (DX)(R11*4), DX
-	LEAQ       (BX)(R11*4), BX
+	LEAQ       (CX)(R10*4), CX
+	LEAQ       (DX)(R10*4), DX
+	LEAQ       (BX)(R10*4), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2
@@ -2969,9 +2973,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXOR      Y3, Y3, Y3
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y3, 32(R9)
@@ -2991,16 +2996,18 @@ block:
 	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMOVUPS   (DX), Y8
@@ -3099,24 +3106,24 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	LEAQ    1(R12), R13
+	LEAQ    1(R11), R13
 	SHRQ    $0x01, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
-	LEAQ    (R12), R14
+	LEAQ    (R11), R14
 	SHRQ    $0x01, R14
 	NEGQ    R14
 	SHLQ    $0x02, R14
 	ADDQ    80(AX), R14
 	XORL    R15, R15
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R15*1), Y7
 	VMOVUPS Y7, 640(SP)(R15*1)
@@ -3125,7 +3132,7 @@ rest:
 	ADDQ    $0x20, R15
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R15*1), X7
 	VMOVUPS X7, 640(SP)(R15*1)
@@ -3134,7 +3141,7 @@ in16:
 	ADDQ    $0x10, R15
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R15*1), BP
 	MOVQ  BP, 640(SP)(R15*1)
@@ -3143,7 +3150,7 @@ in8:
 	ADDQ  $0x08, R15
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R15*1), BP
 	MOVL  BP, 640(SP)(R15*1)
@@ -3152,7 +3159,7 @@ in4:
 	ADDQ  $0x04, R15
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R15*1), BP
 	MOVW    BP, 640(SP)(R15*1)
@@ -3262,56 +3269,54 @@ in1:
 	VMULPS    Y12, Y12, Y12
 	VADDPS    Y12, Y6, Y6
 	XORL      R13, R13
-	TESTL     $0x00000010, R12
+	TESTL     $0x00000010, R11
 	JZ        out16
 	VMOVUPS   576(SP)(R13*1), Y7
 	VMOVUPS   Y7, (CX)(R13*1)
 	ADDQ      $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X7
 	VMOVUPS X7, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -3383,9 +3388,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXOR      Y2, Y2, Y2
 	VMOVUPS    Y2, (R8)
 	VMOVUPS    Y2, 32(R8)
@@ -3405,16 +3411,18 @@ block:
 	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VMOVUPS (DX), Y7
@@ -3462,24 +3470,24 @@ group:
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	ADDQ    $0x40, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	LEAQ    1(R11), R12
+	LEAQ    1(R10), R12
 	SHRQ    $0x01, R12
 	NEGQ    R12
 	SHLQ    $0x02, R12
 	ADDQ    80(AX), R12
-	LEAQ    (R11), R13
+	LEAQ    (R10), R13
 	SHRQ    $0x01, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
 	XORL    R14, R14
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R14*1), Y6
 	VMOVUPS Y6, 576(SP)(R14*1)
@@ -3490,7 +3498,7 @@ rest:
 	ADDQ    $0x20, R14
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R14*1), X6
 	VMOVUPS X6, 576(SP)(R14*1)
@@ -3501,7 +3509,7 @@ in16:
 	ADDQ    $0x10, R14
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R14*1), R15
 	MOVQ  R15, 576(SP)(R14*1)
@@ -3512,7 +3520,7 @@ in8:
 	ADDQ  $0x08, R14
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R14*1), R15
 	MOVL  R15, 576(SP)(R14*1)
@@ -3523,7 +3531,7 @@ in4:
 	ADDQ  $0x04, R14
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R14*1), R15
 	MOVW    R15, 576(SP)(R14*1)
@@ -3584,20 +3592,18 @@ in1:
 	VANDPS  Y7, Y11, Y11
 	VMULPS  Y11, Y11, Y11
 	VADDPS  Y11, Y5, Y5
-	LEAQ    (CX)(R11*2), CX
-	LEAQ    (DX)(R11*2), DX
-	LEAQ    (BX)(R11*2), BX
+	LEAQ    (CX)(R10*2), CX
+	LEAQ    (DX)(R10*2), DX
+	LEAQ    (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2
@@ -4016,9 +4022,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXOR      Y3, Y3, Y3
 	VMOVUPS    Y3, (R9)
 	VMOVUPS    Y3, 32(R9)
@@ -4038,16 +4045,18 @@ block:
 	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VCVTPH2PS (DX), Y7
@@ -4106,18 +4115,18 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	MOVQ    R12, R13
+	MOVQ    R11, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
 	XORL    R14, R14
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R14*1), Y7
 	VMOVUPS Y7, 640(SP)(R14*1)
@@ -4126,7 +4135,7 @@ rest:
 	ADDQ    $0x20, R14
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R14*1), X7
 	VMOVUPS X7, 640(SP)(R14*1)
@@ -4135,7 +4144,7 @@ in16:
 	ADDQ    $0x10, R14
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R14*1), R15
 	MOVQ  R15, 640(SP)(R14*1)
@@ -4144,7 +4153,7 @@ in8:
 	ADDQ  $0x08, R14
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R14*1), R15
 	MOVL  R15, 640(SP)(R14*1)
@@ -4153,7 +4162,7 @@ in4:
 	ADDQ  $0x04, R14
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R14*1), R15
 	MOVW    R15, 640(SP)(R14*1)
@@ -4227,56 +4236,54 @@ in1:
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
 	XORL       R13, R13
-	TESTL      $0x00000010, R12
+	TESTL      $0x00000010, R11
 	JZ         out16
 	VMOVUPS    576(SP)(R13*1), Y7
 	VMOVUPS    Y7, (CX)(R13*1)
 	ADDQ       $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X7
 	VMOVUPS X7, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -4342,9 +4349,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXOR      Y2, Y2, Y2
 	VMOVUPS    Y2, (R8)
 	VMOVUPS    Y2, 32(R8)
@@ -4364,16 +4372,18 @@ block:
 	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VCVTPH2PS (DX), Y6
@@ -4415,18 +4425,18 @@ group:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
-	SUBQ      $0x20, R11
+	SUBQ      $0x20, R10
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	MOVQ    R11, R12
+	MOVQ    R10, R12
 	NEGQ    R12
 	SHLQ    $0x02, R12
 	ADDQ    80(AX), R12
 	XORL    R13, R13
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R13*1), Y6
 	VMOVUPS Y6, 576(SP)(R13*1)
@@ -4437,7 +4447,7 @@ rest:
 	ADDQ    $0x20, R13
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R13*1), X6
 	VMOVUPS X6, 576(SP)(R13*1)
@@ -4448,7 +4458,7 @@ in16:
 	ADDQ    $0x10, R13
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R13*1), R14
 	MOVQ  R14, 576(SP)(R13*1)
@@ -4459,7 +4469,7 @@ in8:
 	ADDQ  $0x08, R13
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R13*1), R14
 	MOVL  R14, 576(SP)(R13*1)
@@ -4470,7 +4480,7 @@ in4:
 	ADDQ  $0x04, R13
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R13*1), R14
 	MOVW    R14, 576(SP)(R13*1)
@@ -4525,20 +4535,18 @@ in1:
 	VANDPS    Y6, Y8, Y8
 	VMULPS    Y8, Y8, Y8
 	VADDPS    Y8, Y5, Y5
-	LEAQ      (CX)(R11*2), CX
-	LEAQ      (DX)(R11*2), DX
-	LEAQ      (BX)(R11*2), BX
+	LEAQ      (CX)(R10*2), CX
+	LEAQ      (DX)(R10*2), DX
+	LEAQ      (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2

@@ -1200,9 +1200,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXORD     Z3, Z3, Z3
 	VMOVUPS    Z3, (R9)
 	VMOVUPS    Z3, 64(R9)
@@ -1214,14 +1215,16 @@ block:
 	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS  (DX), Z0, Z6
@@ -1246,15 +1249,15 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R12
+	SUBQ    $0x20, R11
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R12
+	ADDQ      $0x20, R11
 	JZ        done
 	XORL      R13, R13
 	NOTL      R13
-	BZHIL     R12, R13, R13
+	BZHIL     R11, R13, R13
 	KMOVW     R13, K1
 	SHRL      $0x10, R13
 	KMOVW     R13, K2
@@ -1284,19 +1287,17 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R12*4), CX
-	LEAQ      (DX)(R12*4), DX
-	LEAQ      (BX)(R12*4), BX
-	LEAQ      (SI)(R12*4), SI
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1354,9 +1355,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXORD     Z3, Z3, Z3
 	VMOVUPS    Z3, (R9)
 	VMOVUPS    Z3, 64(R9)
@@ -1368,14 +1370,16 @@ block:
 	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS      (DX), Z0, Z6
@@ -1414,15 +1418,15 @@ group:
 	ADDQ        $0x80, DX
 	ADDQ        $0x80, BX
 	ADDQ        $0x80, SI
-	SUBQ        $0x20, R12
+	SUBQ        $0x20, R11
 	JGE         group
 
 rest:
-	ADDQ        $0x20, R12
+	ADDQ        $0x20, R11
 	JZ          done
 	XORL        R13, R13
 	NOTL        R13
-	BZHIL       R12, R13, R13
+	BZHIL       R11, R13, R13
 	KMOVW       R13, K1
 	SHRL        $0x10, R13
 	KMOVW       R13, K2
@@ -1466,19 +1470,17 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
-	LEAQ        (CX)(R12*4), CX
-	LEAQ        (DX)(R12*4), DX
-	LEAQ        (BX)(R12*4), BX
-	LEAQ        (SI)(R12*4), SI
+	LEAQ        (CX)(R11*4), CX
+	LEAQ        (DX)(R11*4), DX
+	LEAQ        (BX)(R11*4), BX
+	LEAQ        (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1548,9 +1550,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXORD     Z3, Z3, Z3
 	VMOVUPS    Z3, (R9)
 	VMOVUPS    Z3, 64(R9)
@@ -1562,14 +1565,16 @@ block:
 	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS    (DX), Z0, Z6
@@ -1598,15 +1603,15 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ      $0x20, R12
+	ADDQ      $0x20, R11
 	JZ        done
 	XORL      R13, R13
 	NOTL      R13
-	BZHIL     R12, R13, R13
+	BZHIL     R11, R13, R13
 	KMOVW     R13, K1
 	SHRL      $0x10, R13
 	KMOVW     R13, K2
@@ -1640,19 +1645,17 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R12*4), CX
-	LEAQ      (DX)(R12*4), DX
-	LEAQ      (BX)(R12*4), BX
-	LEAQ      (SI)(R12*4), SI
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1708,9 +1711,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXORD     Z2, Z2, Z2
 	VMOVUPS    Z2, (R8)
 	VMOVUPS    Z2, 64(R8)
@@ -1722,14 +1726,16 @@ block:
 	VMOVUPS    Z2, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VMULPS  (DX), Z0, Z5
@@ -1749,15 +1755,15 @@ group:
 	ADDQ    $0x80, CX
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R11
+	ADDQ      $0x20, R10
 	JZ        done
 	XORL      R12, R12
 	NOTL      R12
-	BZHIL     R11, R12, R12
+	BZHIL     R10, R12, R12
 	KMOVW     R12, K1
 	SHRL      $0x10, R12
 	KMOVW     R12, K2
@@ -1781,18 +1787,16 @@ rest:
 	VMOVAPS.Z Z6, K2, Z6
 	VMULPS    Z6, Z6, Z6
 	VADDPS    Z6, Z4, Z4
-	LEAQ      (CX)(R11*4), CX
-	LEAQ      (DX)(R11*4), DX
-	LEAQ      (BX)(R11*4), BX
+	LEAQ      (CX)(R10*4), CX
+	LEAQ      (DX)(R10*4), DX
+	LEAQ      (BX)(R10*4), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z3, (R10)
-	VMOVUPS Z4, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z3
@@ -1955,9 +1959,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXORD     Z5, Z5, Z5
 	VMOVUPS    Z5, (R9)
 	VMOVUPS    Z5, 64(R9)
@@ -1969,14 +1974,16 @@ block:
 	VMOVUPS    Z5, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMOVUPS     (DX), Z9
@@ -2026,26 +2033,26 @@ group:
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
 	ADDQ        $0x80, SI
-	SUBQ        $0x20, R12
+	SUBQ        $0x20, R11
 	JGE         group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	LEAL    1(R12), R13
+	LEAL    1(R11), R13
 	SHRL    $0x01, R13
 	XORL    R14, R14
 	NOTL    R14
 	BZHIL   R13, R14, R14
 	KMOVW   R14, K1
-	LEAL    (R12), R13
+	LEAL    (R11), R13
 	SHRL    $0x01, R13
 	XORL    R14, R14
 	NOTL    R14
 	BZHIL   R13, R14, R14
 	KMOVW   R14, K2
 	XORL    R13, R13
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R13*1), Y8
 	VMOVUPS Y8, 640(SP)(R13*1)
@@ -2054,7 +2061,7 @@ rest:
 	ADDQ    $0x20, R13
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R13*1), X8
 	VMOVUPS X8, 640(SP)(R13*1)
@@ -2063,7 +2070,7 @@ in16:
 	ADDQ    $0x10, R13
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R13*1), R14
 	MOVQ  R14, 640(SP)(R13*1)
@@ -2072,7 +2079,7 @@ in8:
 	ADDQ  $0x08, R13
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R13*1), R14
 	MOVL  R14, 640(SP)(R13*1)
@@ -2081,7 +2088,7 @@ in4:
 	ADDQ  $0x04, R13
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R13*1), R14
 	MOVW    R14, 640(SP)(R13*1)
@@ -2136,54 +2143,52 @@ in1:
 	VMULPS      Z11, Z11, Z11
 	VADDPS      Z11, Z7, Z7
 	XORL        R13, R13
-	TESTL       $0x00000010, R12
+	TESTL       $0x00000010, R11
 	JZ          out16
 	VMOVUPS     576(SP)(R13*1), Y8
 	VMOVUPS     Y8, (CX)(R13*1)
 	ADDQ        $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X8
 	VMOVUPS X8, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z6, (R11)
-	VMOVUPS Z7, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z6
@@ -2285,9 +2290,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXORD     Z1, Z1, Z1
 	VMOVUPS    Z1, (R8)
 	VMOVUPS    Z1, 64(R8)
@@ -2299,14 +2305,16 @@ block:
 	VMOVUPS    Z1, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VMOVUPS     (DX), Z6
@@ -2333,26 +2341,26 @@ group:
 	ADDQ        $0x40, CX
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
-	SUBQ        $0x20, R11
+	SUBQ        $0x20, R10
 	JGE         group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	LEAL    1(R11), R12
+	LEAL    1(R10), R12
 	SHRL    $0x01, R12
 	XORL    R13, R13
 	NOTL    R13
 	BZHIL   R12, R13, R13
 	KMOVW   R13, K1
-	LEAL    (R11), R12
+	LEAL    (R10), R12
 	SHRL    $0x01, R12
 	XORL    R13, R13
 	NOTL    R13
 	BZHIL   R12, R13, R13
 	KMOVW   R13, K2
 	XORL    R12, R12
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R12*1), Y5
 	VMOVUPS Y5, 576(SP)(R12*1)
@@ -2363,7 +2371,7 @@ rest:
 	ADDQ    $0x20, R12
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R12*1), X5
 	VMOVUPS X5, 576(SP)(R12*1)
@@ -2374,7 +2382,7 @@ in16:
 	ADDQ    $0x10, R12
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R12*1), R13
 	MOVQ  R13, 576(SP)(R12*1)
@@ -2385,7 +2393,7 @@ in8:
 	ADDQ  $0x08, R12
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R12*1), R13
 	MOVL  R13, 576(SP)(R12*1)
@@ -2396,7 +2404,7 @@ in4:
 	ADDQ  $0x04, R12
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R12*1), R13
 	MOVW    R13, 576(SP)(R12*1)
@@ -2430,18 +2438,16 @@ in1:
 	VMOVAPS.Z   Z8, K2, Z8
 	VMULPS      Z8, Z8, Z8
 	VADDPS      Z8, Z3, Z3
-	LEAQ        (CX)(R11*2), CX
-	LEAQ        (DX)(R11*2), DX
-	LEAQ        (BX)(R11*2), BX
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z2, (R10)
-	VMOVUPS Z3, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z2, (R11)
+	VMOVUPS Z3, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z2
@@ -2762,9 +2768,10 @@ block:
 	MOVQ       112(AX), R11
 	PREFETCHT1 (R11)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R9), R11
-	CMPQ       R10, $0x00000100
-	JLE        quarter
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
 	VPXORD     Z3, Z3, Z3
 	VMOVUPS    Z3, (R9)
 	VMOVUPS    Z3, 64(R9)
@@ -2776,14 +2783,16 @@ block:
 	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VCVTPH2PS (DX), Z6
@@ -2816,15 +2825,15 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ        $0x20, R12
+	ADDQ        $0x20, R11
 	JZ          done
 	XORL        R13, R13
 	NOTL        R13
-	BZHIL       R12, R13, R13
+	BZHIL       R11, R13, R13
 	KMOVW       R13, K1
 	SHRL        $0x10, R13
 	KMOVW       R13, K2
@@ -2858,19 +2867,17 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
-	LEAQ        (CX)(R12*2), CX
-	LEAQ        (DX)(R12*2), DX
-	LEAQ        (BX)(R12*2), BX
-	LEAQ        (SI)(R12*4), SI
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+	LEAQ        (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -2926,9 +2933,10 @@ block:
 	MOVQ       112(AX), R10
 	PREFETCHT1 (R10)
 	ADDQ       $0x30, 112(AX)
-	LEAQ       (R8), R10
-	CMPQ       R9, $0x00000100
-	JLE        quarter
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
 	VPXORD     Z2, Z2, Z2
 	VMOVUPS    Z2, (R8)
 	VMOVUPS    Z2, 64(R8)
@@ -2940,14 +2948,16 @@ block:
 	VMOVUPS    Z2, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VCVTPH2PS (DX), Z5
@@ -2971,15 +2981,15 @@ group:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
-	SUBQ      $0x20, R11
+	SUBQ      $0x20, R10
 	JGE       group
 
 rest:
-	ADDQ        $0x20, R11
+	ADDQ        $0x20, R10
 	JZ          done
 	XORL        R12, R12
 	NOTL        R12
-	BZHIL       R11, R12, R12
+	BZHIL       R10, R12, R12
 	KMOVW       R12, K1
 	SHRL        $0x10, R12
 	KMOVW       R12, K2
@@ -3003,18 +3013,16 @@ rest:
 	VMOVAPS.Z   Z6, K2, Z6
 	VMULPS      Z6, Z6, Z6
 	VADDPS      Z6, Z4, Z4
-	LEAQ        (CX)(R11*2), CX
-	LEAQ        (DX)(R11*2), DX
-	LEAQ        (BX)(R11*2), BX
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z3, (R10)
-	VMOVUPS Z4, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z3
