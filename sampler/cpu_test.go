@@ -239,8 +239,7 @@ func TestPanicsOfRows(t *testing.T) {
 	const dim = 64
 	reserved := sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}
 	beyond := sampler.Row{ID: noise.ID{Sample: 7}, Block: math.MaxUint32 - 14}
-	fewest := map[int]bool{256: true, 1000: false, 20000: false}
-	for rows, nothing := range fewest {
+	for rows, nothing := range map[int]bool{256: true, 1000: false, 20000: false} { // whether nothing may be written
 		for _, fault := range []struct {
 			row  int
 			says string
