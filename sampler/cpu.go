@@ -3,8 +3,11 @@ package sampler
 import (
 	"fmt"
 	"math"
+	"sync/atomic"
+	"unsafe"
 
 	"cps/internal/kernel"
+	"cps/noise"
 )
 
 // CPU is the Device of the caller's own slices. Its methods return when their work is done,
@@ -15,25 +18,29 @@ import (
 // caller's goroutine. A goroutine that helped with a call spins for about a tenth of a
 // millisecond, ready for the next call, and then ends. Methods do not allocate once pooled
 // memory for the largest call exists.
+//
+// The noise of rows, and the inputs that they read, are checked when their turn comes. A call
+// that panics because of them may have written other rows by then. It has written nothing if it
+// has at most 256 rows and 16384 elements.
 type CPU struct{ Workers int }
 
 var _ Device[[]float32] = CPU{}
 
 // Step implements [Device].
 func (c CPU) Step(dst, x, v []float32, b Batch, sq []float64) {
-	checkStep(b, dst, x, v, sq)
+	checkStep(b, dst, sq)
 	run(c.Workers, &job[float32]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
 }
 
 // SumSquares implements [Device].
 func (c CPU) SumSquares(sq []float64, next, x, v []float32, b Batch) {
-	checkSquares(b, sq, next, x, v)
+	checkSquares(b, sq, next)
 	run(c.Workers, &job[float32]{kind: kernel.SquaresPass, out: next, x: x, v: v, b: b, sq: sq})
 }
 
 // Grad implements [Device].
 func (c CPU) Grad(dst, next, x, v []float32, b Batch, scale []float64) {
-	checkGrad(b, dst, next, x, v, scale)
+	checkGrad(b, dst, next, scale)
 	run(c.Workers, &job[float32]{kind: kernel.GradPass, out: dst, next: next, x: x, v: v, b: b, scale: scale})
 }
 
@@ -58,7 +65,7 @@ var _ Device[[]uint16] = CPU16{}
 // Step implements [Device].
 func (c CPU16) Step(dst, x, v []uint16, b Batch, sq []float64) {
 	c.check(b)
-	checkStep(b, dst, x, v, sq)
+	checkStep(b, dst, sq)
 	b.Storage = c.Type
 	run(c.Workers, &job[uint16]{kind: kernel.StepPass, out: dst, x: x, v: v, b: b, sq: sq})
 }
@@ -66,7 +73,7 @@ func (c CPU16) Step(dst, x, v []uint16, b Batch, sq []float64) {
 // SumSquares implements [Device].
 func (c CPU16) SumSquares(sq []float64, next, x, v []uint16, b Batch) {
 	c.check(b)
-	checkSquares(b, sq, next, x, v)
+	checkSquares(b, sq, next)
 	b.Storage = c.Type
 	run(c.Workers, &job[uint16]{kind: kernel.SquaresPass, out: next, x: x, v: v, b: b, sq: sq})
 }
@@ -74,7 +81,7 @@ func (c CPU16) SumSquares(sq []float64, next, x, v []uint16, b Batch) {
 // Grad implements [Device].
 func (c CPU16) Grad(dst, next, x, v []uint16, b Batch, scale []float64) {
 	c.check(b)
-	checkGrad(b, dst, next, x, v, scale)
+	checkGrad(b, dst, next, scale)
 	b.Storage = c.Type
 	run(c.Workers, &job[uint16]{kind: kernel.GradPass, out: dst, next: next, x: x, v: v, b: b, scale: scale})
 }
@@ -101,20 +108,20 @@ func (c CPU16) check(b Batch) {
 	}
 }
 
-func checkStep[T kernel.Element](b Batch, dst, x, v []T, sq []float64) {
-	checkInputs(b, "dst", dst, x, v)
+func checkStep[T kernel.Element](b Batch, dst []T, sq []float64) {
+	checkOut(b, "dst", dst)
 	if sq != nil {
 		checkEach("sq", len(sq), len(b.Rows))
 	}
 }
 
-func checkSquares[T kernel.Element](b Batch, sq []float64, next, x, v []T) {
-	checkInputs(b, "next", next, x, v)
+func checkSquares[T kernel.Element](b Batch, sq []float64, next []T) {
+	checkOut(b, "next", next)
 	checkEach("sq", len(sq), len(b.Rows))
 }
 
-func checkGrad[T kernel.Element](b Batch, dst, next, x, v []T, scale []float64) {
-	checkInputs(b, "next", next, x, v)
+func checkGrad[T kernel.Element](b Batch, dst, next []T, scale []float64) {
+	checkOut(b, "next", next)
 	if len(dst) != len(next) {
 		panicLength("dst", len(dst), b)
 	}
@@ -128,9 +135,9 @@ func checkEach(name string, n, rows int) {
 	}
 }
 
-// checkInputs panics unless out, named name, and all buffers that rows read have the length
-// of b, and every row's noise exists.
-func checkInputs[T kernel.Element](b Batch, name string, out, x, v []T) {
+// checkOut panics unless out, named name, has the length of b. Rows and the buffers that they
+// read are checked piece by piece: a walk over many short rows costs much beside their pass.
+func checkOut[T kernel.Element](b Batch, name string, out []T) {
 	b.checkDim()
 	if b.Storage > Float16 {
 		panic("sampler: storage of a batch is unknown")
@@ -138,34 +145,24 @@ func checkInputs[T kernel.Element](b Batch, name string, out, x, v []T) {
 	if len(out)/b.Dim != len(b.Rows) || len(out)%b.Dim != 0 {
 		panicLength(name, len(out), b)
 	}
-	checkNoise(b)
-	if len(x) == len(out) && len(v) == len(out) {
-		return // looking at many short rows would cost much beside their pass
-	}
-	for i := range b.Rows {
-		switch r := &b.Rows[i]; {
-		case r.X != 0 && len(x) != len(out):
-			panicLength("x", len(x), b)
-		case r.V != 0 && len(v) != len(out):
-			panicLength("v", len(v), b)
-		}
-	}
-}
-
-// checkNoise panics if a row is of the reserved noise step, or ends beyond its sample. It
-// does so before anything is written, and without branches: a call may have many short rows.
-func checkNoise(b Batch) {
-	var step, place uint32
-	for i := range b.Rows {
-		r := &b.Rows[i]
-		step, place = max(step, r.Step), max(place, r.Block)
-	}
-	if step == math.MaxUint32 || uint64(place) > (MaxDim-uint64(b.Dim))/4 {
-		panicNoise(b)
-	}
 }
 
 // What panics is apart, so that the calls that do not take no time for the words.
+
+// panicRows panics with the first fault of a row's noise, or else of a buffer that a row reads.
+//
+//go:noinline
+func (j *job[T]) panicRows() {
+	panicNoise(j.b)
+	for i := range j.b.Rows {
+		switch r := &j.b.Rows[i]; {
+		case r.X != 0 && len(j.x) != len(j.out):
+			panicLength("x", len(j.x), j.b)
+		case r.V != 0 && len(j.v) != len(j.out):
+			panicLength("v", len(j.v), j.b)
+		}
+	}
+}
 
 //go:noinline
 func panicLength(name string, n int, b Batch) {
@@ -177,6 +174,8 @@ func panicEach(name string, n, rows int) {
 	panic(fmt.Sprintf("sampler: length of %s is %d, not the number of rows, %d", name, n, rows))
 }
 
+// panicNoise panics if a row is of the reserved noise step, or ends beyond its sample.
+//
 //go:noinline
 func panicNoise(b Batch) {
 	for i, r := range b.Rows {
@@ -209,14 +208,15 @@ type job[T kernel.Element] struct {
 
 	rowPieces int       // pieces of each row
 	sums      []float32 // of all blocks of all rows, unless each row is one piece
+
+	fault uint32 // not 0 if a piece has a row that cannot be done
 }
 
 // A worker is the scratch memory of one goroutine. It is kept, since clearing one costs more
 // than a short row.
 type worker struct {
 	kernel.Work
-	rows [kernel.MaxRows]kernel.Row
-	sums [max(kernel.MaxRows, pieceBlocks)]float32
+	floats [max(kernel.MaxRows, pieceBlocks)]float32 // sums of blocks, or scales
 }
 
 // run does j on at most that many goroutines. It shares the work only if that pays.
@@ -230,6 +230,9 @@ func run[T kernel.Element](most int, j *job[T]) {
 		j.do(w, 0, pieces)
 	}
 	workers.Put(w)
+	if j.fault != 0 {
+		j.panicRows()
+	}
 }
 
 // share does j with helpers. It returns false if none is awake and start is false.
@@ -242,11 +245,12 @@ func (j *job[T]) share(w *worker, pieces, helpers int, start bool) bool {
 	if j.rowPieces > 1 && j.sq != nil {
 		j.sums = t.blockSums(kernel.Blocks(j.b.Dim) * len(j.b.Rows))
 	}
-	keep(t, j)
+	kept := keep(t, j)
 	// Many short rows make one piece, so that taking pieces costs nothing.
 	t.pieces, t.grain = int64(pieces), max(1, int64(pieceLen/j.b.Dim))
 	t.do(w, helpers)
-	if j.sums != nil {
+	j.fault = kept.fault
+	if j.sums != nil && j.fault == 0 {
 		fold(j.sq, j.sums)
 	}
 	t.forget()
@@ -271,7 +275,14 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		end := begin + n*dim
 		var p kernel.Pass[T] // not a literal: copying one would wait for its stores
 		p.Kind, p.Storage, p.Key = j.kind, kernel.Storage(j.b.Storage), uint64(j.b.Key)
-		p.Dim, p.Rows, p.Out = dim, w.rows[:n], j.out[begin:end]
+		p.Dim, p.Block, p.Out = dim, uint32(from/4), j.out[begin:end]
+		p.Rows = kernelRows(j.b.Rows[i:][:n])
+		found := kernel.SurveyOf(p.Rows)
+		if !j.fits(found) {
+			atomic.StoreUint32(&j.fault, 1)
+			return
+		}
+		p.Same = found.Same
 		// An input that no row reads may have any length.
 		if len(j.x) == len(j.out) {
 			p.X = j.x[begin:end]
@@ -279,14 +290,16 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 		if len(j.v) == len(j.out) {
 			p.V = j.v[begin:end]
 		}
-		p.Same = j.fill(p.Rows, i, uint32(from/4))
 		switch {
 		case j.kind == kernel.GradPass:
-			p.Next = j.next[begin:end]
+			p.Next, p.Scales = j.next[begin:end], w.floats[:n]
+			for k, s := range j.scale[i:][:n] {
+				p.Scales[k] = float32(s)
+			}
 		case j.sums != nil:
 			p.Sums = j.sums[i*kernel.Blocks(j.b.Dim)+from/kernel.BlockLen:][:n*kernel.Blocks(dim)]
 		default:
-			p.Sums = w.sums[:n*kernel.Blocks(dim)]
+			p.Sums = w.floats[:n*kernel.Blocks(dim)]
 		}
 		kernel.Do(&w.Work, &p)
 		switch {
@@ -301,42 +314,31 @@ func (j *job[T]) do(w *worker, lo, hi int) {
 	}
 }
 
-// fill describes rows from i on, from the given block on, to a kernel. It returns whether
-// all have the same weights.
-func (j *job[T]) fill(to []kernel.Row, i int, block uint32) (same bool) {
-	rows := j.b.Rows[i:][:len(to)]
-	first := bitsOf(&rows[0].Affine)
-	var other uint64      // bits that differ from the first row's
-	for k := range rows { // no branches: a call may have many short rows
-		r := &rows[k]
-		a := bitsOf(&r.Affine)
-		other |= (a[0] ^ first[0]) | (a[1] ^ first[1]) | (a[2] ^ first[2])
-	}
-	same = other == 0
-	n := len(rows)
-	if same {
-		n = 1 // the first row stands for all
-	}
-	for k := range to[:n] {
-		a := &rows[k].Affine
-		to[k].Affine = kernel.Affine{X: float32(a.X), V: float32(a.V), Eps: float32(a.Eps)}
-	}
-	switch j.kind {
-	case kernel.StepPass:
-		for k := range to {
-			to[k].Sample, to[k].Step, to[k].Block = rows[k].Sample, rows[k].Step, rows[k].Block+block
-		}
-	case kernel.GradPass:
-		for k, s := range j.scale[i:][:len(to)] {
-			to[k].Scale = float32(s)
-		}
-	}
-	return same
+// fits reports whether rows of which s is the survey can be done.
+func (j *job[T]) fits(s kernel.Survey) bool {
+	return s.Step != math.MaxUint32 &&
+		uint64(s.Block) <= (MaxDim-uint64(j.b.Dim))/4 &&
+		(!s.ReadsX || len(j.x) == len(j.out)) &&
+		(!s.ReadsV || len(j.v) == len(j.out))
 }
 
-func bitsOf(a *Affine) [3]uint64 {
-	return [3]uint64{math.Float64bits(a.X), math.Float64bits(a.V), math.Float64bits(a.Eps)}
+// kernelRows returns the same memory as rows of a kernel. To copy short rows would cost up to a
+// tenth of their pass.
+func kernelRows(rows []Row) []kernel.Row {
+	return unsafe.Slice((*kernel.Row)(unsafe.Pointer(unsafe.SliceData(rows))), len(rows))
 }
+
+// Constants overflow unless both kinds of rows have the same layout.
+const (
+	_ = -(unsafe.Sizeof(Row{}) ^ unsafe.Sizeof(kernel.Row{}))
+	_ = -(unsafe.Offsetof(Row{}.X) ^ unsafe.Offsetof(kernel.Row{}.X))
+	_ = -(unsafe.Offsetof(Row{}.V) ^ unsafe.Offsetof(kernel.Row{}.V))
+	_ = -(unsafe.Offsetof(Row{}.Eps) ^ unsafe.Offsetof(kernel.Row{}.Eps))
+	_ = -(unsafe.Offsetof(Row{}.ID) ^ unsafe.Offsetof(kernel.Row{}.ID))
+	_ = -(unsafe.Offsetof(noise.ID{}.Sample) ^ unsafe.Offsetof(kernel.ID{}.Sample))
+	_ = -(unsafe.Offsetof(noise.ID{}.Step) ^ unsafe.Offsetof(kernel.ID{}.Step))
+	_ = -(unsafe.Offsetof(Row{}.Block) ^ unsafe.Offsetof(kernel.Row{}.Block))
+)
 
 // fold adds up the block sums of each row, in order, into sq. All rows have equally many
 // blocks.

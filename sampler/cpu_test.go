@@ -234,46 +234,82 @@ func TestApplyClippedOutput(t *testing.T) {
 	})
 }
 
-// A call that panics has written nothing, in whichever row the fault is.
-func TestPanicsBeforeItWrites(t *testing.T) {
+// A panic names the first row at fault, wherever it is. A call of few rows has written nothing.
+func TestPanicsOfRows(t *testing.T) {
 	const dim = 64
-	for _, fault := range []struct {
-		row  int
-		says string
-		of   sampler.Row
-	}{
-		{0, "row 0 (sample 7): noise step 1<<32 - 1 is reserved", sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}},
-		{999, "row 999 (sample 7): noise step 1<<32 - 1 is reserved", sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}},
-		{500, "row 500 (sample 7), of 64 elements from block 4294967281 on, ends beyond the 2³⁴", sampler.Row{ID: noise.ID{Sample: 7}, Block: math.MaxUint32 - 14}},
-	} {
-		b := sampler.Batch{Dim: dim, Rows: make([]sampler.Row, 1000)}
-		for i := range b.Rows {
-			b.Rows[i].Affine = sampler.Affine{X: 1, V: 1, Eps: 1}
-		}
-		fault.of.Affine = sampler.Affine{X: 1}
-		b.Rows[fault.row] = fault.of
-		in, out := normal(b.Len(), 1), make([]float32, b.Len())
-		words, to := make([]uint16, b.Len()), make([]uint16, b.Len())
-		sampler.Float16.Pack(words, in)
-		sq, ones := make([]float64, 1000), slices.Repeat([]float64{1}, 1000)
-		for _, workers := range []int{1, 2} {
-			cpu, cpu16 := sampler.CPU{Workers: workers}, sampler.CPU16{Type: sampler.Float16, Workers: workers}
-			for _, call := range []func(){
-				func() { cpu.Step(out, in, in, b, sq) },
-				func() { cpu.SumSquares(sq, in, in, in, b) },
-				func() { cpu.Grad(out, in, in, in, b, ones) },
-				func() { cpu16.Step(to, words, words, b, sq) },
-				func() { cpu16.SumSquares(sq, words, words, words, b) },
-				func() { cpu16.Grad(to, words, words, words, b, ones) },
-			} {
-				wantPanic(t, "sampler: "+fault.says, call)
+	reserved := sampler.Row{ID: noise.ID{Sample: 7, Step: math.MaxUint32}}
+	beyond := sampler.Row{ID: noise.ID{Sample: 7}, Block: math.MaxUint32 - 14}
+	for rows, nothing := range map[int]bool{256: true, 1000: false, 20000: false} { // whether nothing may be written
+		for _, fault := range []struct {
+			row  int
+			says string
+			of   sampler.Row
+		}{
+			{0, "noise step 1<<32 - 1 is reserved", reserved},
+			{rows - 1, "noise step 1<<32 - 1 is reserved", reserved},
+			{rows / 2, "of 64 elements from block 4294967281 on, ends beyond the 2³⁴", beyond},
+		} {
+			b := sampler.Batch{Dim: dim, Rows: make([]sampler.Row, rows)}
+			for i := range b.Rows {
+				b.Rows[i].Affine = sampler.Affine{X: 1, V: 1, Eps: 1}
+			}
+			fault.of.Affine = sampler.Affine{X: 1}
+			b.Rows[fault.row] = fault.of
+			b.Rows[rows-1].Step = math.MaxUint32 // a later fault, which another goroutine may find first
+			in, out := normal(b.Len(), 1), make([]float32, b.Len())
+			words, to := make([]uint16, b.Len()), make([]uint16, b.Len())
+			sampler.Float16.Pack(words, in)
+			sq, ones := make([]float64, rows), slices.Repeat([]float64{1}, rows)
+			says := fmt.Sprintf("sampler: row %d (sample 7)", fault.row)
+			for _, workers := range []int{1, 2} {
+				cpu, cpu16 := sampler.CPU{Workers: workers}, sampler.CPU16{Type: sampler.Float16, Workers: workers}
+				for _, call := range []func(){
+					func() { cpu.Step(out, in, in, b, sq) },
+					func() { cpu.SumSquares(sq, in, in, in, b) },
+					func() { cpu.Grad(out, in, in, in, b, ones) },
+					func() { cpu16.Step(to, words, words, b, sq) },
+					func() { cpu16.SumSquares(sq, words, words, words, b) },
+					func() { cpu16.Grad(to, words, words, words, b, ones) },
+				} {
+					wantPanic(t, says, call)
+					wantPanic(t, fault.says, call)
+				}
+			}
+			wrote := slices.IndexFunc(out, func(x float32) bool { return x != 0 }) >= 0 ||
+				slices.IndexFunc(to, func(x uint16) bool { return x != 0 }) >= 0 ||
+				slices.IndexFunc(sq, func(x float64) bool { return x != 0 }) >= 0
+			if wrote && nothing {
+				t.Errorf("%s: some rows were written", says)
 			}
 		}
-		wrote := slices.IndexFunc(out, func(x float32) bool { return x != 0 }) >= 0 ||
-			slices.IndexFunc(to, func(x uint16) bool { return x != 0 }) >= 0 ||
-			slices.IndexFunc(sq, func(x float64) bool { return x != 0 }) >= 0
-		if wrote {
-			t.Errorf("%s: some rows were written", fault.says)
+	}
+}
+
+// An input that only the last row reads must be there. A call after such a panic is as good as
+// one before it.
+func TestPanicsOfInputs(t *testing.T) {
+	for _, shape := range [][2]int{{256, 64}, {20000, 64}, {40, 40000}} {
+		rows, dim := shape[0], shape[1]
+		b := sampler.Batch{Dim: dim, Rows: make([]sampler.Row, rows)}
+		b.Rows[rows-1].Affine = sampler.Affine{X: 1, V: 1}
+		in, out, sq := normal(b.Len(), 1), make([]float32, b.Len()), make([]float64, rows)
+		for i := range sq {
+			sq[i] = -1
+		}
+		for _, workers := range []int{1, 2} {
+			cpu := sampler.CPU{Workers: workers}
+			lengths := fmt.Sprintf("not len(Rows)·Dim = %d·%d = %d", rows, dim, b.Len())
+			wantPanic(t, "sampler: length of x is 0, "+lengths, func() { cpu.SumSquares(sq, out, nil, in, b) })
+			wantPanic(t, "sampler: length of v is 1, "+lengths, func() { cpu.SumSquares(sq, out, in, in[:1], b) })
+			if sq[rows-1] != -1 {
+				t.Errorf("%d rows: the sum of the row at fault was written", rows)
+			}
+		}
+		want := make([]float64, rows)
+		sampler.CPU{Workers: 1}.SumSquares(want, out, in, in, b)
+		sampler.CPU{Workers: 2}.SumSquares(sq, out, in, in, b)
+		if !slices.Equal(sq, want) {
+			t.Errorf("%d rows: sums after a panic differ from those of another call", rows)
 		}
 	}
 }

@@ -13,7 +13,7 @@ package sampler
 // Two buffers of a call may be one buffer or disjoint, but must not overlap in part.
 // The zero B stands for an input that no row reads. A call panics on a wrong length, a
 // Dim outside [1, MaxDim], the reserved noise step, and a row that ends beyond its
-// sample. It panics before it writes anything.
+// sample. It panics before it writes anything, unless the device says otherwise.
 //
 // All devices return the same bits. Package cps/internal/kernel has the
 // specification.

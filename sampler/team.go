@@ -67,8 +67,8 @@ func helpersFor(workers, pieces int, microseconds float64) int {
 	return min(most, pieces) - 1
 }
 
-// keep copies a job into t.
-func keep[T kernel.Element](t *team, j *job[T]) {
+// keep copies a job into t and returns the copy.
+func keep[T kernel.Element](t *team, j *job[T]) *job[T] {
 	var kept any = &t.words
 	if _, ok := any(j).(*job[float32]); ok {
 		kept = &t.floats
@@ -76,6 +76,7 @@ func keep[T kernel.Element](t *team, j *job[T]) {
 	k := kept.(*job[T])
 	*k = *j
 	t.job = k
+	return k
 }
 
 // forget drops references to the caller's memory.

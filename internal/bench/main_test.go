@@ -28,7 +28,7 @@ func TestRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, name := range kernel.Implementations() {
-		for _, pass := range []string{"step", "replay", "gradient", "KL", "normal", "step, BFloat16", "replay, Float16", "gradient, BFloat16"} {
+		for _, pass := range []string{"step", "replay", "gradient", "KL", "base of a solver", "step, spans", "replay, spans", "gradient, spans", "KL, spans", "normal", "step, BFloat16", "replay, Float16", "gradient, BFloat16"} {
 			if !slices.ContainsFunc(file.Results, func(r result) bool {
 				return r.Pass == pass && r.Implementation == name && r.Elements > 0
 			}) {

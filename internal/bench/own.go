@@ -29,6 +29,10 @@ func ownCases(s size) ([]benchCase, error) {
 	return append(cases, passes...), err
 }
 
+// spanLen is the length of spans, which are short rows. Other cases of the same run have the same
+// elements in long rows.
+const spanLen = 64
+
 func processors() int { return runtime.NumCPU() }
 
 // implementations returns the names of the kernels, the fastest first.
@@ -56,10 +60,8 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 	copy(ref, x)
 	run.SetStep(b, 3)
 	distance := b.WithAffine(sampler.Affine{V: 1})
-	sq, scale := make([]float64, s.Rows), make([]float64, s.Rows)
-	for i := range scale {
-		scale[i] = 1e-9 * float64(1-2*(i%2)) // not 0, so that no kernel may skip the row
-	}
+	base := b.WithAffine(sampler.Affine{X: 0.9, V: -0.1}) // of a solver: a step without noise
+	sq, scale := make([]float64, s.Rows), scales(s.Rows)
 
 	words := []words16{newWords16(sampler.BFloat16, x), newWords16(sampler.Float16, x)}
 
@@ -86,6 +88,15 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 				cpu.SumSquares(sq, next, x, v, b)
 				cpu.Grad(ref, next, x, v, b, scale)
 			})
+			add("base of a solver", 12, "triad", func() { cpu.Step(next, x, v, base, nil) })
+			if s.Dim > spanLen {
+				spans, distance := b.Spans(spanLen), distance.Spans(spanLen)
+				sq, scale := make([]float64, len(spans.Rows)), scales(len(spans.Rows))
+				add("step, spans", 12, "triad", func() { cpu.Step(next, x, v, spans, sq) })
+				add("replay, spans", 12, "read 3", func() { cpu.SumSquares(sq, next, x, v, spans) })
+				add("gradient, spans", 20, "", func() { cpu.Grad(ref, next, x, v, spans, scale) })
+				add("KL, spans", 8, "read 2", func() { cpu.SumSquares(sq, ref, nil, v, distance) })
+			}
 			for _, w := range words {
 				cpu := sampler.CPU16{Type: w.typ, Workers: n}
 				b := b
@@ -101,6 +112,15 @@ func passCases(s size, names []string, threads []int) ([]benchCase, error) {
 		}
 	}
 	return cases, nil
+}
+
+// scales returns n scales of gradients. They are not 0, so that no kernel may skip a row.
+func scales(n int) []float64 {
+	s := make([]float64, n)
+	for i := range s {
+		s[i] = 1e-9 * float64(1-2*(i%2))
+	}
+	return s
 }
 
 // words16 is buffers of 16-bit words.

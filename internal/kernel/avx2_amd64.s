@@ -4,6 +4,107 @@
 
 #include "textflag.h"
 
+// func surveyAVX2(rows *byte, n int, to *byte)
+// Requires: AVX, AVX2
+TEXT ·surveyAVX2(SB), NOSPLIT, $0-24
+	MOVQ    rows+0(FP), AX
+	MOVQ    n+8(FP), CX
+	VMOVDQU (AX), Y0
+	VPXOR   Y1, Y1, Y1
+	VPXOR   Y2, Y2, Y2
+	VPXOR   X3, X3, X3
+
+row:
+	VMOVDQU (AX), Y4
+	VPOR    Y4, Y2, Y2
+	VPXOR   Y4, Y0, Y4
+	VPOR    Y4, Y1, Y1
+	VPMAXUD 32(AX), X3, X3
+	ADDQ    $0x30, AX
+	DECQ    CX
+	JNZ     row
+	MOVQ    to+16(FP), AX
+	VMOVDQU Y1, (AX)
+	VMOVDQU Y2, 32(AX)
+	VMOVDQU X3, 64(AX)
+	VZEROUPPER
+	RET
+
+// func headsAVX2(dst *byte, rows *byte, n int, block uint32, s *byte)
+// Requires: AVX, AVX2, CMOV
+TEXT ·headsAVX2(SB), NOSPLIT, $0-40
+	MOVQ     dst+0(FP), AX
+	MOVQ     rows+8(FP), CX
+	MOVQ     n+16(FP), DX
+	MOVQ     s+32(FP), BX
+	MOVL     block+24(FP), SI
+	VMOVDQU  (BX), Y0
+	VMOVDQU  32(BX), Y1
+	VMOVDQU  64(BX), Y2
+	VPBLENDD $0x22, Y2, Y1, Y1
+	VMOVDQU  96(BX), Y2
+	VPBLENDD $0x44, Y2, Y1, Y1
+	VMOVDQU  w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB), Y2
+	VMOVDQU  w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB), Y4
+	VPXOR    Y5, Y5, Y5
+	VPBLENDD $0x88, Y5, Y1, Y1
+	MOVQ     $0x00000030, BX
+	MOVQ     $0x00000020, DI
+	XORQ     R8, R8
+
+rows:
+	CMPQ         DX, $0x01
+	CMOVQEQ      R8, BX
+	CMOVQEQ      R8, DI
+	VMOVDQU      24(CX), X3
+	VINSERTI128  $0x01, 24(CX)(BX*1), Y3, Y3
+	VPMULUDQ     Y4, Y3, Y5
+	VPSRLDQ      $0x08, Y3, Y7
+	VPSRLQ       $0x20, Y5, Y6
+	VPXOR        Y7, Y0, Y7
+	VPXOR        Y7, Y6, Y6
+	VPMULUDQ     Y2, Y6, Y6
+	VPSRLQ       $0x20, Y3, Y7
+	VPSLLQ       $0x20, Y5, Y5
+	VPOR         Y5, Y7, Y7
+	VPSHUFD      $0xb1, Y6, Y6
+	VPUNPCKLQDQ  Y6, Y7, Y7
+	VPXOR        Y1, Y7, Y7
+	VMOVDQU      X7, (AX)
+	VEXTRACTI128 $0x01, Y7, (AX)(DI*1)
+	MOVL         40(CX), R9
+	ADDL         SI, R9
+	MOVL         R9, 16(AX)
+	MOVL         40(CX)(BX*1), R9
+	ADDL         SI, R9
+	MOVL         R9, 16(AX)(DI*1)
+	ADDQ         $0x60, CX
+	ADDQ         $0x40, AX
+	SUBQ         $0x02, DX
+	JG           rows
+	VZEROUPPER
+	RET
+
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+4(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+8(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+12(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+16(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+20(SB)/4, $0x00000000
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+24(SB)/4, $0xd2511f53
+DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+28(SB)/4, $0x00000000
+GLOBL w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>(SB), RODATA|NOPTR, $32
+
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+4(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+8(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+12(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+16(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+20(SB)/4, $0x00000000
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+24(SB)/4, $0xcd9e8d57
+DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+28(SB)/4, $0x00000000
+GLOBL w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>(SB), RODATA|NOPTR, $32
+
 // func normalsAVX2(dst *float32, groups int, block uint32, s *byte, ask *byte)
 // Requires: AVX, AVX2, MMX+
 TEXT ·normalsAVX2(SB), NOSPLIT, $480-40
@@ -708,26 +809,6 @@ DATA w_0_0_4_0_1_0_5_0<>+20(SB)/4, $0x00000000
 DATA w_0_0_4_0_1_0_5_0<>+24(SB)/4, $0x00000005
 DATA w_0_0_4_0_1_0_5_0<>+28(SB)/4, $0x00000000
 GLOBL w_0_0_4_0_1_0_5_0<>(SB), RODATA|NOPTR, $32
-
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+0(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+4(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+8(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+12(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+16(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+20(SB)/4, $0x00000000
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+24(SB)/4, $0xd2511f53
-DATA w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>+28(SB)/4, $0x00000000
-GLOBL w_d2511f53_0_d2511f53_0_d2511f53_0_d2511f53_0<>(SB), RODATA|NOPTR, $32
-
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+0(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+4(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+8(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+12(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+16(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+20(SB)/4, $0x00000000
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+24(SB)/4, $0xcd9e8d57
-DATA w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>+28(SB)/4, $0x00000000
-GLOBL w_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0_cd9e8d57_0<>(SB), RODATA|NOPTR, $32
 
 DATA w_2_0_2_0_2_0_2_0<>+0(SB)/4, $0x00000002
 DATA w_2_0_2_0_2_0_2_0<>+4(SB)/4, $0x00000000
@@ -1736,7 +1817,7 @@ last:
 	RET
 
 // func stepAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepAVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1752,42 +1833,48 @@ TEXT ·stepAVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS  (DX), Y0, Y7
@@ -1830,13 +1917,13 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R12
+	SUBQ    $0x20, R11
 	JGE     group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -1896,21 +1983,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -1955,7 +2040,7 @@ fold:
 	RET
 
 // func stepBFloat16AVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepBFloat16AVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1971,42 +2056,48 @@ TEXT ·stepBFloat16AVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS    (DX), Y0, Y7
@@ -2081,13 +2172,13 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -2179,21 +2270,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -2278,7 +2367,7 @@ DATA w8_ffff0000<>+28(SB)/4, $0xffff0000
 GLOBL w8_ffff0000<>(SB), RODATA|NOPTR, $32
 
 // func stepFloat16AVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·stepFloat16AVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2294,42 +2383,48 @@ TEXT ·stepFloat16AVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMULPS    (DX), Y0, Y7
@@ -2380,13 +2475,13 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ       $0x20, R12
+	ADDQ       $0x20, R11
 	JZ         done
-	MOVQ       R12, R13
+	MOVQ       R11, R13
 	NEGQ       R13
 	SHLQ       $0x02, R13
 	ADDQ       80(AX), R13
@@ -2454,21 +2549,19 @@ rest:
 	VANDPS     Y7, Y9, Y9
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
-	LEAQ       (CX)(R12*4), CX
-	LEAQ       (DX)(R12*4), DX
-	LEAQ       (BX)(R12*4), BX
-	LEAQ       (SI)(R12*4), SI
+	LEAQ       (CX)(R11*4), CX
+	LEAQ       (DX)(R11*4), DX
+	LEAQ       (BX)(R11*4), BX
+	LEAQ       (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -2513,7 +2606,7 @@ fold:
 	RET
 
 // func squaresAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·squaresAVX2(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2527,42 +2620,48 @@ TEXT ·squaresAVX2(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VMULPS  (DX), Y0, Y6
@@ -2596,13 +2695,13 @@ group:
 	ADDQ    $0x80, CX
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ       $0x20, R11
+	ADDQ       $0x20, R10
 	JZ         done
-	MOVQ       R11, R12
+	MOVQ       R10, R12
 	NEGQ       R12
 	SHLQ       $0x02, R12
 	ADDQ       80(AX), R12
@@ -2650,20 +2749,18 @@ rest:
 	VANDPS     Y6, Y8, Y8
 	VMULPS     Y8, Y8, Y8
 	VADDPS     Y8, Y5, Y5
-	LEAQ       (CX)(R11*4), CX
-	LEAQ       (DX)(R11*4), DX
-	LEAQ       (BX)(R11*4), BX
+	LEAQ       (CX)(R10*4), CX
+	LEAQ       (DX)(R10*4), DX
+	LEAQ       (BX)(R10*4), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2
@@ -2707,7 +2804,7 @@ fold:
 	RET
 
 // func gradAVX2(a *byte)
-// Requires: AVX, CMOV
+// Requires: AVX, CMOV, MMX+
 TEXT ·gradAVX2(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2724,6 +2821,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 
@@ -2850,7 +2950,7 @@ done:
 	RET
 
 // func stepBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·stepBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2866,42 +2966,48 @@ TEXT ·stepBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VMOVUPS   (DX), Y8
@@ -3000,24 +3106,24 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	LEAQ    1(R12), R13
+	LEAQ    1(R11), R13
 	SHRQ    $0x01, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
-	LEAQ    (R12), R14
+	LEAQ    (R11), R14
 	SHRQ    $0x01, R14
 	NEGQ    R14
 	SHLQ    $0x02, R14
 	ADDQ    80(AX), R14
 	XORL    R15, R15
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R15*1), Y7
 	VMOVUPS Y7, 640(SP)(R15*1)
@@ -3026,7 +3132,7 @@ rest:
 	ADDQ    $0x20, R15
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R15*1), X7
 	VMOVUPS X7, 640(SP)(R15*1)
@@ -3035,7 +3141,7 @@ in16:
 	ADDQ    $0x10, R15
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R15*1), BP
 	MOVQ  BP, 640(SP)(R15*1)
@@ -3044,7 +3150,7 @@ in8:
 	ADDQ  $0x08, R15
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R15*1), BP
 	MOVL  BP, 640(SP)(R15*1)
@@ -3053,7 +3159,7 @@ in4:
 	ADDQ  $0x04, R15
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R15*1), BP
 	MOVW    BP, 640(SP)(R15*1)
@@ -3163,56 +3269,54 @@ in1:
 	VMULPS    Y12, Y12, Y12
 	VADDPS    Y12, Y6, Y6
 	XORL      R13, R13
-	TESTL     $0x00000010, R12
+	TESTL     $0x00000010, R11
 	JZ        out16
 	VMOVUPS   576(SP)(R13*1), Y7
 	VMOVUPS   Y7, (CX)(R13*1)
 	ADDQ      $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X7
 	VMOVUPS X7, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -3263,7 +3367,7 @@ fold:
 	RET
 
 // func squaresBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·squaresBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3277,42 +3381,48 @@ TEXT ·squaresBFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VMOVUPS (DX), Y7
@@ -3360,24 +3470,24 @@ group:
 	ADDQ    $0x40, CX
 	ADDQ    $0x40, DX
 	ADDQ    $0x40, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	LEAQ    1(R11), R12
+	LEAQ    1(R10), R12
 	SHRQ    $0x01, R12
 	NEGQ    R12
 	SHLQ    $0x02, R12
 	ADDQ    80(AX), R12
-	LEAQ    (R11), R13
+	LEAQ    (R10), R13
 	SHRQ    $0x01, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
 	XORL    R14, R14
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R14*1), Y6
 	VMOVUPS Y6, 576(SP)(R14*1)
@@ -3388,7 +3498,7 @@ rest:
 	ADDQ    $0x20, R14
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R14*1), X6
 	VMOVUPS X6, 576(SP)(R14*1)
@@ -3399,7 +3509,7 @@ in16:
 	ADDQ    $0x10, R14
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R14*1), R15
 	MOVQ  R15, 576(SP)(R14*1)
@@ -3410,7 +3520,7 @@ in8:
 	ADDQ  $0x08, R14
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R14*1), R15
 	MOVL  R15, 576(SP)(R14*1)
@@ -3421,7 +3531,7 @@ in4:
 	ADDQ  $0x04, R14
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R14*1), R15
 	MOVW    R15, 576(SP)(R14*1)
@@ -3482,20 +3592,18 @@ in1:
 	VANDPS  Y7, Y11, Y11
 	VMULPS  Y11, Y11, Y11
 	VADDPS  Y11, Y5, Y5
-	LEAQ    (CX)(R11*2), CX
-	LEAQ    (DX)(R11*2), DX
-	LEAQ    (BX)(R11*2), BX
+	LEAQ    (CX)(R10*2), CX
+	LEAQ    (DX)(R10*2), DX
+	LEAQ    (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2
@@ -3545,7 +3653,7 @@ fold:
 	RET
 
 // func gradBFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV
+// Requires: AVX, AVX2, CMOV, MMX+
 TEXT ·gradBFloat16WordsAVX2(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3562,6 +3670,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 
@@ -3888,7 +3999,7 @@ done:
 	RET
 
 // func stepFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·stepFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3904,42 +4015,48 @@ TEXT ·stepFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXOR   Y3, Y3, Y3
-	VMOVUPS Y3, (R9)
-	VMOVUPS Y3, 32(R9)
-	VMOVUPS Y3, 64(R9)
-	VMOVUPS Y3, 96(R9)
-	VMOVUPS Y3, 128(R9)
-	VMOVUPS Y3, 160(R9)
-	VMOVUPS Y3, 192(R9)
-	VMOVUPS Y3, 224(R9)
-	VMOVUPS Y3, 256(R9)
-	VMOVUPS Y3, 288(R9)
-	VMOVUPS Y3, 320(R9)
-	VMOVUPS Y3, 352(R9)
-	VMOVUPS Y3, 384(R9)
-	VMOVUPS Y3, 416(R9)
-	VMOVUPS Y3, 448(R9)
-	VMOVUPS Y3, 480(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXOR      Y3, Y3, Y3
+	VMOVUPS    Y3, (R9)
+	VMOVUPS    Y3, 32(R9)
+	VMOVUPS    Y3, 64(R9)
+	VMOVUPS    Y3, 96(R9)
+	VMOVUPS    Y3, 128(R9)
+	VMOVUPS    Y3, 160(R9)
+	VMOVUPS    Y3, 192(R9)
+	VMOVUPS    Y3, 224(R9)
+	VMOVUPS    Y3, 256(R9)
+	VMOVUPS    Y3, 288(R9)
+	VMOVUPS    Y3, 320(R9)
+	VMOVUPS    Y3, 352(R9)
+	VMOVUPS    Y3, 384(R9)
+	VMOVUPS    Y3, 416(R9)
+	VMOVUPS    Y3, 448(R9)
+	VMOVUPS    Y3, 480(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	VPXOR   Y6, Y6, Y6
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	VPXOR Y6, Y6, Y6
+	SUBQ  $0x20, R11
+	JLT   rest
 
 group:
 	VCVTPH2PS (DX), Y7
@@ -3998,18 +4115,18 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	MOVQ    R12, R13
+	MOVQ    R11, R13
 	NEGQ    R13
 	SHLQ    $0x02, R13
 	ADDQ    80(AX), R13
 	XORL    R14, R14
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R14*1), Y7
 	VMOVUPS Y7, 640(SP)(R14*1)
@@ -4018,7 +4135,7 @@ rest:
 	ADDQ    $0x20, R14
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R14*1), X7
 	VMOVUPS X7, 640(SP)(R14*1)
@@ -4027,7 +4144,7 @@ in16:
 	ADDQ    $0x10, R14
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R14*1), R15
 	MOVQ  R15, 640(SP)(R14*1)
@@ -4036,7 +4153,7 @@ in8:
 	ADDQ  $0x08, R14
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R14*1), R15
 	MOVL  R15, 640(SP)(R14*1)
@@ -4045,7 +4162,7 @@ in4:
 	ADDQ  $0x04, R14
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R14*1), R15
 	MOVW    R15, 640(SP)(R14*1)
@@ -4119,56 +4236,54 @@ in1:
 	VMULPS     Y9, Y9, Y9
 	VADDPS     Y9, Y6, Y6
 	XORL       R13, R13
-	TESTL      $0x00000010, R12
+	TESTL      $0x00000010, R11
 	JZ         out16
 	VMOVUPS    576(SP)(R13*1), Y7
 	VMOVUPS    Y7, (CX)(R13*1)
 	ADDQ       $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X7
 	VMOVUPS X7, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Y3, (R11)
-	VMOVUPS Y4, 32(R11)
-	VMOVUPS Y5, 64(R11)
-	VMOVUPS Y6, 96(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y3, (R12)
+	VMOVUPS Y4, 32(R12)
+	VMOVUPS Y5, 64(R12)
+	VMOVUPS Y6, 96(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Y3
@@ -4213,7 +4328,7 @@ fold:
 	RET
 
 // func squaresFloat16WordsAVX2(a *byte)
-// Requires: AVX, AVX2, CMOV, F16C
+// Requires: AVX, AVX2, CMOV, F16C, MMX+
 TEXT ·squaresFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -4227,42 +4342,48 @@ TEXT ·squaresFloat16WordsAVX2(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXOR   Y2, Y2, Y2
-	VMOVUPS Y2, (R8)
-	VMOVUPS Y2, 32(R8)
-	VMOVUPS Y2, 64(R8)
-	VMOVUPS Y2, 96(R8)
-	VMOVUPS Y2, 128(R8)
-	VMOVUPS Y2, 160(R8)
-	VMOVUPS Y2, 192(R8)
-	VMOVUPS Y2, 224(R8)
-	VMOVUPS Y2, 256(R8)
-	VMOVUPS Y2, 288(R8)
-	VMOVUPS Y2, 320(R8)
-	VMOVUPS Y2, 352(R8)
-	VMOVUPS Y2, 384(R8)
-	VMOVUPS Y2, 416(R8)
-	VMOVUPS Y2, 448(R8)
-	VMOVUPS Y2, 480(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXOR      Y2, Y2, Y2
+	VMOVUPS    Y2, (R8)
+	VMOVUPS    Y2, 32(R8)
+	VMOVUPS    Y2, 64(R8)
+	VMOVUPS    Y2, 96(R8)
+	VMOVUPS    Y2, 128(R8)
+	VMOVUPS    Y2, 160(R8)
+	VMOVUPS    Y2, 192(R8)
+	VMOVUPS    Y2, 224(R8)
+	VMOVUPS    Y2, 256(R8)
+	VMOVUPS    Y2, 288(R8)
+	VMOVUPS    Y2, 320(R8)
+	VMOVUPS    Y2, 352(R8)
+	VMOVUPS    Y2, 384(R8)
+	VMOVUPS    Y2, 416(R8)
+	VMOVUPS    Y2, 448(R8)
+	VMOVUPS    Y2, 480(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXOR   Y2, Y2, Y2
-	VPXOR   Y3, Y3, Y3
-	VPXOR   Y4, Y4, Y4
-	VPXOR   Y5, Y5, Y5
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXOR Y2, Y2, Y2
+	VPXOR Y3, Y3, Y3
+	VPXOR Y4, Y4, Y4
+	VPXOR Y5, Y5, Y5
+	SUBQ  $0x20, R10
+	JLT   rest
 
 group:
 	VCVTPH2PS (DX), Y6
@@ -4304,18 +4425,18 @@ group:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
-	SUBQ      $0x20, R11
+	SUBQ      $0x20, R10
 	JGE       group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	MOVQ    R11, R12
+	MOVQ    R10, R12
 	NEGQ    R12
 	SHLQ    $0x02, R12
 	ADDQ    80(AX), R12
 	XORL    R13, R13
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R13*1), Y6
 	VMOVUPS Y6, 576(SP)(R13*1)
@@ -4326,7 +4447,7 @@ rest:
 	ADDQ    $0x20, R13
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R13*1), X6
 	VMOVUPS X6, 576(SP)(R13*1)
@@ -4337,7 +4458,7 @@ in16:
 	ADDQ    $0x10, R13
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R13*1), R14
 	MOVQ  R14, 576(SP)(R13*1)
@@ -4348,7 +4469,7 @@ in8:
 	ADDQ  $0x08, R13
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R13*1), R14
 	MOVL  R14, 576(SP)(R13*1)
@@ -4359,7 +4480,7 @@ in4:
 	ADDQ  $0x04, R13
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R13*1), R14
 	MOVW    R14, 576(SP)(R13*1)
@@ -4414,20 +4535,18 @@ in1:
 	VANDPS    Y6, Y8, Y8
 	VMULPS    Y8, Y8, Y8
 	VADDPS    Y8, Y5, Y5
-	LEAQ      (CX)(R11*2), CX
-	LEAQ      (DX)(R11*2), DX
-	LEAQ      (BX)(R11*2), BX
+	LEAQ      (CX)(R10*2), CX
+	LEAQ      (DX)(R10*2), DX
+	LEAQ      (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Y2, (R10)
-	VMOVUPS Y3, 32(R10)
-	VMOVUPS Y4, 64(R10)
-	VMOVUPS Y5, 96(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Y2, (R11)
+	VMOVUPS Y3, 32(R11)
+	VMOVUPS Y4, 64(R11)
+	VMOVUPS Y5, 96(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Y2
@@ -4471,7 +4590,7 @@ fold:
 	RET
 
 // func gradFloat16WordsAVX2(a *byte)
-// Requires: AVX, CMOV, F16C
+// Requires: AVX, CMOV, F16C, MMX+
 TEXT ·gradFloat16WordsAVX2(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -4488,6 +4607,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Y2
 	ADDQ         104(AX), R8
 

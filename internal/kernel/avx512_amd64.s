@@ -1177,7 +1177,7 @@ last:
 	RET
 
 // func stepAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1193,32 +1193,38 @@ TEXT ·stepAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS  (DX), Z0, Z6
@@ -1243,15 +1249,15 @@ group:
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
 	ADDQ    $0x80, SI
-	SUBQ    $0x20, R12
+	SUBQ    $0x20, R11
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R12
+	ADDQ      $0x20, R11
 	JZ        done
 	XORL      R13, R13
 	NOTL      R13
-	BZHIL     R12, R13, R13
+	BZHIL     R11, R13, R13
 	KMOVW     R13, K1
 	SHRL      $0x10, R13
 	KMOVW     R13, K2
@@ -1281,19 +1287,17 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R12*4), CX
-	LEAQ      (DX)(R12*4), DX
-	LEAQ      (BX)(R12*4), BX
-	LEAQ      (SI)(R12*4), SI
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1328,7 +1332,7 @@ fold:
 	RET
 
 // func stepBFloat16AVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1344,32 +1348,38 @@ TEXT ·stepBFloat16AVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS      (DX), Z0, Z6
@@ -1408,15 +1418,15 @@ group:
 	ADDQ        $0x80, DX
 	ADDQ        $0x80, BX
 	ADDQ        $0x80, SI
-	SUBQ        $0x20, R12
+	SUBQ        $0x20, R11
 	JGE         group
 
 rest:
-	ADDQ        $0x20, R12
+	ADDQ        $0x20, R11
 	JZ          done
 	XORL        R13, R13
 	NOTL        R13
-	BZHIL       R12, R13, R13
+	BZHIL       R11, R13, R13
 	KMOVW       R13, K1
 	SHRL        $0x10, R13
 	KMOVW       R13, K2
@@ -1460,19 +1470,17 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
-	LEAQ        (CX)(R12*4), CX
-	LEAQ        (DX)(R12*4), DX
-	LEAQ        (BX)(R12*4), BX
-	LEAQ        (SI)(R12*4), SI
+	LEAQ        (CX)(R11*4), CX
+	LEAQ        (DX)(R11*4), DX
+	LEAQ        (BX)(R11*4), BX
+	LEAQ        (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1519,7 +1527,7 @@ DATA w1_ffff0000<>+0(SB)/4, $0xffff0000
 GLOBL w1_ffff0000<>(SB), RODATA|NOPTR, $4
 
 // func stepFloat16AVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepFloat16AVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1535,32 +1543,38 @@ TEXT ·stepFloat16AVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMULPS    (DX), Z0, Z6
@@ -1589,15 +1603,15 @@ group:
 	ADDQ      $0x80, DX
 	ADDQ      $0x80, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ      $0x20, R12
+	ADDQ      $0x20, R11
 	JZ        done
 	XORL      R13, R13
 	NOTL      R13
-	BZHIL     R12, R13, R13
+	BZHIL     R11, R13, R13
 	KMOVW     R13, K1
 	SHRL      $0x10, R13
 	KMOVW     R13, K2
@@ -1631,19 +1645,17 @@ rest:
 	VMOVAPS.Z Z7, K2, Z7
 	VMULPS    Z7, Z7, Z7
 	VADDPS    Z7, Z5, Z5
-	LEAQ      (CX)(R12*4), CX
-	LEAQ      (DX)(R12*4), DX
-	LEAQ      (BX)(R12*4), BX
-	LEAQ      (SI)(R12*4), SI
+	LEAQ      (CX)(R11*4), CX
+	LEAQ      (DX)(R11*4), DX
+	LEAQ      (BX)(R11*4), BX
+	LEAQ      (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -1678,7 +1690,7 @@ fold:
 	RET
 
 // func squaresAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1692,32 +1704,38 @@ TEXT ·squaresAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z2, Z2, Z2
-	VMOVUPS Z2, (R8)
-	VMOVUPS Z2, 64(R8)
-	VMOVUPS Z2, 128(R8)
-	VMOVUPS Z2, 192(R8)
-	VMOVUPS Z2, 256(R8)
-	VMOVUPS Z2, 320(R8)
-	VMOVUPS Z2, 384(R8)
-	VMOVUPS Z2, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXORD     Z2, Z2, Z2
+	VMOVUPS    Z2, (R8)
+	VMOVUPS    Z2, 64(R8)
+	VMOVUPS    Z2, 128(R8)
+	VMOVUPS    Z2, 192(R8)
+	VMOVUPS    Z2, 256(R8)
+	VMOVUPS    Z2, 320(R8)
+	VMOVUPS    Z2, 384(R8)
+	VMOVUPS    Z2, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VMULPS  (DX), Z0, Z5
@@ -1737,15 +1755,15 @@ group:
 	ADDQ    $0x80, CX
 	ADDQ    $0x80, DX
 	ADDQ    $0x80, BX
-	SUBQ    $0x20, R11
+	SUBQ    $0x20, R10
 	JGE     group
 
 rest:
-	ADDQ      $0x20, R11
+	ADDQ      $0x20, R10
 	JZ        done
 	XORL      R12, R12
 	NOTL      R12
-	BZHIL     R11, R12, R12
+	BZHIL     R10, R12, R12
 	KMOVW     R12, K1
 	SHRL      $0x10, R12
 	KMOVW     R12, K2
@@ -1769,18 +1787,16 @@ rest:
 	VMOVAPS.Z Z6, K2, Z6
 	VMULPS    Z6, Z6, Z6
 	VADDPS    Z6, Z4, Z4
-	LEAQ      (CX)(R11*4), CX
-	LEAQ      (DX)(R11*4), DX
-	LEAQ      (BX)(R11*4), BX
+	LEAQ      (CX)(R10*4), CX
+	LEAQ      (DX)(R10*4), DX
+	LEAQ      (BX)(R10*4), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z3, (R10)
-	VMOVUPS Z4, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z3
@@ -1814,7 +1830,7 @@ fold:
 	RET
 
 // func gradAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradAVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -1831,6 +1847,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 
@@ -1915,7 +1934,7 @@ done:
 	RET
 
 // func stepBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -1933,32 +1952,38 @@ TEXT ·stepBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z5, Z5, Z5
-	VMOVUPS Z5, (R9)
-	VMOVUPS Z5, 64(R9)
-	VMOVUPS Z5, 128(R9)
-	VMOVUPS Z5, 192(R9)
-	VMOVUPS Z5, 256(R9)
-	VMOVUPS Z5, 320(R9)
-	VMOVUPS Z5, 384(R9)
-	VMOVUPS Z5, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXORD     Z5, Z5, Z5
+	VMOVUPS    Z5, (R9)
+	VMOVUPS    Z5, 64(R9)
+	VMOVUPS    Z5, 128(R9)
+	VMOVUPS    Z5, 192(R9)
+	VMOVUPS    Z5, 256(R9)
+	VMOVUPS    Z5, 320(R9)
+	VMOVUPS    Z5, 384(R9)
+	VMOVUPS    Z5, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z6, Z6, Z6
-	VPXORD  Z7, Z7, Z7
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z6, Z6, Z6
+	VPXORD Z7, Z7, Z7
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VMOVUPS     (DX), Z9
@@ -2008,26 +2033,26 @@ group:
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
 	ADDQ        $0x80, SI
-	SUBQ        $0x20, R12
+	SUBQ        $0x20, R11
 	JGE         group
 
 rest:
-	ADDQ    $0x20, R12
+	ADDQ    $0x20, R11
 	JZ      done
-	LEAL    1(R12), R13
+	LEAL    1(R11), R13
 	SHRL    $0x01, R13
 	XORL    R14, R14
 	NOTL    R14
 	BZHIL   R13, R14, R14
 	KMOVW   R14, K1
-	LEAL    (R12), R13
+	LEAL    (R11), R13
 	SHRL    $0x01, R13
 	XORL    R14, R14
 	NOTL    R14
 	BZHIL   R13, R14, R14
 	KMOVW   R14, K2
 	XORL    R13, R13
-	TESTL   $0x00000010, R12
+	TESTL   $0x00000010, R11
 	JZ      in16
 	VMOVUPS (DX)(R13*1), Y8
 	VMOVUPS Y8, 640(SP)(R13*1)
@@ -2036,7 +2061,7 @@ rest:
 	ADDQ    $0x20, R13
 
 in16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      in8
 	VMOVUPS (DX)(R13*1), X8
 	VMOVUPS X8, 640(SP)(R13*1)
@@ -2045,7 +2070,7 @@ in16:
 	ADDQ    $0x10, R13
 
 in8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    in4
 	MOVQ  (DX)(R13*1), R14
 	MOVQ  R14, 640(SP)(R13*1)
@@ -2054,7 +2079,7 @@ in8:
 	ADDQ  $0x08, R13
 
 in4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    in2
 	MOVL  (DX)(R13*1), R14
 	MOVL  R14, 640(SP)(R13*1)
@@ -2063,7 +2088,7 @@ in4:
 	ADDQ  $0x04, R13
 
 in2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      in1
 	MOVWLZX (DX)(R13*1), R14
 	MOVW    R14, 640(SP)(R13*1)
@@ -2118,54 +2143,52 @@ in1:
 	VMULPS      Z11, Z11, Z11
 	VADDPS      Z11, Z7, Z7
 	XORL        R13, R13
-	TESTL       $0x00000010, R12
+	TESTL       $0x00000010, R11
 	JZ          out16
 	VMOVUPS     576(SP)(R13*1), Y8
 	VMOVUPS     Y8, (CX)(R13*1)
 	ADDQ        $0x20, R13
 
 out16:
-	TESTL   $0x00000008, R12
+	TESTL   $0x00000008, R11
 	JZ      out8
 	VMOVUPS 576(SP)(R13*1), X8
 	VMOVUPS X8, (CX)(R13*1)
 	ADDQ    $0x10, R13
 
 out8:
-	TESTL $0x00000004, R12
+	TESTL $0x00000004, R11
 	JZ    out4
 	MOVQ  576(SP)(R13*1), R14
 	MOVQ  R14, (CX)(R13*1)
 	ADDQ  $0x08, R13
 
 out4:
-	TESTL $0x00000002, R12
+	TESTL $0x00000002, R11
 	JZ    out2
 	MOVL  576(SP)(R13*1), R14
 	MOVL  R14, (CX)(R13*1)
 	ADDQ  $0x04, R13
 
 out2:
-	TESTL   $0x00000001, R12
+	TESTL   $0x00000001, R11
 	JZ      out1
 	MOVWLZX 576(SP)(R13*1), R14
 	MOVW    R14, (CX)(R13*1)
 	ADDQ    $0x02, R13
 
 out1:
-	LEAQ (CX)(R12*2), CX
-	LEAQ (DX)(R12*2), DX
-	LEAQ (BX)(R12*2), BX
-	LEAQ (SI)(R12*4), SI
+	LEAQ (CX)(R11*2), CX
+	LEAQ (DX)(R11*2), DX
+	LEAQ (BX)(R11*2), BX
+	LEAQ (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z6, (R11)
-	VMOVUPS Z7, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z6, (R12)
+	VMOVUPS Z7, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z6
@@ -2244,7 +2267,7 @@ DATA w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>+60(SB)/4, $0x0000001f
 GLOBL w_1_3_5_7_9_b_d_f_11_13_15_17_19_1b_1d_1f<>(SB), RODATA|NOPTR, $64
 
 // func squaresBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -2260,32 +2283,38 @@ TEXT ·squaresBFloat16WordsAVX512(SB), NOSPLIT, $768-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z1, Z1, Z1
-	VMOVUPS Z1, (R8)
-	VMOVUPS Z1, 64(R8)
-	VMOVUPS Z1, 128(R8)
-	VMOVUPS Z1, 192(R8)
-	VMOVUPS Z1, 256(R8)
-	VMOVUPS Z1, 320(R8)
-	VMOVUPS Z1, 384(R8)
-	VMOVUPS Z1, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXORD     Z1, Z1, Z1
+	VMOVUPS    Z1, (R8)
+	VMOVUPS    Z1, 64(R8)
+	VMOVUPS    Z1, 128(R8)
+	VMOVUPS    Z1, 192(R8)
+	VMOVUPS    Z1, 256(R8)
+	VMOVUPS    Z1, 320(R8)
+	VMOVUPS    Z1, 384(R8)
+	VMOVUPS    Z1, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z2, Z2, Z2
-	VPXORD  Z3, Z3, Z3
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z2, Z2, Z2
+	VPXORD Z3, Z3, Z3
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VMOVUPS     (DX), Z6
@@ -2312,26 +2341,26 @@ group:
 	ADDQ        $0x40, CX
 	ADDQ        $0x40, DX
 	ADDQ        $0x40, BX
-	SUBQ        $0x20, R11
+	SUBQ        $0x20, R10
 	JGE         group
 
 rest:
-	ADDQ    $0x20, R11
+	ADDQ    $0x20, R10
 	JZ      done
-	LEAL    1(R11), R12
+	LEAL    1(R10), R12
 	SHRL    $0x01, R12
 	XORL    R13, R13
 	NOTL    R13
 	BZHIL   R12, R13, R13
 	KMOVW   R13, K1
-	LEAL    (R11), R12
+	LEAL    (R10), R12
 	SHRL    $0x01, R12
 	XORL    R13, R13
 	NOTL    R13
 	BZHIL   R12, R13, R13
 	KMOVW   R13, K2
 	XORL    R12, R12
-	TESTL   $0x00000010, R11
+	TESTL   $0x00000010, R10
 	JZ      in16
 	VMOVUPS (CX)(R12*1), Y5
 	VMOVUPS Y5, 576(SP)(R12*1)
@@ -2342,7 +2371,7 @@ rest:
 	ADDQ    $0x20, R12
 
 in16:
-	TESTL   $0x00000008, R11
+	TESTL   $0x00000008, R10
 	JZ      in8
 	VMOVUPS (CX)(R12*1), X5
 	VMOVUPS X5, 576(SP)(R12*1)
@@ -2353,7 +2382,7 @@ in16:
 	ADDQ    $0x10, R12
 
 in8:
-	TESTL $0x00000004, R11
+	TESTL $0x00000004, R10
 	JZ    in4
 	MOVQ  (CX)(R12*1), R13
 	MOVQ  R13, 576(SP)(R12*1)
@@ -2364,7 +2393,7 @@ in8:
 	ADDQ  $0x08, R12
 
 in4:
-	TESTL $0x00000002, R11
+	TESTL $0x00000002, R10
 	JZ    in2
 	MOVL  (CX)(R12*1), R13
 	MOVL  R13, 576(SP)(R12*1)
@@ -2375,7 +2404,7 @@ in4:
 	ADDQ  $0x04, R12
 
 in2:
-	TESTL   $0x00000001, R11
+	TESTL   $0x00000001, R10
 	JZ      in1
 	MOVWLZX (CX)(R12*1), R13
 	MOVW    R13, 576(SP)(R12*1)
@@ -2409,18 +2438,16 @@ in1:
 	VMOVAPS.Z   Z8, K2, Z8
 	VMULPS      Z8, Z8, Z8
 	VADDPS      Z8, Z3, Z3
-	LEAQ        (CX)(R11*2), CX
-	LEAQ        (DX)(R11*2), DX
-	LEAQ        (BX)(R11*2), BX
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z2, (R10)
-	VMOVUPS Z3, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z2, (R11)
+	VMOVUPS Z3, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z2
@@ -2462,7 +2489,7 @@ fold:
 	RET
 
 // func gradBFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradBFloat16WordsAVX512(SB), NOSPLIT, $256-8
 	MOVQ         a+0(FP), AX
 	VMOVUPS      w_0_2_4_6_8_a_c_e_10_12_14_16_18_1a_1c_1e<>+0(SB), Z0
@@ -2481,6 +2508,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 
@@ -2715,7 +2745,7 @@ done:
 	RET
 
 // func stepFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2731,32 +2761,38 @@ TEXT ·stepFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R9
 
 block:
-	MOVQ    88(AX), R10
-	CMPQ    DI, R10
-	CMOVQLT DI, R10
-	SUBQ    R10, DI
-	LEAQ    (R9), R11
-	CMPQ    R10, $0x00000100
-	JLE     quarter
-	VPXORD  Z3, Z3, Z3
-	VMOVUPS Z3, (R9)
-	VMOVUPS Z3, 64(R9)
-	VMOVUPS Z3, 128(R9)
-	VMOVUPS Z3, 192(R9)
-	VMOVUPS Z3, 256(R9)
-	VMOVUPS Z3, 320(R9)
-	VMOVUPS Z3, 384(R9)
-	VMOVUPS Z3, 448(R9)
+	MOVQ       88(AX), R10
+	CMPQ       DI, R10
+	CMOVQLT    DI, R10
+	SUBQ       R10, DI
+	MOVQ       112(AX), R11
+	PREFETCHT1 (R11)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R10, R11
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R9), R12
+	VPXORD     Z3, Z3, Z3
+	VMOVUPS    Z3, (R9)
+	VMOVUPS    Z3, 64(R9)
+	VMOVUPS    Z3, 128(R9)
+	VMOVUPS    Z3, 192(R9)
+	VMOVUPS    Z3, 256(R9)
+	VMOVUPS    Z3, 320(R9)
+	VMOVUPS    Z3, 384(R9)
+	VMOVUPS    Z3, 448(R9)
 
 quarter:
-	MOVQ    $0x00000100, R12
-	CMPQ    R10, R12
-	CMOVQLT R10, R12
-	SUBQ    R12, R10
-	VPXORD  Z4, Z4, Z4
-	VPXORD  Z5, Z5, Z5
-	SUBQ    $0x20, R12
-	JLT     rest
+	MOVQ    $0x00000100, R11
+	CMPQ    R10, R11
+	CMOVQLT R10, R11
+	SUBQ    R11, R10
+
+one:
+	VPXORD Z4, Z4, Z4
+	VPXORD Z5, Z5, Z5
+	SUBQ   $0x20, R11
+	JLT    rest
 
 group:
 	VCVTPH2PS (DX), Z6
@@ -2789,15 +2825,15 @@ group:
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
 	ADDQ      $0x80, SI
-	SUBQ      $0x20, R12
+	SUBQ      $0x20, R11
 	JGE       group
 
 rest:
-	ADDQ        $0x20, R12
+	ADDQ        $0x20, R11
 	JZ          done
 	XORL        R13, R13
 	NOTL        R13
-	BZHIL       R12, R13, R13
+	BZHIL       R11, R13, R13
 	KMOVW       R13, K1
 	SHRL        $0x10, R13
 	KMOVW       R13, K2
@@ -2831,19 +2867,17 @@ rest:
 	VMOVAPS.Z   Z7, K2, Z7
 	VMULPS      Z7, Z7, Z7
 	VADDPS      Z7, Z5, Z5
-	LEAQ        (CX)(R12*2), CX
-	LEAQ        (DX)(R12*2), DX
-	LEAQ        (BX)(R12*2), BX
-	LEAQ        (SI)(R12*4), SI
+	LEAQ        (CX)(R11*2), CX
+	LEAQ        (DX)(R11*2), DX
+	LEAQ        (BX)(R11*2), BX
+	LEAQ        (SI)(R11*4), SI
 
 done:
-	LEAQ    (R9), R12
-	SUBQ    R11, R12
-	ORQ     R10, R12
-	JZ      fold
-	VMOVUPS Z4, (R11)
-	VMOVUPS Z5, 64(R11)
-	ADDQ    $0x80, R11
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z4, (R12)
+	VMOVUPS Z5, 64(R12)
+	ADDQ    $0x80, R12
 	TESTQ   R10, R10
 	JNZ     quarter
 	VMOVUPS (R9), Z4
@@ -2878,7 +2912,7 @@ fold:
 	RET
 
 // func squaresFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -2892,32 +2926,38 @@ TEXT ·squaresFloat16WordsAVX512(SB), NOSPLIT, $576-8
 	ANDQ         $-64, R8
 
 block:
-	MOVQ    88(AX), R9
-	CMPQ    SI, R9
-	CMOVQLT SI, R9
-	SUBQ    R9, SI
-	LEAQ    (R8), R10
-	CMPQ    R9, $0x00000100
-	JLE     quarter
-	VPXORD  Z2, Z2, Z2
-	VMOVUPS Z2, (R8)
-	VMOVUPS Z2, 64(R8)
-	VMOVUPS Z2, 128(R8)
-	VMOVUPS Z2, 192(R8)
-	VMOVUPS Z2, 256(R8)
-	VMOVUPS Z2, 320(R8)
-	VMOVUPS Z2, 384(R8)
-	VMOVUPS Z2, 448(R8)
+	MOVQ       88(AX), R9
+	CMPQ       SI, R9
+	CMOVQLT    SI, R9
+	SUBQ       R9, SI
+	MOVQ       112(AX), R10
+	PREFETCHT1 (R10)
+	ADDQ       $0x30, 112(AX)
+	MOVQ       R9, R10
+	CMPQ       88(AX), $0x00000100
+	JLE        one
+	LEAQ       (R8), R11
+	VPXORD     Z2, Z2, Z2
+	VMOVUPS    Z2, (R8)
+	VMOVUPS    Z2, 64(R8)
+	VMOVUPS    Z2, 128(R8)
+	VMOVUPS    Z2, 192(R8)
+	VMOVUPS    Z2, 256(R8)
+	VMOVUPS    Z2, 320(R8)
+	VMOVUPS    Z2, 384(R8)
+	VMOVUPS    Z2, 448(R8)
 
 quarter:
-	MOVQ    $0x00000100, R11
-	CMPQ    R9, R11
-	CMOVQLT R9, R11
-	SUBQ    R11, R9
-	VPXORD  Z3, Z3, Z3
-	VPXORD  Z4, Z4, Z4
-	SUBQ    $0x20, R11
-	JLT     rest
+	MOVQ    $0x00000100, R10
+	CMPQ    R9, R10
+	CMOVQLT R9, R10
+	SUBQ    R10, R9
+
+one:
+	VPXORD Z3, Z3, Z3
+	VPXORD Z4, Z4, Z4
+	SUBQ   $0x20, R10
+	JLT    rest
 
 group:
 	VCVTPH2PS (DX), Z5
@@ -2941,15 +2981,15 @@ group:
 	ADDQ      $0x40, CX
 	ADDQ      $0x40, DX
 	ADDQ      $0x40, BX
-	SUBQ      $0x20, R11
+	SUBQ      $0x20, R10
 	JGE       group
 
 rest:
-	ADDQ        $0x20, R11
+	ADDQ        $0x20, R10
 	JZ          done
 	XORL        R12, R12
 	NOTL        R12
-	BZHIL       R11, R12, R12
+	BZHIL       R10, R12, R12
 	KMOVW       R12, K1
 	SHRL        $0x10, R12
 	KMOVW       R12, K2
@@ -2973,18 +3013,16 @@ rest:
 	VMOVAPS.Z   Z6, K2, Z6
 	VMULPS      Z6, Z6, Z6
 	VADDPS      Z6, Z4, Z4
-	LEAQ        (CX)(R11*2), CX
-	LEAQ        (DX)(R11*2), DX
-	LEAQ        (BX)(R11*2), BX
+	LEAQ        (CX)(R10*2), CX
+	LEAQ        (DX)(R10*2), DX
+	LEAQ        (BX)(R10*2), BX
 
 done:
-	LEAQ    (R8), R11
-	SUBQ    R10, R11
-	ORQ     R9, R11
-	JZ      fold
-	VMOVUPS Z3, (R10)
-	VMOVUPS Z4, 64(R10)
-	ADDQ    $0x80, R10
+	CMPQ    88(AX), $0x00000100
+	JLE     fold
+	VMOVUPS Z3, (R11)
+	VMOVUPS Z4, 64(R11)
+	ADDQ    $0x80, R11
 	TESTQ   R9, R9
 	JNZ     quarter
 	VMOVUPS (R8), Z3
@@ -3018,7 +3056,7 @@ fold:
 	RET
 
 // func gradFloat16WordsAVX512(a *byte)
-// Requires: AVX, AVX512F, BMI2, CMOV
+// Requires: AVX, AVX512F, BMI2, CMOV, MMX+
 TEXT ·gradFloat16WordsAVX512(SB), NOSPLIT, $0-8
 	MOVQ         a+0(FP), AX
 	MOVQ         (AX), CX
@@ -3035,6 +3073,9 @@ block:
 	CMPQ         DI, R9
 	CMOVQLT      DI, R9
 	SUBQ         R9, DI
+	MOVQ         112(AX), R10
+	PREFETCHT1   (R10)
+	ADDQ         $0x30, 112(AX)
 	VBROADCASTSS (R8), Z2
 	ADDQ         104(AX), R8
 

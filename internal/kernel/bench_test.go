@@ -35,8 +35,8 @@ func BenchmarkNormal64(b *testing.B) {
 // benchmarkPass measures a pass over one row, with memory that is reused.
 func benchmarkPass(b *testing.B, kind Kind, t Storage, a Affine) {
 	next, x, v, dst := input(benchLen, 1), input(benchLen, 2), input(benchLen, 3), make([]float32, benchLen)
-	p := &Pass[float32]{Kind: kind, Storage: t, Key: 1, Dim: benchLen, Rows: []Row{{Affine: a, Scale: 0.37}},
-		Out: dst, Next: next, X: x, V: v, Sums: make([]float32, Blocks(benchLen))}
+	p := &Pass[float32]{Kind: kind, Storage: t, Key: 1, Dim: benchLen, Rows: []Row{{Weights: wide(a)}},
+		Scales: []float32{0.37}, Out: dst, Next: next, X: x, V: v, Sums: make([]float32, Blocks(benchLen))}
 	w := new(Work)
 	b.SetBytes(4 * benchLen)
 	for b.Loop() {

@@ -30,6 +30,31 @@ func (c *schedule) ofGroups(dst *float32, groups []group, ask *prefetch) {
 	}
 }
 
+// A found is what assembly finds in rows. _asm depends on the layout.
+type found struct {
+	other [4]uint64 // bits of X, V and Eps that differ from the first row's; the last has no meaning
+	any   [4]uint64 // bits of X, V and Eps that any row has; the last has no meaning
+	most  [4]uint32 // the largest step, at 0, and the largest block, at 2
+}
+
+// survey surveys at least one row.
+func survey(rows []Row) Survey {
+	var s found
+	surveyAVX2(&rows[0], len(rows), &s)
+	return Survey{
+		Same:   s.other[0]|s.other[1]|s.other[2] == 0,
+		ReadsX: s.any[0]<<1 != 0, ReadsV: s.any[1]<<1 != 0, // without the sign, as -0 reads nothing
+		Step: s.most[0], Block: s.most[2],
+	}
+}
+
+// heads stores the first group of each row's noise. It begins the given number of blocks
+// after the row's own block.
+func (c *schedule) heads(dst []group, rows []Row, block uint32) {
+	_ = dst[len(rows)-1]
+	headsAVX2(&dst[0], &rows[0], len(rows), block, c)
+}
+
 // call calls the assembly function f.
 func (p *passArgs) call(f function) {
 	switch use {
@@ -85,6 +110,12 @@ func (p *passArgs) call(f function) {
 		}
 	}
 }
+
+//go:noescape
+func surveyAVX2(rows *Row, n int, to *found)
+
+//go:noescape
+func headsAVX2(dst *group, rows *Row, n int, block uint32, s *schedule)
 
 //go:noescape
 func normalsAVX2(dst *float32, groups int, block uint32, s *schedule, ask *prefetch)

@@ -17,6 +17,13 @@ func (c *schedule) ofGroups(dst *float32, groups []group, _ *prefetch) {
 	groupNormalsNEON(dst, len(groups), &groups[0], c)
 }
 
+// survey surveys at least one row.
+func survey(rows []Row) Survey { return surveyPortable(rows) }
+
+// heads stores the first group of each row's noise. It begins the given number of blocks
+// after the row's own block.
+func (c *schedule) heads(dst []group, rows []Row, block uint32) { c.headsPortable(dst, rows, block) }
+
 // call calls the assembly function f.
 func (p *passArgs) call(f function) {
 	switch f {

@@ -7,74 +7,88 @@ import "unsafe"
 // Do does a pass. A pass over words computes with their values, and rounds a gradient to
 // their type. Do does not allocate. It panics if lengths are wrong.
 func Do[T Element](w *Work, p *Pass[T]) {
-	if !p.check() {
-		return
-	}
-	if use == portable {
+	switch {
+	case !p.check():
+	case use == portable:
 		doPortable(w, p)
-		return
+	case p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen:
+		doLong(w, p)
+	default:
+		doShort(w, p)
 	}
+}
+
+// doLong does a pass over long rows. Each takes at least one call.
+func doLong[T Element](w *Work, p *Pass[T]) {
 	f, blockLen := functionOf(p), min(p.Dim, BlockLen)
-	long := p.Dim > BlockLen || p.Kind == StepPass && 2*p.Dim > BlockLen
-	groupLen := use.groupLen()
-	groups := (p.Dim + groupLen - 1) / groupLen // of noise, for a short row
-	ready, used := 0, 0                         // short rows up to ready have their noise; used counts elements of it
 	var a passArgs
-	// A call does part of a long row i, from element at on, or several short rows of equal
-	// weights.
-	for i, at := 0, 0; i < len(p.Rows); {
-		weights, rows := p.weights(i), 1
-		noisy := p.Kind == StepPass && weights.Eps != 0
-		var n int
-		switch {
-		case long && noisy:
-			n = min(p.Dim-at, BlockLen)
-		case long:
-			n = min(p.Dim-at, maxCall)
-		default:
-			if i == ready {
-				ready, used = len(p.Rows), 0
-				if p.Kind == StepPass {
-					ready = i + shortNoise(w, p, i, groups)
-				}
-			}
-			rows = alike(p, i, ready)
-			n = rows * p.Dim
-		}
-		arguments(&a, p, weights, i*p.Dim+at, n, blockLen)
+	for i := range p.Rows {
+		weights := p.Rows[i].affine()
+		noisy, most := p.Kind == StepPass && weights.Eps != 0, maxCall
 		if noisy {
-			a.extra, a.we = &w.aligned()[used], weights.Eps
-			if long {
-				longNoise(w, p, &a, i, at)
+			most = BlockLen
+		}
+		for at := 0; at < p.Dim; at += most {
+			arguments(&a, p, &weights, i*p.Dim+at, min(p.Dim-at, most), blockLen)
+			if noisy {
+				a.extra, a.we = &w.aligned()[0], weights.Eps
+				longNoise(w, p, &weights, &a, i, at)
+			}
+			if p.Kind == GradPass {
+				a.sums, a.scaleStep = &p.Scales[i], 0
 			} else {
-				a.backExtra = 4 * (p.Dim - groups*groupLen)
-				used += rows * groups * groupLen
+				a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
 			}
-		}
-		if p.Kind == GradPass {
-			a.sums, a.scaleStep = &p.Rows[i].Scale, 0
-			if !long {
-				a.scaleStep = int(unsafe.Sizeof(Row{}))
-			}
-		} else {
-			a.sums = &p.Sums[i*Blocks(p.Dim)+at/BlockLen]
-		}
-		a.call(f)
-		if at += n; at >= p.Dim {
-			i, at = i+rows, 0
+			a.call(f)
 		}
 	}
 }
 
-// alike returns how many rows from i on have row i's weights and fit in one call. It stops
-// at end.
-func alike[T Element](p *Pass[T], i, end int) int {
-	most := min(end-i, maxCall/p.Dim)
-	if p.Same {
-		return most
+// doShort does a pass over short rows. Rows of equal weights share a call.
+func doShort[T Element](w *Work, p *Pass[T]) {
+	f := functionOf(p)
+	groupLen := use.groupLen()
+	groups := (p.Dim + groupLen - 1) / groupLen // of noise, for a row
+	weights := p.Rows[0].affine()
+	noisy := p.Kind == StepPass && weights.Eps != 0
+	ready, used := len(p.Rows), 0 // rows up to ready have their noise; used counts elements of it
+	if p.Kind == StepPass && !(p.Same && !noisy) {
+		ready = 0
+		w.schedule.setKey(p.Key)
+		w.schedule.heads(w.heads[:], p.Rows, p.Block)
 	}
+	var a passArgs
+	for i, rows := 0, 0; i < len(p.Rows); i += rows {
+		if !p.Same && i > 0 {
+			weights = p.Rows[i].affine()
+			noisy = p.Kind == StepPass && weights.Eps != 0
+		}
+		if i == ready {
+			ready, used = i+shortNoise(w, p, &weights, i, groups), 0
+		}
+		rows = min(ready-i, maxCall/p.Dim)
+		if !p.Same {
+			rows = alike(p.Rows[i:][:rows])
+		}
+		arguments(&a, p, &weights, i*p.Dim, rows*p.Dim, p.Dim)
+		if noisy {
+			a.extra, a.we, a.backExtra = &w.aligned()[used], weights.Eps, 4*(p.Dim-groups*groupLen)
+			used += rows * groups * groupLen
+		}
+		if p.Kind == GradPass {
+			a.sums, a.scaleStep = &p.Scales[i], 4
+		} else {
+			a.sums = &p.Sums[i]
+		}
+		a.next = uintptr(unsafe.Pointer(&p.Rows[i])) + MaxRows*unsafe.Sizeof(Row{})
+		a.call(f)
+	}
+}
+
+// alike returns how many rows, from the first on, have its weights.
+func alike(rows []Row) int {
 	n := 1
-	for n < most && p.Rows[i+n].Affine == p.Rows[i].Affine {
+	for n < len(rows) && rows[n].Weights == rows[0].Weights {
 		n++
 	}
 	return n

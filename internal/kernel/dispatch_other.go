@@ -29,4 +29,6 @@ func Do[T Element](w *Work, p *Pass[T]) {
 	}
 }
 
+func survey(rows []Row) Survey { return surveyPortable(rows) }
+
 func (s Stream) normal(dst []float32, off uint64) { s.normalPortable(dst, off) }

@@ -66,6 +66,34 @@ func TestPagesBeyondSlices(t *testing.T) {
 	})
 }
 
+// No pass reads beyond its rows, whether their number is even or odd.
+func TestPagesBeyondRows(t *testing.T) {
+	const most, dim = MaxRows, 5
+	size := int(unsafe.Sizeof(Row{})) / 4
+	data, sums := make([]float32, most*dim), make([]float32, most)
+	forEach(t, func(t *testing.T) {
+		for _, atEnd := range []bool{false, true} {
+			memory := pages(t, most*size, atEnd)
+			all := unsafe.Slice((*Row)(unsafe.Pointer(&memory[0])), most)
+			for n := 1; n <= most; n++ {
+				rows := all[:n]
+				if atEnd {
+					rows = all[most-n:]
+				}
+				for i := range rows {
+					rows[i].Weights = wide(testAffine)
+				}
+				for kind := range GradPass + 1 {
+					Do(new(Work), &Pass[float32]{
+						Kind: kind, Dim: dim, Rows: rows, Out: data[:n*dim], Next: data[:n*dim], X: data[:n*dim], V: data[:n*dim],
+						Sums: sums[:n], Scales: sums[:n],
+					})
+				}
+			}
+		}
+	})
+}
+
 // No pass over words reads or writes beyond its slices. Lengths go to 100, and lie
 // around quarters of two blocks.
 func TestPagesBeyondWords(t *testing.T) {
@@ -98,7 +126,7 @@ func TestPagesBeyondWords(t *testing.T) {
 					}
 					for kind := range GradPass + 1 {
 						p := Pass[uint16]{
-							Kind: kind, Storage: storage, Dim: n, Rows: []Row{{Affine: testAffine, Scale: 0.3}},
+							Kind: kind, Storage: storage, Dim: n, Rows: []Row{{Weights: wide(testAffine)}}, Scales: []float32{0.3},
 							Out: part[0], Next: part[1], X: part[2], V: part[3], Sums: make([]float32, Blocks(n)),
 						}
 						out, sums := ofValues(&p)

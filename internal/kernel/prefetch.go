@@ -2,6 +2,8 @@
 
 package kernel
 
+import "unsafe"
+
 // A prefetch names memory that the pass after the noise will use. The code that makes
 // noise prefetches it, so that it arrives meanwhile. Each group of noise prefetches as
 // many cache lines of dst, x and v as its noise has. _asm depends on the layout.
@@ -10,20 +12,21 @@ type prefetch struct {
 	step      int // bytes between the addresses of two prefetches
 }
 
-// prefetch returns the prefetch of a pass, spread over groups of noise. size is the bytes
-// of an element. An absent input is replaced by dst, whose lines are prefetched anyway.
-func (a *passArgs) prefetch(size, groups int) prefetch {
-	p := prefetch{dst: a.dst, x: a.x, v: a.v}
-	if a.backX != 0 {
-		p.x = a.dst
+// prefetchOf returns the prefetch of n elements of p from element i on, spread over groups
+// of noise. An absent input is replaced by Out, whose lines are prefetched anyway.
+func prefetchOf[T Element](p *Pass[T], w *Affine, i, n, groups int) prefetch {
+	out := pointer(p.Out[i:])
+	ask := prefetch{dst: out, x: out, v: out}
+	if w.X != 0 {
+		ask.x = pointer(p.X[i:])
 	}
-	if a.backV != 0 {
-		p.v = a.dst
+	if w.V != 0 {
+		ask.v = pointer(p.V[i:])
 	}
 	const line = 64
 	lines := groups * use.groupLen() * 4 / line
-	p.step = min(line, (a.n*size+lines-1)/lines)
-	return p
+	ask.step = min(line, (n*int(unsafe.Sizeof(T(0)))+lines-1)/lines)
+	return ask
 }
 
 // noPrefetch returns a prefetch of memory that is in use already.

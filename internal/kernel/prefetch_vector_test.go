@@ -24,9 +24,8 @@ func TestPrefetchLines(t *testing.T) {
 			// pairs, of four.
 			n := rapid.IntRange(1, 2*groups*use.groupLen()).Draw(t, "words")
 			part := memory[first:][:n]
-			a := passArgs{dst: pointer(part), x: &zeros[0], backX: 2 * n, v: pointer(part), n: n}
-			p := a.prefetch(2, groups)
-			if p.dst != a.dst || p.x != a.dst || p.v != a.v {
+			p := prefetchOf(&Pass[uint16]{Out: part, V: part}, &Affine{V: 1}, 0, n, groups)
+			if dst := pointer(part); p.dst != dst || p.x != dst || p.v != dst {
 				t.Fatalf("asks for %v, not for %p", p, part)
 			}
 			start, end := uintptr(unsafe.Pointer(p.dst)), uintptr(unsafe.Pointer(p.dst))+uintptr(2*n)

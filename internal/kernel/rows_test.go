@@ -27,10 +27,9 @@ func drawPass(t *rapid.T) (d drawnPass) {
 	weight := rapid.SampledFrom([]float32{0.55, -0.37, 0, minusZeroTest, 1.0000001, 7.1e4, -inf, nan})
 	draw := func() Row {
 		return Row{
-			Affine: Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")},
-			Sample: rapid.Uint64().Draw(t, "sample"),
-			Step:   rapid.Uint32().Draw(t, "step"),
-			Block:  rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32()).Draw(t, "block"),
+			wide(Affine{weight.Draw(t, "X"), weight.Draw(t, "V"), weight.Draw(t, "Eps")}),
+			ID{rapid.Uint64().Draw(t, "sample"), rapid.Uint32().Draw(t, "step")},
+			rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32()).Draw(t, "block"),
 		}
 	}
 	// Runs of rows with equal weights, which one call does.
@@ -38,11 +37,18 @@ func drawPass(t *rapid.T) (d drawnPass) {
 		r := draw()
 		for range rapid.IntRange(1, rows).Draw(t, "run") {
 			r.Sample++
-			r.Scale = float32(len(d.Rows)) - 2.55
 			d.Rows = append(d.Rows, r)
+			d.Scales = append(d.Scales, float32(len(d.Rows))-2.55)
 		}
 	}
-	d.Rows = d.Rows[:rows]
+	d.Rows, d.Scales = d.Rows[:rows], d.Scales[:rows]
+	if rapid.Bool().Draw(t, "same") {
+		d.Same = rapid.Bool().Draw(t, "and known")
+		for i := range d.Rows[1:] {
+			d.Rows[1+i].Weights = d.Rows[0].Weights
+		}
+	}
+	d.Block = rapid.OneOf(rapid.Just(uint32(0)), rapid.Uint32()).Draw(t, "pass's block")
 	special := rapid.SampledFrom([]float32{0, minusZeroTest, inf, -inf, nan, 1e-42, -3e38, 65504, 65520, 6e-8, 5.9604645e-08, 1 + 1.0/128})
 	data := func(name string) fenced {
 		x := make([]float32, rows*d.Dim)
@@ -56,11 +62,6 @@ func drawPass(t *rapid.T) (d drawnPass) {
 	d.out = data("out")
 	if d.Kind != GradPass {
 		d.sums = fence(make([]float32, rows*Blocks(d.Dim)), 3)
-	}
-	if d.Same = rapid.Bool().Draw(t, "same"); d.Same {
-		for i := range d.Rows[1:] {
-			d.Rows[1+i].Affine = Affine{nan, nan, nan}
-		}
 	}
 	d.alias = rapid.IntRange(0, 3).Draw(t, "alias")
 	d.Out, d.Sums = d.out.part, d.sums.part
@@ -122,8 +123,8 @@ func FuzzRowsAgree(f *testing.F) { f.Fuzz(rapid.MakeFuzz(rowsAgree)) }
 // the sums of blocks are those of the whole.
 func cutsAgree(t *rapid.T) {
 	n := rapid.IntRange(8, 4*BlockLen).Draw(t, "n") / 4 * 4
-	row := Row{Affine: Affine{0.55, -0.37, 0.41}, Sample: rapid.Uint64().Draw(t, "sample"),
-		Step: rapid.Uint32().Draw(t, "step"), Block: rapid.Uint32().Draw(t, "block")}
+	row := Row{wide(Affine{0.55, -0.37, 0.41}),
+		ID{rapid.Uint64().Draw(t, "sample"), rapid.Uint32().Draw(t, "step")}, rapid.Uint32().Draw(t, "block")}
 	x := make([]float32, n)
 	Stream{Key: 5}.normalPortable(x, 0)
 	do := func(row Row, lo, hi int) (out, sums []float32) {
@@ -137,7 +138,7 @@ func cutsAgree(t *rapid.T) {
 	s := row.stream(7)
 	for i := range noise {
 		s.normalPortable(noise[i:i+1], uint64(row.Block+uint32(i/4))*4+uint64(i%4))
-		if want, _ := element(x[i], x[i], noise[i], row.Affine, Float32); whole[i] != want {
+		if want, _ := element(x[i], x[i], noise[i], row.affine(), Float32); whole[i] != want {
 			t.Fatalf("element %d is %v, want %v", i, whole[i], want)
 		}
 	}
@@ -171,7 +172,7 @@ func TestRowsOfEveryLength(t *testing.T) {
 			sums, wantSums := make([]float32, rows), make([]float32, rows)
 			p := Pass[float32]{Storage: Float32, Key: 1, Dim: n, Out: got, Sums: sums}
 			for i := range rows {
-				p.Rows = append(p.Rows, Row{Affine: Affine{Eps: 1}, Sample: uint64(i * i), Step: uint32(n), Block: uint32(i % 3)})
+				p.Rows = append(p.Rows, Row{Weights{Eps: 1}, ID{uint64(i * i), uint32(n)}, uint32(i % 3)})
 			}
 			Do(w, &p)
 			p.Out, p.Sums = want, wantSums
@@ -190,7 +191,7 @@ func TestWrongLengths(t *testing.T) {
 	rows := func(n int) []Row {
 		r := make([]Row, n)
 		for i := range r {
-			r[i].Affine = Affine{X: 1, V: 1}
+			r[i].Weights = Weights{X: 1, V: 1}
 		}
 		return r
 	}
@@ -198,27 +199,28 @@ func TestWrongLengths(t *testing.T) {
 	type words = Pass[uint16]
 	forEach(t, func(t *testing.T) {
 		for name, p := range map[string]any{
-			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), false, f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1)},
-			"dst":               floats{StepPass, 0, 0, 3, rows(2), false, f(5), nil, f(6), f(6), f(2)},
-			"step x":            floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(5), f(6), f(2)},
-			"step v":            floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(5), f(2)},
-			"step sums":         floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(1)},
-			"no sums":           floats{StepPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), nil},
-			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(5), f(6), f(2)},
-			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(5), f(2)},
-			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(3)},
-			"grad next":         floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(5), f(6), f(6), nil},
-			"grad x":            floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(6), f(5), f(6), nil},
-			"grad v":            floats{GradPass, 0, 0, 3, rows(2), false, f(6), f(6), f(6), f(5), nil},
-			"long x":            floats{StepPass, 0, 0, 1500, rows(1), false, f(1500), nil, f(1499), f(1500), f(2)},
-			"kind":              floats{9, 0, 0, 3, rows(2), false, f(6), f(6), f(6), f(6), nil},
-			"storage":           floats{StepPass, 3, 0, 3, rows(2), false, f(6), nil, f(6), f(6), f(2)},
-			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), false, h(6), nil, h(6), h(6), f(2)},
-			"words of no type":  words{StepPass, 3, 0, 3, rows(2), false, h(6), nil, h(6), h(6), f(2)},
-			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), false, h(6), nil, h(5), h(6), f(2)},
-			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), false, h(6), nil, h(6), h(5), f(2)},
-			"words next":        words{GradPass, Float16, 0, 3, rows(2), false, h(6), h(5), h(6), h(6), nil},
-			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), false, h(1500), h(1499), h(1500), h(1500), nil},
+			"too many":          floats{SquaresPass, 0, 0, 1, rows(MaxRows + 1), 0, false, f(MaxRows + 1), nil, f(MaxRows + 1), f(MaxRows + 1), f(MaxRows + 1), nil},
+			"dst":               floats{StepPass, 0, 0, 3, rows(2), 0, false, f(5), nil, f(6), f(6), f(2), nil},
+			"step x":            floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(5), f(6), f(2), nil},
+			"step v":            floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(5), f(2), nil},
+			"step sums":         floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(1), nil},
+			"no sums":           floats{StepPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), nil, nil},
+			"squares x":         floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(5), f(6), f(2), nil},
+			"squares v":         floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(5), f(2), nil},
+			"squares sums":      floats{SquaresPass, 0, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(3), nil},
+			"grad next":         floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(5), f(6), f(6), nil, f(2)},
+			"grad x":            floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(5), f(6), nil, f(2)},
+			"grad v":            floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(5), nil, f(2)},
+			"long x":            floats{StepPass, 0, 0, 1500, rows(1), 0, false, f(1500), nil, f(1499), f(1500), f(2), nil},
+			"grad scales":       floats{GradPass, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(6), nil, f(1)},
+			"kind":              floats{9, 0, 0, 3, rows(2), 0, false, f(6), f(6), f(6), f(6), nil, nil},
+			"storage":           floats{StepPass, 3, 0, 3, rows(2), 0, false, f(6), nil, f(6), f(6), f(2), nil},
+			"words of float32":  words{StepPass, Float32, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(6), f(2), nil},
+			"words of no type":  words{StepPass, 3, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(6), f(2), nil},
+			"words x":           words{StepPass, BFloat16, 0, 3, rows(2), 0, false, h(6), nil, h(5), h(6), f(2), nil},
+			"words v":           words{SquaresPass, Float16, 0, 3, rows(2), 0, false, h(6), nil, h(6), h(5), f(2), nil},
+			"words next":        words{GradPass, Float16, 0, 3, rows(2), 0, false, h(6), h(5), h(6), h(6), nil, f(2)},
+			"words, long, next": words{GradPass, Float16, 0, 1500, rows(1), 0, false, h(1500), h(1499), h(1500), h(1500), nil, f(1)},
 		} {
 			func() {
 				defer func() {

@@ -260,7 +260,7 @@ func TestNoAllocation(t *testing.T) {
 			for _, rows := range []int{1, 5} {
 				all := make([]Row, 5)
 				for i := range all {
-					all[i] = Row{Affine: testAffine}
+					all[i] = Row{Weights: wide(testAffine)}
 				}
 				if got := testing.AllocsPerRun(10, func() {
 					dim := n / rows
@@ -269,8 +269,8 @@ func TestNoAllocation(t *testing.T) {
 					}
 					k := rows * dim
 					sums := sums[:rows*Blocks(dim)]
-					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], false, dst[:k], dst[:k], x[:k], v[:k], sums})
-					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], false, words[:k], words[:k], words[:k], words[:k], sums})
+					Do(w, &Pass[float32]{kind, Float16, 1, dim, all[:rows], 0, true, dst[:k], dst[:k], x[:k], v[:k], sums, x[:rows]})
+					Do(w, &Pass[uint16]{kind, Float16, 1, dim, all[:rows], 0, false, words[:k], words[:k], words[:k], words[:k], sums, x[:rows]})
 				}); got != 0 {
 					t.Errorf("%v allocations", got)
 				}

@@ -61,7 +61,8 @@ type group struct {
 // vectors is the memory of the vector kernels in a [Work].
 type vectors struct {
 	schedule schedule
-	groups   [BlockLen / minGroup]group
+	heads    [MaxRows]group             // the first groups of short rows
+	groups   [BlockLen / minGroup]group // groups whose noise is made together
 }
 
 // minGroup is the smallest groupLen.
@@ -92,6 +93,7 @@ type passArgs struct {
 	blockLen         int
 	backExtra        int
 	scaleStep        int
+	next             uintptr // rows that the next pass will read; each block prefetches one
 }
 
 // masks holds 32 words of ones and then 32 zeros. From word 32-n on there are n words of
@@ -177,51 +179,63 @@ func functionOf[T Element](p *Pass[T]) function {
 	}[p.Kind][p.Storage]
 }
 
+// headsPortable stores the first group of each row's noise. It begins the given number of
+// blocks after the row's own block.
+func (c *schedule) headsPortable(dst []group, rows []Row, block uint32) {
+	for i := range rows {
+		r, g := &rows[i], &dst[i]
+		g.first[0], g.first[1], g.first[2], g.first[3] = c.firstOf(r.Sample, r.Step)
+		g.block = r.Block + block
+	}
+}
+
 // shortNoise makes the noise of short rows from i on, with that many groups each, until
 // the room is used up. It returns how many rows from i on have their noise or need none.
-func shortNoise[T Element](w *Work, p *Pass[T], i, groups int) int {
-	w.schedule.setKey(p.Key)
+// The weights are those of row i.
+func shortNoise[T Element](w *Work, p *Pass[T], weights *Affine, i, groups int) int {
 	groupLen := use.groupLen()
-	room := BlockLen / groupLen
-	if p.Same && p.Rows[0].Eps == 0 {
-		return len(p.Rows) - i
+	room := BlockLen / groupLen / groups // in rows
+	var each []group
+	k := i
+	if p.Same && groups == 1 {
+		k = min(len(p.Rows), i+room)
+		each = w.heads[i:k]
+	} else {
+		n := 0
+		for ; k < len(p.Rows); k++ {
+			if !p.Same && float32(p.Rows[k].Eps) == 0 {
+				continue
+			}
+			if room--; room < 0 {
+				break
+			}
+			h := &w.heads[k]
+			for at := range groups {
+				g := &w.groups[n]
+				g.first[0], g.first[1], g.first[2], g.first[3] = h.first[0], h.first[1], h.first[2], h.first[3]
+				g.block = h.block + uint32(at*groupLen/4)
+				n++
+			}
+		}
+		each = w.groups[:n]
 	}
-	k, n := i, 0
-	for ; k < len(p.Rows); k++ {
-		r := &p.Rows[k]
-		if !p.Same && r.Eps == 0 {
-			continue
-		}
-		if n+groups > room {
-			break
-		}
-		w0, w1, w2, w3 := w.schedule.firstOf(r.Sample, r.Step)
-		for at := range groups {
-			g := &w.groups[n]
-			g.first[0], g.first[1], g.first[2], g.first[3] = w0, w1, w2, w3
-			g.block = r.Block + uint32(at*groupLen/4)
-			n++
-		}
-	}
-	if n > 0 {
-		var a passArgs
-		arguments(&a, p, p.weights(i), i*p.Dim, (k-i)*p.Dim, p.Dim)
-		ask := a.prefetch(int(unsafe.Sizeof(T(0))), n)
-		w.schedule.ofGroups(&w.aligned()[0], w.groups[:n], &ask)
+	if len(each) > 0 {
+		ask := prefetchOf(p, weights, i*p.Dim, (k-i)*p.Dim, len(each))
+		w.schedule.ofGroups(&w.aligned()[0], each, &ask)
 	}
 	return k - i
 }
 
 // longNoise makes the noise of the part of row i that a does, from element at on. The
 // parts of a row must come in order.
-func longNoise[T Element](w *Work, p *Pass[T], a *passArgs, i, at int) {
+func longNoise[T Element](w *Work, p *Pass[T], weights *Affine, a *passArgs, i, at int) {
 	r, groupLen := &p.Rows[i], use.groupLen()
 	if at == 0 {
 		w.schedule.set(r.stream(p.Key))
 	}
 	groups := (a.n + groupLen - 1) / groupLen
-	ask := a.prefetch(int(unsafe.Sizeof(T(0))), groups)
-	w.schedule.normals(&w.aligned()[0], groups, r.Block+uint32(at/4), &ask)
+	ask := prefetchOf(p, weights, i*p.Dim+at, a.n, groups)
+	w.schedule.normals(&w.aligned()[0], groups, r.Block+p.Block+uint32(at/4), &ask)
 }
 
 // fewDraws is a number of draws that portable code makes before vector code would be

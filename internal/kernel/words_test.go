@@ -56,9 +56,9 @@ func firstOther(t Storage, a, b []uint16) (i int) {
 // pass over words should leave in Out and Sums.
 func ofValues(p *Pass[uint16]) (out []uint16, sums []float32) {
 	q := Pass[float32]{
-		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Same: p.Same,
+		Kind: p.Kind, Storage: p.Storage, Key: p.Key, Dim: p.Dim, Rows: p.Rows, Block: p.Block, Same: p.Same,
 		Out: values(p.Storage, p.Out), Next: values(p.Storage, p.Next), X: values(p.Storage, p.X), V: values(p.Storage, p.V),
-		Sums: make([]float32, len(p.Sums)),
+		Sums: make([]float32, len(p.Sums)), Scales: p.Scales,
 	}
 	floatsPortable(&q)
 	out = make([]uint16, len(p.Out))
@@ -77,8 +77,8 @@ func wordsAgree(t *rapid.T) {
 	}
 	out, x, v, next := words(d.Out, "out"), words(d.X, "x"), words(d.V, "v"), words(d.Next, "next")
 	p := Pass[uint16]{
-		Kind: d.Kind, Storage: storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Same: d.Same,
-		Out: [...]fencedWords{out, x, v, next}[d.alias].part, Next: next.part, X: x.part, V: v.part, Sums: d.sums.part,
+		Kind: d.Kind, Storage: storage, Key: d.Key, Dim: d.Dim, Rows: d.Rows, Block: d.Block, Same: d.Same,
+		Out: [...]fencedWords{out, x, v, next}[d.alias].part, Next: next.part, X: x.part, V: v.part, Sums: d.sums.part, Scales: d.Scales,
 	}
 	inputs := []fencedWords{out, x, v, next}
 	inputs = slices.Delete(inputs, d.alias, d.alias+1)
@@ -122,7 +122,7 @@ func TestEveryWord(t *testing.T) {
 		for _, storage := range []Storage{BFloat16, Float16} {
 			for _, n := range []int{64, 61, 5} {
 				x, out := make([]uint16, n), make([]uint16, n)
-				p := Pass[uint16]{Storage: storage, Dim: n, Rows: []Row{{Affine: Affine{X: 1}}}, Out: out, X: x, Sums: make([]float32, 1)}
+				p := Pass[uint16]{Storage: storage, Dim: n, Rows: []Row{{Weights: Weights{X: 1}}}, Out: out, X: x, Sums: make([]float32, 1)}
 				for first := 0; first < 1<<16; first += n {
 					for i := range x {
 						x[i] = uint16(first + i)

@@ -472,7 +472,7 @@ func velocity(v, x []float32, time float64) error {
 }
 
 // testPanics tests that wrong lengths, an unknown storage type and noise that does not
-// exist panic on every device, before anything is written.
+// exist panic on every device. A small call does so before anything is written.
 func testPanics[B any](t *testing.T, s Subject[B]) {
 	b := sampler.Batch{Dim: 3, Rows: []sampler.Row{
 		{Affine: sampler.Affine{X: 1}},
@@ -537,7 +537,7 @@ func testPanics[B any](t *testing.T, s Subject[B]) {
 	}
 	sync(t, &s) // none of these calls was queued
 
-	// A panic comes before anything is written, also where the last row is at fault.
+	// A small call panics before anything is written, also where the last row is at fault.
 	was := make([]float32, 6)
 	for i := range was {
 		was[i] = border

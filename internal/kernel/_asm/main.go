@@ -1,4 +1,5 @@
-// Asm generates the vector kernels of package kernel: noise, step, squares, gradient.
+// Asm generates the vector kernels of package kernel: noise, step, squares, gradient, and what
+// short rows need before them.
 //
 //	go run . -isa AVX2 -out ../avx2_amd64.s
 //	go run . -isa AVX512 -out ../avx512_amd64.s
@@ -34,6 +35,10 @@ func main() {
 		set, noise = new(avx512), normals512
 	default:
 		log.Fatalf("no instruction set %s", *name)
+	}
+	if *name == "AVX2" { // AVX-512 uses the same two
+		survey()
+		heads()
 	}
 	noise(oneStream)
 	noise(manyStreams)

@@ -41,6 +41,7 @@ const (
 	offLen    = 88 // elements of a block
 	offBackE  = 96
 	offScales = 104
+	offNext   = 112
 )
 
 const (
@@ -159,15 +160,21 @@ func pass(set isa, k kind, t storage, words bool) {
 	CMPQ(n, p.left)
 	CMOVQLT(n, p.left)
 	SUBQ(p.left, n)
+	PREFETCHT1(at(load(offNext), 0))
+	ADDQ(Imm(rowSize), at(a, offNext)) // in memory, since no register is free
 	if k == gradient {
 		p.we = weight(p.sums, 0)
 		ADDQ(at(a, offScales), p.sums)
 	}
-	at0 := GP64()
+	at0, count := GP64(), GP64()
+	p.count = count
 	if k != gradient {
+		// A block of one quarter has its lanes in registers. The other quarters are
+		// zeros, which change no sum.
+		MOVQ(p.left, count)
+		CMPQ(at(a, offLen), U32(quarter))
+		JLE(LabelRef("one"))
 		LEAQ(partial, at0)
-		CMPQ(p.left, U32(quarter))
-		JLE(LabelRef("quarter"))
 		zero := set.vec()
 		set.zero(zero)
 		for i := range 4 * len(p.acc) {
@@ -176,13 +183,12 @@ func pass(set isa, k kind, t storage, words bool) {
 	}
 
 	Label("quarter")
-	count := GP64()
-	p.count = count
 	MOVQ(U32(quarter), count)
 	CMPQ(p.left, count)
 	CMOVQLT(p.left, count)
 	SUBQ(count, p.left)
 	if k != gradient {
+		Label("one")
 		for i := range p.acc {
 			p.acc[i] = set.vec()
 			set.zero(p.acc[i])
@@ -210,13 +216,8 @@ func pass(set isa, k kind, t storage, words bool) {
 		TESTQ(p.left, p.left)
 		JNZ(LabelRef("quarter"))
 	} else {
-		// A block of one quarter has its lanes in registers. The other quarters are
-		// zeros, which change no sum.
-		first := GP64()
-		LEAQ(partial, first)
-		SUBQ(at0, first)
-		ORQ(p.left, first)
-		JZ(LabelRef("fold"))
+		CMPQ(at(a, offLen), U32(quarter))
+		JLE(LabelRef("fold"))
 		for i, v := range p.acc {
 			VMOVUPS(v, at(at0, set.width()*i))
 		}
