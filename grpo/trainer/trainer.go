@@ -24,6 +24,7 @@ type Trainer[B any] struct {
 	iteration, updates int
 	failed             error
 	timing             Timing
+	unseen             Mover // whose Update CheckBackward could not call; nil: none
 
 	model, reference sampler.Model[B]
 	run              Run[B]
