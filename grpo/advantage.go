@@ -34,12 +34,14 @@ var _ Estimator = Norm{}
 // published trainers. The zero Norm gives mean 0 and standard deviation 1 in every
 // group.
 //
-// Rewards that are all equal have advantage exactly 0. Equal means max = min over the
-// samples of std. Published code leaves the rounding of the mean there, which an eps
-// of 1e-8 lets through. A sample that is alone under a sample standard deviation also
-// has advantage 0. Published code (torch.std of one element) gives NaN; this is a
-// deviation of this package. Rewards that differ by so little that float64 does not
-// hold the square are not equal.
+// Rewards that are all equal have advantage exactly 0. Rewards count as equal if the
+// greatest equals the least, over the samples that give std. In published code the
+// rounding error of the mean remains, and with an eps of 1e-8 it becomes a visible
+// advantage. A sample that is alone under a sample standard deviation also has
+// advantage 0. Published code (torch.std of one element) gives NaN; this is a
+// deviation of this package. Rewards may differ by so little that the square of the
+// difference underflows. They are not equal, and std is computed in units of their
+// spread, so it is not 0.
 type Norm struct {
 	Scope  Scope
 	Sample bool    // divide by n-1 (torch.std), not by n (numpy.std)
@@ -74,9 +76,7 @@ var (
 // is 1e-4. It is Norm{Eps: eps} on the groups of [BySize]: results, aliasing, errors
 // and panics are those of [Norm.Advantages] and BySize. It does not allocate.
 func Advantages(dst, rewards []float64, size int, eps float64) ([]float64, error) {
-	if len(dst) != len(rewards) {
-		panic(panicLength)
-	}
+	checkLength("dst", len(dst), "rewards", len(rewards))
 	g, err := BySize(len(rewards), size)
 	if err != nil {
 		return nil, err
@@ -94,9 +94,7 @@ func Advantages(dst, rewards []float64, size int, eps float64) ([]float64, error
 // of dst are unspecified. Advantages panics if dst, rewards and the batch of g differ
 // in length. It does not allocate.
 func (c Norm) Advantages(dst, rewards []float64, g Groups) ([]float64, error) {
-	if len(dst) != len(rewards) {
-		panic(panicLength)
-	}
+	checkLength("dst", len(dst), "rewards", len(rewards))
 	if err := c.validate(); err != nil {
 		return nil, wrap(err)
 	}
@@ -189,9 +187,7 @@ func (c Norm) GDPO(dst, weights []float64, rewards [][]float64, g Groups) ([]flo
 // that is not above 0 and an advantage that is NaN are errors. Clamp panics if
 // lengths differ. It does not allocate.
 func Clamp(dst, adv []float64, limit float64) ([]float64, error) {
-	if len(dst) != len(adv) {
-		panic(panicLength)
-	}
+	checkLength("dst", len(dst), "adv", len(adv))
 	if !(limit > 0) {
 		return nil, fmt.Errorf("grpo: advantage limit %v is not above 0: %w", limit, ErrSetting)
 	}
@@ -366,9 +362,9 @@ func checkRewards(dst, weights []float64, rewards [][]float64) error {
 	if len(weights) != len(rewards) {
 		panic(panicWeights)
 	}
-	for _, r := range rewards {
+	for k, r := range rewards {
 		if len(r) != len(dst) {
-			panic(panicLength)
+			wrongLength(fmt.Sprintf("rewards[%d]", k), len(r), "dst", len(dst))
 		}
 		if len(r) > 0 && &r[0] == &dst[0] {
 			panic(panicAlias)

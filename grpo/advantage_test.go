@@ -544,13 +544,13 @@ func TestAdvantageErrors(t *testing.T) {
 
 func TestAdvantagePanics(t *testing.T) {
 	two, three := make([]float64, 2), make([]float64, 3)
-	wantPanic(t, panicLength, func() { Advantages(two, three, 1, 0) })
-	wantPanic(t, panicLength, func() { Norm{}.Advantages(two, three, Groups{}) })
+	wantPanic(t, "grpo: length of dst is 2, not that of rewards, 3", func() { Advantages(two, three, 1, 0) })
+	wantPanic(t, "grpo: length of dst is 2, not that of rewards, 3", func() { Norm{}.Advantages(two, three, Groups{}) })
 	wantPanic(t, panicGroups, func() { Norm{}.Advantages(three, three, must(BySize(4, 2))(t)) })
 	wantPanic(t, panicGroups, func() { MeasureSpread(three, must(ByID([]int{1, 2}))(t)) })
-	wantPanic(t, panicLength, func() { Clamp(two, three, 5) })
+	wantPanic(t, "grpo: length of dst is 2, not that of adv, 3", func() { Clamp(two, three, 5) })
 	wantPanic(t, panicWeights, func() { WeightedSum(two, []float64{1}, nil) })
-	wantPanic(t, panicLength, func() { WeightedSum(two, []float64{1}, [][]float64{three}) })
+	wantPanic(t, "grpo: length of rewards[0] is 3, not that of dst, 2", func() { WeightedSum(two, []float64{1}, [][]float64{three}) })
 	wantPanic(t, panicAlias, func() { WeightedSum(two, []float64{1}, [][]float64{two}) })
 	wantPanic(t, panicAlias, func() { Norm{}.GDPO(two, []float64{1}, [][]float64{two}, Groups{}) })
 }

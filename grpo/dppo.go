@@ -44,7 +44,8 @@ func (o DPPO) Loss(grad, logp, old, adv, kl []float64) (Stats, error) {
 	if !(o.MaxKL > 0) {
 		return Stats{}, fmt.Errorf("grpo: DPPO.MaxKL %v is not above 0: %w", o.MaxKL, ErrSetting)
 	}
-	checkLengths(grad, logp, old, adv, kl)
+	checkLengths(grad, logp, old, adv)
+	checkLength("kl", len(kl), "logp", len(logp))
 	var m means
 	for i := range logp {
 		d, err := difference(i, logp[i], old[i], adv[i])

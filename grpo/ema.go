@@ -7,14 +7,15 @@ import "fmt"
 //
 //	mean = mean + w·(params - mean)   w = 1 - min(Decay, (1 + step)/(10 + step))
 //
-// at every Every-th step, and mean stays at the others. This is EMAModuleWrapper of
+// at steps Every-1, 2·Every-1 and so on. At other steps mean does not change. This is EMAModuleWrapper of
 // flow_grpo (flow_grpo/ema.py). The first factors, .1, .18, .25 …, forget the
 // initial mean. flow_grpo evaluates the mean in place of the trained parameters,
 // with Decay 0.9 and Every 8. DiffusionNFT has a reference policy that follows the
 // trained one slowly.
 //
-// The zero EMA does not average: Weight is 1, and mean equals the parameters. An EMA
-// has no counter, so a resumed run need not restore one; the caller passes the step.
+// The zero EMA does not average: Weight is 1, and mean equals the parameters. So does
+// EMA{Every: 1}, which also copies at every step in settings whose zero EMA means
+// something else. An EMA has no counter, so a resumed run need not restore one; the caller passes the step.
 type EMA struct {
 	Decay float64 // the greatest factor of the old mean, in [0, 1)
 	Every int     // optimiser steps between updates; 0 means 1
@@ -48,9 +49,7 @@ func (e EMA) Weight(step int) (float64, error) {
 // makes its mean not finite until a step with w = 1, so check parameters where they
 // are updated.
 func Average[T float32 | float64](mean, params []T, e EMA, step int) error {
-	if len(mean) != len(params) {
-		panic(panicLength)
-	}
+	checkLength("mean", len(mean), "params", len(params))
 	weight, err := e.Weight(step)
 	if err != nil || weight == 0 {
 		return err

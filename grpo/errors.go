@@ -17,10 +17,20 @@ var (
 )
 
 const (
-	panicLength  = "grpo: slice lengths do not match"
 	panicGroups  = "grpo: Groups was made for another number of samples"
 	panicWeights = "grpo: number of weights and of rewards do not match"
 	panicAlias   = "grpo: dst is one of the rewards"
 )
+
+// checkLength panics with both names and lengths unless n is the length want.
+func checkLength(name string, n int, of string, want int) {
+	if n != want {
+		wrongLength(name, n, of, want)
+	}
+}
+
+func wrongLength(name string, n int, of string, want int) {
+	panic(fmt.Sprintf("grpo: length of %s is %d, not that of %s, %d", name, n, of, want))
+}
 
 func wrap(err error) error { return fmt.Errorf("grpo: %w", err) }

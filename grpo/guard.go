@@ -54,7 +54,9 @@ func (o Guard) Loss(grad, logp, old, adv, kl, scale []float64) (Stats, error) {
 	if err := Objective(o).validate(); err != nil {
 		return Stats{}, wrap(err)
 	}
-	checkLengths(grad, logp, old, adv, kl, scale)
+	checkLengths(grad, logp, old, adv)
+	checkLength("kl", len(kl), "logp", len(logp))
+	checkLength("scale", len(scale), "logp", len(logp))
 	var m means
 	for i := range logp {
 		d, err := difference(i, logp[i], old[i], adv[i])

@@ -299,12 +299,12 @@ func TestLossErrors(t *testing.T) {
 
 func TestLossPanics(t *testing.T) {
 	two, three := make([]float64, 2), make([]float64, 3)
-	wantPanic(t, panicLength, func() { Objective{}.Loss(three, two, two, two) })
-	wantPanic(t, panicLength, func() { Objective{}.Loss(two, two, three, two) })
-	wantPanic(t, panicLength, func() { Objective{}.Loss(nil, two, two, three) })
-	wantPanic(t, panicLength, func() { DPPO{1}.Loss(two, two, two, two, three) })
-	wantPanic(t, panicLength, func() { Guard{}.Loss(two, two, two, two, two, three) })
-	wantPanic(t, panicLength, func() { Guard{}.Loss(two, two, two, two, nil, two) })
+	wantPanic(t, "grpo: length of grad is 3, not that of logp, 2", func() { Objective{}.Loss(three, two, two, two) })
+	wantPanic(t, "grpo: length of old is 3, not that of logp, 2", func() { Objective{}.Loss(two, two, three, two) })
+	wantPanic(t, "grpo: length of adv is 3, not that of logp, 2", func() { Objective{}.Loss(nil, two, two, three) })
+	wantPanic(t, "grpo: length of kl is 3, not that of logp, 2", func() { DPPO{1}.Loss(two, two, two, two, three) })
+	wantPanic(t, "grpo: length of scale is 3, not that of logp, 2", func() { Guard{}.Loss(two, two, two, two, two, three) })
+	wantPanic(t, "grpo: length of kl is 0, not that of logp, 2", func() { Guard{}.Loss(two, two, two, two, nil, two) })
 }
 
 func TestLossDoesNotAllocate(t *testing.T) {

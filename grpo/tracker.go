@@ -50,9 +50,8 @@ type Record[K comparable] struct {
 // field. The contents of dst are then unspecified, and nothing is remembered. Advantages panics
 // if lengths differ. It allocates.
 func (t *Tracker[K]) Advantages(dst, rewards []float64, prompts []K) ([]float64, error) {
-	if len(dst) != len(rewards) || len(prompts) != len(rewards) {
-		panic(panicLength)
-	}
+	checkLength("dst", len(dst), "rewards", len(rewards))
+	checkLength("prompts", len(prompts), "rewards", len(rewards))
 	if err := t.validate(); err != nil {
 		return nil, wrap(err)
 	}

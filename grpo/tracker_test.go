@@ -180,8 +180,8 @@ func TestTrackerErrors(t *testing.T) {
 	if after := fmt.Sprint(tr.Records()); after != before {
 		t.Errorf("errors changed what is remembered from %s to %s", before, after)
 	}
-	wantPanic(t, panicLength, func() { tr.Advantages(nil, []float64{1}, []float64{1}) })
-	wantPanic(t, panicLength, func() { tr.Advantages([]float64{1}, []float64{1}, nil) })
+	wantPanic(t, "grpo: length of dst is 0, not that of rewards, 1", func() { tr.Advantages(nil, []float64{1}, []float64{1}) })
+	wantPanic(t, "grpo: length of prompts is 0, not that of rewards, 1", func() { tr.Advantages([]float64{1}, []float64{1}, nil) })
 }
 
 func ExampleTracker() {

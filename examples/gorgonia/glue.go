@@ -17,6 +17,7 @@ type policy struct {
 	solver            G.Solver
 	class             func(row int) int
 	features          []float32
+	still             [][]float32 // the weights before a Move, see move.go
 }
 
 func newPolicy(w weights, rows int, rate float64, class func(row int) int) (*policy, error) {
@@ -25,7 +26,7 @@ func newPolicy(w weights, rows int, rate float64, class func(row int) int) (*pol
 		return nil, err
 	}
 	backward, err := newGraph(w, rows, func(v, dv *G.Node) *G.Node { return G.Must(G.Sum(G.Must(G.HadamardProd(dv, v)))) })
-	return &policy{forward, backward, G.NewAdamSolver(G.WithLearnRate(rate)), class, make([]float32, rows*features)}, err
+	return &policy{forward, backward, G.NewAdamSolver(G.WithLearnRate(rate)), class, make([]float32, rows*features), nil}, err
 }
 
 // run evaluates a graph for a Call, whose rows must be as many as the graph's.
@@ -52,5 +53,6 @@ func (p *policy) Backward(_ context.Context, c sampler.Call[[]float32], dv []flo
 }
 
 func (p *policy) Update(context.Context) error {
+	p.still = nil
 	return p.solver.Step(G.NodesToValueGrads(p.backward.params))
 }

@@ -276,7 +276,10 @@ func fineTune(ctx context.Context, o options, w weights, reward finetune.Reward,
 	if err := t.CheckOnPolicy(ctx); err != nil {
 		return err
 	}
-	fmt.Fprintf(out, "seed %d: on policy, every ratio exactly 1 in the minibatches of training\n", key)
+	if err := t.CheckBackward(ctx); err != nil {
+		return err
+	}
+	fmt.Fprintf(out, "seed %d: on policy, every ratio exactly 1 in the minibatches of training; the gradient is that by differences\n", key)
 	began := time.Now()
 	var rewards []float64
 	if err := t.Run(ctx, o.iterations, func(it trainer.Iteration) error {

@@ -1,8 +1,10 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 
@@ -53,12 +55,84 @@ func TestNoDualValues(t *testing.T) {
 	}
 }
 
+// spoiled is a policy with a mistake in its gradient.
+type spoiled struct {
+	*policy
+	factor float32
+	keeps  bool // Update leaves the gradient
+}
+
+func (s spoiled) Backward(ctx context.Context, c sampler.Call[[]float32], dv []float32) error {
+	dv = slices.Clone(dv)
+	for i := range dv {
+		dv[i] *= s.factor
+	}
+	return s.policy.Backward(ctx, c, dv)
+}
+
+func (s spoiled) Update(ctx context.Context) error {
+	var kept [][]float32
+	err := s.each(func(_ int, _, grad []float32) { kept = append(kept, slices.Clone(grad)) })
+	if err = errors.Join(err, s.policy.Update(ctx)); err == nil && s.keeps {
+		err = s.each(func(i int, _, grad []float32) { copy(grad, kept[i]) })
+	}
+	return err
+}
+
+// CheckBackward finds a gradient of the wrong sign or scale, and one that is overwritten. An
+// Update that keeps it is found in training. What is right passes, and stays as it is.
+func TestGradientChecked(t *testing.T) {
+	w := pretrained(t)
+	before := w.clone()
+	p, right := made(t, w, small, nil)
+	if err := right.CheckBackward(t.Context()); err != nil {
+		t.Error(err)
+	}
+	for i := range w {
+		if !slices.Equal(w[i].Data().([]float32), before[i].Data().([]float32)) {
+			t.Errorf("weights %d: the check changes them", i)
+		}
+	}
+	if slices.ContainsFunc(gradient(t, p.backward), func(g float32) bool { return g != 0 }) {
+		t.Error("the check leaves a gradient")
+	}
+	for _, m := range []struct {
+		p    spoiled
+		want string
+	}{
+		{spoiled{p, -1, false}, "the sign is wrong, and nothing else"},
+		{spoiled{p, 1. / digits.Dim, false}, "a mean over the elements of a row"},
+		{spoiled{p, 1, true}, ""},
+	} {
+		tr, err := trainer.New(sampler.CPU{}, trainer.Policy[[]float32](m.p), right.Config())
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = tr.CheckBackward(t.Context())
+		if m.want == "" && err == nil {
+			_, err = tr.Step(t.Context())
+			m.want = "Update does not clear the gradient"
+		}
+		if !errors.Is(err, trainer.ErrBackward) || !strings.Contains(err.Error(), m.want) {
+			t.Errorf("error %v, want %q", err, m.want)
+		}
+	}
+	p, tr := made(t, pretrained(t), small, nil)
+	p.backward.vm = G.NewTapeMachine(p.backward.params[0].Graph()) // without BindDualValues
+	if err := tr.CheckBackward(t.Context()); !errors.Is(err, trainer.ErrBackward) || !strings.Contains(err.Error(), "Backward replaces the gradient") {
+		t.Errorf("without BindDualValues: %v", err)
+	}
+}
+
 // A graph of other weights learns, and the one that evaluates does not.
 func TestTwoNetworks(t *testing.T) {
 	w := pretrained(t)
 	p, tr := made(t, w, small, nil)
 	other, _ := made(t, w.clone(), small, nil)
 	p.backward = other.backward
+	if err := tr.CheckBackward(t.Context()); !errors.Is(err, trainer.ErrBackward) || !strings.Contains(err.Error(), "leave the output as it is") {
+		t.Errorf("CheckBackward: %v", err)
+	}
 	if err := tr.Run(t.Context(), 2, moved); !errors.Is(err, errNotTrained) {
 		t.Errorf("error %v", err)
 	}

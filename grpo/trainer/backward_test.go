@@ -144,7 +144,7 @@ func TestCheckBackward(t *testing.T) {
 		"times elements of a row": {newMovable(constant(dim)), ErrBackward, "about 8, the elements of a row"},
 		"times elements":          {newMovable(constant(rows * dim)), ErrBackward, "about 12·8, the elements of the Call"},
 		"sign and factor":         {newMovable(constant(-1. / rows)), ErrBackward, "the sign is wrong: the factor is about 1/12"},
-		"5% more":                 {newMovable(constant(1.06)), ErrBackward, "is 1.06 times"},
+		"5% more":                 {newMovable(constant(1.06)), ErrBackward, "is 1.06 times that by differences of Velocity: this is no simple number, so parts of it are wrong, for example some parameters"},
 		"none":                    {newMovable(constant(0)), ErrBackward, "Backward adds nothing"},
 		"NaN":                     {newMovable(constant(math.NaN())), ErrBackward, "the sum of squares of the gradient is NaN"},
 		"of another parameter":    {newMovable(func(g *[4]float64, _ [4]float64, _ int) { g[1] += 30 }), ErrBackward, " times that by"},
@@ -394,7 +394,7 @@ func TestCheckBackwardPassesErrorsOn(t *testing.T) {
 		broken bool
 	}{
 		{"Velocity", 5, false}, {"Velocity", 6, false}, // the rollout calls Velocity five times
-		{"Backward", 1, false}, {"Backward", 2, false}, {"Backward", 3, true},
+		{"Backward", 1, false}, {"Backward", 2, false}, {"Backward", 3, false}, {"Backward", 8, true},
 		{"Update", 1, true}, {"Move", 1, false}, {"Move", 3, false},
 		{"ClearGradient", 1, true}, {"Save", 1, false}, {"Load", 1, true}, {"Load", 2, true},
 	} {

@@ -48,8 +48,9 @@ func (t *Trainer[B]) CheckOnPolicy(ctx context.Context) error {
 
 // Inputs reports which inputs the policy reads. It calls [sampler.FindInputs] on the samples
 // of the next iteration, without guidance. Row is false if the output is the same for all
-// prompts. With Guidance, Condition is false if the output of row ^r is that of row r. Only
-// you know which inputs your policy should read, so an input that it ignores is no error.
+// prompts. With Guidance, Condition is false if the policy gives row ^r (no condition) the
+// same output as row r. Some policies need no time or no condition, so a false field is not
+// an error. Compare the result with what your policy should read.
 // Inputs changes nothing, and does not count in [Timing].
 func (t *Trainer[B]) Inputs(ctx context.Context) (in sampler.Inputs, err error) {
 	timing := t.timing

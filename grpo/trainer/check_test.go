@@ -128,6 +128,47 @@ func TestOffPolicy(t *testing.T) {
 	}
 }
 
+// A Reward that stores nothing, or that changes the samples, is an error that says so. Equal
+// rewards are none, and train nothing.
+func TestReward(t *testing.T) {
+	for name, tc := range map[string]struct {
+		reward func(ctx context.Context, dst []float64, x []float32, prompts []int) error
+		kind   error
+		want   string
+	}{
+		"stores nothing": {func(context.Context, []float64, []float32, []int) error { return nil },
+			grpo.ErrNotFinite, "reward of sample 0 is NaN: not a finite number: did Reward write it?"},
+		"stores too few": {func(_ context.Context, dst []float64, _ []float32, _ []int) error { clear(dst[1:]); return nil },
+			grpo.ErrNotFinite, "reward of sample 0 is NaN: not a finite number: did Reward write it?"},
+		"infinite": {func(_ context.Context, dst []float64, _ []float32, _ []int) error {
+			clear(dst)
+			dst[1] = math.Inf(1)
+			return nil
+		}, grpo.ErrNotFinite, "reward of sample 1 is +Inf: not a finite number"},
+		"changes samples": {func(ctx context.Context, dst []float64, x []float32, prompts []int) error {
+			clear(x[2*dim:])
+			return reward(ctx, dst, x, prompts)
+		}, sampler.ErrOffPolicy, "CheckOnPolicy says why, or Reward changed the samples"},
+	} {
+		c, p := small(), newPlain()
+		c.Sampling.Rule, c.LastStep = sampler.FlowSDE{Diffusion: sampler.Constant(.7)}, true
+		c.Reward = tc.reward
+		tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c)
+		if err := tr.CheckOnPolicy(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if _, err := tr.Step(t.Context()); !errors.Is(err, tc.kind) || !strings.HasSuffix(strings.TrimSuffix(err.Error(), ": "+sampler.ErrOffPolicy.Error()), tc.want) {
+			t.Errorf("%s: %v, want %q", name, err, tc.want)
+		}
+	}
+	c, p := small(), newPlain()
+	c.Reward = func(_ context.Context, dst []float64, _ []float32, _ []int) error { clear(dst); return nil }
+	it, err := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), c).Step(t.Context())
+	if err != nil || it.ZeroStd != 1 || p.p != start {
+		t.Errorf("equal rewards: %+v, %v, parameters %v", it, err, p.p)
+	}
+}
+
 // Samples, minibatches and their order are new in every iteration, and the check of one
 // changes nothing.
 func TestIterationsDiffer(t *testing.T) {

@@ -20,7 +20,7 @@ import (
 var ErrConfig = errors.New("bad configuration")
 
 // A Config says how to train. Sampling, Dim, Prompts, Group and Reward must be set. All
-// other zero values work: brackets below say what they mean.
+// other zero values work: what they mean stands in brackets. The paper is arXiv 2509.05952.
 type Config[B any] struct {
 	Key noise.Key // for everything random; every iteration derives a key of its own
 
@@ -54,7 +54,8 @@ type Config[B any] struct {
 	Rollout func(ctx context.Context, s *sampler.Sampler, b sampler.Batch, t *sampler.Trajectory[B], model sampler.Model[B]) error
 
 	// Reward stores in dst the reward of every sample for its prompt. samples is row-major
-	// [len(prompts), Dim], in the memory of the device; Reward downloads what it needs.
+	// [len(prompts), Dim], in the memory of the device; Reward downloads what it needs. It
+	// must not change samples.
 	Reward func(ctx context.Context, dst []float64, samples B, prompts []int) error
 
 	Estimator grpo.Estimator     // computes the advantages [grpo.FlowGRPO]
@@ -63,7 +64,7 @@ type Config[B any] struct {
 
 	// Loss.
 	Form      logprob.Form   // what log p means [the paper's form]
-	Objective Objective      // in the units of Form [Clip{}, which does not clip]
+	Objective Objective      // in the units of Form and Dim: see Clip [Clip{}, which does not clip]
 	KL        Divergence     // penalty from the reference policy; the policy must be a Referrer [none]
 	Stop      grpo.EarlyStop // ends the inner epochs [never]
 	Tolerance float64        // largest |ratio - 1| before the first update [sums of squares must be equal bit for bit]
@@ -72,8 +73,8 @@ type Config[B any] struct {
 	Epochs      int              // inner epochs of an iteration [1]
 	Minibatches grpo.Minibatches // one step of the optimiser each; the trainer sets Key [one of all transitions]
 	Shape       Shape            // of the Calls; larger minibatches are cut into micro-batches [any]
-	Average     grpo.EMA         // of the parameters; the policy must be an Averager [none]
-	Follow      grpo.EMA         // moves the reference policy; the policy must be a Follower [it stays]
+	Average     grpo.EMA         // of the parameters; the policy must be an Averager; EMA{Every: 1} copies at every step [none]
+	Follow      grpo.EMA         // moves the reference policy; the policy must be a Follower; EMA{Every: 1} copies at every step [it stays]
 
 	Output   sampler.Storage // the type of the policy's output [Float32]
 	Gradient sampler.Storage // the type of ∂loss/∂v [Float32]

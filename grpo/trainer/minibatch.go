@@ -294,7 +294,7 @@ func (r *Run[B]) compare(b *Minibatch[B], sq []float64) error {
 			return &sampler.NonFiniteError{Step: r.Sampler.At(it.Step).Step, Row: it.Row, Sample: b.Batch.Rows[k].Sample}
 		}
 		if was := r.Trajectory.SumSquares[it.Step][it.Row]; b.Fresh && r.t.config.Tolerance == 0 && x != was {
-			return fmt.Errorf("trainer: step %d, row %d (sample %d): before the first update, in a minibatch of %d rows, the sum of squares is %v; in the rollout it was %v, so the ratio is not 1; CheckOnPolicy says why: %w",
+			return fmt.Errorf("trainer: step %d, row %d (sample %d): before the first update, in a minibatch of %d rows, the sum of squares is %v; in the rollout it was %v, so the ratio is not 1: CheckOnPolicy says why, or Reward changed the samples: %w",
 				r.Sampler.At(it.Step).Step, it.Row, b.Batch.Rows[k].Sample, len(sq), x, was, sampler.ErrOffPolicy)
 		}
 	}

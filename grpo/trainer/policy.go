@@ -10,6 +10,10 @@ import (
 
 // A Policy is a velocity network with its optimiser. It serves one goroutine at a time.
 //
+// c.Rows[i] is a row of the run. Its group is c.Rows[i]/Group, and Config.Prompt says which
+// prompt that is. So a policy finds the condition of each row. With Guidance a row may be
+// ^r, which is row r without its condition.
+//
 // A Policy may implement the small interfaces below too, and [Mover]. If a setting needs an
 // interface that the Policy lacks, [New] returns an error.
 type Policy[B any] interface {
@@ -18,9 +22,10 @@ type Policy[B any] interface {
 	Velocity(ctx context.Context, c sampler.Call[B]) error
 
 	// Backward adds ∂loss/∂parameters to the gradient, given dv = ∂loss/∂v. v is the output
-	// of Velocity for c at the present parameters. The last call of Velocity may have been
-	// another. c.V is memory for v, and holds v unless there is Guidance. The forward pass
-	// must equal that of Velocity: no dropout, the same statistics.
+	// of Velocity for c at the present parameters. Run the forward pass of c again, or keep
+	// its graph: other calls of Velocity may have come since. It must equal the pass of
+	// Velocity: no dropout, the same statistics. Without Guidance c.V holds the output. With
+	// Guidance its contents are undefined, and you may write to it.
 	Backward(ctx context.Context, c sampler.Call[B], dv B) error
 
 	// Update takes a step of the optimiser against the gradient, and clears the gradient.

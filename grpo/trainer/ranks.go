@@ -11,8 +11,8 @@ import (
 // over all ranks. Advantages compare rewards of all ranks. The loss is the mean over all
 // samples, and the sum of the ranks' gradients is its gradient.
 //
-// All ranks call the same methods in the same order. If a rank fails, the others wait in
-// a method until their context is done; the program must end it.
+// All ranks call the same methods in the same order. If a rank fails, the others wait
+// inside a method of Ranks. Cancel their context to end the wait.
 type Ranks interface {
 	// Rank returns the number of this rank, from 0, and the number of ranks.
 	Rank() (rank, ranks int)

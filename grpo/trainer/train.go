@@ -143,6 +143,16 @@ func (t *Trainer[B]) update(ctx context.Context) error {
 	if err := t.policy.Update(ctx); err != nil {
 		return fmt.Errorf("policy: Update: %w", err)
 	}
+	if m := t.unseen; m != nil {
+		t.unseen = nil
+		left, err := left(ctx, m)
+		if err != nil {
+			return fmt.Errorf("policy: %w", err)
+		}
+		if left != 0 {
+			return fmt.Errorf("policy: %w: Update does not clear the gradient: its sum of squares is then %v", ErrBackward, left)
+		}
+	}
 	step := t.updates
 	t.updates++
 	if a, ok := t.raw.(Averager); ok {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"cps/grpo"
@@ -24,6 +25,7 @@ type Trainer[B any] struct {
 	iteration, updates int
 	failed             error
 	timing             Timing
+	unseen             Mover // whose Update CheckBackward could not call; nil: none
 
 	model, reference sampler.Model[B]
 	run              Run[B]
@@ -42,13 +44,13 @@ type Iteration struct {
 
 	Reward  float64 // mean over the samples of all ranks
 	Std     float64 // sample standard deviation of these rewards (n-1)
-	ZeroStd float64 // fraction of groups whose rewards are all equal
+	ZeroStd float64 // fraction of groups whose rewards are all equal, which train nothing; 1 is no error, and the reward does not tell samples apart
 
 	OnPolicy     float64 // greatest |ratio - 1| before the first update; should be 0
-	Loss         float64 // mean over minibatches, like the next three
+	Loss         float64 // mean over minibatches, like the next three; 0 on policy, up to rounding and the penalty, so watch Reward
 	KL           float64 // from the reference policy, in the units of Config.KL
 	ApproxKL     float64 // from the policy that drew the samples
-	ClipFraction float64
+	ClipFraction float64 // fraction of ratios outside the clip range; above .5 the range is too small for Form and Dim: see grpo, Units
 	Deviation    float64 // greatest |ratio - 1| of all minibatches
 	Minibatches  int     // number of minibatches, including the one at which Config.Stop ended the iteration
 	Updates      int     // steps of the optimiser
@@ -164,7 +166,7 @@ func (t *Trainer[B]) fail(what string, err error) error {
 
 // Judge computes the rewards and advantages of r, over all ranks, and stores the statistics
 // of the rewards in it. A reward or an advantage that is not finite is an error that names
-// the sample (grpo.ErrNotFinite). A Tracker remembers the rewards, unless its own call
+// the sample (grpo.ErrNotFinite). A reward that Reward does not store is NaN. A Tracker remembers the rewards, unless its own call
 // fails.
 func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error {
 	c := t.config
@@ -201,6 +203,9 @@ func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error 
 	}
 	spread, err := grpo.MeasureSpread(rewards, groups)
 	if err != nil {
+		if slices.ContainsFunc(r.Rewards, math.IsNaN) {
+			err = fmt.Errorf("%w: did Reward write it?", err)
+		}
 		return t.fail("rewards", err)
 	}
 	it.ZeroStd = spread.ZeroStd
