@@ -118,25 +118,25 @@ func (f *fit[B]) calibrate(ctx context.Context) (m mend, unsure string, err erro
 	if len(f.wide) == 0 {
 		return unmended, "no point of the schedule has as much noise as signal, so the scale and the shift of the data stay open", nil
 	}
-	if f.spread, err = f.deviation(); err != nil {
+	if err = f.moments(); err != nil {
 		return m, "", err
 	}
-	at, err := f.gauge(ctx, unmended)
+	at, err := f.gauge(ctx, unmended, 0)
 	if err != nil {
 		return m, "", err
 	}
-	factor, unsure, err := f.scale(ctx, 0)
+	factor, unsure, err := f.scale(ctx, 0, times)
 	m = mend{factor: factor}
 	if err != nil || !f.off(at, 1) {
 		return m, unsure, err
 	}
 	if factor != 1 {
-		now, err := f.gauge(ctx, m)
+		now, err := f.gauge(ctx, m, 0)
 		if err != nil || !f.off(now, factor) {
 			return m, unsure, err
 		}
 	}
-	shift, found, err := f.findShift(ctx, 1)
+	shift, found, err := f.findShift(ctx, unmended)
 	switch {
 	case err != nil:
 		return m, "", err
@@ -148,36 +148,46 @@ func (f *fit[B]) calibrate(ctx context.Context) (m mend, unsure string, err erro
 	case math.Abs(shift) < shiftStep*f.spread:
 		return m, unsure, nil
 	}
-	// The shift and the factor depend on each other.
+	// Where the mean is mended, the width is that about the mean. The two still depend on
+	// each other a little.
 	m = mend{1, shift}
 	for range 3 {
-		before := m.factor
-		if m.factor, _, err = f.scale(ctx, m.shift); err != nil || m.factor == before {
+		mean := m.factor * (f.mean + m.shift)
+		k, _, err := f.scale(ctx, mean, func(k float64) mend { return mend{k, mean/k - f.mean} })
+		if err != nil || k == 1 {
+			return mend{1, shift}, "", err
+		}
+		m = mend{k, mean/k - f.mean}
+		if m.shift, found, err = f.findShift(ctx, m); err != nil || !found {
 			return m, "", err
 		}
-		if shift, found, err = f.findShift(ctx, m.factor); err != nil || !found {
-			return m, "", err
+		if math.Abs(m.factor*(f.mean+m.shift)-mean) < shiftStep*m.factor*f.spread {
+			break
 		}
-		m.shift = shift
 	}
 	return m, "", nil
 }
 
-// deviation returns the standard deviation of the elements of the clean samples.
-func (f *fit[B]) deviation() (float64, error) {
+// times is the mend of a factor alone.
+func times(factor float64) mend { return mend{factor: factor} }
+
+// moments measures the mean and the standard deviation of the elements of the clean
+// samples.
+func (f *fit[B]) moments() error {
 	var none B
 	squares := f.squares(f.clean, none, none, Affine{})
 	less := f.squares(f.clean, f.buffers[3], none, Affine{X: 1})
 	if err := f.m.Sync(); err != nil {
-		return 0, fmt.Errorf("sampler: device: %w", err)
+		return fmt.Errorf("sampler: device: %w", err)
 	}
 	n := float64(f.b.Len())
-	var mean, square float64
+	var square float64
 	for row, sq := range squares {
 		square += sq / n
-		mean += (sq - less[row] + float64(f.b.Dim)) / 2 / n
+		f.mean += (sq - less[row] + float64(f.b.Dim)) / 2 / n
 	}
-	return math.Sqrt(max(0, square-mean*mean)), nil
+	f.spread = math.Sqrt(max(0, square-f.mean*f.mean))
+	return nil
 }
 
 // off reports whether the data times a factor are shifted, by what g says.
@@ -185,54 +195,55 @@ func (f *fit[B]) off(g gauge, factor float64) bool {
 	return math.Abs(g.shift) > max(manyErrors*g.shiftErr, shiftStep/3*factor*f.spread)
 }
 
-// findShift returns the shift of the data, before they are multiplied by a factor, at which
-// the mean of x0 - x̂0 vanishes. It takes the secant method, since that mean rises with the
-// shift.
-func (f *fit[B]) findShift(ctx context.Context, factor float64) (shift float64, found bool, err error) {
-	g, err := f.gauge(ctx, mend{factor, 0})
-	last, next := g, -g.shift/factor
+// findShift returns the shift of the data, before the factor of m, at which the mean of
+// x0 - x̂0 vanishes. It begins at m and takes the secant method, since that mean rises with
+// the shift.
+func (f *fit[B]) findShift(ctx context.Context, m mend) (shift float64, found bool, err error) {
+	g, err := f.gauge(ctx, m, 0)
+	next := m.shift - g.shift/m.factor
+	far := 100 * (f.spread + math.Abs(next-m.shift))
 	for range 10 {
 		if err != nil {
 			return 0, false, err
 		}
-		if math.Abs(g.shift) <= max(g.shiftErr/2, shiftStep/30*factor*f.spread) {
-			return shift, true, nil
+		if math.Abs(g.shift) <= max(g.shiftErr/2, shiftStep/30*m.factor*f.spread) {
+			return m.shift, true, nil
 		}
-		if !(math.Abs(next) <= 100*(f.spread+math.Abs(last.shift))) {
+		if !(math.Abs(next) <= far) {
 			return 0, false, nil
 		}
-		before := shift
-		shift, last = next, g
-		if g, err = f.gauge(ctx, mend{factor, shift}); err != nil {
+		before, last := m.shift, g
+		m.shift = next
+		if g, err = f.gauge(ctx, m, 0); err != nil {
 			return 0, false, err
 		}
-		slope := (g.shift - last.shift) / (shift - before)
-		if !(slope > .01*factor) {
+		slope := (g.shift - last.shift) / (m.shift - before)
+		if !(slope > .01*m.factor) {
 			return 0, false, nil
 		}
-		step := -g.shift / slope
-		most := 4 * math.Abs(shift-before)
-		next = shift + max(-most, min(step, most))
+		most := 4 * math.Abs(m.shift-before)
+		next = m.shift + max(-most, min(-g.shift/slope, most))
 	}
 	return 0, false, nil
 }
 
-// scale returns 1 if the shifted data are as wide as the model knows them. Else it returns
-// the factor that mends them, or in unsure why the data do not tell.
-func (f *fit[B]) scale(ctx context.Context, shift float64) (factor float64, unsure string, err error) {
-	low, err := f.gauge(ctx, mend{1 / scaleStep, shift})
+// scale returns 1 if the data are as wide as the model knows them. Else it returns the
+// factor that mends them, or in unsure why the data do not tell. by makes the data
+// times a factor. Their width is that about center.
+func (f *fit[B]) scale(ctx context.Context, center float64, by func(factor float64) mend) (factor float64, unsure string, err error) {
+	low, err := f.gauge(ctx, by(1/scaleStep), center)
 	if err != nil {
 		return 0, "", err
 	}
-	high, err := f.gauge(ctx, mend{scaleStep, shift})
+	high, err := f.gauge(ctx, by(scaleStep), center)
 	switch {
 	case err != nil:
 		return 0, "", err
 	case low.scale > manyErrors*low.scaleErr:
-		factor, err = f.factor(ctx, 1/scaleStep, shift)
+		factor, err = f.factor(ctx, 1/scaleStep, center, by)
 		return factor, "", err
 	case high.scale < -manyErrors*high.scaleErr:
-		factor, err = f.factor(ctx, scaleStep, shift)
+		factor, err = f.factor(ctx, scaleStep, center, by)
 		return factor, "", err
 	case low.scale < -manyErrors*low.scaleErr && high.scale > manyErrors*high.scaleErr:
 		return 1, "", nil
@@ -240,14 +251,14 @@ func (f *fit[B]) scale(ctx context.Context, shift float64) (factor float64, unsu
 	return 1, "the model does not tell data from data 1.5 times as wide or narrow: take more samples", nil
 }
 
-// factor returns the factor of the shifted data at which the model is calibrated. It
-// searches beyond first, where the model is not, to within a hundredth and up to 1.5⁹.
-func (f *fit[B]) factor(ctx context.Context, first, shift float64) (float64, error) {
+// factor returns the factor of the data at which the model is calibrated. It searches
+// beyond first, where the model is not, to within a hundredth and up to 1.5⁹.
+func (f *fit[B]) factor(ctx context.Context, first, center float64, by func(factor float64) mend) (float64, error) {
 	sign := math.Copysign(1, 1-first) // of the calibration before it crosses 0
 	near, far := first, first
 	for range 8 {
 		far = near * first
-		g, err := f.gauge(ctx, mend{far, shift})
+		g, err := f.gauge(ctx, by(far), center)
 		if err != nil {
 			return 0, err
 		}
@@ -258,7 +269,7 @@ func (f *fit[B]) factor(ctx context.Context, first, shift float64) (float64, err
 	}
 	for range 4 {
 		mid := math.Sqrt(near * far)
-		g, err := f.gauge(ctx, mend{mid, shift})
+		g, err := f.gauge(ctx, by(mid), center)
 		if err != nil {
 			return 0, err
 		}
@@ -273,12 +284,12 @@ func (f *fit[B]) factor(ctx context.Context, first, shift float64) (float64, err
 
 // A gauge says how far a model is from being calibrated, with standard errors.
 type gauge struct {
-	scale, scaleErr float64 // mean over samples of ⟨x0, x̂0⟩ - ‖x̂0‖² per element
+	scale, scaleErr float64 // mean over samples of ⟨x0 - x̂0, x̂0 - center⟩ per element
 	shift, shiftErr float64 // mean over samples of x0 - x̂0 per element
 }
 
 // gauge measures the model on mended data.
-func (f *fit[B]) gauge(ctx context.Context, m mend) (g gauge, err error) {
+func (f *fit[B]) gauge(ctx context.Context, m mend, center float64) (g gauge, err error) {
 	var none B
 	x, v, target, ones := f.buffers[0], f.buffers[1], f.buffers[2], f.buffers[3]
 	scales, shifts := make([]float64, len(f.units)), make([]float64, len(f.units))
@@ -305,6 +316,9 @@ func (f *fit[B]) gauge(ctx context.Context, m mend) (g gauge, err error) {
 		}
 		f.add(scales, data, len(f.wide))
 		f.add(shifts, less, len(f.wide))
+	}
+	for u := range scales {
+		scales[u] -= center * shifts[u]
 	}
 	g.scale, g.scaleErr = meanErr(scales)
 	g.shift, g.shiftErr = meanErr(shifts)

@@ -112,7 +112,8 @@ type fit[B any] struct {
 	ends    [2]fitPoint       // where a run asks the model first and last
 	buffers []B               // latents, output, target of the comparison, ones, shifted samples
 	shift   float64           // of the shifted samples
-	spread  float64           // standard deviation of the elements of the clean samples
+	mean    float64           // of the elements of the clean samples
+	spread  float64           // their standard deviation
 	samples []uint64          // of each row
 	outputs map[Clock]float64 // sums of squares of outputs, by the clock that the model was told
 	latent  float64           // sum of squares of the latents
