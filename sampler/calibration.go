@@ -27,9 +27,9 @@ func (m mend) String() string {
 	case m.shift == 0:
 		return fmt.Sprintf("data times %.2g", m.factor)
 	case m.factor == 1:
-		return fmt.Sprintf("data plus %.2g", m.shift)
+		return fmt.Sprintf("data shifted by %.2g", m.shift)
 	}
-	return fmt.Sprintf("data plus %.2g, times %.2g", m.shift, m.factor)
+	return fmt.Sprintf("data shifted by %.2g, then times %.2g", m.shift, m.factor)
 }
 
 // fail returns the error for data that m mends.
@@ -141,10 +141,10 @@ func (f *fit[B]) calibrate(ctx context.Context) (m mend, unsure string, err erro
 	case err != nil:
 		return m, "", err
 	case !found:
-		if unsure == "" {
-			unsure = fmt.Sprintf("on average the clean samples are %.2g above the model's predictions, and no shift of the data mends that", at.shift)
+		if unsure != "" {
+			unsure += "; "
 		}
-		return m, unsure, nil
+		return m, unsure + fmt.Sprintf("the mean of x0 - x̂0 is %.2g ± %.1g, and no shift of the data mends that", at.shift, at.shiftErr), nil
 	case math.Abs(shift) < shiftStep*f.spread:
 		return m, unsure, nil
 	}

@@ -116,7 +116,18 @@ func TestCheckModelRefusesOffsets(t *testing.T) {
 				}
 				return err
 			})
-			wantError(t, err, sampler.ErrUndecided, "data plus -0.2", "fits them no better")
+			wantError(t, err, sampler.ErrUndecided, "data shifted by -0.2", "fits them no better")
+			// An error that no shift of the data changes: x̂0 follows the latent.
+			err = checkData(t, p, patternData(n, 1), func(ctx context.Context, c sampler.Call[[]float32]) error {
+				point := p(c.Times[0])
+				for i, x := range c.X {
+					x0 := float64(x)/point.Signal - 3
+					x1 := (float64(x) - point.Signal*x0) / point.Noise
+					c.V[i] = float32(x1 - x0)
+				}
+				return nil
+			})
+			wantError(t, err, sampler.ErrUndecided, "the mean of x0 - x̂0 is 3", "no shift of the data mends that")
 			random := make([]float32, n*patternDim)
 			r := rand.New(rand.NewPCG(1, 2))
 			for i := range random {
