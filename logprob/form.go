@@ -91,10 +91,14 @@ func (f Form) GradScale(dst []float64, b sampler.Batch, grad []float64) ([]float
 }
 
 // OfRun stores log p of every row of b at transition i of a run in dst, and returns dst. It
-// takes the sums of squares that the run keeps. It reads only Dim and the samples of b, so
-// b need not stand at the transition. It does not allocate, and panics if dst has not one
-// entry a row. A transition that the run keeps no sums of is ErrNoSums. A nil sampler, a nil
-// run and a transition that the run does not have are sampler.ErrConfig. A transition without a density
+// takes the sums of squares that the run keeps. [sampler.Rollout] and [sampler.Replay] make
+// them right for every rule. A loop of your own that calls SumSquares must give it the base
+// of a [sampler.History] where [sampler.Sampler.Depth] is not 0; nothing detects the latents
+// in its place. OfRun reads only Dim and the samples of b, so b need not stand at the
+// transition. It does not allocate, and panics if dst has not one entry a row.
+//
+// A transition that the run keeps no sums of is ErrNoSums. A nil sampler, a nil run and a
+// transition that the run does not have are sampler.ErrConfig. A transition without a density
 // ([sampler.Transition.Density]), with or without noise, is ErrNoDensity. Other errors are
 // those of [Form.LogProb].
 func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, run *sampler.Trajectory[B], i int) ([]float64, error) {

@@ -248,7 +248,7 @@ func FuzzRolloutOfAnything(f *testing.F) { f.Fuzz(rapid.MakeFuzz(rolloutOfAnythi
 func checkModelOfAnything(t *rapid.T) {
 	c := sampler.Config{
 		Scheduler: rapid.SampledFrom([]schedule.Scheduler{schedule.Linear(4), schedule.Linear(1), nil, schedule.Flow{0.5, 0.4}, schedule.Points{vpPath(0.9), vpPath(0.3)}}).Draw(t, "scheduler"),
-		Rule:      sampler.FlowODE{}, Start: sampler.FromData,
+		Rule:      sampler.FlowODE{}, Start: sampler.FromData, End: sampler.End(rapid.IntRange(0, 2).Draw(t, "end")),
 		Prediction: sampler.Prediction(rapid.IntRange(0, 5).Draw(t, "prediction")),
 		Clock:      sampler.Clock{Scale: rapid.SampledFrom([]float64{0, 1, 1000, 1e300, 1e-300, nan}).Draw(t, "scale"), Reversed: rapid.Bool().Draw(t, "reversed"), Rounding: sampler.Rounding(rapid.IntRange(0, 3).Draw(t, "rounding"))},
 	}

@@ -100,7 +100,7 @@ func TestNames(t *testing.T) {
 	for want, got := range map[string]any{
 		"PredictVelocity": sampler.PredictVelocity, "PredictNoise": sampler.PredictNoise,
 		"PredictSample": sampler.PredictSample, "PredictV": sampler.PredictV, "PredictReversedVelocity": sampler.PredictReversedVelocity,
-		"Prediction(5)": sampler.PredictReversedVelocity + 1, "FromData": sampler.FromData, "RoundDown": sampler.RoundDown,
+		"Prediction(5)": sampler.PredictReversedVelocity + 1, "FromData": sampler.FromData, "ToPart": sampler.ToPart, "RoundDown": sampler.RoundDown,
 		"Float32": sampler.Float32, "BFloat16": sampler.BFloat16, "Float16": sampler.Float16, "Storage(9)": sampler.Storage(9),
 	} {
 		if show(got) != want {

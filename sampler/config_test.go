@@ -283,7 +283,7 @@ func TestOwnTypes(t *testing.T) {
 		}
 	}
 	c := sampler.Coeffs{X0: 0.25, X1: 0.5, Eps: 0.125}
-	s := mustNew(t, sampler.Config{Scheduler: schedule.Points{schedule.Level(1), schedule.Level(0.5)}, Rule: fixed{c}})
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Points{schedule.Level(1), schedule.Level(0.5)}, Rule: fixed{c}, End: sampler.ToPart})
 	if got := s.At(0); got.Coeffs != c || got.Affine != (sampler.Affine{X: 0.75, V: -0.25, Eps: 0.125}) {
 		t.Errorf("%+v", got)
 	}

@@ -46,9 +46,6 @@ const minFit = 16
 // manyErrors is how many standard errors a difference must exceed to decide.
 const manyErrors = 5
 
-// scaleStep is the smallest factor of data too wide or too narrow that CheckModel reports.
-const scaleStep = 1.5
-
 // CheckModel compares a model with the Prediction and Clock of c, on clean samples of its
 // training data. A trainer calls it once at start-up with 64 samples or more. A model with a
 // wrong convention samples and trains without any error, and passes every other check.
@@ -60,22 +57,30 @@ const scaleStep = 1.5
 //     predictions, the clock reversed or not, and Scale as it is or 1000 times larger (1000
 //     times smaller, from 1000 on). Conventions whose losses agree to a thousandth for every
 //     sample count as one. [FindInputs] tells whether the model reads its time at all.
-//   - The data are more than 1.5 times too wide or too narrow for the model (ErrScale). The
-//     autoencoder's factor may be missing. The x̂0 of a good model is the mean of x0, given
-//     the latent, so ⟨x0, x̂0⟩ = ‖x̂0‖². The left side is larger for data wider than the
-//     model knows, and smaller for narrower data.
+//   - The data are more than 1.5 times too wide or too narrow for the model, or shifted by
+//     more than .03 of their standard deviation (ErrScale). The error gives both. The
+//     autoencoder's factor or shift may be missing, or the range may be [0, 1] for [-1, 1].
+//     The x̂0 of a good model is the mean of x0, given the latent, so ⟨x0, x̂0⟩ = ‖x̂0‖². The
+//     left side is larger for data wider than the model knows, and smaller for narrower
+//     data. Also, the mean of x0 - x̂0 over samples and elements is 0. A shift that differs
+//     by channel is seen by its mean over the channels alone.
 //   - The data do not tell (ErrUndecided). The error says why: there are too few samples, or
 //     no convention fits better than a constant times the latent does. An untrained model is
 //     like that.
 //
+// Where one of these fails, the error also says whether the output ignores the time. A good
+// model without a time passes.
+//
 // CheckModel asks the model about Signal·x0 + Noise·ε at up to eight points of the
 // schedule. Signal and Noise are at least .1 there, and the time is at least .1 from ½, since
-// near ½ a reversed clock is nearly the same. ε comes from a key derived from b.Key, so a rollout under b.Key does not draw it. A
-// difference counts if it exceeds five standard errors over the samples. There must be 16
-// samples at least (ErrConfig). A model may refuse the times of another clock with an
+// near ½ a reversed clock is nearly the same. ε comes from a key derived from b.Key, so a
+// rollout under b.Key does not draw it. Every sample draws noise of its own, also where b
+// repeats a sample number; the clean samples should differ. A difference counts if it exceeds
+// five standard errors over the samples. There must be 16 samples at least (ErrConfig). A model may refuse the times of another clock with an
 // error, but should not panic; times go up to 1000. The calls have the rows of b, so the
 // model finds conditions as in a rollout. Check a model without guidance: a guided x̂0 is
-// no mean of x0.
+// no mean of x0. Some 50 calls show that a model fits, and up to 300 find what is wrong with
+// its data.
 //
 // CheckModel returns the finite losses in ascending order, also beside ErrConvention,
 // ErrScale and ErrUndecided. Other errors are those of [New], of the model and of the
@@ -86,6 +91,7 @@ func CheckModel[B any](ctx context.Context, m Memory[B], c Config, b Batch, clea
 		return nil, err
 	}
 	losses, err := f.check(ctx)
+	err = f.hint(ctx, err)
 	for i := range f.buffers {
 		if e := m.Free(f.buffers[i]); e != nil && err == nil {
 			err = fmt.Errorf("sampler: memory for CheckModel: %w", e)
@@ -104,7 +110,11 @@ type fit[B any] struct {
 	own     Convention
 	points  []fitPoint
 	wide    []fitPoint        // for the check of the scale
-	buffers []B               // latents, output, and the target of the comparison
+	ends    [2]fitPoint       // where a run asks the model first and last
+	buffers []B               // latents, output, target of the comparison, ones, shifted samples
+	shift   float64           // of the shifted samples
+	mean    float64           // of the elements of the clean samples
+	spread  float64           // their standard deviation
 	samples []uint64          // of each row
 	outputs map[Clock]float64 // sums of squares of outputs, by the clock that the model was told
 	latent  float64           // sum of squares of the latents
@@ -152,6 +162,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 			f.points = append(f.points, at)
 		}
 	}
+	f.ends = [2]fitPoint{{points[0], 0}, {points[len(points)-2], len(points) - 2}}
 	f.points, f.wide = spread(f.points, 8), spread(f.wide, 4)
 	if len(f.points) == 0 {
 		return nil, fail(ErrConfig, "sampler: CheckModel cannot tell conventions apart: no point of the Scheduler has signal and noise of at least .1 and a time at least .1 from ½: take a schedule of more steps")
@@ -164,7 +175,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 			f.rows = append(f.rows, i)
 		}
 	}
-	for range 3 {
+	for range 5 {
 		buffer, err := m.Like(clean, b.Len())
 		if err != nil {
 			for _, have := range f.buffers {
@@ -174,6 +185,7 @@ func newFit[B any](m Memory[B], c Config, b Batch, clean B, model Model[B]) (*fi
 		}
 		f.buffers = append(f.buffers, buffer)
 	}
+	f.makeOnes()
 	return f, nil
 }
 
@@ -263,7 +275,7 @@ type judged struct {
 }
 
 func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
-	all, linear, err := f.compare(ctx, 1, f.own.conventions())
+	all, linear, err := f.compare(ctx, unmended, f.own.conventions())
 	if err != nil {
 		return nil, err
 	}
@@ -290,29 +302,28 @@ func (f *fit[B]) check(ctx context.Context) ([]ConventionLoss, error) {
 		}
 		return losses, fail(ErrUndecided, "sampler: the data do not tell whether the model is as configured (%v): its output is hardly more than 0, which fits several conventions: is it trained?", own.Convention)
 	}
-	factor, unsure, err := f.scale(ctx)
+	m, unsure, err := f.calibrate(ctx)
 	if err != nil {
 		return losses, err
 	}
-	if factor != 1 {
-		// A wrong scale of the data, too, makes other conventions look better. The
-		// explanation with the smaller loss wins.
+	if m != unmended {
+		// Wrong data, too, make other conventions look better. The explanation with the
+		// smaller loss wins.
 		least := own.Loss
 		if best != nil {
 			least = best.Loss
 		}
-		loss, fits, err := f.otherScale(ctx, factor)
+		loss, fits, err := f.mended(ctx, m, own.Loss, base)
 		switch {
 		case err != nil:
 			return losses, err
-		case !fits || loss >= own.Loss/base:
-			unsure = fmt.Sprintf("the model is calibrated for data times %.2g, but fits them no better", factor)
-		case loss < least/base:
-			by, is := factor, "narrow"
-			if factor < 1 {
-				by, is = 1/factor, "wide"
+		case !fits || loss >= own.Loss:
+			if unsure != "" {
+				unsure += "; "
 			}
-			return losses, fail(ErrScale, "sampler: the clean samples are about %.2g times as %s as the data that the model knows: is the factor of the autoencoder missing?", by, is)
+			unsure += fmt.Sprintf("the model is calibrated for %v, but fits them no better", m)
+		case loss < least:
+			return losses, m.fail()
 		}
 	}
 	if best != nil {
@@ -344,9 +355,9 @@ func (f *fit[B]) another(own, best judged) error {
 		own.Convention, own.Loss, best.Convention, best.Loss, -best.More, best.StdErr)
 }
 
-// compare returns the finite losses of the conventions on the data times a factor. linear
-// is each sample's loss of the best multiple of the latent.
-func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Convention) (all []judged, linear []float64, err error) {
+// compare returns the finite losses of the conventions on mended data. linear is each
+// sample's loss of the best multiple of the latent.
+func (f *fit[B]) compare(ctx context.Context, m mend, conventions []Convention) (all []judged, linear []float64, err error) {
 	losses := make([][]float64, len(conventions)) // nil: the model refuses the clock
 	for k := range losses {
 		losses[k] = make([]float64, len(f.units))
@@ -354,7 +365,7 @@ func (f *fit[B]) compare(ctx context.Context, factor float64, conventions []Conv
 	linear = make([]float64, len(f.units))
 	f.outputs, f.latent = map[Clock]float64{}, 0
 	for _, p := range f.points {
-		if err := f.losses(ctx, p, factor, conventions, losses, linear); err != nil {
+		if err := f.losses(ctx, p, m, conventions, losses, linear); err != nil {
 			return nil, nil, err
 		}
 	}
@@ -388,25 +399,12 @@ func alike(a, b []float64) bool {
 	return true
 }
 
-// otherScale returns the model's loss on the data times a factor, divided by the loss of
-// the best multiple of the latent. The model fits if its loss is not above that one.
-func (f *fit[B]) otherScale(ctx context.Context, factor float64) (loss float64, fits bool, err error) {
-	all, linear, err := f.compare(ctx, factor, []Convention{f.own})
-	if err != nil {
-		return 0, false, err
-	}
-	base, _ := meanErr(linear)
-	return all[0].Loss / base, !above(all[0].each, linear), nil
-}
-
-// losses adds each sample's losses at the point p, for the data times a factor, to losses.
-// It adds those of the best multiple of the latent to linear.
-func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []Convention, losses [][]float64, linear []float64) error {
+// losses adds each sample's losses at the point p, for mended data, to losses. It adds those of the best multiple of the latent to linear.
+func (f *fit[B]) losses(ctx context.Context, p fitPoint, m mend, all []Convention, losses [][]float64, linear []float64) error {
 	var none B
 	x, v, target := f.buffers[0], f.buffers[1], f.buffers[2]
-	f.m.Step(target, none, none, f.with(Affine{Eps: 1}, p.step), nil)
-	f.m.Step(x, f.clean, target, f.with(Affine{X: factor * p.Signal, V: p.Noise}, p.step), nil)
-	f.m.Step(target, f.clean, target, f.with(Affine{X: -factor, V: 1}, p.step), nil) // x1 - x0
+	f.latents(p, m)
+	f.m.Step(target, f.data(m), target, f.with(Affine{X: -m.factor, V: 1}, p.step), nil) // x1 - x0
 	tt := f.squares(target, none, none, Affine{})
 	xx := f.squares(x, none, none, Affine{})
 	tx := f.squares(target, x, none, Affine{X: 1})
@@ -466,6 +464,62 @@ func (f *fit[B]) losses(ctx context.Context, p fitPoint, factor float64, all []C
 	return nil
 }
 
+// latents makes the latents of mended data at the point p. It leaves their noise in the
+// buffer of the target.
+func (f *fit[B]) latents(p fitPoint, m mend) {
+	var none B
+	x, target := f.buffers[0], f.buffers[2]
+	f.m.Step(target, none, none, f.with(Affine{Eps: 1}, p.step), nil)
+	f.m.Step(x, f.data(m), target, f.with(Affine{X: m.factor * p.Signal, V: p.Noise}, p.step), nil)
+}
+
+// hint adds to an error of the comparison that the output ignores the time, if it does.
+func (f *fit[B]) hint(ctx context.Context, err error) error {
+	bad, ok := err.(*fault)
+	if !ok {
+		return err
+	}
+	blind, e := f.blind(ctx)
+	switch {
+	case e != nil:
+		return e
+	case blind:
+		return fail(bad.kind, "%s; the model's output does not depend on its time, which explains this, unless the model is meant to have none", bad.text)
+	}
+	return err
+}
+
+// blind reports whether the model gives the same output for the first and the last time
+// of a run. An output of 0 tells nothing.
+func (f *fit[B]) blind(ctx context.Context) (bool, error) {
+	var none B
+	v, first := f.buffers[1], f.buffers[2]
+	if f.own.Clock.At(f.ends[0].Time) == f.own.Clock.At(f.ends[1].Time) {
+		return false, nil
+	}
+	f.latents(f.points[0], unmended)
+	if err := f.asked(ctx, f.ends[0]); err != nil {
+		return false, err
+	}
+	f.m.Step(first, v, none, f.with(Affine{X: 1}, 0), nil)
+	if err := f.asked(ctx, f.ends[1]); err != nil {
+		return false, err
+	}
+	sizes := f.squares(v, none, none, Affine{})
+	apart := f.squares(v, first, none, Affine{X: 1})
+	if err := f.m.Sync(); err != nil {
+		return false, fmt.Errorf("sampler: device: %w", err)
+	}
+	some := false
+	for row, d := range apart {
+		if d != 0 {
+			return false, nil
+		}
+		some = some || sizes[row] != 0
+	}
+	return some, nil
+}
+
 // finite returns a NonFiniteError for the first of sq that is not finite.
 func (f *fit[B]) finite(p fitPoint, sq []float64) error {
 	for row, sq := range sq {
@@ -484,95 +538,6 @@ func (f *fit[B]) add(to, sq []float64, points int) {
 			to[u] += x / float64((w.End-w.Start)*f.b.Dim*points)
 		}
 	}
-}
-
-// scale returns 1 if the data are as wide as the model knows them. Else it returns the
-// factor that mends them, or in unsure why the data do not tell.
-func (f *fit[B]) scale(ctx context.Context) (factor float64, unsure string, err error) {
-	if len(f.wide) == 0 {
-		return 1, "no point of the schedule has as much noise as signal, so the scale of the data stays open", nil
-	}
-	low, lowErr, err := f.calibration(ctx, 1/scaleStep)
-	if err != nil {
-		return 0, "", err
-	}
-	high, highErr, err := f.calibration(ctx, scaleStep)
-	switch {
-	case err != nil:
-		return 0, "", err
-	case low > manyErrors*lowErr:
-		factor, err = f.factor(ctx, 1/scaleStep)
-		return factor, "", err
-	case high < -manyErrors*highErr:
-		factor, err = f.factor(ctx, scaleStep)
-		return factor, "", err
-	case low < -manyErrors*lowErr && high > manyErrors*highErr:
-		return 1, "", nil
-	}
-	return 1, "the model does not tell data from data 1.5 times as wide or narrow: take more samples", nil
-}
-
-// factor returns the factor of the data at which the model is calibrated. It searches
-// beyond first, where the model is not, to within a tenth and up to 1.5⁹.
-func (f *fit[B]) factor(ctx context.Context, first float64) (float64, error) {
-	sign := math.Copysign(1, 1-first) // of the calibration before it crosses 0
-	near, far := first, first
-	for range 8 {
-		far = near * first
-		c, _, err := f.calibration(ctx, far)
-		if err != nil {
-			return 0, err
-		}
-		if !(c*sign > 0) {
-			break
-		}
-		near = far
-	}
-	for range 2 {
-		mid := math.Sqrt(near * far)
-		c, _, err := f.calibration(ctx, mid)
-		if err != nil {
-			return 0, err
-		}
-		if c*sign > 0 {
-			near = mid
-		} else {
-			far = mid
-		}
-	}
-	return math.Sqrt(near * far), nil
-}
-
-// calibration returns the mean over samples of ⟨x0, x̂0⟩ - ‖x̂0‖² per element, and its
-// standard error, for the data times a factor.
-func (f *fit[B]) calibration(ctx context.Context, factor float64) (mean, stdErr float64, err error) {
-	var none B
-	x, v, target := f.buffers[0], f.buffers[1], f.buffers[2]
-	each := make([]float64, len(f.units))
-	for _, p := range f.wide {
-		f.m.Step(target, none, none, f.with(Affine{Eps: 1}, p.step), nil)
-		f.m.Step(x, f.clean, target, f.with(Affine{X: factor * p.Signal, V: p.Noise}, p.step), nil)
-		f.m.Step(target, f.clean, none, f.with(Affine{X: factor}, p.step), nil)
-		if err := f.asked(ctx, p); err != nil {
-			return 0, 0, err
-		}
-		f.m.Step(v, x, v, f.with(Coeffs{X0: 1}.Affine(f.own.Prediction, p.Point), p.step), nil) // x̂0
-		data := f.squares(target, none, none, Affine{})
-		predicted := f.squares(v, none, none, Affine{})
-		apart := f.squares(target, none, v, Affine{V: 1})
-		if err := f.m.Sync(); err != nil {
-			return 0, 0, fmt.Errorf("sampler: device: %w", err)
-		}
-		for row := range data {
-			data[row] = (data[row] - predicted[row] - apart[row]) / 2
-		}
-		if err := f.finite(p, data); err != nil {
-			return 0, 0, err
-		}
-		f.add(each, data, len(f.wide))
-	}
-	mean, stdErr = meanErr(each)
-	return mean, stdErr, nil
 }
 
 // differ returns a - b.

@@ -334,7 +334,7 @@ func TestFactsAreKept(t *testing.T) {
 	good := sampler.Coeffs{X0: 0.5, X1: 0.3, Eps: 0.4}
 	kept := sampler.Facts{Name: "Mine", Preserving: true}
 	try := func(r sampler.Rule, from, to schedule.Point) [2]error {
-		_, err := sampler.New(sampler.Config{Scheduler: schedule.Points{from, to}, Rule: r})
+		_, err := sampler.New(sampler.Config{Scheduler: schedule.Points{from, to}, Rule: r, End: sampler.ToPart})
 		_, err2 := sampler.EquivalentEta(r, from, to)
 		return [2]error{err, err2}
 	}

@@ -21,7 +21,7 @@ var (
 	ErrDensity    = errors.New("the transition has no density")         // from Transition.Density
 	ErrFacts      = errors.New("a rule contradicts its facts")          // it says that it preserves coefficients and does not
 	ErrConvention = errors.New("the model follows another convention")  // from CheckModel
-	ErrScale      = errors.New("the data are of another scale")         // from CheckModel: wider or narrower than the model's
+	ErrScale      = errors.New("the data differ in scale or shift")     // from CheckModel: wider, narrower, or of another mean than the model's
 	ErrUndecided  = errors.New("the data do not tell")                  // from CheckModel
 	ErrOffPolicy  = errors.New("the policy did not make the samples")   // from CheckOnPolicy: a sum of squares differs, so a ratio is not 1
 )

@@ -214,7 +214,7 @@ func TestAudit(t *testing.T) {
 
 // Accumulated is negative where less noise is left than allocated.
 func TestAuditIsSigned(t *testing.T) {
-	s := mustNew(t, sampler.Config{Scheduler: schedule.Flow{1, 0.5}, Rule: fixed{sampler.Coeffs{X0: 0.5, X1: 0.3}}})
+	s := mustNew(t, sampler.Config{Scheduler: schedule.Flow{1, 0.5}, End: sampler.ToPart, Rule: fixed{sampler.Coeffs{X0: 0.5, X1: 0.3}}})
 	a := s.Audit()[0]
 	if !closeTo(a.Excess, -0.2, 1e-15) || !closeTo(a.Accumulated, -0.4, 1e-15) {
 		t.Errorf("%+v, want excess -0.2, accumulated -0.4", a)

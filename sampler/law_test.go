@@ -184,7 +184,7 @@ func relativeErrorOn(t *testing.T, path func(noise float64) schedule.Point, r sa
 	for _, u := range schedule.Linear(n) {
 		f = append(f, path(0.2+0.75*u))
 	}
-	s := mustNew(t, sampler.Config{Scheduler: f, Rule: r, Start: sampler.FromData})
+	s := mustNew(t, sampler.Config{Scheduler: f, Rule: r, Start: sampler.FromData, End: sampler.ToPart})
 	m := moments{f.At(0).Signal * g.mean, g.variance(f.At(0))}
 	for i := range s.Steps() {
 		m = m.after(exact(s.At(i)), g, s.At(i).From)

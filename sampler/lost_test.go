@@ -40,7 +40,7 @@ func TestLostNoise(t *testing.T) {
 		"published trains": {schedule.Linear(50).Shift(3), sampler.FlowSDE{Diffusion: sampler.Ratio(0.7)}, sampler.BFloat16, nil},
 	} {
 		t.Run(name, func(t *testing.T) {
-			_, err := sampler.New(sampler.Config{Scheduler: tc.levels, Rule: tc.rule, Storage: tc.storage, Start: sampler.FromData})
+			_, err := sampler.New(sampler.Config{Scheduler: tc.levels, Rule: tc.rule, Storage: tc.storage, Start: sampler.FromData, End: sampler.ToPart})
 			if tc.culprits != nil {
 				wantError(t, err, sampler.ErrLost, append(tc.culprits, "sampler: ")...)
 			} else if err != nil {

@@ -172,6 +172,40 @@ func TestStartFromNoise(t *testing.T) {
 	}
 }
 
+// A schedule without its final 0 is refused, unless the noise is little or meant.
+func TestEndOfSchedule(t *testing.T) {
+	flow := schedule.FlowOf([]float64{1, .7, .3})
+	rising := schedule.Inversion{Scheduler: schedule.Flow{0, .3, .7, 1}}
+	ddim := schedule.Points{schedule.VPLevel(.999, .0047), schedule.VPLevel(.5, .3), schedule.VPLevel(0, .99915)} // Stable Diffusion, set_alpha_to_one False
+	part := sampler.Window{Start: 0, End: 1}
+	for _, tc := range []struct {
+		what     string
+		c        sampler.Config
+		culprits []string // none: accepted
+	}{
+		{"no final 0", sampler.Config{Scheduler: flow}, []string{"last point has signal 0.7 and noise 0.3", "Flow.ToZero", "End to ToPart"}},
+		{"no final 0, from data", sampler.Config{Scheduler: flow[1:], Start: sampler.FromData}, []string{"noise 0.3"}},
+		{"no final 0, the last part", sampler.Config{Scheduler: flow, Start: sampler.FromData, Part: sampler.Window{Start: 1, End: 2}}, []string{"noise 0.3"}},
+		{"appended", sampler.Config{Scheduler: flow.ToZero()}, nil},
+		{"meant", sampler.Config{Scheduler: flow, End: sampler.ToPart}, nil},
+		{"another part follows", sampler.Config{Scheduler: flow, Part: part}, nil},
+		{"of parts", sampler.Config{Scheduler: flow, Start: sampler.FromPart}, nil},
+		{"inversion", sampler.Config{Scheduler: rising, Start: sampler.FromData}, nil},
+		{"published", sampler.Config{Scheduler: ddim}, nil},
+		{"little noise", sampler.Config{Scheduler: schedule.Flow{1, .5, .1}}, nil},
+		{"more noise", sampler.Config{Scheduler: schedule.Flow{1, .5, .101}}, []string{"noise 0.101"}},
+		{"no constant", sampler.Config{Scheduler: flow, End: 2}, []string{"field End is End(2)"}},
+	} {
+		tc.c.Rule = sampler.FlowODE{}
+		_, err := sampler.New(tc.c)
+		if tc.culprits != nil {
+			wantError(t, err, sampler.ErrConfig, append(tc.culprits, "sampler: ")...)
+		} else if err != nil {
+			t.Errorf("%s: %v", tc.what, err)
+		}
+	}
+}
+
 // A transition counts the scheduler's steps; its index is the part's own.
 func TestPartCounts(t *testing.T) {
 	s := mustNew(t, sampler.Config{

@@ -15,11 +15,17 @@ type NonFiniteError struct {
 	Step   int    // of the scheduler, the first that failed
 	Row    int    // of the batch, the first that failed
 	Sample uint64 // of that row
+	cause  string // empty if several are possible
 }
 
-// Error names the step, the row and the sample, and the possible causes.
+// Error names the step, the row and the sample. It names the cause, as far as the kept
+// latents tell it, or else the possible ones.
 func (e *NonFiniteError) Error() string {
-	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity: the model's output there, first latents that were not written (Device.Step with Sampler.Batch), or a number beyond the storage type or float32", e.Step, e.Row, e.Sample)
+	cause := e.cause
+	if cause == "" {
+		cause = "the model's output there, first latents that were not written (Device.Step with Sampler.Batch), or a number beyond the storage type or float32"
+	}
+	return fmt.Sprintf("sampler: step %d, row %d (sample %d): NaN or infinity: %s", e.Step, e.Row, e.Sample, cause)
 }
 
 // Rollout runs the rows of b from t.Latents[0] through len(t.Latents)-1 transitions, from
@@ -264,11 +270,32 @@ func (r *walk[B]) finish(sums [][]float64, err error) error {
 	for k, sq := range sums {
 		for row, x := range sq {
 			if math.IsNaN(x) || math.IsInf(x, 0) {
-				return &NonFiniteError{Step: r.s.steps[r.t.First+k].Step, Row: row, Sample: r.b.Rows[row].Sample}
+				return &NonFiniteError{r.s.steps[r.t.First+k].Step, row, r.b.Rows[row].Sample, r.cause(k, row)}
 			}
 		}
 	}
 	return nil
+}
+
+// cause says why the sum of a row at transition k is not finite, or nothing if the latents
+// before it are overwritten or the row does not step from them.
+func (r *walk[B]) cause(k, row int) string {
+	x := r.t.Latents[k]
+	if r.s.steps[r.t.First+k].Base != nil || slices.ContainsFunc(r.t.Latents[k+1:], func(y B) bool { return sameBuffer(x, y) }) {
+		return ""
+	}
+	var none B
+	sq := make([]float64, len(r.b.Rows))
+	r.d.SumSquares(sq, x, none, none, r.b.WithAffine(Affine{}))
+	switch {
+	case r.d.Sync() != nil:
+		return ""
+	case finite(sq[row]):
+		return "the latents before it are finite, so it is the model's output there, or a number beyond the storage type or float32"
+	case k == 0:
+		return "in the first latents of the trajectory: were they written (Device.Step with Sampler.Batch)?"
+	}
+	return "in the latents before it"
 }
 
 // replay stores the sums of squares of the stored latents in the entries of sums.

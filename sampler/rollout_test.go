@@ -191,6 +191,44 @@ func TestNonFiniteError(t *testing.T) {
 	wantNonFinite(t, sampler.CheckOnPolicy(bg, sampler.CPU{}, s, b, run, sampler.OneTime(nanAt(s, 1, 0))), 1, 0)
 }
 
+// A NonFiniteError names the cause where the latents before the step are kept, and the
+// possible ones elsewhere.
+func TestNonFiniteCause(t *testing.T) {
+	const output, first, all = "latents before it are finite, so it is the model's output", "in the first latents", "the model's output there, first latents"
+	try := func(model func(v, x []float32, time float64) error, spoil float32, shared bool, want string) {
+		t.Helper()
+		s, b, run := start(t, sampler.Float32, sampler.Window{})
+		run.Latents[0][50] += spoil
+		if shared {
+			for i := range run.Latents {
+				run.Latents[i] = run.Latents[0]
+			}
+		}
+		err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(model))
+		var e *sampler.NonFiniteError
+		if !errors.As(err, &e) {
+			t.Fatalf("%v", err)
+		}
+		wantError(t, err, err, want)
+	}
+	s, b, run := start(t, sampler.Float32, sampler.Window{})
+	try(nanAt(s, 0, 50), 0, false, output)
+	try(nanAt(s, 3, 50), 0, false, output)
+	try(testModel, float32(math.Inf(1)), false, first)
+	try(nanAt(s, 3, 50), 0, true, all)
+	// Stored latents that were damaged.
+	if err := sampler.Rollout(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel)); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		run.SumSquares[i] = nil // the step into the damaged latents has a sum that is not finite, too
+	}
+	run.Latents[3][50] = float32(math.NaN())
+	err := sampler.Replay(bg, sampler.CPU{}, s, b, run, sampler.OneTime(testModel))
+	wantNonFinite(t, err, 3, 1)
+	wantError(t, err, err, "infinity: in the latents before it")
+}
+
 // A model's error ends the run and names the step. What was done stays.
 func TestModelError(t *testing.T) {
 	s, b, whole := start(t, sampler.Float32, sampler.Window{})

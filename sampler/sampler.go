@@ -34,6 +34,7 @@ type Config struct {
 	Outside    Rule               // at all other steps; nil: FlowODE
 	Part       Window             // the steps that this sampler takes; zero: all
 	Start      Start              // how the first latents are made
+	End        End                // what the last latents are
 	Prediction Prediction         // what the model predicts
 	Clock      Clock              // how the model counts time; zero: 1 is noise and 0 is data
 	Storage    Storage            // the type latents are stored in
@@ -168,6 +169,9 @@ func New(c Config) (*Sampler, error) {
 	if err := c.Start.check(points[part.Start], part.Start); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
+	if err := c.End.check(c.Start, points, part.End); err != nil {
+		return nil, fmt.Errorf("sampler: %w", err)
+	}
 	if err := s.checkTrained(c, inside); err != nil {
 		return nil, fmt.Errorf("sampler: %w", err)
 	}
@@ -201,6 +205,8 @@ func (c Config) check(n int) error {
 		return fail(ErrConfig, "field Storage is %v, which is none of the constants", c.Storage)
 	case c.Start > FromPart:
 		return fail(ErrConfig, "field Start is %v, which is none of the constants", c.Start)
+	case c.End > ToPart:
+		return fail(ErrConfig, "field End is %v, which is none of the constants", c.End)
 	}
 	for _, f := range []struct {
 		name string
@@ -309,7 +315,8 @@ func (s *Sampler) Time(i int) float64 {
 }
 
 // Stochastic returns the indices of the transitions that have a density, in ascending
-// order. These can be trained. Rules that do not preserve coefficients may draw noise in
+// order. These can be trained. Where [Sampler.Depth] is not 0, the sums of squares and
+// gradients of your own loop need a [History]. Rules that do not preserve coefficients may draw noise in
 // the step to noise 0. Published trainers leave that step out: its density is so narrow
 // that log p loses digits.
 func (s *Sampler) Stochastic() []int {
@@ -350,8 +357,9 @@ func (s *Sampler) Batch(dim int, key noise.Key, samples ...uint64) Batch {
 
 // Row returns the row of a sample that takes transition i. It draws the noise of noise
 // step 1 + Step + 2¹⁶·Stage of At(i). Noise step 0 belongs to the first latent. If the
-// transition looks back, the row steps from the base that a [History] makes, not from its
-// latents.
+// transition looks back (At(i).Base is set), the row steps from the base that a [History]
+// makes. With its latents in place of the base, Step, SumSquares and Grad give a wrong
+// result and no error.
 func (s *Sampler) Row(sample uint64, i int) Row {
 	return s.at("Row", i).row(sample)
 }
@@ -361,8 +369,11 @@ func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
-// SetStep moves every row of b to transition i, an index as in [Sampler.At]. It writes to
-// b.Rows and does not allocate.
+// SetStep moves every row of b to transition i, an index as in [Sampler.At]. If the
+// transition looks back, as it may where [Sampler.Depth] is not 0, its rows step from the
+// base of a [History], as for [Sampler.Row]: with latents in place of the base, a loop of
+// your own gets a wrong gradient and no error. SetStep writes to b.Rows and does not
+// allocate.
 func (s *Sampler) SetStep(b Batch, i int) {
 	t := s.at("SetStep", i)
 	for k := range b.Rows {

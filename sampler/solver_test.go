@@ -467,7 +467,7 @@ func TestDeterministicStages(t *testing.T) {
 		{[]float64{0.2, 0}, nil},
 		{[]float64{0, 0}, nil},
 	} {
-		s := mustNew(t, sampler.Config{Scheduler: schedule.Flow{1, 0.6, 0.3}, Rule: stages(tc.eps...)})
+		s := mustNew(t, sampler.Config{Scheduler: schedule.Flow{1, 0.6, 0.3}, End: sampler.ToPart, Rule: stages(tc.eps...)})
 		if got := s.Stochastic(); !slices.Equal(got, tc.stochastic) {
 			t.Errorf("Eps %v: transitions %v have a density, want %v", tc.eps, got, tc.stochastic)
 		}
@@ -493,7 +493,7 @@ func TestDeterministicStages(t *testing.T) {
 			wantError(t, err, logprob.ErrNoDensity)
 		}
 		if len(tc.stochastic) == 0 {
-			_, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{1, 0.6, 0.3}, Rule: stages(tc.eps...), Set: []int{0}})
+			_, err := sampler.New(sampler.Config{Scheduler: schedule.Flow{1, 0.6, 0.3}, End: sampler.ToPart, Rule: stages(tc.eps...), Set: []int{0}})
 			wantError(t, err, sampler.ErrConfig, "none can be trained")
 		}
 	}
@@ -591,14 +591,14 @@ func TestBadPlans(t *testing.T) {
 	} {
 		tc.facts.Name = "Bad"
 		r := &planned{facts: tc.facts, plan: func([]schedule.Point) []sampler.Move { return tc.spoil(good()) }}
-		_, err := sampler.New(sampler.Config{Scheduler: points, Rule: r})
+		_, err := sampler.New(sampler.Config{Scheduler: points, Rule: r, End: sampler.ToPart})
 		if err == nil {
 			t.Errorf("%s: no error", name)
 			continue
 		}
 		wantError(t, err, tc.kind, append(tc.culprits, "sampler: step ", "Bad: ")...)
 	}
-	if _, err := sampler.New(sampler.Config{Scheduler: points, Rule: &planned{plan: func([]schedule.Point) []sampler.Move { return good() }}}); err != nil {
+	if _, err := sampler.New(sampler.Config{Scheduler: points, End: sampler.ToPart, Rule: &planned{plan: func([]schedule.Point) []sampler.Move { return good() }}}); err != nil {
 		t.Errorf("a good plan: %v", err)
 	}
 	noisy := &planned{facts: sampler.Facts{Name: "Noisy"}, plan: func(p []schedule.Point) []sampler.Move {

@@ -53,19 +53,23 @@ func TestConvention(t *testing.T) {
 		what    string
 		model   sampler.Model[[]float32]
 		factor  float32 // of the data
+		shift   float32 // added after that
 		want    error
 		culprit string
 	}{
-		{"as it is", model(plain, 1), 1, nil, ""},
-		{"sign and time", model(flip, -1), 1, sampler.ErrConvention, "with PredictReversedVelocity with Clock{Scale: 1, Reversed: true}"},
-		{"sign", model(plain, -1), 1, sampler.ErrConvention, "with PredictReversedVelocity with Clock{Scale: 1}"},
-		{"time", model(flip, 1), 1, sampler.ErrConvention, "with PredictVelocity with Clock{Scale: 1, Reversed: true}"},
-		{"thousands", model(thousands, 1), 1, sampler.ErrConvention, "with PredictVelocity with Clock{Scale: 1000}"},
-		{"ten times too wide", model(plain, 1), 10, sampler.ErrScale, "wide"},
-		{"ten times too narrow", model(plain, 1), 0.1, sampler.ErrScale, "narrow"},
-		{"a Stable Diffusion too wide", model(plain, 1), 1 / 0.18215, sampler.ErrScale, "wide"},
-		{"twice too wide", model(plain, 1), 2, sampler.ErrScale, "wide"},
-		{"twice too narrow", model(plain, 1), 0.5, sampler.ErrScale, "narrow"},
+		{"as it is", model(plain, 1), 1, 0, nil, ""},
+		{"sign and time", model(flip, -1), 1, 0, sampler.ErrConvention, "with PredictReversedVelocity with Clock{Scale: 1, Reversed: true}"},
+		{"sign", model(plain, -1), 1, 0, sampler.ErrConvention, "with PredictReversedVelocity with Clock{Scale: 1}"},
+		{"time", model(flip, 1), 1, 0, sampler.ErrConvention, "with PredictVelocity with Clock{Scale: 1, Reversed: true}"},
+		{"thousands", model(thousands, 1), 1, 0, sampler.ErrConvention, "with PredictVelocity with Clock{Scale: 1000}"},
+		{"ten times too wide", model(plain, 1), 10, 0, sampler.ErrScale, "wide"},
+		{"ten times too narrow", model(plain, 1), 0.1, 0, sampler.ErrScale, "narrow"},
+		{"a Stable Diffusion too wide", model(plain, 1), 1 / 0.18215, 0, sampler.ErrScale, "wide"},
+		{"twice too wide", model(plain, 1), 2, 0, sampler.ErrScale, "wide"},
+		{"from 0 to 1", model(plain, 1), 0.5, 0.5, sampler.ErrScale, "0.5 above the data that the model knows, and 2 times as narrow"},
+		{"too light", model(plain, 1), 1, 0.5, sampler.ErrScale, "0.5 above the data that the model knows: "},
+		{"too dark", model(plain, 1), 1, -1, sampler.ErrScale, "1 below the data that the model knows: "},
+		{"twice too narrow", model(plain, 1), 0.5, 0, sampler.ErrScale, "narrow"},
 	} {
 		c := sampler.Config{Scheduler: schedule.Linear(10), Rule: sampler.FlowODE{}}
 		s, err := sampler.New(c)
@@ -76,7 +80,7 @@ func TestConvention(t *testing.T) {
 		data := make([]float32, n*digits.Dim)
 		for i := range data {
 			samples[i/digits.Dim] = uint64(i / digits.Dim)
-			data[i] = tc.factor * set.Pixels[i]
+			data[i] = tc.factor*set.Pixels[i] + tc.shift
 		}
 		losses, err := sampler.CheckModel(context.Background(), sampler.CPU{}, c, s.Batch(digits.Dim, 3, samples...), data, tc.model)
 		t.Logf("%s: %v", tc.what, err)
