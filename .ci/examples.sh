@@ -26,6 +26,7 @@ step "many processes over NATS"
 	cd examples/cluster
 	go run . -iterations 5 -listen 127.0.0.1:0 -out "$tools/cluster" >"$tools/cluster.txt"
 	go run . single -iterations 5 -out "$tools/single" >"$tools/single.txt"
+	grep -q '^weights: [0-9a-f]\{64\}$' "$tools/single.txt"
 	diff <(grep weights: "$tools/cluster.txt") <(grep weights: "$tools/single.txt")
 	go test -parallel 4 ./... # they wait for each other's processes more than they compute
 )

@@ -106,11 +106,11 @@ func OfRun[B any](dst []float64, f Form, s *sampler.Sampler, b sampler.Batch, ru
 	if s == nil || run == nil {
 		return dst, fmt.Errorf("logprob: the sampler or the run is nil: %w", sampler.ErrConfig)
 	}
-	k := i - run.First
-	if i < 0 || i >= s.Steps() || k < 0 || k >= len(run.SumSquares) {
-		return dst, fmt.Errorf("logprob: transition %d is not in the run, which has %d from %d on: %w", i, len(run.SumSquares), run.First, sampler.ErrConfig)
+	k, n := i-run.First, min(len(run.Latents)-1, s.Steps()-run.First)
+	if i < 0 || k < 0 || k >= n {
+		return dst, fmt.Errorf("logprob: transition %d is not in the run, which has %d from %d on: %w", i, n, run.First, sampler.ErrConfig)
 	}
-	if run.SumSquares[k] == nil {
+	if k >= len(run.SumSquares) || run.SumSquares[k] == nil {
 		return dst, fmt.Errorf("logprob: transition %d: %w", i, ErrNoSums)
 	}
 	sq := run.SumSquares[k]

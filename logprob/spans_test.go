@@ -374,6 +374,10 @@ func TestOfRun(t *testing.T) {
 		_, err := logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, run, i)
 		wantError(t, err, want, fmt.Sprint("transition ", i))
 	}
+	none := *run
+	none.SumSquares = nil
+	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, s, b, &none, 0)
+	wantError(t, err, logprob.ErrNoSums, "set Trajectory.SumSquares")
 	_, err = logprob.OfRun[[]float32](make([]float64, 2), logprob.Form{}, s, b, nil, 0)
 	wantError(t, err, sampler.ErrConfig, "nil")
 	_, err = logprob.OfRun(make([]float64, 2), logprob.Form{}, nil, b, run, 0)
