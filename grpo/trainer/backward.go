@@ -455,10 +455,7 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 		size = p.dv
 	}
 	p.size = size
-	target := size / 64 // wanted norm of the change of the output to one side
-	if !p.precise() {
-		target = size / 8
-	}
+	target := size / 8 // wanted norm of the change of the output to one side
 	h := target * p.dv / squares
 	moved := false
 	for range 40 {

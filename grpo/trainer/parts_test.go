@@ -135,6 +135,28 @@ func TestCheckBackwardOfParts(t *testing.T) {
 	}
 }
 
+// rounded is a layer that computes in bfloat16 and returns float32.
+type rounded struct{ *layer }
+
+func (r rounded) Velocity(ctx context.Context, c sampler.Call[[]float32]) error {
+	err := r.layer.Velocity(ctx, c)
+	words := make([]uint16, len(c.V))
+	sampler.BFloat16.Pack(words, c.V)
+	sampler.BFloat16.Unpack(c.V, words)
+	return err
+}
+
+// Rounding inside of a network is not taken for a wrong gradient.
+func TestCheckBackwardOfRounded(t *testing.T) {
+	for key := range 50 {
+		c := small()
+		c.Key = noise.Key(key)
+		if err := newTrainer(t, sampler.CPU{}, Policy[[]float32](rounded{newLayer()}), c).CheckBackward(t.Context()); errors.Is(err, ErrBackward) {
+			t.Errorf("key %d: %v", key, err)
+		}
+	}
+}
+
 // leaky is a Saver whose Update does not clear the gradient. A Saver may keep the gradient in
 // Load, or clear it. An optimiser may have momentum, which Save stores.
 type leaky struct {
