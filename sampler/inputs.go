@@ -24,8 +24,9 @@ type Inputs struct {
 // the first, the middle and the last time of s. One input is changed at a time: half the
 // latents, another time, another row, or, if guided, rows without their condition. To see
 // what a row changes, all samples get the latents of the first; their conditions should
-// differ. An input is read if an output differs in any bit. A model that draws random
-// numbers seems to read all.
+// differ. So Row is false for one sample, or for samples of one condition, and Time is false
+// for a run of one step. An input is read if the sum of squares of the differences of the
+// output is not 0 in float32. A model that draws random numbers seems to read all.
 //
 // Buffers are made by m.Like, and freed; t is left as it is. Errors are those of the model,
 // with the step, of the memory, and of a t that does not fit. An output that is not finite is

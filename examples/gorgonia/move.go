@@ -25,8 +25,11 @@ func (p *policy) Move(_ context.Context, h float64) (squares float64, err error)
 		if first {
 			p.still = append(p.still, slices.Clone(weights))
 		}
+		copy(weights, p.still[i])
 		for k, g := range grad {
-			weights[k] = p.still[i][k] + float32(h*float64(g))
+			if h != 0 { // which keeps the sign of a zero
+				weights[k] += float32(h * float64(g))
+			}
 			squares += float64(g) * float64(g)
 		}
 	})

@@ -83,7 +83,7 @@ func (t *Trainer[B]) CheckBackward(ctx context.Context) (err error) {
 			err = e
 		}
 	}()
-	for part := range chunks(t.config.Shape, batches[0]) {
+	for part := range t.parts(r, batches[0]) {
 		if err := r.gather(p.b, part); err != nil {
 			return err
 		}
@@ -126,6 +126,14 @@ func (p *probe[B]) memory(i int, t sampler.Storage) (B, error) {
 		return x, p.t.fail("CheckBackward", err)
 	}
 	return x, nil
+}
+
+// asked returns the number of rows of a Call as the policy gets it.
+func (p *probe[B]) asked() int {
+	if s := p.t.config.Shape; s.Fixed {
+		return s.Rows
+	}
+	return len(p.b.Call.Rows)
 }
 
 // elements returns the number of elements of the output.
@@ -207,6 +215,11 @@ func (p *probe[B]) backward(ctx context.Context, dv B) error {
 	if err := p.output(ctx, p.b.Call.V); err != nil {
 		return err
 	}
+	return p.add(ctx, dv)
+}
+
+// add adds the gradient of Σ dv·v, after output into p.b.Call.V.
+func (p *probe[B]) add(ctx context.Context, dv B) error {
 	if err := p.t.policy.Backward(ctx, p.b.Call, dv); err != nil {
 		return p.t.fail(fmt.Sprintf("CheckBackward: Backward of %d rows", len(p.b.Call.Rows)), err)
 	}
@@ -320,7 +333,7 @@ func (p *probe[B]) byWhole(ctx context.Context, move func(h float64) (float64, e
 		return err
 	}
 	if factor := twice / slope / 2; math.Abs(factor-1) >= p.tolerance() {
-		return p.wrong("%s", explain(factor, len(p.b.Call.Rows), p.b.dim))
+		return p.wrong("%s", explain(factor, p.asked(), p.b.dim))
 	}
 	return nil
 }
@@ -451,7 +464,10 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 	if err != nil {
 		return 0, err
 	}
-	if size == 0 {
+	switch {
+	case !(size <= math.MaxFloat64):
+		return 0, fmt.Errorf("trainer: CheckBackward: the norm of the output of Velocity is %v", size)
+	case size == 0:
 		size = p.dv
 	}
 	p.size = size
@@ -463,7 +479,7 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 		if err != nil {
 			return 0, err
 		}
-		moved = moved || length > 0
+		moved = moved || length != 0 // NaN is a change too
 		switch ratio := length / target; {
 		case !(ratio <= 64): // or NaN
 			h /= 64
@@ -492,7 +508,7 @@ func (p *probe[B]) slope(ctx context.Context, move func(h float64) (float64, err
 	if !moved {
 		return 0, p.wrong("the gradient is not 0, and parameters that are moved along it leave the output as it is: it is of other parameters, or Move does nothing")
 	}
-	return 0, fmt.Errorf("trainer: CheckBackward: differences of Velocity along the gradient do not agree with each other, because of rounding or because Velocity is rough or random: %w", sampler.ErrUndecided)
+	return 0, fmt.Errorf("trainer: CheckBackward: differences of Velocity along the gradient do not agree with each other, because of rounding or because Velocity is rough, random or not finite: %w", sampler.ErrUndecided)
 }
 
 // wrong returns an ErrBackward with a reason.
@@ -632,7 +648,10 @@ func (p *probe[B]) repeats(ctx context.Context, s Saver, begin []byte, rounding 
 
 // update takes a step of the optimiser with dv, and stores the output in v.
 func (p *probe[B]) update(ctx context.Context, dv, v B) error {
-	if err := p.backward(ctx, dv); err != nil {
+	if err := p.output(ctx, p.b.Call.V); err != nil {
+		return err
+	}
+	if err := p.add(ctx, dv); err != nil {
 		return p.broken(err) // part of a gradient may be left
 	}
 	if err := p.t.policy.Update(ctx); err != nil {

@@ -13,6 +13,7 @@ import (
 	"cps/grpo"
 	"cps/sampler"
 	"cps/sampler/guidance"
+	"cps/sampler/solver"
 	"cps/schedule"
 )
 
@@ -254,6 +255,80 @@ func TestCheckBackwardOfLookers(t *testing.T) {
 					t.Errorf("%s, %+v: %+v, %v", name, shape, in, err)
 				}
 			}
+		}
+	}
+}
+
+// The number of rows that an error names is that of the policy's Calls, padded or cut.
+func TestCheckBackwardNamesRows(t *testing.T) {
+	mean := times(func(n int) float64 { return 1 / float64(n) })
+	padded := small()
+	padded.Shape, padded.Minibatches = Shape{Rows: 16, Fixed: true}, grpo.Minibatches{Rows: 3}
+	cut := looking(solver.DPMPlus{Order: 3, Eta: 1})
+	cut.Shape.Rows = 5
+	for name, c := range map[string]Config[[]float32]{"padded": padded, "cut": cut} {
+		err := newTrainer(t, sampler.CPU{}, Policy[[]float32](newMovable(mean)), c).CheckBackward(t.Context())
+		if !errors.Is(err, ErrBackward) || !strings.Contains(err.Error(), "a mean over the rows of the Call") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+// late is movable, and its outputs are NaN from a call on.
+type late struct {
+	movable
+	from, calls *int
+}
+
+func (l late) Velocity(ctx context.Context, c sampler.Call[[]float32]) error {
+	err := l.movable.Velocity(ctx, c)
+	if *l.calls++; *l.calls >= *l.from {
+		c.V[0] = float32(math.NaN())
+	}
+	return err
+}
+
+// An output that is not finite is no fault of Backward, whenever it comes.
+func TestCheckBackwardOfNaN(t *testing.T) {
+	for from := 6; from < 12; from++ { // the rollout calls Velocity five times
+		calls := 0
+		p := late{newMovable(nil), &from, &calls}
+		err := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), small()).CheckBackward(t.Context())
+		if err == nil || errors.Is(err, ErrBackward) || calls < from {
+			t.Errorf("NaN from call %d of %d on: %v", from, calls, err)
+		}
+	}
+}
+
+// unsteady is savable, and a call of Velocity fails.
+type unsteady struct {
+	savable
+	left *int
+}
+
+func (u unsteady) Velocity(ctx context.Context, c sampler.Call[[]float32]) error {
+	if *u.left--; *u.left == 0 {
+		return context.Canceled
+	}
+	return u.savable.Velocity(ctx, c)
+}
+
+// Where Velocity fails, the policy is as before, and trains.
+func TestCheckBackwardInterrupted(t *testing.T) {
+	for call := 6; call < 20; call++ {
+		left := call
+		p := unsteady{savable{faulty{newPlain(), nil}, nil}, &left}
+		was := *p.plain
+		tr := newTrainer(t, sampler.CPU{}, Policy[[]float32](p), small())
+		err := tr.CheckBackward(t.Context())
+		if left > 0 {
+			break // it takes fewer calls
+		}
+		if !errors.Is(err, context.Canceled) || p.p != was.p || p.g != ([4]float64{}) {
+			t.Errorf("call %d: %v, parameters %v, gradient %v", call, err, p.p, p.g)
+		}
+		if _, err := tr.Step(t.Context()); err != nil {
+			t.Errorf("call %d, Step: %v", call, err)
 		}
 	}
 }

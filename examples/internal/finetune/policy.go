@@ -79,8 +79,11 @@ func (p *policy) Move(_ context.Context, h float64) (squares float64, err error)
 		p.still = slices.Clone(params)
 	}
 	p.last = nil
+	copy(params, p.still)
 	for i, g := range p.grad {
-		params[i] = p.still[i] + float32(h*float64(g))
+		if h != 0 { // which keeps the sign of a zero
+			params[i] += float32(h * float64(g))
+		}
 		squares += float64(g) * float64(g)
 	}
 	return squares, nil
