@@ -291,7 +291,7 @@ func (r *walk[B]) cause(k, row int) string {
 	case r.d.Sync() != nil:
 		return ""
 	case finite(sq[row]):
-		return "the latents before it are finite, so it is the model's output there, or a number beyond the storage type or float32"
+		return "the model's output there, or a number beyond the storage type or float32: the latents before are finite"
 	case k == 0:
 		return "in the first latents of the trajectory: were they written (Device.Step with Sampler.Batch)?"
 	}

@@ -194,7 +194,7 @@ func TestNonFiniteError(t *testing.T) {
 // A NonFiniteError names the cause where the latents before the step are kept, and the
 // possible ones elsewhere.
 func TestNonFiniteCause(t *testing.T) {
-	const output, first, all = "latents before it are finite, so it is the model's output", "in the first latents", "the model's output there, first latents"
+	const output, first, all = "latents before are finite", "in the first latents", "the model's output there, first latents"
 	try := func(model func(v, x []float32, time float64) error, spoil float32, shared bool, want string) {
 		t.Helper()
 		s, b, run := start(t, sampler.Float32, sampler.Window{})
