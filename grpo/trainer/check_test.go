@@ -84,7 +84,7 @@ func TestMistakes(t *testing.T) {
 		}, sampler.ErrCall, "times"},
 		"input changed": {func(c sampler.Call[[]float32]) error { c.X[0] = 3; return nil }, sampler.ErrOffPolicy, "or changes its input"},
 		"NaN": {func(c sampler.Call[[]float32]) error { c.V[2*dim] = float32(math.NaN()); return nil }, nil,
-			"step 0, row 2 (sample 2): NaN or infinity: the latents before it are finite, so it is the model's output there"},
+			"step 0, row 2 (sample 2): NaN or infinity: the model's output there"},
 	} {
 		c := small()
 		c.Minibatches.Rows = 3
