@@ -106,6 +106,23 @@ var faulty = map[string]func(*worker){
 			return publishAnswer(ctx, w, a.seal(w.member.key))
 		}
 	},
+	// It loses a chunk of the policy on the server, and forgets what it loaded.
+	"lose chunk": damages(func(ctx context.Context, w *worker) error {
+		s, err := w.js.Stream(ctx, "OBJ_"+w.o.bucket(w.version))
+		if err != nil {
+			return err
+		}
+		return s.DeleteMsg(ctx, s.CachedInfo().State.FirstSeq+1)
+	}),
+	// The same with other weights under the policy's name.
+	"wrong weights": damages(func(ctx context.Context, w *worker) error {
+		s, err := w.js.ObjectStore(ctx, w.o.bucket(w.version))
+		if err != nil {
+			return err
+		}
+		_, err = s.PutBytes(ctx, weightsObject, make([]byte, 4*len(w.net.Params())))
+		return err
+	}),
 	// It dies with a part in its hands.
 	"die": func(w *worker) {
 		w.publish = func(context.Context, *worker, []byte) error { os.Exit(7); return nil }
@@ -122,6 +139,19 @@ func tampered(change func(body []byte), after int) func(context.Context, *worker
 			copy(message[len(body):], mac(body, w.member.key))
 		}
 		return publishAnswer(ctx, w, message)
+	}
+}
+
+// damages harms the stored policy before its worker's first answer.
+func damages(harm func(context.Context, *worker) error) func(*worker) {
+	return func(w *worker) {
+		w.publish = func(ctx context.Context, w *worker, message []byte) error {
+			if err := harm(ctx, w); err != nil {
+				return err
+			}
+			w.version, w.publish = "", publishAnswer
+			return publishAnswer(ctx, w, message)
+		}
 	}
 }
 
@@ -256,6 +286,22 @@ func TestStreamsLost(t *testing.T) {
 		}
 	}
 	b.equal(l)
+}
+
+// A stored policy that nobody can load is stored again, and each worker complains once.
+func TestPolicyDamaged(t *testing.T) {
+	for fault, why := range map[string]string{"lose chunk": "digest", "wrong weights": errBadVersion.Error()} {
+		t.Run(fault, func(t *testing.T) {
+			b := newBench(t, 3)
+			l := b.learner("-silence", "1s")
+			w := b.worker("", fault)
+			w.says("cannot be loaded, trying again: .*" + why)
+			b.equal(l)
+			if n := strings.Count(w.text(), why); n != 1 {
+				t.Errorf("the worker says %d times that %s", n, why)
+			}
+		})
+	}
 }
 
 // Answers come thrice, late, and of an older policy.

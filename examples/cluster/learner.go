@@ -252,11 +252,14 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 //
 // With anew, and after the connection was lost, it makes the streams anew. A server that
 // crashed may have consumers that are ahead of their streams, and what is on it is published
-// again anyway.
+// again anyway. The stored version is read then, for it may be damaged; a sound one stays,
+// since workers may be loading it.
 func (l *learner) publish(ctx context.Context, d *round, anew bool) error {
+	check := false
 	return l.retry(ctx, func(ctx context.Context) error {
 		anew = l.link.takeLost() || anew
 		if anew {
+			check = true
 			l.stop()
 			if err := l.o.removeQueues(ctx, l.js); err != nil {
 				return err
@@ -266,7 +269,7 @@ func (l *learner) publish(ctx context.Context, d *round, anew bool) error {
 			return err
 		}
 		anew = false
-		if err := l.versions.publish(ctx, l.js, l.o.queues, d.version, int64(len(d.weights)), bytes.NewReader(d.weights)); err != nil {
+		if err := l.versions.publish(ctx, l.js, l.o.queues, d.version, int64(len(d.weights)), check, bytes.NewReader(d.weights)); err != nil {
 			return err
 		}
 		l.attempt++

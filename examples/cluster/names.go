@@ -119,7 +119,7 @@ func (n names) removeVersions(ctx context.Context, js jetstream.JetStream) error
 		return fmt.Errorf("streams: %w", err)
 	}
 	for _, b := range buckets {
-		if err := js.DeleteObjectStore(ctx, b); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := deleteBucket(ctx, js, b); err != nil {
 			return fmt.Errorf("old policy %s: %w", b, err)
 		}
 	}

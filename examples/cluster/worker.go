@@ -37,9 +37,11 @@ type worker struct {
 	note    func(format string, args ...any) // what a learner says too
 	link    *link
 
-	net     *digits.Net // what the version has
-	version string      // in net; empty: none
-	member  *membership // nil: of no session
+	net     *digits.Net   // what the version has
+	version string        // in net; empty: none
+	trouble string        // the last one of loading that was told; empty: a version was loaded since
+	wait    time.Duration // after the last trouble of loading
+	member  *membership   // nil: of no session
 
 	// publish sends an answer. It is a variable for tests, which lie and repeat.
 	publish func(ctx context.Context, w *worker, message []byte) error
@@ -179,12 +181,16 @@ func (w *worker) do(ctx context.Context, m jetstream.Msg) error {
 			m.Term() // of an iteration that is over; or else the learner publishes both again
 			return nil
 		}
-		if ctx.Err() == nil {
-			w.say("version %.16s: %v", j.Version, err)
+		m.NakWithDelay(200 * time.Millisecond) // another worker may be able to
+		if ctx.Err() == nil && err.Error() != w.trouble {
+			w.trouble = err.Error()
+			w.say("version %.16s cannot be loaded, trying again: %v", j.Version, err)
 		}
-		m.NakWithDelay(200 * time.Millisecond)
+		w.wait = min(max(2*w.wait, 200*time.Millisecond), 5*time.Second)
+		pause(ctx, w.wait)
 		return nil
 	}
+	w.trouble, w.wait = "", 0
 	if pause(ctx, w.o.pace) != nil {
 		m.Nak()
 		return nil
