@@ -101,6 +101,9 @@ func TestTLS(t *testing.T) {
 // Who does not have the token does not get in, and is told at once.
 func TestToken(t *testing.T) {
 	b := newBench(t, 3)
+	if err := os.Remove(b.token()); err != nil {
+		t.Fatal(err)
+	}
 	l := b.learner()
 	l.says("server: nats")
 	if i, err := os.Stat(b.token()); err != nil || i.Mode().Perm() != fs.FileMode(0o600) {

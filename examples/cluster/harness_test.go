@@ -207,7 +207,11 @@ type bench struct {
 
 func newBench(t *testing.T, iterations int, extra ...string) *bench {
 	t.Parallel()
-	return &bench{t: t, dir: t.TempDir(), address: address(t), iterations: iterations, extra: extra}
+	b := &bench{t: t, dir: t.TempDir(), address: address(t), iterations: iterations, extra: extra}
+	if _, err := makeToken(b.token()); err != nil { // workers may look for it before the learner makes it
+		t.Fatal(err)
+	}
+	return b
 }
 
 // learner starts the learner with a server in it; with more flags after those of the bench.

@@ -17,7 +17,9 @@ const statusRefused = 3
 // localWorkers runs n processes of this program as workers until stop is called. One that
 // ends is started again, unless the learner went on without it. Each has a pipe to this
 // process as its standard input, and ends when that closes: no worker outlives its learner.
-func localWorkers(n int, args []string, say func(format string, args ...any)) (stop func(), err error) {
+//
+// args are their flags, and variable is one more of their environment.
+func localWorkers(n int, args []string, variable string, say func(format string, args ...any)) (stop func(), err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -29,7 +31,7 @@ func localWorkers(n int, args []string, say func(format string, args ...any)) (s
 		all.Go(func() {
 			for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 				began := time.Now()
-				err := localWorker(ctx, exe, append([]string{"worker", "-child", "-name", name}, args...), say)
+				err := localWorker(ctx, exe, append([]string{"worker", "-child", "-name", name}, args...), variable, say)
 				var exit *exec.ExitError
 				switch {
 				case ctx.Err() != nil:
@@ -50,8 +52,9 @@ func localWorkers(n int, args []string, say func(format string, args ...any)) (s
 }
 
 // localWorker runs a worker until it ends, or ctx is done.
-func localWorker(ctx context.Context, exe string, args []string, say func(format string, args ...any)) error {
+func localWorker(ctx context.Context, exe string, args []string, variable string, say func(format string, args ...any)) error {
 	c := exec.Command(exe, args...)
+	c.Env = append(os.Environ(), variable)
 	c.Stderr = &lines{say: say}
 	in, err := c.StdinPipe()
 	if err != nil {

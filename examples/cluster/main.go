@@ -262,7 +262,7 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 	if o.workers == 0 {
 		return l, nil
 	}
-	end, err = localWorkers(o.workers, at.args(o), say)
+	end, err = localWorkers(o.workers, at.args(o), at.variable(), say)
 	if err != nil {
 		return nil, err
 	}
@@ -270,9 +270,17 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 	return l, nil
 }
 
-// args returns the flags with which a worker on this machine reaches the learner's server.
+// addressVariable is the environment variable that has the address for a local worker. It may
+// hold secrets, and everybody on the machine can read a command line.
+const addressVariable = "CLUSTER_URL"
+
+// variable returns the setting of addressVariable.
+func (a access) variable() string { return addressVariable + "=" + a.url }
+
+// args returns the flags with which a worker on this machine reaches the learner's server. The
+// address is in variable.
 func (a access) args(o options) []string {
-	args := []string{"-url", a.url, "-prefix", o.prefix, "-pace", o.pace.String()}
+	args := []string{"-prefix", o.prefix, "-pace", o.pace.String()}
 	for _, f := range [...]struct{ name, value string }{
 		{"-token", a.token}, {"-creds", a.creds}, {"-tls-cert", a.tls.cert}, {"-tls-key", a.tls.key}, {"-tls-ca", a.tls.ca},
 	} {

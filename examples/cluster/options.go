@@ -210,6 +210,9 @@ func (o *options) complete(prefix, store string) (err error) {
 			return err
 		}
 	case roleWorker:
+		if address := os.Getenv(addressVariable); o.child && address != "" {
+			o.url = address
+		}
 		if o.name == "" {
 			o.name = defaultName()
 		}
