@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,28 @@ func TestTLS(t *testing.T) {
 	b.equal(l)
 	if strings.Contains(none.text(), "joins") {
 		t.Error("a worker without a certificate joined")
+	}
+}
+
+// A server that listens on all addresses is reached by workers on this machine at loopback,
+// though its certificate is for another name; others are told the machine's name.
+func TestListenEverywhere(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAuthority(t)
+	a.make("server", &x509.Certificate{DNSNames: []string{"*.example.org"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	for name, flags := range map[string][]string{
+		"plain": nil,
+		"TLS":   {"-tls-cert", a.file("server.pem"), "-tls-key", a.file("server.key"), "-tls-ca", a.file("ca.pem")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			l := b.learner(append(flags, "-listen", "0.0.0.0:0", "-workers", "1")...)
+			l.says("for more workers: go run . worker -url (nats|tls)://" + regexp.QuoteMeta(host) + ":[1-9]")
+			b.equal(l)
+		})
 	}
 }
 

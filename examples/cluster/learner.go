@@ -99,10 +99,13 @@ func (l *learner) begin(ctx context.Context) error {
 		}
 		return l.o.ensure(ctx, l.js)
 	})
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case l.trouble != "":
 		return fmt.Errorf("the server does not take the run's streams: %s", l.trouble)
 	}
-	return err
+	return fmt.Errorf("the server does not take the run's streams: %w", err) // it did not reply even once
 }
 
 // checkSize reports parts whose answers are larger than a server's messages.
@@ -401,7 +404,9 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (taken 
 	l.roster.taken(m, len(part.Samples), check)
 	l.count(accepted)
 	l.metrics.open.Set(float64(d.open))
-	l.metrics.round.Observe(time.Since(d.published[a.job]).Seconds())
+	if at, ok := d.published[a.job]; ok { // not if the queue was full, and had it from before
+		l.metrics.round.Observe(time.Since(at).Seconds())
+	}
 	return true, nil
 }
 

@@ -14,8 +14,12 @@ import (
 // statusRefused is the exit status of a worker that a learner refused or dropped.
 const statusRefused = 3
 
+// maxQuick is the number of times that a worker may end within a minute, one after the other.
+const maxQuick = 5
+
 // localWorkers runs n processes of this program as workers until stop is called. One that
-// ends is started again, unless the learner went on without it. Each has a pipe to this
+// ends is started again, unless the learner went on without it, or it ended quickly for the
+// fifth time in a row. Each has a pipe to this
 // process as its standard input, and ends when that closes: no worker outlives its learner.
 //
 // args are their flags, and variable is one more of their environment.
@@ -29,6 +33,7 @@ func localWorkers(n int, args []string, variable string, say func(format string,
 	for i := range n {
 		name := fmt.Sprintf("local-%d", i+1)
 		all.Go(func() {
+			quick := 0
 			for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 				began := time.Now()
 				err := localWorker(ctx, exe, append([]string{"worker", "-child", "-name", name}, args...), variable, say)
@@ -40,10 +45,14 @@ func localWorkers(n int, args []string, variable string, say func(format string,
 					say("worker %s is not started again", name)
 					return
 				}
-				say("worker %s ended (%v) and is started again", name, err)
-				if time.Since(began) > time.Minute {
-					wait = time.Second
+				if quick++; time.Since(began) > time.Minute {
+					wait, quick = time.Second, 0
 				}
+				if quick == maxQuick {
+					say("worker %s is not started again: it ended %d times, each within a minute, the last time with %v", name, maxQuick, err)
+					return
+				}
+				say("worker %s ended (%v) and is started again", name, err)
 				pause(ctx, wait)
 			}
 		})

@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -72,7 +73,8 @@ func runServer(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	d.say("server: %s, the token is in %s", s.ClientURL(), o.tokenFile())
+	_, there := addresses(s)
+	d.say("server: %s, the token is in %s", there, o.tokenFile())
 	<-ctx.Done()
 	s.Shutdown()
 	s.WaitForShutdown()
@@ -245,8 +247,14 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 			return nil, err
 		}
 		later(func() { s.Shutdown(); s.WaitForShutdown() })
-		at.url, at.token = s.ClientURL(), o.tokenFile()
-		say("server: %s; for more workers: go run . worker -url %s -token %s", at.url, at.url, at.token)
+		here, there := addresses(s)
+		at.url, at.token = here, o.tokenFile()
+		if u, err := url.Parse(here); err == nil && at.tls.name == "" {
+			if at.tls.name, err = at.tls.nameAt(u.Hostname()); err != nil {
+				return nil, err
+			}
+		}
+		say("server: %s; for more workers: go run . worker -url %s -token %s", there, there, at.token)
 		if nc, err = inProcess(s, token, roleLearner); err != nil {
 			return nil, fmt.Errorf("server: %w", err)
 		}
@@ -282,7 +290,7 @@ func (a access) variable() string { return addressVariable + "=" + a.url }
 func (a access) args(o options) []string {
 	args := []string{"-prefix", o.prefix, "-pace", o.pace.String()}
 	for _, f := range [...]struct{ name, value string }{
-		{"-token", a.token}, {"-creds", a.creds}, {"-tls-cert", a.tls.cert}, {"-tls-key", a.tls.key}, {"-tls-ca", a.tls.ca},
+		{"-token", a.token}, {"-creds", a.creds}, {"-tls-cert", a.tls.cert}, {"-tls-key", a.tls.key}, {"-tls-ca", a.tls.ca}, {"-tls-name", a.tls.name},
 	} {
 		if f.value != "" {
 			args = append(args, f.name, f.value)
