@@ -123,6 +123,12 @@ var faulty = map[string]func(*worker){
 		_, err = s.PutBytes(ctx, weightsObject, make([]byte, 4*len(w.net.Params())))
 		return err
 	}),
+	// Its answers are too large for the server.
+	"too large": func(w *worker) {
+		w.publish = func(ctx context.Context, w *worker, message []byte) error {
+			return publishAnswer(ctx, w, append(message, make([]byte, w.nc.MaxPayload())...))
+		}
+	},
 	// It dies with a part in its hands.
 	"die": func(w *worker) {
 		w.publish = func(context.Context, *worker, []byte) error { os.Exit(7); return nil }
@@ -340,8 +346,12 @@ func TestLiars(t *testing.T) {
 			if status := liar.ends(); status != statusRefused || !strings.Contains(liar.text(), "the learner goes on without this worker: ") {
 				t.Errorf("the liar ends with status %d", status)
 			}
-			b.worker("", "")
+			w := b.worker("", "")
 			b.equal(l)
+			// What was published twice is drawn once: ten parts an iteration, and a few at work twice.
+			if n, _ := w.metric("cps_worker_parts_total"); n > float64(10*b.iterations+3) {
+				t.Errorf("the worker did %v parts", n)
+			}
 			if n := strings.Count(l.text(), "is dropped"); n != 1 {
 				t.Errorf("%d workers were dropped", n)
 			}
@@ -390,6 +400,39 @@ func TestRefused(t *testing.T) {
 	const why = "worker worker-1 does not draw the learner's bits: the known rollout has the digest "
 	w.says(why)
 	l.says("refused: " + why)
+	b.worker("", "")
+	b.equal(l)
+}
+
+// A second worker of one name is refused while the first is there, and harms it in nothing;
+// when the first has ended, another can take the name.
+func TestSameName(t *testing.T) {
+	b := newBench(t, often(12, 30))
+	l := b.learner()
+	first := b.worker("", "", "-pace", "200ms")
+	first.says("joins as number")
+	liar := b.worker("", "lie", "-name", "worker-1")
+	if status := liar.ends(); status != statusRefused {
+		t.Errorf("the second ends with status %d", status)
+	}
+	liar.says("a worker with the name worker-1 is at work already: choose another -name")
+	first.kill()
+	b.worker("", "", "-name", "worker-1").says("joins as number")
+	b.equal(l)
+	if strings.Contains(l.text(), "dropped") {
+		t.Error("a worker was dropped")
+	}
+}
+
+// A worker whose answers the server will never take ends and says why.
+func TestTooLarge(t *testing.T) {
+	b := newBench(t, 2)
+	l := b.learner()
+	w := b.worker("", "too large")
+	if status := w.ends(); status != 1 {
+		t.Errorf("the worker ends with status %d", status)
+	}
+	w.says(`cluster: an answer of \d+ bytes is larger than the server's messages, which have 1048576 at most`)
 	b.worker("", "")
 	b.equal(l)
 }

@@ -36,6 +36,11 @@ func (n names) dropped(session string, member uint32) string {
 	return fmt.Sprintf("%s.dropped.%s.%d", n.prefix, session, member)
 }
 
+// alive is where a member answers as long as it is there.
+func (n names) alive(session string, member uint32) string {
+	return fmt.Sprintf("%s.alive.%s.%d", n.prefix, session, member)
+}
+
 // bucket is the object store of a version of the policy. Half of the digest names it; the
 // whole is checked when it is read.
 func (n names) bucket(version string) string { return n.prefix + "-policy-" + version[:32] }
@@ -102,6 +107,18 @@ func (q queues) removeQueues(ctx context.Context, js jetstream.JetStream) error 
 		if err := js.DeleteStream(ctx, s); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
 			return fmt.Errorf("stream %s is to be made anew: %w", s, err)
 		}
+	}
+	return nil
+}
+
+// purgeWork deletes the messages of work. Workers go on with those that they have.
+func (n names) purgeWork(ctx context.Context, js jetstream.JetStream) error {
+	s, err := js.Stream(ctx, n.workStream())
+	if err == nil {
+		err = s.Purge(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: what waits there cannot be deleted: %w", n.workStream(), err)
 	}
 	return nil
 }

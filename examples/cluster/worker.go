@@ -55,6 +55,13 @@ type membership struct {
 	config  finetune.Config
 	digest  string
 	dropped *nats.Subscription
+	alive   *nats.Subscription // whose requests it answers: another of its name is refused
+}
+
+// leave ends the membership.
+func (m *membership) leave() {
+	m.dropped.Unsubscribe()
+	m.alive.Unsubscribe()
 }
 
 func newWorker(o workerOptions, nc *nats.Conn, m *metrics, say, note func(format string, args ...any)) (*worker, error) {
@@ -70,7 +77,7 @@ func newWorker(o workerOptions, nc *nats.Conn, m *metrics, say, note func(format
 }
 
 // run works until ctx is done, and returns nil then; or until a learner refuses or drops the
-// worker, which is errRefused.
+// worker, which is errRefused; or until its answers are too large for the server.
 func (w *worker) run(ctx context.Context) error {
 	w.note("worker %s waits for a learner with -prefix %s", w.o.name, w.o.prefix)
 	for ctx.Err() == nil {
@@ -213,6 +220,10 @@ func (w *worker) do(ctx context.Context, m jetstream.Msg) error {
 		if err == nil {
 			break
 		}
+		if errors.Is(err, nats.ErrMaxPayload) { // which no waiting changes
+			m.Term()
+			return fmt.Errorf("an answer of %d bytes is larger than the server's messages, which have %d at most: the learner needs a smaller -part: %w", len(message), w.nc.MaxPayload(), err)
+		}
 		if !isFull(err) && ctx.Err() == nil && err.Error() != told {
 			told = err.Error()
 			w.say("the answer does not get to the server, trying again: %v", err)
@@ -283,7 +294,7 @@ func (w *worker) load(ctx context.Context, version string) error {
 // join becomes a member of the present session, which it waits for.
 func (w *worker) join(ctx context.Context) error {
 	if w.member != nil {
-		w.member.dropped.Unsubscribe()
+		w.member.leave()
 		w.member = nil
 	}
 	for {
@@ -350,6 +361,10 @@ func (w *worker) ask(ctx context.Context) (*membership, error) {
 		return nil, fmt.Errorf("%w: the policy has %d weights, and this program's network %d", errRefused, a.Weights, len(w.net.Params()))
 	}
 	if m.dropped, err = w.nc.SubscribeSync(w.o.names.dropped(g.Session, a.Member)); err != nil {
+		return nil, err
+	}
+	if m.alive, err = w.nc.Subscribe(w.o.names.alive(g.Session, a.Member), func(q *nats.Msg) { q.Respond(nil) }); err != nil {
+		m.dropped.Unsubscribe()
 		return nil, err
 	}
 	w.note("worker %s joins as number %d", w.o.name, m.id)
