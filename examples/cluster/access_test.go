@@ -121,6 +121,19 @@ func TestListenEverywhere(t *testing.T) {
 	}
 }
 
+// Local workers that can never connect are given up, and the learner says why.
+func TestHopelessWorkers(t *testing.T) {
+	if !*long {
+		t.Skip("takes 15 s: -long")
+	}
+	a := newAuthority(t)
+	a.make("server", &x509.Certificate{DNSNames: []string{"example.org"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	b := newBench(t, 2)
+	l := b.learner("-tls-cert", a.file("server.pem"), "-tls-key", a.file("server.key"), "-tls-ca", a.file("ca.pem"), "-tls-name", "example.com", "-workers", "1")
+	l.says("certificate is valid for example.org, not example.com")
+	l.says("worker local-1 is not started again: it ended 5 times, each within a minute, the last time with exit status 1")
+}
+
 // Who does not have the token does not get in, and is told at once.
 func TestToken(t *testing.T) {
 	b := newBench(t, 3)

@@ -427,7 +427,7 @@ func TestSameName(t *testing.T) {
 // A worker whose answers the server will never take ends and says why.
 func TestTooLarge(t *testing.T) {
 	b := newBench(t, 2)
-	l := b.learner()
+	l := b.learner("-silence", "500ms")
 	w := b.worker("", "too large")
 	if status := w.ends(); status != 1 {
 		t.Errorf("the worker ends with status %d", status)
