@@ -14,6 +14,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -98,9 +99,47 @@ func TestTLS(t *testing.T) {
 	}
 }
 
+// A server that listens on all addresses is reached by workers on this machine at loopback,
+// though its certificate is for another name; others are told the machine's name.
+func TestListenEverywhere(t *testing.T) {
+	host, err := os.Hostname()
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := newAuthority(t)
+	a.make("server", &x509.Certificate{DNSNames: []string{"*.example.org"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	for name, flags := range map[string][]string{
+		"plain": nil,
+		"TLS":   {"-tls-cert", a.file("server.pem"), "-tls-key", a.file("server.key"), "-tls-ca", a.file("ca.pem")},
+	} {
+		t.Run(name, func(t *testing.T) {
+			b := newBench(t, 2)
+			l := b.learner(append(flags, "-listen", "0.0.0.0:0", "-workers", "1")...)
+			l.says("for more workers: go run . worker -url (nats|tls)://" + regexp.QuoteMeta(host) + ":[1-9]")
+			b.equal(l)
+		})
+	}
+}
+
+// Local workers that can never connect are given up, and the learner says why.
+func TestHopelessWorkers(t *testing.T) {
+	if !*long {
+		t.Skip("takes 15 s: -long")
+	}
+	a := newAuthority(t)
+	a.make("server", &x509.Certificate{DNSNames: []string{"example.org"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}})
+	b := newBench(t, 2)
+	l := b.learner("-tls-cert", a.file("server.pem"), "-tls-key", a.file("server.key"), "-tls-ca", a.file("ca.pem"), "-tls-name", "example.com", "-workers", "1")
+	l.says("certificate is valid for example.org, not example.com")
+	l.says("worker local-1 is not started again: it ended 5 times, each within a minute, the last time with exit status 1")
+}
+
 // Who does not have the token does not get in, and is told at once.
 func TestToken(t *testing.T) {
 	b := newBench(t, 3)
+	if err := os.Remove(b.token()); err != nil {
+		t.Fatal(err)
+	}
 	l := b.learner()
 	l.says("server: nats")
 	if i, err := os.Stat(b.token()); err != nil || i.Mode().Perm() != fs.FileMode(0o600) {

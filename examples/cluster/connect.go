@@ -32,8 +32,11 @@ func (a access) options(name string) ([]nats.Option, error) {
 		nats.PingInterval(5 * time.Second), nats.MaxPingsOutstanding(3),
 	}
 	if a.token != "" {
+		if _, err := readToken(a.token); err != nil {
+			return nil, err
+		}
 		all = append(all, nats.TokenHandler(func() string {
-			token, _ := readToken(a.token) // the server refuses an empty one
+			token, _ := readToken(a.token) // of a file that was good: the server refuses an empty one
 			return token
 		}))
 	}
@@ -64,6 +67,8 @@ func (a access) connect(ctx context.Context, name string, say func(format string
 		switch {
 		case err == nil:
 			return nc, nil
+		case errors.As(err, new(*url.Error)): // whose text has the whole address
+			return nil, fmt.Errorf("-url %s: take nats://HOST:PORT", a.shown())
 		case hopeless(err):
 			return nil, fmt.Errorf("-url %s: %w", a.shown(), err)
 		case err.Error() != told:
@@ -76,31 +81,37 @@ func (a access) connect(ctx context.Context, name string, say func(format string
 	}
 }
 
-// shown returns the addresses without passwords.
+// shown returns the addresses without secrets. A name without a password is a token.
 func (a access) shown() string {
 	var all []string
 	for _, address := range strings.Split(a.url, ",") {
+		address = strings.TrimSpace(address)
+		if !strings.Contains(address, "://") {
+			address = "nats://" + address // as the client does
+		}
 		u, err := url.Parse(address)
 		if err != nil {
 			return "(an address that cannot be read)"
 		}
-		all = append(all, u.Redacted())
+		if u.User != nil {
+			u.User = url.User("xxxxx")
+		}
+		all = append(all, u.String())
 	}
 	return strings.Join(all, ",")
 }
 
 // hopeless reports whether an error of a first connection is one that waiting does not end:
-// a wrong token, certificate or address.
+// a wrong token or certificate.
 func hopeless(err error) bool {
 	var (
 		certificate *tls.CertificateVerificationError
 		authority   x509.UnknownAuthorityError
 		host        x509.HostnameError
-		address     *url.Error
 	)
 	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
 		errors.Is(err, nats.ErrSecureConnRequired) || errors.Is(err, nats.ErrSecureConnWanted) ||
-		errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &host) || errors.As(err, &address)
+		errors.As(err, &certificate) || errors.As(err, &authority) || errors.As(err, &host)
 }
 
 // inProcess connects to a server of this process, past the network.

@@ -80,7 +80,7 @@ func TestServerDiskFull(t *testing.T) {
 // checkpoint before when there is room again.
 func TestCheckpointDiskFull(t *testing.T) {
 	b := newBench(t, 8)
-	b.dir = disk(t, "16m")
+	b.in(disk(t, "16m"))
 	l := b.learner()
 	b.worker("", "", "-pace", "30ms")
 	if !l.reaches(iterationsDone, 2) {

@@ -106,6 +106,29 @@ var faulty = map[string]func(*worker){
 			return publishAnswer(ctx, w, a.seal(w.member.key))
 		}
 	},
+	// It loses a chunk of the policy on the server, and forgets what it loaded.
+	"lose chunk": damages(func(ctx context.Context, w *worker) error {
+		s, err := w.js.Stream(ctx, "OBJ_"+w.o.bucket(w.version))
+		if err != nil {
+			return err
+		}
+		return s.DeleteMsg(ctx, s.CachedInfo().State.FirstSeq+1)
+	}),
+	// The same with other weights under the policy's name.
+	"wrong weights": damages(func(ctx context.Context, w *worker) error {
+		s, err := w.js.ObjectStore(ctx, w.o.bucket(w.version))
+		if err != nil {
+			return err
+		}
+		_, err = s.PutBytes(ctx, weightsObject, make([]byte, 4*len(w.net.Params())))
+		return err
+	}),
+	// Its answers are too large for the server.
+	"too large": func(w *worker) {
+		w.publish = func(ctx context.Context, w *worker, message []byte) error {
+			return publishAnswer(ctx, w, append(message, make([]byte, w.nc.MaxPayload())...))
+		}
+	},
 	// It dies with a part in its hands.
 	"die": func(w *worker) {
 		w.publish = func(context.Context, *worker, []byte) error { os.Exit(7); return nil }
@@ -122,6 +145,19 @@ func tampered(change func(body []byte), after int) func(context.Context, *worker
 			copy(message[len(body):], mac(body, w.member.key))
 		}
 		return publishAnswer(ctx, w, message)
+	}
+}
+
+// damages harms the stored policy before its worker's first answer.
+func damages(harm func(context.Context, *worker) error) func(*worker) {
+	return func(w *worker) {
+		w.publish = func(ctx context.Context, w *worker, message []byte) error {
+			if err := harm(ctx, w); err != nil {
+				return err
+			}
+			w.version, w.publish = "", publishAnswer
+			return publishAnswer(ctx, w, message)
+		}
 	}
 }
 
@@ -258,6 +294,22 @@ func TestStreamsLost(t *testing.T) {
 	b.equal(l)
 }
 
+// A stored policy that nobody can load is stored again, and each worker complains once.
+func TestPolicyDamaged(t *testing.T) {
+	for fault, why := range map[string]string{"lose chunk": "digest", "wrong weights": errBadVersion.Error()} {
+		t.Run(fault, func(t *testing.T) {
+			b := newBench(t, 3)
+			l := b.learner("-silence", "1s")
+			w := b.worker("", fault)
+			w.says("cannot be loaded, trying again: .*" + why)
+			b.equal(l)
+			if n := strings.Count(w.text(), why); n != 1 {
+				t.Errorf("the worker says %d times that %s", n, why)
+			}
+		})
+	}
+}
+
 // Answers come thrice, late, and of an older policy.
 func TestRepeated(t *testing.T) {
 	b := newBench(t, often(8, 40))
@@ -294,8 +346,12 @@ func TestLiars(t *testing.T) {
 			if status := liar.ends(); status != statusRefused || !strings.Contains(liar.text(), "the learner goes on without this worker: ") {
 				t.Errorf("the liar ends with status %d", status)
 			}
-			b.worker("", "")
+			w := b.worker("", "")
 			b.equal(l)
+			// What was published twice is drawn once: ten parts an iteration, and a few at work twice.
+			if n, _ := w.metric("cps_worker_parts_total"); n > float64(10*b.iterations+3) {
+				t.Errorf("the worker did %v parts", n)
+			}
 			if n := strings.Count(l.text(), "is dropped"); n != 1 {
 				t.Errorf("%d workers were dropped", n)
 			}
@@ -344,6 +400,39 @@ func TestRefused(t *testing.T) {
 	const why = "worker worker-1 does not draw the learner's bits: the known rollout has the digest "
 	w.says(why)
 	l.says("refused: " + why)
+	b.worker("", "")
+	b.equal(l)
+}
+
+// A second worker of one name is refused while the first is there, and harms it in nothing;
+// when the first has ended, another can take the name.
+func TestSameName(t *testing.T) {
+	b := newBench(t, often(12, 30))
+	l := b.learner()
+	first := b.worker("", "", "-pace", "200ms")
+	first.says("joins as number")
+	liar := b.worker("", "lie", "-name", "worker-1")
+	if status := liar.ends(); status != statusRefused {
+		t.Errorf("the second ends with status %d", status)
+	}
+	liar.says("a worker with the name worker-1 is at work already: choose another -name")
+	first.kill()
+	b.worker("", "", "-name", "worker-1").says("joins as number")
+	b.equal(l)
+	if strings.Contains(l.text(), "dropped") {
+		t.Error("a worker was dropped")
+	}
+}
+
+// A worker whose answers the server will never take ends and says why.
+func TestTooLarge(t *testing.T) {
+	b := newBench(t, 2)
+	l := b.learner("-silence", "500ms")
+	w := b.worker("", "too large")
+	if status := w.ends(); status != 1 {
+		t.Errorf("the worker ends with status %d", status)
+	}
+	w.says(`cluster: an answer of \d+ bytes is larger than the server's messages, which have 1048576 at most`)
 	b.worker("", "")
 	b.equal(l)
 }

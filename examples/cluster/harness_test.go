@@ -207,7 +207,18 @@ type bench struct {
 
 func newBench(t *testing.T, iterations int, extra ...string) *bench {
 	t.Parallel()
-	return &bench{t: t, dir: t.TempDir(), address: address(t), iterations: iterations, extra: extra}
+	b := &bench{t: t, address: address(t), iterations: iterations, extra: extra}
+	b.in(t.TempDir())
+	return b
+}
+
+// in has the learner use another folder, with a token that workers find before it starts.
+func (b *bench) in(dir string) {
+	b.t.Helper()
+	b.dir = dir
+	if _, err := makeToken(b.token()); err != nil {
+		b.t.Fatal(err)
+	}
 }
 
 // learner starts the learner with a server in it; with more flags after those of the bench.

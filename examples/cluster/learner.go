@@ -99,10 +99,13 @@ func (l *learner) begin(ctx context.Context) error {
 		}
 		return l.o.ensure(ctx, l.js)
 	})
-	if err != nil && ctx.Err() == nil {
+	switch {
+	case err == nil || ctx.Err() != nil:
+		return err
+	case l.trouble != "":
 		return fmt.Errorf("the server does not take the run's streams: %s", l.trouble)
 	}
-	return err
+	return fmt.Errorf("the server does not take the run's streams: %w", err) // it did not reply even once
 }
 
 // checkSize reports parts whose answers are larger than a server's messages.
@@ -148,6 +151,12 @@ func (l *learner) listen() error {
 		return err
 	}
 	_, err := l.nc.Subscribe(l.o.prove(), func(m *nats.Msg) {
+		if name := l.namesake(m.Data); name != "" {
+			refused := fmt.Sprintf("a worker with the name %s is at work already: choose another -name", name)
+			reply(m, admission{Refused: refused})
+			l.say("refused: %s", refused)
+			return
+		}
 		a, joined := l.roster.prove(m.Data)
 		reply(m, a)
 		if joined == nil {
@@ -157,6 +166,24 @@ func (l *learner) listen() error {
 		l.say("worker %s joins", joined.name)
 	})
 	return err
+}
+
+// namesake returns the name in a proveRequest if a member with that name is there, and is not
+// dropped. Otherwise one worker could have another dropped. Of a member that ended the server
+// says at once that nobody hears; one that does not reply has ended, or stands still.
+func (l *learner) namesake(message []byte) string {
+	var q proveRequest
+	if err := unmarshal(message, maxMessage, &q); err != nil {
+		return "" // which the roster reports
+	}
+	id := l.roster.latest(q.Worker)
+	if id == 0 {
+		return ""
+	}
+	if _, err := l.nc.Request(l.o.alive(l.roster.name(), id), nil, time.Second); err != nil {
+		return ""
+	}
+	return q.Worker
 }
 
 // retry does something until it succeeds, with growing pauses, and tells each new trouble
@@ -247,16 +274,20 @@ func (l *learner) draw(ctx context.Context, r *finetune.Rollout) error {
 }
 
 // publish stores the version and publishes all open parts, on streams that it makes where
-// they are lost. Message ids differ from one attempt to the next, and from one session to the
+// they are lost. What waited there is deleted first: it is among the open parts, or was
+// answered meanwhile. Message ids differ from one attempt to the next, and from one session to the
 // next: the server would take equal ones for duplicates of work that is lost.
 //
 // With anew, and after the connection was lost, it makes the streams anew. A server that
 // crashed may have consumers that are ahead of their streams, and what is on it is published
-// again anyway.
+// again anyway. The stored version is read then, for it may be damaged; a sound one stays,
+// since workers may be loading it.
 func (l *learner) publish(ctx context.Context, d *round, anew bool) error {
+	check := false
 	return l.retry(ctx, func(ctx context.Context) error {
 		anew = l.link.takeLost() || anew
 		if anew {
+			check = true
 			l.stop()
 			if err := l.o.removeQueues(ctx, l.js); err != nil {
 				return err
@@ -266,7 +297,10 @@ func (l *learner) publish(ctx context.Context, d *round, anew bool) error {
 			return err
 		}
 		anew = false
-		if err := l.versions.publish(ctx, l.js, l.o.queues, d.version, int64(len(d.weights)), bytes.NewReader(d.weights)); err != nil {
+		if err := l.versions.publish(ctx, l.js, l.o.queues, d.version, int64(len(d.weights)), check, bytes.NewReader(d.weights)); err != nil {
+			return err
+		}
+		if err := l.o.purgeWork(ctx, l.js); err != nil {
 			return err
 		}
 		l.attempt++
@@ -398,7 +432,9 @@ func (l *learner) receive(ctx context.Context, d *round, message []byte) (taken 
 	l.roster.taken(m, len(part.Samples), check)
 	l.count(accepted)
 	l.metrics.open.Set(float64(d.open))
-	l.metrics.round.Observe(time.Since(d.published[a.job]).Seconds())
+	if at, ok := d.published[a.job]; ok { // not if the queue was full, and had it from before
+		l.metrics.round.Observe(time.Since(at).Seconds())
+	}
 	return true, nil
 }
 

@@ -14,10 +14,16 @@ import (
 // statusRefused is the exit status of a worker that a learner refused or dropped.
 const statusRefused = 3
 
+// maxQuick is the number of times that a worker may end within a minute, one after the other.
+const maxQuick = 5
+
 // localWorkers runs n processes of this program as workers until stop is called. One that
-// ends is started again, unless the learner went on without it. Each has a pipe to this
+// ends is started again, unless the learner went on without it, or it ended quickly for the
+// fifth time in a row. Each has a pipe to this
 // process as its standard input, and ends when that closes: no worker outlives its learner.
-func localWorkers(n int, args []string, say func(format string, args ...any)) (stop func(), err error) {
+//
+// args are their flags, and variable is one more of their environment.
+func localWorkers(n int, args []string, variable string, say func(format string, args ...any)) (stop func(), err error) {
 	exe, err := os.Executable()
 	if err != nil {
 		return nil, err
@@ -27,9 +33,10 @@ func localWorkers(n int, args []string, say func(format string, args ...any)) (s
 	for i := range n {
 		name := fmt.Sprintf("local-%d", i+1)
 		all.Go(func() {
+			quick := 0
 			for wait := time.Second; ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 				began := time.Now()
-				err := localWorker(ctx, exe, append([]string{"worker", "-child", "-name", name}, args...), say)
+				err := localWorker(ctx, exe, append([]string{"worker", "-child", "-name", name}, args...), variable, say)
 				var exit *exec.ExitError
 				switch {
 				case ctx.Err() != nil:
@@ -38,10 +45,14 @@ func localWorkers(n int, args []string, say func(format string, args ...any)) (s
 					say("worker %s is not started again", name)
 					return
 				}
-				say("worker %s ended (%v) and is started again", name, err)
-				if time.Since(began) > time.Minute {
-					wait = time.Second
+				if quick++; time.Since(began) > time.Minute {
+					wait, quick = time.Second, 0
 				}
+				if quick == maxQuick {
+					say("worker %s is not started again: it ended %d times, each within a minute, the last time with %v", name, maxQuick, err)
+					return
+				}
+				say("worker %s ended (%v) and is started again", name, err)
 				pause(ctx, wait)
 			}
 		})
@@ -50,8 +61,9 @@ func localWorkers(n int, args []string, say func(format string, args ...any)) (s
 }
 
 // localWorker runs a worker until it ends, or ctx is done.
-func localWorker(ctx context.Context, exe string, args []string, say func(format string, args ...any)) error {
+func localWorker(ctx context.Context, exe string, args []string, variable string, say func(format string, args ...any)) error {
 	c := exec.Command(exe, args...)
+	c.Env = append(os.Environ(), variable)
 	c.Stderr = &lines{say: say}
 	in, err := c.StdinPipe()
 	if err != nil {

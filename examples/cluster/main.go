@@ -17,6 +17,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
+	"net/url"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -72,7 +73,8 @@ func runServer(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	d.say("server: %s, the token is in %s", s.ClientURL(), o.tokenFile())
+	_, there := addresses(s)
+	d.say("server: %s, the token is in %s", there, o.tokenFile())
 	<-ctx.Done()
 	s.Shutdown()
 	s.WaitForShutdown()
@@ -245,8 +247,14 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 			return nil, err
 		}
 		later(func() { s.Shutdown(); s.WaitForShutdown() })
-		at.url, at.token = s.ClientURL(), o.tokenFile()
-		say("server: %s; for more workers: go run . worker -url %s -token %s", at.url, at.url, at.token)
+		here, there := addresses(s)
+		at.url, at.token = here, o.tokenFile()
+		if u, err := url.Parse(here); err == nil && at.tls.name == "" {
+			if at.tls.name, err = at.tls.nameAt(u.Hostname()); err != nil {
+				return nil, err
+			}
+		}
+		say("server: %s; for more workers: go run . worker -url %s -token %s", there, there, at.token)
 		if nc, err = inProcess(s, token, roleLearner); err != nil {
 			return nil, fmt.Errorf("server: %w", err)
 		}
@@ -262,7 +270,7 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 	if o.workers == 0 {
 		return l, nil
 	}
-	end, err = localWorkers(o.workers, at.args(o), say)
+	end, err = localWorkers(o.workers, at.args(o), at.variable(), say)
 	if err != nil {
 		return nil, err
 	}
@@ -270,11 +278,19 @@ func (o options) startLearner(ctx context.Context, m *metrics, say func(string, 
 	return l, nil
 }
 
-// args returns the flags with which a worker on this machine reaches the learner's server.
+// addressVariable is the environment variable that has the address for a local worker. It may
+// hold secrets, and everybody on the machine can read a command line.
+const addressVariable = "CLUSTER_URL"
+
+// variable returns the setting of addressVariable.
+func (a access) variable() string { return addressVariable + "=" + a.url }
+
+// args returns the flags with which a worker on this machine reaches the learner's server. The
+// address is in variable.
 func (a access) args(o options) []string {
-	args := []string{"-url", a.url, "-prefix", o.prefix, "-pace", o.pace.String()}
+	args := []string{"-prefix", o.prefix, "-pace", o.pace.String()}
 	for _, f := range [...]struct{ name, value string }{
-		{"-token", a.token}, {"-creds", a.creds}, {"-tls-cert", a.tls.cert}, {"-tls-key", a.tls.key}, {"-tls-ca", a.tls.ca},
+		{"-token", a.token}, {"-creds", a.creds}, {"-tls-cert", a.tls.cert}, {"-tls-key", a.tls.key}, {"-tls-ca", a.tls.ca}, {"-tls-name", a.tls.name},
 	} {
 		if f.value != "" {
 			args = append(args, f.name, f.value)

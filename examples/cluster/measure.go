@@ -163,7 +163,7 @@ func (o options) sendWeights(ctx context.Context, w io.Writer, storage, version 
 	}
 	began := time.Now()
 	var v versions
-	if err := v.publish(ctx, js, o.queues, version, size, weights); err != nil {
+	if err := v.publish(ctx, js, o.queues, version, size, false, weights); err != nil {
 		return err
 	}
 	stored := time.Since(began)

@@ -36,6 +36,11 @@ func (n names) dropped(session string, member uint32) string {
 	return fmt.Sprintf("%s.dropped.%s.%d", n.prefix, session, member)
 }
 
+// alive is where a member answers as long as it is there.
+func (n names) alive(session string, member uint32) string {
+	return fmt.Sprintf("%s.alive.%s.%d", n.prefix, session, member)
+}
+
 // bucket is the object store of a version of the policy. Half of the digest names it; the
 // whole is checked when it is read.
 func (n names) bucket(version string) string { return n.prefix + "-policy-" + version[:32] }
@@ -106,6 +111,18 @@ func (q queues) removeQueues(ctx context.Context, js jetstream.JetStream) error 
 	return nil
 }
 
+// purgeWork deletes the messages of work. Workers go on with those that they have.
+func (n names) purgeWork(ctx context.Context, js jetstream.JetStream) error {
+	s, err := js.Stream(ctx, n.workStream())
+	if err == nil {
+		err = s.Purge(ctx)
+	}
+	if err != nil {
+		return fmt.Errorf("stream %s: what waits there cannot be deleted: %w", n.workStream(), err)
+	}
+	return nil
+}
+
 // removeVersions deletes all versions of the policy.
 func (n names) removeVersions(ctx context.Context, js jetstream.JetStream) error {
 	list := js.StreamNames(ctx)
@@ -119,7 +136,7 @@ func (n names) removeVersions(ctx context.Context, js jetstream.JetStream) error
 		return fmt.Errorf("streams: %w", err)
 	}
 	for _, b := range buckets {
-		if err := js.DeleteObjectStore(ctx, b); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) {
+		if err := deleteBucket(ctx, js, b); err != nil {
 			return fmt.Errorf("old policy %s: %w", b, err)
 		}
 	}

@@ -146,6 +146,9 @@ func parse(args []string, w io.Writer) (options, error) {
 		f.StringVar(&o.tls.key, "tls-key", "", "PEM `file`: key of the certificate")
 		f.StringVar(&o.tls.ca, "tls-ca", "", "PEM `file`: authorities that the other end must be certified by; a server then asks clients for a certificate")
 	}
+	if client {
+		f.StringVar(&o.tls.name, "tls-name", "", "`name` that the server's certificate must have (default the host of its address; for a learner's local workers one of the certificate's)")
+	}
 	if o.role == roleMeasure {
 		f.StringVar(&o.what, "what", "", "`what`: throughput, parts or weights; empty: all")
 	}
@@ -210,6 +213,9 @@ func (o *options) complete(prefix, store string) (err error) {
 			return err
 		}
 	case roleWorker:
+		if address := os.Getenv(addressVariable); o.child && address != "" {
+			o.url = address
+		}
 		if o.name == "" {
 			o.name = defaultName()
 		}

@@ -154,15 +154,60 @@ func TestTLSFiles(t *testing.T) {
 	}
 }
 
-// Passwords do not show.
+// Passwords and tokens do not show.
 func TestShown(t *testing.T) {
 	for address, want := range map[string]string{
 		"nats://127.0.0.1:4222":                   "nats://127.0.0.1:4222",
-		"nats://me:secret@a:1,tls://you:secret@b": "nats://me:xxxxx@a:1,tls://you:xxxxx@b",
+		"nats://me:secret@a:1,tls://you:secret@b": "nats://xxxxx@a:1,tls://xxxxx@b",
+		"nats://secret@a:1":                       "nats://xxxxx@a:1",
+		"secret@a:1, you:secret@b":                "nats://xxxxx@a:1,nats://xxxxx@b",
+		"a":                                       "nats://a",
 		"nats://me:secret@a:1,:%":                 "(an address that cannot be read)",
 	} {
 		if got := (access{url: address}).shown(); got != want {
 			t.Errorf("%q, want %q", got, want)
 		}
+	}
+}
+
+// The error about an address that cannot be read does not have its secrets, either.
+func TestBadAddress(t *testing.T) {
+	_, err := access{url: "nats://me:secret@a:%"}.connect(t.Context(), "test", t.Logf)
+	if err == nil || strings.Contains(err.Error(), "secret") || !strings.Contains(err.Error(), "take nats://HOST:PORT") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// A token's file that is missing or bad is an error at once, before any server is looked for.
+func TestBadTokenFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "token")
+	a := access{url: "nats://127.0.0.1:1", token: file}
+	if _, err := a.connect(t.Context(), "test", t.Logf); !errors.Is(err, os.ErrNotExist) || !strings.Contains(err.Error(), "-token: ") {
+		t.Errorf("missing: error %v", err)
+	}
+	if err := os.WriteFile(file, []byte("two words"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.connect(t.Context(), "test", t.Logf); err == nil || !strings.Contains(err.Error(), "does not hold one word") {
+		t.Errorf("two words: error %v", err)
+	}
+}
+
+// A worker of the learner's gets the address, which may have secrets, past its command line.
+func TestLocalAddress(t *testing.T) {
+	const address = "nats://secret@127.0.0.1:4222"
+	o, err := parse([]string{"-url", address}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	args := o.access.args(o)
+	if strings.Contains(strings.Join(args, " "), "secret") {
+		t.Errorf("the arguments %q have the secret", args)
+	}
+	name, value, _ := strings.Cut(o.access.variable(), "=")
+	t.Setenv(name, value)
+	w, err := parse(append([]string{"worker", "-child"}, args...), io.Discard)
+	if err != nil || w.url != address {
+		t.Errorf("the worker's address is %q, %v", w.url, err)
 	}
 }

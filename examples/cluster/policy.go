@@ -88,8 +88,17 @@ func decodeWeights(n *digits.Net, b []byte) error {
 	return nil
 }
 
-// putVersion stores a version unless it is there. size bytes are read from r.
-func putVersion(ctx context.Context, js jetstream.JetStream, q queues, version string, size int64, r io.Reader) error {
+// putVersion stores a version unless it is there. size bytes are read from r. With check, a
+// version that is there is read, and stored again if it is damaged.
+func putVersion(ctx context.Context, js jetstream.JetStream, q queues, version string, size int64, check bool, r io.Reader) error {
+	if check {
+		if err := getVersion(ctx, js, q.names, version, size, io.Discard); err == nil {
+			return nil
+		}
+		if err := deleteBucket(ctx, js, q.bucket(version)); err != nil {
+			return fmt.Errorf("policy: damaged version: %w", err)
+		}
+	}
 	store, err := js.CreateOrUpdateObjectStore(ctx, jetstream.ObjectStoreConfig{Bucket: q.bucket(version), Storage: q.storage})
 	if err != nil {
 		return fmt.Errorf("policy: bucket %s: %w", q.bucket(version), err)
@@ -151,20 +160,28 @@ type versions struct{ kept []string }
 
 const keptVersions = 2
 
-// publish stores a version and deletes those that are too old.
-func (v *versions) publish(ctx context.Context, js jetstream.JetStream, q queues, version string, size int64, r io.Reader) error {
-	if err := putVersion(ctx, js, q, version, size, r); err != nil {
+// publish stores a version and deletes those that are too old. check is that of putVersion.
+func (v *versions) publish(ctx context.Context, js jetstream.JetStream, q queues, version string, size int64, check bool, r io.Reader) error {
+	if err := putVersion(ctx, js, q, version, size, check, r); err != nil {
 		return err
 	}
 	if n := len(v.kept); n == 0 || v.kept[n-1] != version {
 		v.kept = append(v.kept, version)
 	}
 	for len(v.kept) > keptVersions {
-		old := v.kept[0]
-		if err := js.DeleteObjectStore(ctx, q.bucket(old)); err != nil && !errors.Is(err, jetstream.ErrStreamNotFound) && !errors.Is(err, jetstream.ErrBucketNotFound) {
+		if err := deleteBucket(ctx, js, q.bucket(v.kept[0])); err != nil {
 			return fmt.Errorf("policy: old version: %w", err)
 		}
 		v.kept = v.kept[1:]
 	}
 	return nil
+}
+
+// deleteBucket deletes a bucket if it is there.
+func deleteBucket(ctx context.Context, js jetstream.JetStream, bucket string) error {
+	err := js.DeleteObjectStore(ctx, bucket)
+	if errors.Is(err, jetstream.ErrStreamNotFound) || errors.Is(err, jetstream.ErrBucketNotFound) {
+		return nil
+	}
+	return err
 }

@@ -200,3 +200,16 @@ func (r *roster) named(name string) []uint32 {
 	}
 	return all
 }
+
+// latest returns the number of the last member with a name; 0 if there is none, or it was
+// dropped.
+func (r *roster) latest(name string) uint32 {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for i := len(r.members) - 1; i >= 0; i-- {
+		if m := r.members[i]; m.name == name && !m.dropped {
+			return m.id
+		}
+	}
+	return 0
+}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -73,6 +74,26 @@ func newServer(o serverOptions) (*server.Server, error) {
 	return nil, errors.New("server: it is not ready after 20 s")
 }
 
+// addresses returns the address of a server for clients on this machine, and for those on
+// others. They differ if it listens on all of the machine's addresses.
+func addresses(s *server.Server) (here, there string) {
+	u, err := url.Parse(s.ClientURL())
+	if err != nil {
+		panic("cluster: " + err.Error()) // the server made it
+	}
+	if ip := net.ParseIP(u.Hostname()); ip == nil || !ip.IsUnspecified() {
+		return u.String(), u.String()
+	}
+	at := func(host string) string {
+		return (&url.URL{Scheme: u.Scheme, Host: net.JoinHostPort(host, u.Port())}).String()
+	}
+	host, err := os.Hostname()
+	if err != nil {
+		host = "HOST"
+	}
+	return at("127.0.0.1"), at(host)
+}
+
 // loopback reports whether a host is this machine alone.
 func loopback(host string) bool {
 	ip := net.ParseIP(host)
@@ -106,7 +127,10 @@ func (l *serverLog) fatal() string {
 
 // tlsFiles are PEM files of one end of a connection, a server's or a client's. Empty names
 // are files that are not used.
-type tlsFiles struct{ cert, key, ca string }
+type tlsFiles struct {
+	cert, key, ca string
+	name          string // that the server's certificate must have; empty: the host of its address
+}
 
 // own loads the certificate of this end.
 func (f tlsFiles) own() ([]tls.Certificate, error) {
@@ -163,7 +187,7 @@ func (f tlsFiles) server() (*tls.Config, error) {
 	return c, nil
 }
 
-// client returns a client's configuration, nil if no file is named: then TLS is used if the
+// client returns a client's configuration, nil if no file or name is given: then TLS is used if the
 // server asks for it, with the machine's authorities.
 func (f tlsFiles) client() (*tls.Config, error) {
 	own, err := f.own()
@@ -174,10 +198,28 @@ func (f tlsFiles) client() (*tls.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	if own == nil && pool == nil {
+	if own == nil && pool == nil && f.name == "" {
 		return nil, nil
 	}
-	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: own, RootCAs: pool}, nil
+	return &tls.Config{MinVersion: tls.VersionTLS12, Certificates: own, RootCAs: pool, ServerName: f.name}, nil
+}
+
+// nameAt returns the name by which clients know the certificate of a server that they reach at
+// a host: none if it is certified for that host, or has no name.
+func (f tlsFiles) nameAt(host string) (string, error) {
+	own, err := f.own()
+	if err != nil || own == nil {
+		return "", err
+	}
+	switch leaf := own[0].Leaf; {
+	case leaf.VerifyHostname(host) == nil:
+		return "", nil
+	case len(leaf.DNSNames) > 0:
+		return strings.Replace(leaf.DNSNames[0], "*", "local", 1), nil // any host of a wildcard
+	case len(leaf.IPAddresses) > 0:
+		return leaf.IPAddresses[0].String(), nil
+	}
+	return "", nil
 }
 
 // makeToken returns the token in a file, which it makes, for this user alone, if it is not

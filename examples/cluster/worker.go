@@ -37,9 +37,11 @@ type worker struct {
 	note    func(format string, args ...any) // what a learner says too
 	link    *link
 
-	net     *digits.Net // what the version has
-	version string      // in net; empty: none
-	member  *membership // nil: of no session
+	net     *digits.Net   // what the version has
+	version string        // in net; empty: none
+	trouble string        // the last one of loading that was told; empty: a version was loaded since
+	wait    time.Duration // after the last trouble of loading
+	member  *membership   // nil: of no session
 
 	// publish sends an answer. It is a variable for tests, which lie and repeat.
 	publish func(ctx context.Context, w *worker, message []byte) error
@@ -53,6 +55,13 @@ type membership struct {
 	config  finetune.Config
 	digest  string
 	dropped *nats.Subscription
+	alive   *nats.Subscription // whose requests it answers: another of its name is refused
+}
+
+// leave ends the membership.
+func (m *membership) leave() {
+	m.dropped.Unsubscribe()
+	m.alive.Unsubscribe()
 }
 
 func newWorker(o workerOptions, nc *nats.Conn, m *metrics, say, note func(format string, args ...any)) (*worker, error) {
@@ -68,7 +77,7 @@ func newWorker(o workerOptions, nc *nats.Conn, m *metrics, say, note func(format
 }
 
 // run works until ctx is done, and returns nil then; or until a learner refuses or drops the
-// worker, which is errRefused.
+// worker, which is errRefused; or until its answers are too large for the server.
 func (w *worker) run(ctx context.Context) error {
 	w.note("worker %s waits for a learner with -prefix %s", w.o.name, w.o.prefix)
 	for ctx.Err() == nil {
@@ -179,12 +188,16 @@ func (w *worker) do(ctx context.Context, m jetstream.Msg) error {
 			m.Term() // of an iteration that is over; or else the learner publishes both again
 			return nil
 		}
-		if ctx.Err() == nil {
-			w.say("version %.16s: %v", j.Version, err)
+		m.NakWithDelay(200 * time.Millisecond) // another worker may be able to
+		if ctx.Err() == nil && err.Error() != w.trouble {
+			w.trouble = err.Error()
+			w.say("version %.16s cannot be loaded, trying again: %v", j.Version, err)
 		}
-		m.NakWithDelay(200 * time.Millisecond)
+		w.wait = min(max(2*w.wait, 200*time.Millisecond), 5*time.Second)
+		pause(ctx, w.wait)
 		return nil
 	}
+	w.trouble, w.wait = "", 0
 	if pause(ctx, w.o.pace) != nil {
 		m.Nak()
 		return nil
@@ -206,6 +219,10 @@ func (w *worker) do(ctx context.Context, m jetstream.Msg) error {
 		err := w.publish(ctx, w, message)
 		if err == nil {
 			break
+		}
+		if errors.Is(err, nats.ErrMaxPayload) { // which no waiting changes
+			m.Term()
+			return fmt.Errorf("an answer of %d bytes is larger than the server's messages, which have %d at most: the learner needs a smaller -part: %w", len(message), w.nc.MaxPayload(), err)
 		}
 		if !isFull(err) && ctx.Err() == nil && err.Error() != told {
 			told = err.Error()
@@ -277,7 +294,7 @@ func (w *worker) load(ctx context.Context, version string) error {
 // join becomes a member of the present session, which it waits for.
 func (w *worker) join(ctx context.Context) error {
 	if w.member != nil {
-		w.member.dropped.Unsubscribe()
+		w.member.leave()
 		w.member = nil
 	}
 	for {
@@ -344,6 +361,10 @@ func (w *worker) ask(ctx context.Context) (*membership, error) {
 		return nil, fmt.Errorf("%w: the policy has %d weights, and this program's network %d", errRefused, a.Weights, len(w.net.Params()))
 	}
 	if m.dropped, err = w.nc.SubscribeSync(w.o.names.dropped(g.Session, a.Member)); err != nil {
+		return nil, err
+	}
+	if m.alive, err = w.nc.Subscribe(w.o.names.alive(g.Session, a.Member), func(q *nats.Msg) { q.Respond(nil) }); err != nil {
+		m.dropped.Unsubscribe()
 		return nil, err
 	}
 	w.note("worker %s joins as number %d", w.o.name, m.id)
