@@ -673,10 +673,10 @@ func (p *probe[B]) left(ctx context.Context, m Mover) (float64, error) {
 func left(ctx context.Context, m Mover) (float64, error) {
 	left, err := m.Move(ctx, 0)
 	if err != nil {
-		return 0, fmt.Errorf("Move after Update: %w", err)
+		return 0, fmt.Errorf("after Update: Move: %w", err)
 	}
 	if err := m.ClearGradient(ctx); err != nil {
-		return 0, fmt.Errorf("ClearGradient after Update: %w", err)
+		return 0, fmt.Errorf("after Update: ClearGradient: %w", err)
 	}
 	return left, nil
 }
