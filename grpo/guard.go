@@ -18,13 +18,13 @@ import "fmt"
 // ratios differently at every step. The normalised log-ratio is mean(ε·δ), which is
 // centred and has one scale at all steps.
 //
-// Sources: the authors' script has the expression, with the mean over elements and
-// scale = std·√Δ (ratio_mean_bias in scripts/train_sd3_GRPO_Guard.py of flow_grpo,
-// read in the fork zhtmike/flow_grpo at 2e2f712e). Flow-Factory's GRPOGuardTrainer
-// (b30dc004) has it too. Their std is Flow-SDE's without √Δ; the Eps of an Affine
-// includes √Δ. Only the abstract of the paper was read. This package adds two things.
-// Rows may stand at different steps, where the script takes one mean std. log p may
-// be without denominator for every rule, where the script serves Flow-SDE alone.
+// The expression is ratio_mean_bias in the authors' scripts/train_sd3_GRPO_Guard.py of
+// flow_grpo, read in the fork zhtmike/flow_grpo at 2e2f712e. The script takes the mean
+// over elements, and scale = std·√Δ. Flow-Factory's GRPOGuardTrainer (b30dc004) has it
+// too. Their std is Flow-SDE's without √Δ; the Eps of an Affine includes √Δ. Only the
+// abstract of the paper was read. This package adds two things. Rows may stand at
+// different steps, where the script takes one mean std. log p may be without
+// denominator for every rule, where the script serves Flow-SDE alone.
 //
 // GRPO-Guard also divides the loss by the step length Δ, to give all steps one
 // gradient. Since Δ is positive, divide the advantages by it, after [Clamp] and

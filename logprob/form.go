@@ -40,12 +40,12 @@ type Form struct {
 // another transition give a plausible number that is wrong. [OfRun] avoids this for a run's
 // own transitions.
 //
-// The error names the first row at fault, and wraps
+// The error names the first row at fault, and wraps one of these:
 //
-//   - ErrNoPolicy: the row is at no transition;
-//   - ErrNoDensity: its step draws no noise;
-//   - ErrNotFinite: its sum, a weight or its log p is not finite in the kernels' types;
-//   - ErrNegative: its sum, or the weight of its noise, is below 0.
+//   - ErrNoPolicy: The row is at no transition.
+//   - ErrNoDensity: Its step draws no noise.
+//   - ErrNotFinite: Its sum, a weight or its log p is not finite in the kernels' types.
+//   - ErrNegative: Its sum, or the weight of its noise, is below 0.
 //
 // Without denominator, -Σ exists also for rows of ErrNoPolicy and ErrNoDensity, but it is no
 // log-probability.

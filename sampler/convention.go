@@ -76,11 +76,12 @@ const manyErrors = 5
 // near ½ a reversed clock is nearly the same. ε comes from a key derived from b.Key, so a
 // rollout under b.Key does not draw it. Every sample draws noise of its own, also where b
 // repeats a sample number; the clean samples should differ. A difference counts if it exceeds
-// five standard errors over the samples. There must be 16 samples at least (ErrConfig). A model may refuse the times of another clock with an
-// error, but should not panic; times go up to 1000. The calls have the rows of b, so the
-// model finds conditions as in a rollout. Check a model without guidance: a guided x̂0 is
-// no mean of x0. Some 50 calls show that a model fits, and up to 300 find what is wrong with
-// its data.
+// five standard errors over the samples. There must be at least 16 (ErrConfig).
+//
+// A model may refuse the times of another clock with an error, but should not panic. Times go
+// up to 1000. The calls have the rows of b, so the model finds conditions as in a rollout.
+// Check a model without guidance: a guided x̂0 is no mean of x0. Some 50 calls show that a
+// model fits, and up to 300 find what is wrong with its data.
 //
 // CheckModel returns the finite losses in ascending order, also beside ErrConvention,
 // ErrScale and ErrUndecided. Other errors are those of [New], of the model and of the
@@ -399,7 +400,8 @@ func alike(a, b []float64) bool {
 	return true
 }
 
-// losses adds each sample's losses at the point p, for mended data, to losses. It adds those of the best multiple of the latent to linear.
+// losses adds each sample's losses at the point p, for mended data, to losses. It adds
+// those of the best multiple of the latent to linear.
 func (f *fit[B]) losses(ctx context.Context, p fitPoint, m mend, all []Convention, losses [][]float64, linear []float64) error {
 	var none B
 	x, v, target := f.buffers[0], f.buffers[1], f.buffers[2]

@@ -1,7 +1,7 @@
 // Package sampler implements stochastic samplers for flow matching and diffusion models, as
 // used to explore in reinforcement learning. It has Flow-ODE, Flow-SDE (Flow-GRPO,
-// DanceGRPO) and its relatives, Flow-CPS, Flow-CPWS, DDIM and DDPM, VP-SDE, SDE-DPM-Solvers,
-// ER-SDE, SAGE, Euler-ancestral and LCM sampling, and the exact sampler of any diffusion
+// DanceGRPO), Flow-CPS, Flow-CPWS, DDIM, DDPM and VP-SDE. It also has SDE-DPM-Solvers, ER-SDE,
+// SAGE, Euler-ancestral and LCM sampling. [Exact] is the exact sampler of any diffusion
 // coefficient. "The paper" is Wang and Yu, Coefficients-Preserving Sampling for Reinforcement
 // Learning with Flow Matching, arXiv 2509.05952. Equation numbers are the paper's.
 //
@@ -34,8 +34,9 @@
 //
 // A solver preserves coefficients when all X0 add up to the signal and the noise is the
 // schedule's. The x̂1 of different evaluations are correlated. [Sampler.Audit] takes this into
-// account when it computes the noise that a step leaves. Devices know nothing of solvers. A [History] combines the
-// latents and earlier evaluations into a base, and the device steps from that base.
+// account when it computes the noise that a step leaves. Devices know nothing of solvers. A
+// [History] combines the latents and earlier evaluations into a base, and the device steps
+// from that base.
 //
 // The density of a transition is that given the latents before it. Latents are data, and
 // outputs are not: a policy in training computes the earlier outputs anew, and its gradient

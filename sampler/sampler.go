@@ -369,11 +369,12 @@ func (t *Transition) row(sample uint64) Row {
 	return Row{Affine: t.Affine, ID: noise.ID{Sample: sample, Step: 1 + uint32(t.Step) + uint32(t.Stage)<<16}}
 }
 
-// SetStep moves every row of b to transition i, an index as in [Sampler.At]. If the
-// transition looks back, as it may where [Sampler.Depth] is not 0, its rows step from the
-// base of a [History], as for [Sampler.Row]: with latents in place of the base, a loop of
-// your own gets a wrong gradient and no error. SetStep writes to b.Rows and does not
-// allocate.
+// SetStep moves every row of b to transition i, an index as in [Sampler.At]. It writes to
+// b.Rows and does not allocate.
+//
+// A transition may look back if [Sampler.Depth] is not 0. Its rows then step from the base
+// of a [History], as for [Sampler.Row]. A loop of your own that passes latents in place of
+// the base gets a wrong gradient and no error.
 func (s *Sampler) SetStep(b Batch, i int) {
 	t := s.at("SetStep", i)
 	for k := range b.Rows {

@@ -56,8 +56,9 @@
 // wrong sign, scale or time of the output, since the rollout made the same mistake.
 // [sampler.CheckModel] finds these: it compares Prediction and Clock of Config.Sampling
 // with real data. [Trainer.CheckBackward] compares the gradient of Backward with
-// differences of Velocity, and finds an Update that leaves the gradient. A policy that ignores its time or its condition passes all of
-// these checks; [Trainer.Inputs] reports it.
+// differences of Velocity, and finds an Update that leaves the gradient. A policy that
+// ignores its time or its condition passes all of these checks; [Trainer.Inputs] reports
+// it.
 //
 // # Steps that look back
 //

@@ -166,8 +166,8 @@ func (t *Trainer[B]) fail(what string, err error) error {
 
 // Judge computes the rewards and advantages of r, over all ranks, and stores the statistics
 // of the rewards in it. A reward or an advantage that is not finite is an error that names
-// the sample (grpo.ErrNotFinite). A reward that Reward does not store is NaN. A Tracker remembers the rewards, unless its own call
-// fails.
+// the sample (grpo.ErrNotFinite). A reward that Reward does not store is NaN. A Tracker
+// remembers the rewards, unless its own call fails.
 func (t *Trainer[B]) Judge(ctx context.Context, r *Run[B], it *Iteration) error {
 	c := t.config
 	n := c.rows()

@@ -106,7 +106,8 @@ func (g *Guided[B]) Free() error {
 
 // Velocity is the guided model, a [sampler.Model]. It asks the model about all rows of c
 // with their conditions. If at least one row is guided at its time, Velocity then asks about
-// all rows without their conditions. A row that c itself asks for as ^r is not guided. With Rescale, Velocity waits for the device.
+// all rows without their conditions. A row that c itself asks for as ^r is not guided. With
+// Rescale, Velocity waits for the device.
 func (g *Guided[B]) Velocity(ctx context.Context, c sampler.Call[B]) error {
 	if err := g.f(ctx, c); err != nil {
 		return err

@@ -4,13 +4,16 @@
 // own solver would.
 //
 // All of these solvers take one evaluation of the model a step. Those of Order 2 and 3 look
-// back at earlier ones. 2M and 3M SDE are DPMPlus of Order 2 and 3 with Eta 1. The density of a step is that of the latents given the latents before it. A policy
-// in training computes the outputs of the history anew, and its gradient reaches them
-// ([sampler.History.Backward]). If the gradient stops at earlier outputs, it is biased. The
-// table shows this. The policy's parameter is a constant c, added to the velocity. The table
-// has the derivative by c of the mean of x + sin 3x over the samples x. "Differences" are finite differences, "exact" is
-// the gradient of Backward, and "history as data" stops at earlier outputs. The data are a
-// mixture in one dimension, and there are seven steps and 524288 runs:
+// back at earlier ones. 2M and 3M SDE are DPMPlus of Order 2 and 3 with Eta 1. The density of
+// a step is that of the latents given the latents before it. A policy in training computes
+// the outputs of the history anew, and its gradient reaches them
+// ([sampler.History.Backward]).
+//
+// If the gradient stops at earlier outputs, it is biased. The table shows this. The policy's
+// parameter is a constant c, added to the velocity. The table has the derivative by c of the
+// mean of x + sin 3x over the samples x. "Differences" are finite differences, "exact" is the
+// gradient of Backward, and "history as data" stops at earlier outputs. The data are a mixture
+// in one dimension. There are seven steps and 524288 runs:
 //
 //	                            differences   exact        history as data
 //	Flow-CPS, eta .5            -0.978(4)     -0.980(7)    the same

@@ -8,17 +8,17 @@
 // names the kernel, the line, the instruction, the thread and the address. These are
 // faults:
 //
-//   - accesses outside of an allocation or a shared variable, even if they hit
-//     another one; misaligned accesses; use after free
-//   - reads of memory and registers that nobody has written
-//   - data races: two threads of a launch access a byte, one of them at least writes,
-//     they are not both atomic, and no barrier lies between; also ld.global.nc of
-//     bytes that the launch writes
-//   - a bar.sync that not every thread of the block reaches at the same instruction
-//   - shfl.sync, vote.sync and bar.warp.sync whose member mask names a thread that
-//     has exited or is elsewhere; shuffles from a lane that takes no part
-//   - a bra.uni that is not uniform, integer division by zero, trap
-//   - more instructions than a limit, so that nothing hangs
+//   - An access leaves its allocation or shared variable, even if it hits another one.
+//   - An access is misaligned, or uses memory after free.
+//   - A thread reads memory or a register that nobody has written.
+//   - A data race: two threads of a launch access a byte, and at least one writes. They
+//     are not both atomic, and no barrier lies between.
+//   - ld.global.nc reads bytes that the launch writes.
+//   - Not every thread of the block reaches a bar.sync at the same instruction.
+//   - The member mask of shfl.sync, vote.sync or bar.warp.sync names a thread that has
+//     exited or is elsewhere. Or a shuffle reads a lane that takes no part.
+//   - A bra.uni is not uniform, an integer is divided by zero, or a trap is reached.
+//   - A launch takes more instructions than a limit. So nothing hangs.
 //
 // # Model
 //
